@@ -1,0 +1,2 @@
+//! The `concierge` command.
+fn main() {}
