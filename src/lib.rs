@@ -7,5 +7,6 @@ pub mod config;
 pub mod dispatch;
 pub mod recall;
 pub mod server;
+pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
