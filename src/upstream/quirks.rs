@@ -53,7 +53,7 @@ pub fn of(host: &str) -> &'static Quirks {
     let serves = |domain: &&str| {
         host.strip_suffix(*domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
-    KNOWN.iter().find(|q| q.hosts.iter().any(|domain| serves(&domain))).unwrap_or(&PLAIN)
+    KNOWN.iter().find(|q| q.hosts.iter().any(serves)).unwrap_or(&PLAIN)
 }
 
 /// A provider that does what OpenAI's API says.
