@@ -7,6 +7,7 @@
 mod classify;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::time::Duration;
 

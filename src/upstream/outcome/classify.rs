@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use super::{HardKind, Missing, Outcome};
+use super::{HardKind, Missing, Outcome, words::*};
 use crate::upstream::{quirks::Quirks, retry_after};
 
 /// What a provider's error body says; empty where it is no JSON error.
@@ -53,7 +53,7 @@ pub fn of_status(
         300..400 | 405 | 501 => Outcome::NotServed(Missing::Route),
         413 => Outcome::TooBig,
         409 => conflict(&words),
-        // Two that SDKs retry, and a cancellation which was not ours.
+        // A timeout on their side, and a cancellation that was not ours.
         408 | 499 => Outcome::Hard(HardKind::Status(status)),
         400..500 => bad_request(quirks, &words),
         500 if words.has(TOO_BIG_WORDS) => Outcome::TooBig,
@@ -142,137 +142,4 @@ fn bad_request(quirks: &Quirks, words: &Words<'_>) -> Outcome {
     } else {
         Outcome::ClientFault
     }
-}
-
-// Codes are compared without case against `code` and `type`. Sources: the providers' error pages and bodies
-// reported in the issue trackers of their clients.
-const TOO_BIG_CODES: &[&str] =
-    &["context_length_exceeded", "exceed_context_size_error", "request_too_large", "tokens_limit_reached"];
-const QUOTA_CODES: &[&str] = &[
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-    "insufficient_balance",
-    "budget_exceeded",
-];
-const KEY_CODES: &[&str] =
-    &["invalid_api_key", "api_key_invalid", "authentication_error", "account_deactivated"];
-const NO_MODEL_CODES: &[&str] = &[
-    "model_not_found",
-    "model_not_available",
-    "model_decommissioned",
-    "invalid_model",
-    "unknown_model",
-    "deploymentnotfound",
-];
-const THROTTLED_CODES: &[&str] = &["rate_limit_exceeded", "rate_limit_error", "too_many_requests"];
-const POLICY_CODES: &[&str] =
-    &["content_filter", "content_policy_violation", "moderation_blocked", "responsibleaipolicyviolation"];
-
-const TOO_BIG_WORDS: &[&str] = &[
-    "context length",
-    "context window",
-    "context size",
-    "context limit",
-    "prompt is too long",
-    "input is too long",
-    "too large to process",
-    "reduce the length of the messages",
-    "max_new_tokens` must be <=",
-];
-const ACCOUNT_WORDS: &[&str] = &[
-    "usage limit reached",
-    "reached your usage limit",
-    "exceeded your current quota",
-    "quota exceeded",
-    "insufficient quota",
-    "insufficient credit",
-    "insufficient balance",
-    "insufficient funds",
-    "not enough credit",
-    "out of credits",
-    "credit balance is too low",
-    "budget has been exceeded",
-    "check your plan and billing",
-    "api key not valid",
-    "invalid api key",
-    "incorrect api key",
-];
-const POLICY_WORDS: &[&str] =
-    &["content management policy", "content policy", "flagged", "moderation", "safety system"];
-const NO_MODEL_WORDS: &[&str] = &["is not a valid model", "invalid model", "has been decommissioned"];
-const NO_ROUTE_WORDS: &[&str] = &["unknown request url", "invalid url", "route not found", "page not found"];
-
-/// A refusal in lower case, with and without what it quotes.
-struct Words<'a> {
-    said: Said<'a>,
-    all: String,
-    unquoted: String,
-}
-
-impl<'a> Words<'a> {
-    fn of(said: Said<'a>) -> Self {
-        let all = said.message.to_lowercase();
-        let unquoted = without_quotes(&all);
-        Self { said, all, unquoted }
-    }
-
-    fn is_code(&self, codes: &[&str]) -> bool {
-        let is = |text: Option<&str>| text.is_some_and(|t| codes.iter().any(|c| t.eq_ignore_ascii_case(c)));
-        is(self.said.code) || is(self.said.kind)
-    }
-
-    fn has(&self, words: &[&str]) -> bool {
-        words.iter().any(|word| self.all.contains(word))
-    }
-
-    fn plain_has(&self, words: &[&str]) -> bool {
-        self.said.param.is_none() && words.iter().any(|word| self.unquoted.contains(word))
-    }
-
-    fn blames_account(&self) -> bool {
-        self.plain_has(ACCOUNT_WORDS)
-    }
-
-    fn is_policy(&self) -> bool {
-        self.is_code(POLICY_CODES) || self.has(POLICY_WORDS)
-    }
-
-    /// "Limit 6000, Used 0, Requested 7895": a 429 that never clears.
-    fn asks_more_than_limit(&self) -> bool {
-        let after = |lead: &str| {
-            let rest = self.all[self.all.rfind(lead)? + lead.len()..].trim_start();
-            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-            rest[..end].parse::<u64>().ok()
-        };
-        matches!((after("limit "), after("requested ")), (Some(limit), Some(asked)) if asked > limit)
-    }
-
-    /// Whether the error is about a field that this provider is known to refuse.
-    fn names_refused_field(&self, quirks: &Quirks) -> bool {
-        let fields = self.all.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let mut blamed = self.said.param.into_iter().chain(fields.filter(|word| word.len() > 3));
-        let refusing = ["not supported", "unsupported", "extra_forbidden", "extra inputs", "unknown"];
-        let refused = self.has(&refusing) || self.is_code(&["extra_forbidden", "unsupported_parameter"]);
-        refused && blamed.any(|field| quirks.refuses(field))
-    }
-}
-
-/// `text` without what stands in single, double or back quotes. An apostrophe inside a word is no quote.
-fn without_quotes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut open: Option<char> = None;
-    let mut before = ' ';
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let inside_word = |next: Option<&char>| c == '\'' && next.is_some_and(|n| n.is_alphanumeric());
-        match open {
-            Some(quote) if c == quote && !inside_word(chars.peek()) => open = None,
-            Some(_) => {}
-            None if matches!(c, '"' | '`') || (c == '\'' && !before.is_alphanumeric()) => open = Some(c),
-            None => out.push(c),
-        }
-        before = c;
-    }
-    out
 }
