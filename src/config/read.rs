@@ -67,5 +67,4 @@ fn syntax_problems(notes: Notes<'_>, syntax: &[toml::de::Error]) -> Vec<Problem>
 }
 
 #[cfg(test)]
-#[path = "read_tests.rs"]
 mod tests;
