@@ -59,11 +59,21 @@ pub fn parse(file_name: &str, text: &str, env: Env<'_>) -> Result<Loaded, Proble
 fn syntax_problems(notes: Notes<'_>, syntax: &[toml::de::Error]) -> Vec<Problem> {
     for error in syntax {
         let line = notes.line(error.span().map_or(usize::MAX, |span| span.start));
-        notes.error(line, "", format!("this is not TOML: {}", error.message()));
+        notes.error(line, "", format!("this is not TOML: {}", sentence(error.message())));
     }
     let (mut problems, _) = notes.finish();
     problems.dedup_by_key(|problem| problem.line);
     problems
+}
+
+/// The parser's words, with the cure for the most frequent slip: `listen = 127.0.0.1:80`, `window = 30s`.
+fn sentence(message: &str) -> String {
+    let said = message.split(", expected").next().unwrap_or(message);
+    let a_value = ["float", "integer", "datetime", "date", "time", "boolean", "values must be quoted"];
+    if a_value.iter().any(|kind| said.ends_with(kind)) {
+        return format!("{said}; text needs quotes, as in key = \"value\"");
+    }
+    message.to_owned()
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 
 use super::providers::{Fate, Providers};
 use crate::config::{
-    Model, Strategy, TargetName, Timeout, choice::Choice, document::Section, nearest::did_you_mean,
-    value::Value,
+    Model, Strategy, TargetName, choice::Choice, document::Section, nearest::did_you_mean, value::Value,
 };
 
 /// What `[[models]]` says.
@@ -19,17 +18,13 @@ pub struct Models {
     pub names: BTreeSet<String>,
 }
 
-/// A model as written, its own keys checked.
+/// A model as written, its own keys checked; the lists that name others know where they stand.
 struct Draft<'a> {
     table: Section<'a>,
-    name: String,
+    model: Model,
     alias: Vec<(Value<'a>, String)>,
     targets: Vec<(Value<'a>, TargetName)>,
     fallbacks: Vec<(Value<'a>, String)>,
-    context_window: Option<u64>,
-    first_token_timeout: Option<Timeout>,
-    weights: Vec<f64>,
-    strategy: Option<Strategy>,
 }
 
 /// Reads every `[[models]]`; `strategy` is what models without their own use.
@@ -41,7 +36,7 @@ pub fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Mo
         .iter()
         .filter_map(|draft| {
             let fallbacks = fallbacks(draft, &drafts, &names);
-            offer(draft, providers, fallbacks)
+            offer(draft, providers).map(|model| Model { fallbacks, ..model })
         })
         .collect();
     let usable: BTreeSet<String> = offered.iter().map(|model| model.name.clone()).collect();
@@ -53,67 +48,70 @@ pub fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Mo
 
 fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
     let name = table.required("name", Value::name);
+    let targets = table.required("targets", targets);
     let alias = table.or("alias", Vec::new(), names);
-    let targets = table.required("targets", |value| value.list(|item| Some((item.clone(), target(item)?))));
     let fallbacks = table.or("fallbacks", Vec::new(), names);
-    let context_window = table.opt("context_window", Value::count);
-    let first_token_timeout = table.opt("first_token_timeout", Value::timeout);
     let strategy = table.opt("strategy", Value::choice);
-    let count = table.value("targets").and_then(|value| value.raw().as_array().map(|array| array.len()));
-    let weights = table.or("weights", Vec::new(), |value| weights(value, count));
-    table.refuse_unknown();
-    if count == Some(0) {
-        table.error_at("targets", "a model needs at least one target, written \"provider/model\"");
-    }
-    let strategy_used = strategy.unwrap_or(usual);
-    if !weights.is_empty() && strategy_used != Strategy::Weighted {
-        let message = format!(
-            "has no effect, for the strategy is {:?}; write strategy = \"weighted\"",
-            strategy_used.word()
-        );
-        table.warn_at("weights", message);
-    }
-    let (name, targets) = (name?, targets?);
-    Some(Draft {
-        table,
-        name,
-        alias,
-        targets,
-        fallbacks,
-        context_window,
-        first_token_timeout,
-        weights,
+    let model = Model {
+        name: name.unwrap_or_default(),
+        alias: alias.iter().map(|(_, alias)| alias.clone()).collect(),
+        targets: Vec::new(),
+        fallbacks: Vec::new(),
+        context_window: table.opt("context_window", Value::count),
+        first_token_timeout: table.opt("first_token_timeout", Value::timeout),
+        weights: weights(&table, strategy.unwrap_or(usual)),
         strategy,
-    })
+    };
+    table.refuse_unknown();
+    let targets = targets.filter(|_| !model.name.is_empty())?;
+    Some(Draft { table, model, alias, targets, fallbacks })
 }
 
 fn names<'a>(value: &Value<'a>) -> Option<Vec<(Value<'a>, String)>> {
     value.list(|element| Some((element.clone(), element.name()?)))
 }
 
-fn target(value: &Value<'_>) -> Option<TargetName> {
-    let text = value.name()?;
-    TargetName::parse(&text).or_else(|| value.expected(r#"a target "provider/model""#, ""))
+fn targets<'a>(value: &Value<'a>) -> Option<Vec<(Value<'a>, TargetName)>> {
+    if value.raw().as_array().is_some_and(|array| array.is_empty()) {
+        return value.fail("a model needs at least one target, written \"provider/model\"");
+    }
+    value.list(|element| {
+        let text = element.name()?;
+        let target = TargetName::parse(&text);
+        let target = target.or_else(|| element.expected(r#"a target "provider/model""#, ""))?;
+        Some((element.clone(), target))
+    })
 }
 
-fn weights(value: &Value<'_>, targets: Option<usize>) -> Option<Vec<f64>> {
-    let weights = value.list(|element| element.number(0.0..=f64::MAX))?;
-    let written = value.raw().as_array().map_or(0, |array| array.len());
-    if let Some(targets) = targets.filter(|targets| *targets != written) {
-        return value.fail(format!("needs one weight per target: {targets}, found {written}"));
-    }
-    if !weights.is_empty() && weights.iter().all(|weight| *weight == 0.0) {
-        return value.fail("at least one weight must be more than 0");
-    }
-    Some(weights)
+/// One weight per target as written, or none at all.
+fn weights(table: &Section<'_>, strategy: Strategy) -> Vec<f64> {
+    let length = |key| table.value(key).and_then(|value| value.raw().as_array().map(|array| array.len()));
+    let (targets, written) = (length("targets"), length("weights"));
+    let weights = table.opt("weights", |value| {
+        let weights = value.list(|element| element.number(0.0..=f64::MAX))?;
+        if let (Some(targets), Some(written)) = (targets, written.filter(|written| Some(*written) != targets))
+        {
+            return value.fail(format!("needs one weight per target: {targets}, found {written}"));
+        }
+        if Some(weights.len()) == written && weights.iter().all(|weight| *weight == 0.0) {
+            return value.fail("at least one weight must be more than 0");
+        }
+        if strategy != Strategy::Weighted {
+            let word = strategy.word();
+            value.warn(format!("has no effect, for the strategy is {word:?}; write strategy = \"weighted\""));
+        }
+        Some(weights)
+    });
+    weights.unwrap_or_default()
 }
 
 /// Every name and alias means one model; answers them all.
 fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for draft in drafts {
-        if !names.insert(draft.name.clone()) {
-            let message = format!("there is already a model `{}`; put its targets together", draft.name);
+        if !names.insert(draft.model.name.clone()) {
+            let message =
+                format!("there is already a model `{}`; put its targets together", draft.model.name);
             draft.table.error_at("name", message);
         }
     }
@@ -132,15 +130,16 @@ fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
 fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for (value, name) in &draft.fallbacks {
-        let is_meant = |other: &&Draft<'_>| other.name == *name || other.alias.iter().any(|(_, a)| a == name);
+        let is_meant =
+            |other: &&Draft<'_>| other.model.name == *name || other.alias.iter().any(|(_, a)| a == name);
         match drafts.iter().find(is_meant) {
-            Some(other) if other.name == draft.name => {
+            Some(other) if other.model.name == draft.model.name => {
                 value.error(format!("`{name}` cannot fall back to itself"));
             }
-            Some(other) if found.contains(&other.name) => {
+            Some(other) if found.contains(&other.model.name) => {
                 value.error(format!("`{name}` is listed twice"));
             }
-            Some(other) => found.push(other.name.clone()),
+            Some(other) => found.push(other.model.name.clone()),
             None => {
                 let hint = did_you_mean(name, names.iter().map(String::as_str));
                 value.error(format!("there is no model `{name}` under [[models]]{hint}"));
@@ -150,10 +149,9 @@ fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) 
     found
 }
 
-/// `draft` with the targets that are left; `None` when there are none.
-fn offer(draft: &Draft<'_>, providers: &Providers, fallbacks: Vec<String>) -> Option<Model> {
-    let mut targets = Vec::new();
-    let mut weights = Vec::new();
+/// `draft` with the targets and weights that are left; `None` when there are none.
+fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
+    let mut model = Model { weights: Vec::new(), ..draft.model.clone() };
     let mut dropped = Dropped::default();
     for (i, (value, target)) in draft.targets.iter().enumerate() {
         if draft.targets.iter().take(i).any(|(_, earlier)| earlier == target) {
@@ -162,61 +160,51 @@ fn offer(draft: &Draft<'_>, providers: &Providers, fallbacks: Vec<String>) -> Op
         match providers.fate(&target.provider) {
             None => value.error(providers.unknown(&target.provider)),
             Some(Fate::Live(_) | Fate::Faulty) => {
-                targets.push(target.clone());
-                weights.extend(draft.weights.get(i));
+                model.targets.push(target.clone());
+                model.weights.extend(draft.model.weights.get(i));
             }
             Some(fate) => dropped.note(target, fate),
         }
     }
-    dropped.warn(draft, targets.is_empty());
-    if weights.iter().all(|weight| *weight == 0.0) {
-        weights.clear();
+    if model.weights.iter().all(|weight| *weight == 0.0) {
+        model.weights.clear();
     }
-    let Draft { name, context_window, first_token_timeout, strategy, .. } = draft;
-    let (name, alias) = (name.clone(), draft.alias.iter().map(|(_, alias)| alias.clone()).collect());
-    let (context_window, first_token_timeout) = (*context_window, *first_token_timeout);
-    let offered = !targets.is_empty();
-    let strategy = *strategy;
-    offered.then_some(Model {
-        name,
-        alias,
-        targets,
-        fallbacks,
-        context_window,
-        first_token_timeout,
-        weights,
-        strategy,
-    })
+    dropped.warn(draft, model.targets.is_empty());
+    (!model.targets.is_empty()).then_some(model)
 }
 
 /// The targets one model loses, and why.
 #[derive(Default)]
 struct Dropped {
     targets: Vec<String>,
-    reasons: BTreeSet<String>,
+    unset: BTreeSet<String>,
+    disabled: BTreeSet<String>,
 }
 
 impl Dropped {
     fn note(&mut self, target: &TargetName, fate: &Fate) {
         self.targets.push(target.to_string());
-        self.reasons.insert(match fate {
-            Fate::Unset(names) => format!("{} not set", names.join(", ")),
-            _ => format!("{} is disabled", target.provider),
-        });
+        match fate {
+            Fate::Unset(names) => self.unset.extend(names.iter().cloned()),
+            _ => _ = self.disabled.insert(target.provider.clone()),
+        }
     }
 
     fn warn(&self, draft: &Draft<'_>, nothing_left: bool) {
         if self.targets.is_empty() {
             return;
         }
-        let reasons = self.reasons.iter().map(String::as_str).collect::<Vec<_>>().join("; ");
-        draft.table.warn_at(
-            "targets",
-            if nothing_left {
-                format!("the model `{}` is not offered, for no target is left: {reasons}", draft.name)
-            } else {
-                format!("dropped {}: {reasons}", self.targets.join(", "))
-            },
-        );
+        let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+        let reasons = [(&self.unset, "not set"), (&self.disabled, "disabled")]
+            .into_iter()
+            .filter(|(names, _)| !names.is_empty())
+            .map(|(names, what)| format!("{} {what}", listed(names)));
+        let reasons = reasons.collect::<Vec<_>>().join("; ");
+        let message = if nothing_left {
+            format!("the model `{}` is not offered, for no target is left: {reasons}", draft.model.name)
+        } else {
+            format!("dropped {}: {reasons}", self.targets.join(", "))
+        };
+        draft.table.warn_at("targets", message);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::config::{Admin, Server, Tls, document::Section, value::Value};
+use crate::config::{Admin, Secret, Server, Tls, document::Section, value::Value};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -34,31 +34,34 @@ pub fn read(section: &Section<'_>, open: bool) -> Server {
 /// Reads `[admin]`.
 pub fn admin(section: &Section<'_>, server: &Server) -> Admin {
     let exposed = !is_loopback(server.listen);
-    let token = match section.value("token") {
-        None if exposed => {
-            section.error(format!("{} needs a `token`: {}", server.listen, HOW_TO_TOKEN));
-            None
-        }
-        None => None,
-        Some(value) => value.text().and_then(|text| {
-            let length = text.chars().count();
-            match length {
-                0 if exposed => {
-                    value.fail(format!("is empty, but {} needs one: {HOW_TO_TOKEN}", server.listen))
-                }
-                0 => None,
-                1..SHORTEST_TOKEN if exposed => value.fail(format!(
-                    "is {length} characters long, but {} needs at least {SHORTEST_TOKEN}: {HOW_TO_TOKEN}",
-                    server.listen
-                )),
-                _ => value.header_secret(text),
-            }
-        }),
-    };
-    Admin { token }
+    let value = section.value("token");
+    if value.is_none() && exposed {
+        section.error(format!("{} needs a `token`: {HOW_TO_TOKEN}", server.listen));
+    }
+    Admin { token: value.and_then(|value| token(&value, exposed)) }
 }
 
 const HOW_TO_TOKEN: &str = "make one with `openssl rand -hex 32`, or listen on 127.0.0.1";
+
+/// Empty means none. Never quotes it.
+fn token(value: &Value<'_>, exposed: bool) -> Option<Secret> {
+    let text = value.text()?;
+    match text.chars().count() {
+        0 if exposed => {
+            value.fail(format!("is empty, but beyond this machine one is needed: {HOW_TO_TOKEN}"))
+        }
+        0 => None,
+        length @ 1..SHORTEST_TOKEN if exposed => value.fail(format!(
+            "is {length} characters long, but beyond this machine it needs {SHORTEST_TOKEN}: {HOW_TO_TOKEN}"
+        )),
+        length => {
+            if length < SHORTEST_TOKEN {
+                value.warn(format!("is only {length} characters long and can be guessed"));
+            }
+            value.header_secret(text)
+        }
+    }
+}
 
 fn address(value: &Value<'_>) -> Option<SocketAddr> {
     let text = value.text()?;

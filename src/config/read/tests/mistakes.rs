@@ -61,6 +61,9 @@ fn syntax_errors_have_a_line_and_one_sentence() {
         let problems = bad(text);
         assert!(problems.starts_with(&format!("c.toml:{line}: this is not TOML: ")), "{problems}");
     }
+    for text in ["server.listen = 127.0.0.1:80", "breaker.window = 30s", "memory.capture = off"] {
+        assert!(bad(text).ends_with("text needs quotes, as in key = \"value\""), "{}", bad(text));
+    }
     assert_eq!(bad("a = 1\nb = \nc = 3\nd = ]").lines().count(), 2, "two broken lines are two problems");
     assert!(good("\u{feff}[server]\r\nlisten = \"127.0.0.1:1\"\r\n").warnings.is_empty());
 }
@@ -121,7 +124,8 @@ fn beyond_this_machine_keys_and_a_token_are_needed() {
         refused(&format!("{server}{key}[admin]\ntoken = \"0123456789abcde\""), "is 15 characters long");
     }
     for address in ["127.0.0.1:80", "[::1]:80", "127.9.9.9:80", "[::ffff:127.0.0.1]:80", "localhost:80"] {
-        good(&format!("[server]\nlisten = \"{address}\"\n[admin]\ntoken = \"short\"\n"));
+        let text = format!("[server]\nlisten = \"{address}\"\n[admin]\ntoken = \"short\"\n");
+        assert!(warnings(&text).contains("admin.token: is only 5 characters long"));
     }
     refused("server.listen = \":8080\"", "expected an IP address and a port");
     refused("server.listen = \"${URL}\"", "found \"${URL}\" with its variables filled in");

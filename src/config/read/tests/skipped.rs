@@ -61,7 +61,10 @@ fn a_disabled_provider_is_not_called_skipped() {
         model("m", "targets = [\"a/x\"]")
     );
     let warnings = warnings(&text);
-    assert!(warnings.contains("a is disabled") && !warnings.contains("MISSING"), "{warnings}");
+    assert!(
+        warnings.contains("no target is left: a disabled") && !warnings.contains("MISSING"),
+        "{warnings}"
+    );
     assert!(good(&text).config.models.is_empty());
 }
 
