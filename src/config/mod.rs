@@ -146,6 +146,15 @@ pub struct Provider {
     pub prefill: Prefill,
 }
 
+impl Provider {
+    /// The URL of `route` (`/chat/completions`): below the base URL's path, with its query.
+    pub fn url_of(&self, route: &str) -> url::Url {
+        let mut url = self.base_url.clone();
+        url.set_path(&format!("{}{route}", self.base_url.path().trim_end_matches('/')));
+        url
+    }
+}
+
 /// How a provider continues an unfinished assistant message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prefill {

@@ -18,7 +18,7 @@ pub struct Models {
     pub names: BTreeSet<String>,
 }
 
-/// A model as written, its own keys checked; the lists that name others know where they stand.
+/// A model as written, its own keys checked; what names others or is named knows where it stands.
 struct Draft<'a> {
     table: Section<'a>,
     model: Model,
@@ -63,8 +63,10 @@ fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
         strategy,
     };
     table.refuse_unknown();
-    let targets = targets.filter(|_| !model.name.is_empty())?;
-    Some(Draft { table, model, alias, targets, fallbacks })
+    // Without targets it is faulty, but others may still name it: one mistake is one problem.
+    let targets = targets.unwrap_or_default();
+    let named = !model.name.is_empty();
+    named.then_some(Draft { table, model, alias, targets, fallbacks })
 }
 
 fn names<'a>(value: &Value<'a>) -> Option<Vec<(Value<'a>, String)>> {

@@ -192,6 +192,8 @@ fn models_are_checked_against_providers_and_each_other() {
     refused(&model(""), "models[0]: `targets` is missing");
     refused(&model("targets = [\"x\"]"), "expected a target \"provider/model\", found \"x\"");
     refused(&model("targets = [\"a/x\", \"a/x\"]"), "is listed twice");
+    let fallback_to_m = "[[models]]\nname = \"n\"\ntargets = [\"a/x\"]\nfallbacks = [\"m\"]";
+    refused(&model(fallback_to_m), "models[0]: `targets` is missing");
     let model = |rest: &str| model(&format!("targets = [\"a/x\", \"a/y\"]\n{rest}"));
     refused(&model("fallbacks = [\"m\"]"), "cannot fall back to itself");
     refused(&model("fallbacks = [\"mm\"]"), "there is no model `mm` under [[models]], did you mean `m`?");
