@@ -15,6 +15,7 @@
 
 pub mod answer;
 pub mod chunk;
+pub mod content;
 pub mod error;
 mod json;
 pub mod multipart;

@@ -1,6 +1,7 @@
 //! The request body as it goes up: the client's own bytes with a few of them exchanged, never copied.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -8,27 +9,17 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// A body in a few parts, sent in order. Cloning costs a few reference counts, so each attempt has its own.
+use crate::api::splice;
+
+/// A body in a few parts, sent in order.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
-    parts: [Bytes; 3],
-    next: usize,
+    parts: VecDeque<Bytes>,
 }
 
-impl Parts {
-    /// The parts in their order; empty ones are skipped.
-    pub fn new(parts: [Bytes; 3]) -> Self {
-        Self { parts, next: 0 }
-    }
-
-    fn remaining(&self) -> u64 {
-        self.parts[self.next..].iter().map(|part| part.len() as u64).sum()
-    }
-}
-
-impl From<Bytes> for Parts {
-    fn from(whole: Bytes) -> Self {
-        Self::new([whole, Bytes::new(), Bytes::new()])
+impl From<splice::Parts> for Parts {
+    fn from(parts: splice::Parts) -> Self {
+        Self { parts: parts.iter().cloned().collect() }
     }
 }
 
@@ -40,23 +31,15 @@ impl Body for Parts {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        while self.next < self.parts.len() {
-            let next = self.next;
-            self.next += 1;
-            let part = std::mem::take(&mut self.parts[next]);
-            if !part.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(part))));
-            }
-        }
-        Poll::Ready(None)
+        Poll::Ready(self.parts.pop_front().map(|part| Ok(Frame::data(part))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining() == 0
+        self.parts.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining())
+        SizeHint::with_exact(self.parts.iter().map(|part| part.len() as u64).sum())
     }
 }
 
@@ -65,10 +48,12 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::api::splice::Edit;
 
     #[tokio::test]
     async fn parts_arrive_in_order_with_their_whole_length() {
-        let body = Parts::new([Bytes::from("ab"), Bytes::new(), Bytes::from("c")]);
+        let edit = Edit { range: 1..1, with: Bytes::from("b") };
+        let body = Parts::from(splice::Parts::new(&Bytes::from("ac"), vec![edit]).unwrap());
         assert_eq!(body.size_hint().exact(), Some(3));
         assert_eq!(body.clone().collect().await.unwrap().to_bytes(), "abc");
         assert!(Parts::default().is_end_stream());

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::{
@@ -94,6 +95,11 @@ impl Provider {
         request.body(question.body)
     }
 
+    /// The headers of every request to it, the key among them.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Path and query of `path` (path and query below the base URL) at this provider.
     pub fn uri(&self, path: &str) -> String {
         let base = self.config.base_url.path().trim_end_matches('/');
@@ -113,6 +119,25 @@ impl Provider {
     pub fn enter(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
+    }
+}
+
+impl Provider {
+    /// `text` without our key, in case the provider repeats it.
+    pub fn redact_text(&self, text: &str) -> String {
+        match &self.config.api_key {
+            Some(key) if text.contains(key.expose()) => text.replace(key.expose(), "***"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// `body` without our key, in case the provider repeats it.
+    pub fn redact(&self, body: &Bytes) -> Bytes {
+        let key = self.config.api_key.as_ref().map(|key| key.expose()).filter(|key| !key.is_empty());
+        match (key, std::str::from_utf8(body)) {
+            (Some(key), Ok(text)) if text.contains(key) => Bytes::from(text.replace(key, "***")),
+            _ => body.clone(),
+        }
     }
 }
 
