@@ -114,7 +114,8 @@ fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> Reading<'a> {
     if name == Some(b"error") {
         return Reading::of(error(data));
     }
-    if data.is_empty() {
+    // Half a `[DONE]` at the end of a stream is not damage: nothing of the answer can be in it.
+    if data.is_empty() || (api != Api::Other && b"[DONE".starts_with(data)) {
         return Reading::of(Kind::Noise);
     }
     // By its beginning, as OpenAI's Python SDK does.

@@ -113,7 +113,7 @@ impl Peek {
         let text = self
             .messages
             .clone()
-            .and_then(|range| Some((range.start, str::from_utf8(body.get(range)?).ok()?)));
+            .and_then(|range| Some((range.start, std::str::from_utf8(body.get(range)?).ok()?)));
         let Some((start, text)) = text else { return Vec::new() };
         let message = |raw: &'a RawValue| {
             let at = json::range_in(text, raw);
@@ -188,7 +188,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
 /// The body as text, if it can be an object at all.
 fn parse_text(body: &[u8]) -> Result<&str, BadRequest> {
     let invalid = |message: String| BadRequest::new("invalid_json", None, message);
-    let text = str::from_utf8(body)
+    let text = std::str::from_utf8(body)
         .map_err(|error| invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => Ok(text),

@@ -67,9 +67,9 @@ impl Framer {
         }
     }
 
-    /// Adds what was read from the network.
+    /// Adds what was read from the network. Once an event was too large, nothing more is kept.
     pub fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
+        if !chunk.is_empty() && !self.overflown {
             self.queue.push_back(chunk);
         }
     }

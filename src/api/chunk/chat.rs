@@ -181,11 +181,10 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn content(&mut self, raw: &'a RawValue) {
-        match json::quoted(raw) {
-            Some(text) => self.text = Some(text).filter(|text| !text.is_empty()),
-            // Mistral's list of typed parts.
-            None => self.opaque |= json::truthy(raw),
-        }
+        let text = json::quoted(raw);
+        self.text = text.filter(|text| !text.is_empty());
+        // Mistral's list of typed parts.
+        self.opaque |= text.is_none() && json::truthy(raw);
     }
 }
 
