@@ -89,7 +89,7 @@ pub struct Target {
 
 /// What we know of a target.
 pub struct Known {
-    id: Arc<str>,
+    pub(super) id: Arc<str>,
     pub(super) attempts: AtomicU64,
     events: Events,
     pub(super) facts: Mutex<Facts>,
