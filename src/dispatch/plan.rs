@@ -211,7 +211,8 @@ impl Plan {
             let standing = target.standing(&self.need, None, now);
             standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
         };
-        let mut each = self.models.iter().enumerate().flat_map(|(at, m)| m.targets.iter().map(move |t| (at, t)));
+        let fitting = self.models.iter().enumerate().filter(|(_, model)| self.fits(model));
+        let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
         let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
         let target = target.clone();
         self.at = at;
@@ -327,3 +328,7 @@ impl Plan {
         Refusal::NoTarget { retry_after: self.retry_after(now), model }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
