@@ -155,7 +155,8 @@ impl Plan {
         if let (Some(at), Second::Idle) = (again_at, &self.second) {
             self.second = Second::Due(candidate.target.clone(), at);
         }
-        let too_small = (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
+        let too_small =
+            (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
         let new = Last { failure, direct: candidate.model.direct, too_small };
         // That the prompt is too long is what the client can mend, whatever comes after.
         let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);

@@ -64,7 +64,8 @@ fn step(plan: &mut Plan) -> (String, Option<Candidate>) {
 }
 
 fn failure(outcome: Outcome) -> Failure {
-    let reply = ProviderReply { status: StatusCode::BAD_REQUEST, content_type: None, body: Bytes::from("{}") };
+    let reply =
+        ProviderReply { status: StatusCode::BAD_REQUEST, content_type: None, body: Bytes::from("{}") };
     Failure { outcome, message: outcome.to_string(), reply: Some(reply), elapsed: Duration::ZERO }
 }
 
@@ -102,7 +103,10 @@ async fn equals_are_asked_at_once_and_the_first_once_more() {
     assert_eq!(step(&mut plan).0, "wait 250 ms");
     advance(SECOND_CHANCE).await;
     fails(&mut plan, "try a/x", E500).unwrap();
-    assert!(matches!(plan.next(Instant::now(), &mut fastrand::Rng::new()), Step::Refuse(Refusal::UpstreamError(Failed { attempts: 3, .. }))));
+    assert!(matches!(
+        plan.next(Instant::now(), &mut fastrand::Rng::new()),
+        Step::Refuse(Refusal::UpstreamError(Failed { attempts: 3, .. }))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +127,10 @@ async fn a_silent_target_is_never_asked_twice() {
     let mut plan = plan(&snapshot);
     fails(&mut plan, "try a/x", SILENT).unwrap();
     fails(&mut plan, "try c/x", SILENT).unwrap();
-    assert!(matches!(plan.next(Instant::now(), &mut fastrand::Rng::new()), Step::Refuse(Refusal::UpstreamTimeout(_))));
+    assert!(matches!(
+        plan.next(Instant::now(), &mut fastrand::Rng::new()),
+        Step::Refuse(Refusal::UpstreamTimeout(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +212,8 @@ async fn the_clients_fault_ends_the_search_with_the_providers_words() {
 
 #[tokio::test(start_paused = true)]
 async fn too_long_a_prompt_goes_only_where_the_window_is_larger() {
-    let windows = WITH_FALLBACK.replacen("targets = [\"a/x\"]", "targets = [\"a/x\"]\ncontext_window = 8000", 1);
+    let windows =
+        WITH_FALLBACK.replacen("targets = [\"a/x\"]", "targets = [\"a/x\"]\ncontext_window = 8000", 1);
     let larger = snapshot(&windows);
     let mut into_unstated = plan(&larger);
     fails(&mut into_unstated, "try a/x", Outcome::TooBig).unwrap();

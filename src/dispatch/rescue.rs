@@ -91,12 +91,7 @@ pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
 }
 
 /// Reads what the client already has, and leaves the rest in the lead.
-async fn catch_up(
-    open: Open,
-    said: &str,
-    opening: Opening,
-    deadline: Instant,
-) -> Result<Open, &'static str> {
+async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -> Result<Open, &'static str> {
     let mut open = open;
     let mut again = Again { said, at: 0, opening, held: Vec::new() };
     let mut lead = std::mem::take(&mut open.lead).into_iter();

@@ -96,7 +96,8 @@ pub fn as_event(refusal: &Refusal) -> Bytes {
         _ => word(refusal).body(),
     };
     // A provider's pretty-printed body would end the event at its first line.
-    let line: Vec<u8> = body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    let line: Vec<u8> =
+        body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     Bytes::from([b"data: ", &line[..], b"\n\n"].concat())
 }
 
@@ -160,7 +161,8 @@ fn word_request(refusal: &Refusal) -> Wording {
         ),
         Refusal::ModelNotFound { model, nearest } => {
             let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
-            let message = format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
+            let message =
+                format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
             Wording::new(404, INVALID, "model_not_found", message).about(Some("model"))
         }
         Refusal::MethodNotAllowed(allowed) => {
@@ -211,7 +213,8 @@ fn word_gateway(refusal: &Refusal) -> Wording {
         )
         .after(*retry_after),
         Refusal::Overloaded { retry_after } => {
-            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.").after(Some(*retry_after))
+            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
+                .after(Some(*retry_after))
         }
         Refusal::ShuttingDown => {
             let soon = Some(Duration::from_secs(1));

@@ -190,10 +190,7 @@ mod tests {
                 get(&format!("{prefix}/models/groq/llama%2D3")),
                 Ok(Route::Model("groq/llama-3".into()))
             );
-            assert_eq!(
-                post(&format!("{prefix}/audio/speech")),
-                Ok(proxy(Api::Other, "/audio/speech"))
-            );
+            assert_eq!(post(&format!("{prefix}/audio/speech")), Ok(proxy(Api::Other, "/audio/speech")));
         }
         assert_eq!(get("/healthz"), Ok(Route::Live));
         assert_eq!(get("/admin/"), Ok(Route::Providers));

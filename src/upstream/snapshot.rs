@@ -73,8 +73,7 @@ impl Snapshot {
             providers.insert(provider.config.name.clone(), provider);
         }
         let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
-        let mut snapshot =
-            Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
+        let mut snapshot = Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
         snapshot.models = snapshot.build_models(before);
         Ok(snapshot)
     }
@@ -181,7 +180,8 @@ impl Snapshot {
         let mut seen = std::collections::HashSet::new();
         let direct: Vec<_> = self.direct.lock().iter().map(|(_, model)| model.clone()).collect();
         let models = self.models().cloned().chain(direct);
-        let each = models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
+        let each =
+            models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
         each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
     }
 
@@ -228,12 +228,7 @@ impl Model {
     }
 
     /// Which of the targets at `eligible` is asked first.
-    pub fn best(
-        &self,
-        eligible: &[usize],
-        standings: &[Standing],
-        rng: &mut fastrand::Rng,
-    ) -> Option<usize> {
+    pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
         let order = match self.strategy {
             Strategy::Score => {
                 let (scores, ramps) = self.keys(eligible, standings);
