@@ -45,7 +45,7 @@ async fn everything_of_a_target_is_on_the_page() {
     fail(&snapshot, "slow/org/big", Outcome::Hard(HardKind::Silent), 5);
     let html = render(&rows(&snapshot, Moment::current()), Moment::current());
     for words in
-        ["fast/big", "chat, small", "98.8", "120 ms", "p95", "2 calls, 0 failed", "Next try in", "never"]
+        ["fast/big", "chat, small", "98.8", "120 ms", "p95", "2 ok · 0 failed", "Next try in", "never"]
     {
         assert!(html.contains(words), "{words}: {html}");
     }
