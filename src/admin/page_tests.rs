@@ -32,7 +32,7 @@ async fn hostile_names_stay_text() {
 async fn hostile_words_of_a_provider_stay_text() {
     let snapshot = snapshot(&Events::new());
     let target = snapshot.find("fast/big").unwrap();
-    let attempt = super::super::support::attempt(&target, Kind::Stream);
+    let mut attempt = super::super::support::attempt(&target, Kind::Stream);
     attempt.failed(Outcome::KeyRefused, "<img src=x onerror=alert(1)>");
     let html = render(&rows(&snapshot, Moment::current()), Moment::current());
     assert!(!html.contains("<img") && html.contains("&lt;img src=x onerror=alert(1)&gt;"));

@@ -126,7 +126,7 @@ async fn a_broken_target_says_why_and_until_when() {
     advance(Duration::from_secs(3)).await;
     let half = row(&snapshot, "fast/big");
     assert_eq!((half.state, half.retry_at), (TargetState::HalfOpen, None));
-    let probe = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
+    let mut probe = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
     let probing = row(&snapshot, "fast/big");
     assert_eq!((probing.state, probing.in_flight), (TargetState::HalfOpen, 1));
     probe.failed(DOWN, "again");

@@ -174,7 +174,8 @@ impl Plan {
             Outcome::NotServed(missing) => *direct || missing != Missing::Model,
             _ => false,
         };
-        if let (true, Some(reply)) = (theirs, &failure.reply) {
+        let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
+        if let Some(reply) = reply {
             return Refusal::Provider(reply.clone());
         }
         match failure.outcome {

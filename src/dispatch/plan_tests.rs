@@ -229,7 +229,7 @@ async fn too_long_a_prompt_goes_only_where_the_window_is_larger() {
 async fn a_target_known_to_refuse_the_request_is_asked_only_for_want_of_others() {
     let snapshot = snapshot(EQUALS);
     let chain = snapshot.chain(snapshot.model("m").unwrap());
-    let rules = snapshot.config.resilience.clone();
+    let rules = snapshot.config.resilience;
     let mut plan = Plan::new(chain, vec!["a/x".into()], Need::default(), rules);
     fails(&mut plan, "try b/x", SILENT).unwrap();
     assert_eq!(step(&mut plan).0, "try a/x");
@@ -246,8 +246,8 @@ async fn whoever_is_last_knows_it() {
 #[tokio::test(start_paused = true)]
 async fn drained_targets_are_not_asked() {
     let snapshot = snapshot(EQUALS);
-    snapshot.find("a/x").unwrap().known.drain(true);
+    snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
-    snapshot.find("a/x").unwrap().known.drain(false);
+    snapshot.find("a/x").unwrap().known.drain(false, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

@@ -107,10 +107,7 @@ async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -
             None => open.stream.next_framed(),
         };
         match item {
-            Some(Item::Event(event, _)) => match again.weigh(event)? {
-                Some(events) => fresh.extend(events),
-                None => {}
-            },
+            Some(Item::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
             Some(Item::End(_)) => return Err("it said less than the client has"),
             Some(Item::Broken(broken)) => {
                 open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");

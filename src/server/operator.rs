@@ -39,6 +39,7 @@ pub async fn answer(
 ) -> Result<Response<ReplyBody>, Refusal> {
     let snapshot = &edge.snapshot;
     Ok(match route {
+        Route::Page => providers(snapshot, true),
         Route::Providers => providers(snapshot, prefers_html(headers)),
         Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         Route::Operate(id, hand) => operate(snapshot, id, *hand)?,

@@ -171,6 +171,7 @@ pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure
 }
 
 /// An answer before its attempt is bound to it.
+#[allow(clippy::large_enum_variant)] // It is moved once and never kept.
 enum Reading {
     Whole(Head, Bytes, Option<Usage>),
     Stream { head: Head, lead: Vec<Event>, stream: EventStream, stall: Duration },

@@ -27,6 +27,9 @@ use crate::{
 /// Targets that were asked for by their own name and are in no model.
 const MAX_DIRECT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
+/// Bytes of such a name.
+const MAX_NAME: usize = 256;
+
 /// What is known of targets that are in no model, by id; bounded, for clients choose the names.
 type Direct = Arc<Mutex<LruCache<String, Arc<Model>>>>;
 
@@ -118,6 +121,9 @@ impl Snapshot {
     /// The model whose only target is `name`; `None` without such a provider.
     pub fn direct(&self, name: &TargetName) -> Option<Arc<Model>> {
         let id = name.to_string();
+        if id.len() > MAX_NAME {
+            return None;
+        }
         if let Some(model) = self.direct.lock().get(&id) {
             return Some(model.clone());
         }
