@@ -14,7 +14,6 @@ use super::stage::{Stage, gateway};
 const TOKEN: &str = "operator-token-0123456789";
 
 const ROUTES: &[(&str, &str)] = &[
-    ("GET", "/metrics"),
     ("GET", "/admin"),
     ("GET", "/admin/providers"),
     ("GET", "/admin/providers/summary"),
@@ -25,7 +24,6 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/config"),
     ("POST", "/admin/reload"),
     ("GET", "/admin/events"),
-    ("GET", "/admin/anything/else"),
 ];
 
 /// This machine's own address that is not loopback, if it has one.
@@ -69,7 +67,7 @@ async fn off_loopback_every_admin_route_wants_the_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_loopback_the_operator_needs_no_token() {
     let stage = Stage::single(|c| c).await;
-    for path in ["/metrics", "/admin", "/admin/providers", "/admin/config", "/admin/requests"] {
+    for path in ["/admin", "/admin/providers", "/admin/config", "/admin/requests"] {
         assert_eq!(stage.client.get(path).await.code(), 200, "{path}");
     }
 }
@@ -186,24 +184,6 @@ async fn events_tell_of_failovers_as_they_happen() {
     assert!(told.contains("a/m"), "{told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn metrics_speak_prometheus() {
-    let stage = Stage::pair().await;
-    stage.a.next(Script::status(500, "{}"));
-    stage.chat().await;
-    let reply = stage.client.get("/metrics").await;
-    assert!(
-        reply.header("content-type").starts_with("text/plain")
-            || reply.header("content-type").contains("openmetrics")
-    );
-    let text = String::from_utf8_lossy(&reply.body).into_owned();
-    assert!(text.contains("# TYPE concierge_"), "{text}");
-    for line in text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()) {
-        let value = line.rsplit(' ').next().unwrap();
-        assert!(value.parse::<f64>().is_ok(), "not a sample: {line}");
-    }
-}
-
 /// Secrets are in no log line, error, metric, admin page or header.
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_shown_nowhere() {
@@ -225,7 +205,7 @@ async fn secrets_are_shown_nowhere() {
     let mut seen = String::new();
     let failed = alice.chat(&ask("m")).await;
     seen.push_str(&format!("{failed:?}{}", String::from_utf8_lossy(&failed.body)));
-    for path in ["/admin", "/admin/providers", "/admin/config", "/admin/requests", "/metrics", "/v1/models"] {
+    for path in ["/admin", "/admin/providers", "/admin/config", "/admin/requests", "/v1/models"] {
         let reply = operator.get(path).await;
         seen.push_str(&format!("{path} {:?} {}\n", reply.headers, String::from_utf8_lossy(&reply.body)));
     }

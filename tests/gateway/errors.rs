@@ -84,7 +84,7 @@ async fn unknown_models_routes_and_methods_are_told_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_media_type_is_a_415() {
     let stage = Stage::single(|c| c).await;
-    for kind in ["application/xml", "multipart/form-data; boundary=x"] {
+    for kind in ["application/xml", "image/png"] {
         let client = stage.client.clone().header("content-type", kind);
         let reply = client.post_bytes("/v1/chat/completions", ask("m").to_string()).await;
         check(&reply, 415, "invalid_request_error", "unsupported_media_type");

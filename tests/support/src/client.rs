@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+pub use crate::answer::Ended;
 use crate::answer::{Heard, Open, Reply};
 
 /// How long any one answer may take before the test is lost.
