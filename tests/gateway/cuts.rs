@@ -74,7 +74,9 @@ async fn never_complete(framing: Framing, end: End) {
         }
         assert_eq!(heard.error().unwrap()["code"], "stream_interrupted", "{at}");
         assert!(!heard.done(), "[DONE] after an error: {at}");
-        assert_eq!(heard.text(), arrived(framing, n), "lost or doubled: {at}");
+        // An event that lacks only the end of its blank line may be told or not: its JSON is whole.
+        let (least, most) = (arrived(framing, n), arrived(framing, n + 2));
+        assert!(heard.text() == least || heard.text() == most, "lost or doubled: {at}");
     }
 }
 

@@ -65,16 +65,19 @@ async fn a_bad_file_is_refused_and_the_old_one_serves_on() {
     assert_eq!(stage.client.get("/livez").await.code(), 200);
 }
 
+fn open_for_long(config: ConfigFile) -> ConfigFile {
+    config.set("breaker", "open_min", "\"20s\"").set("breaker", "open_max", "\"20s\"")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scores_breakers_and_counts_survive() {
-    let stage = Stage::with(|c| c.set("breaker", "open_min", "\"20s\"")).await;
+    let stage = Stage::with(open_for_long).await;
     stage.a.always(Script::status(500, "{}"));
     for _ in 0..6 {
         stage.chat().await;
     }
     let before = stage.gw.target("a/m").await;
-    let config =
-        ConfigFile::pair(&stage.a, &stage.b).set("breaker", "open_min", "\"20s\"").model("new", &["b/new"]);
+    let config = open_for_long(ConfigFile::pair(&stage.a, &stage.b)).model("new", &["b/new"]);
     stage.gw.write_config(config.toml());
     offers(&stage, "new", true).await;
     let after = stage.gw.target("a/m").await;

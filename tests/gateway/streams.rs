@@ -48,10 +48,10 @@ async fn silence_before_content_lasts_one_timeout() {
 async fn a_long_wait_is_bridged_by_keep_alive_comments() {
     let long = |c: concierge_testkit::ConfigFile| c.set("resilience", "first_token_timeout", "\"30s\"");
     let stage = Stage::single(long).await;
-    stage.a.next(Script::sse(chat_chunks("m", SIXTY)).first_after(ms(12_500)));
+    stage.a.next(Script::sse(chat_chunks("m", SIXTY)).first_after(ms(16_500)));
     let heard = stage.client.stream(&ask_stream("m")).await;
     assert!(heard.done(), "{heard:?}");
-    assert!(!heard.comments().is_empty(), "a sign of life before 12 s");
+    assert!(!heard.comments().is_empty(), "a sign of life in 16 s");
     assert!(heard.comments().iter().all(|c| c == "keep-alive"), "{:?}", heard.comments());
     let before = String::from_utf8_lossy(&heard.body).split("data:").next().unwrap().to_owned();
     assert!(before.starts_with(": keep-alive\n\n"), "{before:?}");

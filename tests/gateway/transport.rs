@@ -63,6 +63,11 @@ async fn a_provider_over_http2_is_multiplexed_and_cancelled() {
     let authority = Authority::new();
     let provider = H2Provider::start(&authority, ms(10)).await;
     let gw = Arc::new(behind_tls(&authority, &provider.base_url()).await);
+    assert_eq!(
+        gw.client().chat(&ask("m")).await.code(),
+        200,
+        "one request alone finds out that it is HTTP/2"
+    );
     let texts = many(20, 20, |_| {
         let client = gw.client();
         async move { client.stream(&ask_stream("m")).await.text() }
