@@ -56,6 +56,8 @@ pub struct Plan {
     need: Need,
     rules: Resilience,
     attempts: u32,
+    /// Targets that are known to refuse this request: asked only if there is nobody else.
+    unsuited: Vec<Arc<str>>,
     tried: Vec<Arc<str>>,
     second: Second,
     /// Since when there is nobody to ask.
@@ -81,10 +83,10 @@ struct Last {
 }
 
 impl Plan {
-    /// A plan for `models`: the asked one, then its fallbacks.
-    pub fn new(models: Vec<Arc<Model>>, need: Need, rules: Resilience) -> Self {
+    /// A plan for `models`: the asked one, then its fallbacks. `unsuited` targets come after all others.
+    pub fn new(models: Vec<Arc<Model>>, unsuited: Vec<Arc<str>>, need: Need, rules: Resilience) -> Self {
         let (tried, second) = (Vec::new(), Second::Idle);
-        Self { models, at: 0, need, rules, attempts: 0, tried, second, stuck: None, last: None }
+        Self { models, at: 0, need, rules, attempts: 0, unsuited, tried, second, stuck: None, last: None }
     }
 
     /// Attempts so far.
@@ -197,7 +199,24 @@ impl Plan {
     /// The targets of `model` that were not asked yet, and where they stand.
     fn fresh(&self, model: &Model, now: Instant) -> Vec<(usize, Standing)> {
         let standings = model.standings(&self.need, now).into_iter().enumerate();
-        standings.filter(|(index, _)| !self.tried.contains(&model.targets[*index].id)).collect()
+        let has = |list: &[Arc<str>], index: usize| list.contains(&model.targets[index].id);
+        standings.filter(|(index, _)| !has(&self.tried, *index) && !has(&self.unsuited, *index)).collect()
+    }
+
+    /// With nobody else left: a target whose rate limit looks used up, or that is known to refuse such a request.
+    /// Both are what we believe; the provider's own word is better than ours.
+    fn reluctantly(&mut self, now: Instant) -> Option<Candidate> {
+        let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
+        let believed_out = |target: &Arc<Target>| {
+            let standing = target.standing(&self.need, None, now);
+            standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
+        };
+        let fitting = self.models.iter().enumerate().filter(|(_, model)| self.fits(model));
+        let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
+        let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
+        let target = target.clone();
+        self.at = at;
+        Some(self.candidate(target, now, false))
     }
 
     /// A target of `model` that was not asked yet. A breaker that wants a probe gets it first, but only if
@@ -259,13 +278,16 @@ impl Plan {
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.stuck.get_or_insert(now);
         let fresh = self.fresh(model, now).into_iter();
-        let resting = fresh.filter(|(_, standing)| standing.why == Some(Why::Resting));
+        let resting = fresh.filter(|(_, s)| matches!(s.why, Some(Why::Resting | Why::NoHeadroom)));
         let back = resting.filter_map(|(_, standing)| standing.until).min()?;
         (back <= since + self.rules.patience).then_some(back)
     }
 
     /// Every model has been left. If nothing was asked at all, a target that is back in a moment is waited for.
     fn wait_for_anybody(&mut self, now: Instant) -> Step {
+        if let Some(candidate) = self.reluctantly(now) {
+            return Step::Try(candidate);
+        }
         let since = *self.stuck.get_or_insert(now);
         let limit = since + NOBODY_WAIT.min(self.rules.patience);
         let back = self.earliest(now).filter(|at| self.last.is_none() && (now..=limit).contains(at));
@@ -306,3 +328,7 @@ impl Plan {
         Refusal::NoTarget { retry_after: self.retry_after(now), model }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -16,13 +16,13 @@ use super::{
     rescue::Bodies,
 };
 use crate::{
-    api::splice,
+    api::{content::Content, splice},
     call::{Call, Phase},
     config::Timeout,
     events::Event,
     refusal::{Failed, Refusal},
     upstream::{
-        Attempt, Model, Need,
+        Attempt, Model, Need, Target,
         ask::{Answer, Asking, Failure, ask},
         provider::Question,
         score::Kind,
@@ -62,7 +62,7 @@ impl Search {
         let resilience = call.snapshot.config.resilience.clone();
         let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
         let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
-        let plan = Plan::new(call.ask.models.clone(), need, resilience);
+        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, resilience);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();
         Self {
@@ -289,4 +289,16 @@ impl Search {
         let message = format!("No answer within {:.1} s.{what}", Duration::as_secs_f64(&limit));
         Refusal::UpstreamTimeout(Failed { message, attempts: self.plan.attempts() })
     }
+}
+
+/// The targets whose provider is known to refuse a field of this request.
+fn unsuited(call: &Call) -> Vec<Arc<str>> {
+    let Content::Json(peek) = &call.ask.content else { return Vec::new() };
+    let targets = call.ask.models.iter().flat_map(|model| &model.targets);
+    let refuses = |target: &&Arc<Target>| {
+        let quirks = target.provider.quirks;
+        let field = |path: &str| peek.field(&call.ask.body, path);
+        !quirks.refused_params.is_empty() && quirks.refusal(field).is_some()
+    };
+    targets.filter(refuses).map(|target| target.id.clone()).collect()
 }

@@ -21,8 +21,10 @@ pub mod snapshot;
 pub mod stream;
 pub mod target;
 mod tls;
+pub mod view;
 
 pub use attempt::Attempt;
 pub use body::Parts;
 pub use snapshot::{Model, Snapshot};
 pub use target::{Access, Need, Standing, Target, Why};
+pub use view::{TargetState, TargetView};
