@@ -126,13 +126,13 @@ fn bar(share: f64) -> String {
 }
 
 fn calls(row: &Row) -> String {
-    format!("{} calls, {} failed", row.total_calls, row.failure_count)
+    format!("{} ok · {} failed", row.success_count, row.failure_count)
 }
 
 fn percentiles(row: &Row) -> String {
     let latency = &row.latency;
     if latency.p50.is_none() {
-        return String::new();
+        return "not measured yet".to_owned();
     }
     format!("p50 {} · p95 {} · p99 {}", seconds(latency.p50), seconds(latency.p95), seconds(latency.p99))
 }

@@ -32,7 +32,7 @@ async fn hostile_names_stay_text() {
 async fn hostile_words_of_a_provider_stay_text() {
     let snapshot = snapshot(&Events::new());
     let target = snapshot.find("fast/big").unwrap();
-    let attempt = super::super::support::attempt(&target, Kind::Stream);
+    let mut attempt = super::super::support::attempt(&target, Kind::Stream);
     attempt.failed(Outcome::KeyRefused, "<img src=x onerror=alert(1)>");
     let html = render(&rows(&snapshot, Moment::current()), Moment::current());
     assert!(!html.contains("<img") && html.contains("&lt;img src=x onerror=alert(1)&gt;"));
@@ -45,7 +45,7 @@ async fn everything_of_a_target_is_on_the_page() {
     fail(&snapshot, "slow/org/big", Outcome::Hard(HardKind::Silent), 5);
     let html = render(&rows(&snapshot, Moment::current()), Moment::current());
     for words in
-        ["fast/big", "chat, small", "98.8", "120 ms", "p95", "2 calls, 0 failed", "Next try in", "never"]
+        ["fast/big", "chat, small", "98.8", "120 ms", "p95", "2 ok · 0 failed", "Next try in", "never"]
     {
         assert!(html.contains(words), "{words}: {html}");
     }

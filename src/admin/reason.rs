@@ -21,7 +21,7 @@ pub fn of(view: &TargetView) -> String {
         TargetState::RateLimited if view.why == Some(Why::NoHeadroom) => {
             "What is left of its rate limit would not take another request.".to_owned()
         }
-        TargetState::RateLimited => "It was rate limited and rests until the time it gave.".to_owned(),
+        TargetState::RateLimited => "It was rate limited and rests for a while.".to_owned(),
         TargetState::Misconfigured => match &view.rebuke {
             Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
             None => "It refused our key or does not have the model.".to_owned(),

@@ -1,11 +1,11 @@
-//! `/admin/providers` and its summary as data: every target, best first.
+//! `/admin/providers` as data: every target, best first.
 //!
 //! The score and the share are the ones that route, nothing is computed anew here. No key is in reach of this
 //! module; failures come in words that the target's provider has been redacted from.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{Moment, reason, rfc3339};
 use crate::upstream::{
@@ -126,39 +126,6 @@ pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<Row> {
         a.state.cmp(&b.state).then(b.score.total_cmp(&a.score)).then_with(|| a.id.cmp(&b.id))
     });
     rows
-}
-
-/// `/admin/providers/summary`: the strings of the gateway before this one, to the letter.
-pub fn summary(rows: &[Row]) -> Summary<'_> {
-    Summary(rows)
-}
-
-/// Serialises as one line per target id, best first.
-pub struct Summary<'a>(&'a [Row]);
-
-#[derive(Serialize)]
-struct Line {
-    success_rate: String,
-    avg_latency: String,
-    score: String,
-    total_calls: u64,
-}
-
-impl Serialize for Summary<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|row| (&row.id, Line::of(row))))
-    }
-}
-
-impl Line {
-    fn of(row: &Row) -> Self {
-        Self {
-            success_rate: format!("{:.2}%", 100.0 * row.success_rate),
-            avg_latency: format!("{:.2}s", row.avg_latency),
-            score: format!("{:.1}", row.score),
-            total_calls: row.total_calls,
-        }
-    }
 }
 
 /// The targets whose first model is the same.

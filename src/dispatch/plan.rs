@@ -155,7 +155,8 @@ impl Plan {
         if let (Some(at), Second::Idle) = (again_at, &self.second) {
             self.second = Second::Due(candidate.target.clone(), at);
         }
-        let too_small = (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
+        let too_small =
+            (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
         let new = Last { failure, direct: candidate.model.direct, too_small };
         // That the prompt is too long is what the client can mend, whatever comes after.
         let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);
@@ -173,7 +174,8 @@ impl Plan {
             Outcome::NotServed(missing) => *direct || missing != Missing::Model,
             _ => false,
         };
-        if let (true, Some(reply)) = (theirs, &failure.reply) {
+        let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
+        if let Some(reply) = reply {
             return Refusal::Provider(reply.clone());
         }
         match failure.outcome {

@@ -64,7 +64,8 @@ fn step(plan: &mut Plan) -> (String, Option<Candidate>) {
 }
 
 fn failure(outcome: Outcome) -> Failure {
-    let reply = ProviderReply { status: StatusCode::BAD_REQUEST, content_type: None, body: Bytes::from("{}") };
+    let reply =
+        ProviderReply { status: StatusCode::BAD_REQUEST, content_type: None, body: Bytes::from("{}") };
     Failure { outcome, message: outcome.to_string(), reply: Some(reply), elapsed: Duration::ZERO }
 }
 
@@ -102,7 +103,10 @@ async fn equals_are_asked_at_once_and_the_first_once_more() {
     assert_eq!(step(&mut plan).0, "wait 250 ms");
     advance(SECOND_CHANCE).await;
     fails(&mut plan, "try a/x", E500).unwrap();
-    assert!(matches!(plan.next(Instant::now(), &mut fastrand::Rng::new()), Step::Refuse(Refusal::UpstreamError(Failed { attempts: 3, .. }))));
+    assert!(matches!(
+        plan.next(Instant::now(), &mut fastrand::Rng::new()),
+        Step::Refuse(Refusal::UpstreamError(Failed { attempts: 3, .. }))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,7 +127,10 @@ async fn a_silent_target_is_never_asked_twice() {
     let mut plan = plan(&snapshot);
     fails(&mut plan, "try a/x", SILENT).unwrap();
     fails(&mut plan, "try c/x", SILENT).unwrap();
-    assert!(matches!(plan.next(Instant::now(), &mut fastrand::Rng::new()), Step::Refuse(Refusal::UpstreamTimeout(_))));
+    assert!(matches!(
+        plan.next(Instant::now(), &mut fastrand::Rng::new()),
+        Step::Refuse(Refusal::UpstreamTimeout(_))
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,7 +212,8 @@ async fn the_clients_fault_ends_the_search_with_the_providers_words() {
 
 #[tokio::test(start_paused = true)]
 async fn too_long_a_prompt_goes_only_where_the_window_is_larger() {
-    let windows = WITH_FALLBACK.replacen("targets = [\"a/x\"]", "targets = [\"a/x\"]\ncontext_window = 8000", 1);
+    let windows =
+        WITH_FALLBACK.replacen("targets = [\"a/x\"]", "targets = [\"a/x\"]\ncontext_window = 8000", 1);
     let larger = snapshot(&windows);
     let mut into_unstated = plan(&larger);
     fails(&mut into_unstated, "try a/x", Outcome::TooBig).unwrap();
@@ -221,7 +229,7 @@ async fn too_long_a_prompt_goes_only_where_the_window_is_larger() {
 async fn a_target_known_to_refuse_the_request_is_asked_only_for_want_of_others() {
     let snapshot = snapshot(EQUALS);
     let chain = snapshot.chain(snapshot.model("m").unwrap());
-    let rules = snapshot.config.resilience.clone();
+    let rules = snapshot.config.resilience;
     let mut plan = Plan::new(chain, vec!["a/x".into()], Need::default(), rules);
     fails(&mut plan, "try b/x", SILENT).unwrap();
     assert_eq!(step(&mut plan).0, "try a/x");
@@ -238,8 +246,8 @@ async fn whoever_is_last_knows_it() {
 #[tokio::test(start_paused = true)]
 async fn drained_targets_are_not_asked() {
     let snapshot = snapshot(EQUALS);
-    snapshot.find("a/x").unwrap().known.drain(true);
+    snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
-    snapshot.find("a/x").unwrap().known.drain(false);
+    snapshot.find("a/x").unwrap().known.drain(false, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

@@ -16,8 +16,7 @@ use tokio::{
 use super::{rescue, search::Search};
 use crate::{
     api::{
-        Api, chunk,
-        error,
+        Api, chunk, error,
         sse::{Event, Run},
     },
     call::Phase,

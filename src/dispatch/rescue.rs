@@ -91,12 +91,7 @@ pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
 }
 
 /// Reads what the client already has, and leaves the rest in the lead.
-async fn catch_up(
-    open: Open,
-    said: &str,
-    opening: Opening,
-    deadline: Instant,
-) -> Result<Open, &'static str> {
+async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -> Result<Open, &'static str> {
     let mut open = open;
     let mut again = Again { said, at: 0, opening, held: Vec::new() };
     let mut lead = std::mem::take(&mut open.lead).into_iter();
@@ -112,10 +107,7 @@ async fn catch_up(
             None => open.stream.next_framed(),
         };
         match item {
-            Some(Item::Event(event, _)) => match again.weigh(event)? {
-                Some(events) => fresh.extend(events),
-                None => {}
-            },
+            Some(Item::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
             Some(Item::End(_)) => return Err("it said less than the client has"),
             Some(Item::Broken(broken)) => {
                 open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");

@@ -227,11 +227,7 @@ impl Search {
         self.unproven.is_some()
     }
 
-    fn prepare(
-        &mut self,
-        candidate: &Candidate,
-        bodies: Option<&Bodies<'_>>,
-    ) -> Option<(Attempt, Asking)> {
+    fn prepare(&mut self, candidate: &Candidate, bodies: Option<&Bodies<'_>>) -> Option<(Attempt, Asking)> {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;

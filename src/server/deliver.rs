@@ -111,9 +111,7 @@ impl Waiting {
                 found = &mut found => Self::after(found).await,
                 () = sleep(KEEP_ALIVE) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
             },
-            Self::Relaying(mut relay) => {
-                relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay)))
-            }
+            Self::Relaying(mut relay) => relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay))),
             Self::Over => None,
         }
     }

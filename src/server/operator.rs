@@ -21,6 +21,7 @@ use crate::{
         Moment,
         accept::prefers_html,
         page,
+        summary::Summary,
         view::{self, Row},
         watch,
     },
@@ -38,8 +39,9 @@ pub async fn answer(
 ) -> Result<Response<ReplyBody>, Refusal> {
     let snapshot = &edge.snapshot;
     Ok(match route {
+        Route::Page => providers(snapshot, true),
         Route::Providers => providers(snapshot, prefers_html(headers)),
-        Route::Summary => ok(&view::summary(&view::rows(snapshot, Moment::current()))),
+        Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         Route::Operate(id, hand) => operate(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
         Route::Config => {

@@ -171,6 +171,7 @@ pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure
 }
 
 /// An answer before its attempt is bound to it.
+#[allow(clippy::large_enum_variant)] // It is moved once and never kept.
 enum Reading {
     Whole(Head, Bytes, Option<Usage>),
     Stream { head: Head, lead: Vec<Event>, stream: EventStream, stall: Duration },
@@ -216,7 +217,12 @@ async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Res
     let bytes = body.whole().await?;
     if stream && api != Api::Other && !bytes.is_empty() {
         let said = ProviderError::parse(&bytes);
-        return Err(in_200(provider, &head.headers, &said, "an answer in one piece though a stream was asked"));
+        return Err(in_200(
+            provider,
+            &head.headers,
+            &said,
+            "an answer in one piece though a stream was asked",
+        ));
     }
     match answer::judge(api, Some(head.content_type()), &bytes) {
         Verdict::Complete { usage } => Ok(Reading::Whole(head, bytes, usage)),
@@ -270,9 +276,13 @@ fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what:
     let kind = error.kind.as_deref().unwrap_or("invalid_request_error");
     let body =
         error::body(&error.message, kind, error.param.as_deref(), error.code.as_deref().unwrap_or("error"));
-    let reply =
-        ProviderReply { status: status.unwrap_or(StatusCode::BAD_REQUEST), content_type: None, body };
-    Failure { outcome, message: with_words(what, &error.message), reply: Some(reply), elapsed: Duration::ZERO }
+    let reply = ProviderReply { status: status.unwrap_or(StatusCode::BAD_REQUEST), content_type: None, body };
+    Failure {
+        outcome,
+        message: with_words(what, &error.message),
+        reply: Some(reply),
+        elapsed: Duration::ZERO,
+    }
 }
 
 /// A status that is not 2xx.
@@ -289,7 +299,12 @@ async fn refused(response: Response<AnswerBody>, provider: &Provider, total: Ins
     // What a provider says about our key is between us and the provider.
     let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
     let message = with_words(&format!("status {status}"), words);
-    Failure { outcome, message, reply: Some(ProviderReply { status: parts.status, content_type, body }), elapsed: Duration::ZERO }
+    Failure {
+        outcome,
+        message,
+        reply: Some(ProviderReply { status: parts.status, content_type, body }),
+        elapsed: Duration::ZERO,
+    }
 }
 
 fn said(error: &ProviderError) -> Said<'_> {
@@ -350,8 +365,9 @@ impl Incoming {
             let frame = timeout_at(self.deadline, self.body.frame()).await;
             let frame = frame.map_err(|_| Failure::hard(HardKind::Silent, "the answer stalled"))?;
             let Some(frame) = frame else { return Ok(None) };
-            let frame = frame
-                .map_err(|error| Failure::hard(HardKind::Reset, format!("the answer was cut off: {error}")))?;
+            let frame = frame.map_err(|error| {
+                Failure::hard(HardKind::Reset, format!("the answer was cut off: {error}"))
+            })?;
             self.deadline = self.total.min(Instant::now() + self.stall);
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));

@@ -88,7 +88,11 @@ impl Attempt {
         self.succeeded();
         self.ended = true;
         let now = Instant::now();
-        let time = now.saturating_duration_since(self.first_content.unwrap_or(now));
+        let from = match self.kind {
+            Kind::Stream => self.first_content.unwrap_or(now),
+            Kind::Whole => self.started,
+        };
+        let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
         if let Some(gap) = longest_gap {
@@ -103,7 +107,9 @@ impl Attempt {
         }
         let now = Instant::now();
         let mut facts = self.target.known.facts.lock();
-        facts.last_failure = Some(detail.to_owned());
+        if outcome.failure_kind().is_some() || outcome.misconfigures() {
+            facts.last_failure = Some(detail.to_owned());
+        }
         if let Outcome::Throttled { rest } = outcome {
             let Facts { rest: resting, rng, .. } = &mut *facts;
             resting.throttled(rest, now, rng);
