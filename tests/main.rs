@@ -20,6 +20,8 @@ mod gateway {
     mod gone; // the client leaves, in every phase
     mod headers; // what travels and what does not, both ways
     mod hostile; // providers that mean ill
+    mod identity; // who a request is for
+    mod ledger; // usage in the log, once per attempt
     mod models; // names, aliases, slashes, pins
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on

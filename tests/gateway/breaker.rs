@@ -198,6 +198,19 @@ async fn a_health_probe_alone_never_closes_a_breaker() {
     assert_ne!(stage.gw.target("a/m").await["state"], "closed");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_streams_trip_as_well() {
+    let stage = Stage::with(|c| c.set("resilience", "rescue", "\"error\"")).await;
+    stage.a.always(Script::sse(openai::chat_chunks("m", SIXTY)).stop_after(5, concierge_testkit::End::Reset));
+    let mut broken = 0;
+    while stage.client.stream(&ask_stream("m")).await.error().is_some() {
+        broken += 1;
+        assert!(broken < 20, "{}", stage.gw.target("a/m").await);
+    }
+    let a = stage.gw.target("a/m").await;
+    assert_eq!((&a["state"], &a["failures"]["stream_broken"]), (&json!("open"), &json!(broken)), "{a}");
+}
+
 /// R10: a refused key is the operator's trouble, not the client's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_takes_the_target_out_and_is_never_the_clients_401() {

@@ -62,6 +62,49 @@ async fn the_score_is_what_it_says() {
     assert!(number(&targets[0], "score") >= number(&targets[1], "score"), "best first");
 }
 
+/// R2 with a long timeout: silence is seen while it lasts, long before anything times out.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_requests_avoid_a_silent_target_before_any_timeout() {
+    let slow = |c: ConfigFile| {
+        scored(c).set("resilience", "answer_timeout", "\"30s\"").set(
+            "resilience",
+            "first_token_timeout",
+            "\"30s\"",
+        )
+    };
+    let stage = Stage::with(slow).await;
+    let load = Load::start(&stage.client, 20, ms(20));
+    stage.a.wait_calls(50).await;
+    stage.a.always(Script::silent());
+    tokio::time::sleep(ms(2000)).await;
+    stage.a.clear();
+    stage.b.clear();
+    tokio::time::sleep(ms(1500)).await;
+    let (a, b) = stage.calls();
+    assert!(a * 20 <= b, "{a} new requests to the silent target, {b} to the other");
+    assert!(b > 50, "the rest goes on: {b}");
+    let silent = stage.gw.target("a/m").await;
+    assert!(silent["score"].as_f64().unwrap() < 85.0, "the silence shows: {silent}");
+    drop(load);
+}
+
+/// R12: up and down every 400 ms; nobody notices.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flapping_target_is_not_noticed() {
+    let stage = Stage::with(scored).await;
+    let load = Load::start(&stage.client, 6, ms(10));
+    for _ in 0..5 {
+        stage.a.refuse().await;
+        tokio::time::sleep(ms(400)).await;
+        stage.a.accept_again().await;
+        tokio::time::sleep(ms(400)).await;
+    }
+    let samples = load.stop().await;
+    assert!(errors(&samples).is_empty(), "{:?}", errors(&samples));
+    let slowest = samples.iter().map(|s| s.took).max().unwrap();
+    assert!(slowest < ms(1500), "{slowest:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn equals_share_and_the_share_is_the_truth() {
     let stage = Stage::with(scored).await;

@@ -241,6 +241,25 @@ async fn other_streaming_routes_fail_over_and_arrive_whole() {
     assert_eq!(reply.json()["data"][0]["embedding"][1], -0.5);
 }
 
+/// S7, small: a client that does not read holds the provider back, not our memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_not_buffered_for() {
+    let stage = Stage::single(|c| c.set("resilience", "stall_timeout", "\"20s\"")).await;
+    stage.client.stream(&ask_stream("m")).await;
+    let before = stage.gw.rss();
+    let piece = chat_chunk("m", json!({"content": "x".repeat(60_000)}), None);
+    let mut events = vec![piece; 500];
+    events.push(chat_chunk("m", json!({}), Some("stop")));
+    events.push(openai::DONE.into());
+    stage.a.next(Script::sse(events));
+    let open = stage.client.open_stream(&ask_stream("m")).await;
+    tokio::time::sleep(ms(1500)).await;
+    let grown = stage.gw.rss().saturating_sub(before) >> 20;
+    let heard = open.hear().await;
+    assert!(heard.done() && heard.text().len() == 30_000_000, "it all arrives when it is read");
+    assert!(grown < 12, "{grown} MiB for one reader that slept");
+}
+
 /// A Responses stream that ends without `response.completed` is cut.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_response_is_never_complete() {
