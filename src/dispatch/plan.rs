@@ -137,6 +137,12 @@ impl Plan {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
+    /// The target that failed last may be asked once more, for it will be asked something else.
+    pub fn allow_again(&mut self) {
+        self.tried.pop();
+        self.last = None;
+    }
+
     /// Takes note of how an attempt on `candidate` failed.
     ///
     /// # Errors

@@ -53,6 +53,13 @@ pub struct Relay {
     sent_at: Instant,
 }
 
+impl Drop for Source {
+    /// A client that leaves: what was counted so far.
+    fn drop(&mut self) {
+        self.attempt.used(self.stream.tally.usage);
+    }
+}
+
 /// Where the events come from.
 struct Source {
     stream: EventStream,
@@ -213,11 +220,11 @@ impl Relay {
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
         self.search.call.report.streamed(tally.usage, true, source.attempt.first_token());
+        source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
-        let mut stream = source.stream;
         // Nearly always the end is here already; else a task waits a moment for it.
-        if stream.drain().now_or_never().is_none() {
-            let drain = async move { drop(timeout(LAST_BYTES, stream.drain()).await) };
+        if source.stream.drain().now_or_never().is_none() {
+            let drain = async move { drop(timeout(LAST_BYTES, source.stream.drain()).await) };
             self.search.dispatcher.tasks().spawn(drain);
         }
     }
@@ -230,6 +237,7 @@ impl Relay {
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
             self.search.call.report.streamed(source.stream.tally.usage, false, source.attempt.first_token());
+            source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }
         self.search.call.report.broke();

@@ -231,6 +231,7 @@ impl Search {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
+        let attempt = attempt.for_request(self.call.id.clone());
         let ask = &self.call.ask;
         let body = match bodies {
             Some(bodies) => bodies.for_target(&self.call, target),

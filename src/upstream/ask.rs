@@ -141,6 +141,7 @@ pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure
     let impatient = asking.impatient;
     match exchange(&attempt, asking, &provider).await {
         Ok(Reading::Whole(head, body, usage)) => {
+            attempt.used(usage);
             attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
             Ok(Answer::Whole(head, body, usage))
         }
