@@ -205,7 +205,7 @@ impl Ledger {
             usage = usage_is,
             prompt_tokens = usage.prompt_tokens,
             completion_tokens = usage.completion_tokens,
-            total_tokens = usage.total_tokens,
+            tokens = usage.total_tokens,
             "usage"
         );
     }
