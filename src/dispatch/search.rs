@@ -60,10 +60,13 @@ type Ended = Result<Answer, (Candidate, Failure)>;
 impl Search {
     /// A search that has asked nobody yet.
     pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
-        let resilience = call.snapshot.config.resilience.clone();
+        let mut rules = call.snapshot.config.resilience.clone();
+        if call.ask.pinned {
+            rules.max_attempts = 1;
+        }
         let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
-        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
-        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, resilience);
+        let need = Need { kind, tokens: call.ask.content.prompt_tokens(&call.ask.body) };
+        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();
         Self {
@@ -261,12 +264,13 @@ impl Search {
             true => model.config.first_token_timeout.unwrap_or(resilience.first_token_timeout),
             false => resilience.answer_timeout,
         };
-        let first = match (stream, configured) {
-            // Nobody else is there: what is learned must not cut off the only answer.
-            (_, Timeout::Auto) if !candidate.others && !rescue => left,
-            (true, timeout) => known.first_token_deadline(timeout, self.plan.need().tokens),
-            (false, timeout) => known.answer_deadline(timeout, resilience.total_timeout),
+        let usual = match stream {
+            true => known.first_token_deadline(configured, self.plan.need().tokens),
+            false => known.answer_deadline(configured, resilience.total_timeout),
         };
+        // Nobody else is there: what is learned must not cut off the only answer.
+        let alone = configured == Timeout::Auto && !candidate.others && !rescue;
+        let first = if alone { left.max(usual) } else { usual };
         Asking {
             api: call.api,
             stream,
@@ -280,7 +284,7 @@ impl Search {
             first,
             stall: known.stall_deadline(resilience.stall_timeout),
             total: call.deadline,
-            impatient: call.impatient && left < first,
+            impatient: call.impatient && left < usual,
         }
     }
 

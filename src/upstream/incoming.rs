@@ -50,10 +50,12 @@ impl Incoming {
             let frame = frame.map_err(|_| Torn::Stalled)?;
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame?;
-            self.deadline = self.total.min(Instant::now() + self.stall);
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+            let Ok(data) = frame.into_data() else { continue };
+            // Some providers send blank lines for minutes: they are no sign of an answer.
+            if !data.trim_ascii().is_empty() {
+                self.deadline = self.total.min(Instant::now() + self.stall);
             }
+            return Ok(Some(data));
         }
     }
 
