@@ -107,8 +107,7 @@ fn the_fallback_must_be_named() {
 
 #[test]
 fn an_outage_is_served_and_left_behind() {
-    let good =
-        Outage { hung: 0, sent: 15, served: 15, primary_attempts: 4, recovered_after: Some(3.0) };
+    let good = Outage { hung: 0, sent: 15, served: 15, primary_attempts: 4, recovered_after: Some(3.0) };
     let with = |outage| verdict("S15", Seen { outage: Some(outage), ..rescued() });
     assert_eq!(with(good.clone()), Pass);
     assert_eq!(with(Outage { primary_attempts: 45, ..good.clone() }), Pass);
