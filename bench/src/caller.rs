@@ -29,13 +29,24 @@ pub struct Called {
     pub model: Option<String>,
     /// Whether a usage block came.
     pub usage: bool,
+    /// How many attempts the gateway says it took; 0 if it did not say.
+    pub attempts: usize,
 }
 
 impl Called {
     fn failed(start: Instant, hung: bool, why: impl Into<String>) -> Self {
         let end = Err(why.into());
         let elapsed = start.elapsed();
-        Self { end, hung, text: String::new(), elapsed, first_token: None, model: None, usage: false }
+        Self {
+            end,
+            hung,
+            text: String::new(),
+            elapsed,
+            first_token: None,
+            model: None,
+            usage: false,
+            attempts: 0,
+        }
     }
 
     /// Whether the client would take this for a finished answer.
@@ -82,6 +93,7 @@ fn of_stream(heard: &Heard, start: Instant) -> Called {
         first_token: first_content(heard).map(|at| at - start),
         model: heard.chunks().iter().rev().find_map(|chunk| chunk["model"].as_str().map(str::to_owned)),
         usage: heard.usage().is_some(),
+        attempts: attempts(heard),
     }
 }
 
@@ -103,6 +115,7 @@ fn of_answer(heard: &Heard, start: Instant) -> Called {
         first_token: end.is_ok().then(|| start.elapsed()),
         model: body["model"].as_str().map(str::to_owned),
         usage: body["usage"].is_object(),
+        attempts: attempts(heard),
         end,
     }
 }
@@ -111,6 +124,10 @@ fn of_answer(heard: &Heard, start: Instant) -> Called {
 fn code(error: &Value) -> String {
     let named = error["code"].as_str().or_else(|| error["type"].as_str());
     named.unwrap_or("without a code").to_owned()
+}
+
+fn attempts(heard: &Heard) -> usize {
+    heard.header("x-concierge-attempts").parse().unwrap_or(0)
 }
 
 /// When the first piece came that held content.

@@ -6,10 +6,11 @@
 //! - [`setup`]: the binary under test, and where results go.
 //! - [`caller`]: one call, read as a careful client reads it.
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
-
+//! - [`storm`]: the same faults under load.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
 
 pub mod caller;
 pub mod failover;
 pub mod setup;
+pub mod storm;

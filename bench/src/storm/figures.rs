@@ -26,6 +26,8 @@ pub struct Sample {
     pub first_token: Duration,
     /// How it ended.
     pub ended: Ended,
+    /// How many attempts the gateway says it took.
+    pub attempts: usize,
 }
 
 /// A stretch of the run.
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
 
     fn sample(due: u64, ms: u64, ended: Ended) -> Sample {
-        Sample { due: Duration::from_millis(due), first_token: Duration::from_millis(ms), ended }
+        Sample { due: Duration::from_millis(due), first_token: Duration::from_millis(ms), ended, attempts: 1 }
     }
 
     #[test]
@@ -214,6 +216,8 @@ mod tests {
     fn a_limit_is_inclusive_and_nan_never_passes() {
         assert!(Figure::at_most("x", 0.0, 0.0).holds() && Figure::at_least("x", 40.0, 40.0).holds());
         assert!(!Figure::at_most("x", 1.0, 1.1).holds() && !Figure::at_least("x", 40.0, 39.9).holds());
-        assert!(!Figure::at_most("x", 1.0, f64::NAN).holds() && !Figure::at_least("x", 1.0, f64::NAN).holds());
+        assert!(
+            !Figure::at_most("x", 1.0, f64::NAN).holds() && !Figure::at_least("x", 1.0, f64::NAN).holds()
+        );
     }
 }
