@@ -1,6 +1,10 @@
 //! What every benchmark begins and ends with: the binary under test, the profile, and the results file.
 
-use std::{path::PathBuf, process::Command, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
 
 use concierge_testkit::gateway::Launch;
 use serde_json::{Value, json};
@@ -24,7 +28,7 @@ pub fn fast() -> bool {
     std::env::args().any(|arg| arg == "--fast")
 }
 
-/// Writes `bench/results/NAME.json` (`NAME-fast.json` with `--fast`), with what the figures depend on.
+/// Writes `bench/results/NAME.json`, with what the figures depend on. Those of `--fast` go to `target/bench/`.
 pub fn save(name: &str, figures: Value) {
     let document = json!({
         "when": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -34,11 +38,12 @@ pub fn save(name: &str, figures: Value) {
         "profile": if fast() { "fast" } else { "full" },
         "figures": figures,
     });
-    let path = format!("bench/results/{name}{}.json", if fast() { "-fast" } else { "" });
-    let text = format!("{document:#}\n");
-    let written = std::fs::create_dir_all("bench/results").and_then(|()| std::fs::write(&path, text));
-    written.unwrap_or_else(|e| panic!("{path}: {e}; start it from the repository's root"));
-    println!("\nSaved to {path}");
+    let dir = Path::new(if fast() { "target/bench" } else { "bench/results" });
+    let path = dir.join(name).with_extension("json");
+    let written =
+        std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, format!("{document:#}\n")));
+    written.unwrap_or_else(|e| panic!("{}: {e}; start it from the repository's root", path.display()));
+    println!("\nSaved to {}", path.display());
 }
 
 /// The first line a command prints; empty if it cannot.
