@@ -1,1 +1,3 @@
-//! admission
+//! May this user go now?
+
+pub mod slots;

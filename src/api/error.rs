@@ -1,1 +1,274 @@
-//! error
+//! Errors on the wire: what a provider's error body says, and our own in OpenAI's shape.
+//!
+//! Providers agree on nothing: OpenAI's `{"error": {…}}`, the bare `{"object": "error", "message"}` of vLLM and
+//! Mistral, FastAPI's `detail`, Google's list, a string, a page of HTML. All of them become one [`ProviderError`],
+//! bounded in size. It is for logs and for judgement; the client gets the provider's own bytes.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+/// The longest message kept, in bytes.
+pub const MAX_MESSAGE: usize = 2 << 10;
+const MAX_WORD: usize = 128;
+
+/// What a provider said went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProviderError {
+    /// In the provider's words, at most [`MAX_MESSAGE`] bytes, on one line. Empty if it gave none.
+    pub message: String,
+    /// `type`, or Google's `status`.
+    pub kind: Option<String>,
+    /// `code`; a number is given as its digits.
+    pub code: Option<String>,
+    /// The parameter it complains about.
+    pub param: Option<String>,
+}
+
+impl ProviderError {
+    /// Reads any error body: JSON of any shape, HTML or text. Never fails; an empty body gives an empty message.
+    pub fn parse(body: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value @ (Value::Object(_) | Value::Array(_) | Value::String(_))) => Self::from_value(&value),
+            Ok(_) => Self::default(),
+            Err(_) => Self::plain(&String::from_utf8_lossy(&body[..body.len().min(64 << 10)])),
+        }
+    }
+
+    /// An error that is known only by its name, such as `finish_reason: "error"`.
+    pub fn named(message: &str, code: &str) -> Self {
+        Self { message: message.to_owned(), code: Some(code.to_owned()), ..Self::default() }
+    }
+
+    fn from_value(value: &Value) -> Self {
+        let outer = match value {
+            Value::Array(list) => list.first().unwrap_or(&Value::Null),
+            other => other,
+        };
+        let inner = ["error", "response"].iter().find_map(|key| said(outer.get(key))).unwrap_or(outer);
+        // `response.failed` carries its error one level deeper.
+        let inner = said(inner.get("error")).filter(|e| e.is_object()).unwrap_or(inner);
+        let both = |keys: &[&str]| {
+            [inner, outer].iter().find_map(|level| keys.iter().find_map(|key| said(level.get(key))))
+        };
+        let message = match inner {
+            Value::String(text) => text.clone(),
+            _ => both(&["message", "detail", "msg", "error_description", "errors"])
+                .map(words)
+                .unwrap_or_default(),
+        };
+        // The type of the envelope ("error") is no type of error.
+        let kind = both(&["type", "status"])
+            .and_then(word)
+            .filter(|kind| kind != "error" && kind != "response.failed");
+        let code = both(&["code", "error_code"]).and_then(word);
+        Self { message: bounded(&message, MAX_MESSAGE), kind, code, param: both(&["param"]).and_then(word) }
+    }
+
+    fn plain(text: &str) -> Self {
+        let html = text.trim_start().starts_with('<');
+        let message = if html { bounded(&without_tags(text), 200) } else { bounded(text, MAX_MESSAGE) };
+        Self { message, ..Self::default() }
+    }
+}
+
+/// Our own error body.
+pub fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        error: Inner<'a>,
+    }
+    #[derive(Serialize)]
+    struct Inner<'a> {
+        message: &'a str,
+        r#type: &'a str,
+        param: Option<&'a str>,
+        code: &'a str,
+    }
+    let body = Body { error: Inner { message, r#type: kind, param, code } };
+    // Strings into memory: there is nothing in it that can fail.
+    Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
+}
+
+/// Our own error as the last event of a stream. No `[DONE]` may follow it.
+pub fn event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+    let body = body(message, kind, param, code);
+    Bytes::from([b"data: ", &body[..], b"\n\n"].concat())
+}
+
+/// A value that says something.
+fn said(value: Option<&Value>) -> Option<&Value> {
+    value.filter(|value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+        _ => true,
+    })
+}
+
+/// A message that may be text, a list of FastAPI's complaints, or an object.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let mut all = String::new();
+            for item in list.iter().take(8) {
+                let item = words(item);
+                let _ = write!(all, "{}{item}", if all.is_empty() { "" } else { "; " });
+            }
+            all
+        }
+        Value::Object(map) => ["message", "msg", "detail"]
+            .iter()
+            .find_map(|key| said(map.get(*key)))
+            .map_or_else(|| value.to_string(), words),
+        other => other.to_string(),
+    }
+}
+
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(bounded(text, MAX_WORD)),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// One line of at most `max` bytes: runs of white space and control characters become one space.
+fn bounded(text: &str, max: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(max));
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+        if line.len() > max {
+            break;
+        }
+    }
+    let end = (0..=max.min(line.len())).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    line.truncate(end);
+    line
+}
+
+/// The title of a page if it has one, else its text.
+fn without_tags(html: &str) -> String {
+    let lower = html.to_ascii_lowercase();
+    let title = lower.find("<title>").zip(lower.find("</title>")).filter(|(open, close)| open < close);
+    if let Some(title) =
+        title.and_then(|(open, close)| html.get(open + 7..close)).filter(|t| !t.trim().is_empty())
+    {
+        return title.to_owned();
+    }
+    let mut text = String::new();
+    let mut in_tag = false;
+    for c in html.chars() {
+        match c {
+            '<' => (in_tag, _) = (true, text.push(' ')),
+            '>' => in_tag = false,
+            _ if !in_tag => text.push(c),
+            _ => {}
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(body: &str) -> (String, Option<String>, Option<String>) {
+        let error = ProviderError::parse(body.as_bytes());
+        (error.message, error.kind, error.code)
+    }
+
+    fn is(message: &str, kind: &str, code: &str) -> (String, Option<String>, Option<String>) {
+        let word = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+        (message.to_owned(), word(kind), word(code))
+    }
+
+    #[test]
+    fn every_shape_of_error_is_understood() {
+        let table = [
+            (r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#, is("m", "t", "c")),
+            (
+                r#"{"object":"error","message":"m","type":"t","param":null,"code":40302}"#,
+                is("m", "t", "40302"),
+            ),
+            (
+                r#"{"object":"error","message":{"detail":[{"msg":"a"},{"msg":"b"}]},"type":"t"}"#,
+                is("a; b", "t", ""),
+            ),
+            (r#"{"error":"m"}"#, is("m", "", "")),
+            (r#"{"error":"m","type":"t","code":"c"}"#, is("m", "t", "c")),
+            (
+                r#"{"error":{"code":400,"message":"m","type":"exceed_context_size_error","n_ctx":8}}"#,
+                is("m", "exceed_context_size_error", "400"),
+            ),
+            (r#"{"detail":"Not Found"}"#, is("Not Found", "", "")),
+            (
+                r#"{"detail":[{"loc":["body","user"],"msg":"Extra inputs","type":"extra_forbidden"}]}"#,
+                is("Extra inputs", "", ""),
+            ),
+            (
+                r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#,
+                is("m", "RESOURCE_EXHAUSTED", "429"),
+            ),
+            (r#"{"type":"error","code":"c","message":"m","param":null}"#, is("m", "", "c")),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                is("m", "overloaded_error", ""),
+            ),
+            (
+                r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"c","message":"m"}}}"#,
+                is("m", "", "c"),
+            ),
+            (r#"{"error":{"message":{"x":1}}}"#, is(r#"{"x":1}"#, "", "")),
+            (r#""plain""#, is("plain", "", "")),
+            ("upstream  connect\nerror", is("upstream connect error", "", "")),
+            (
+                "<html><head><TITLE>502 Bad Gateway</TITLE></head><body>x</body></html>",
+                is("502 Bad Gateway", "", ""),
+            ),
+            ("<h1>No</h1> way", is("No way", "", "")),
+            ("", is("", "", "")),
+            ("null", is("", "", "")),
+            ("[]", is("", "", "")),
+            ("{}", is("", "", "")),
+        ];
+        for (body, expected) in table {
+            assert_eq!(parse(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn messages_are_bounded_at_a_character_and_on_one_line() {
+        let long = "\u{1f600}".repeat(1000);
+        let error = ProviderError::parse(format!(r#"{{"error":"a{long}"}}"#).as_bytes());
+        assert_eq!(error.message.len(), MAX_MESSAGE - 3);
+        assert_eq!(parse("a\u{1b}[31m\r\nb").0, "a [31m b");
+        assert!(ProviderError::parse(&[b'<'; 1 << 20]).message.len() <= 200);
+        assert_eq!(ProviderError::parse(b"\xff\xfe").message, "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn deep_json_is_no_stack_overflow() {
+        let deep = "[".repeat(100_000);
+        assert!(ProviderError::parse(deep.as_bytes()).message.len() <= MAX_MESSAGE);
+    }
+
+    #[test]
+    fn ours_is_openai_shaped() {
+        let ours = body("say \"what\"\n", "invalid_request_error", None, "invalid_json");
+        assert_eq!(
+            &ours[..],
+            br#"{"error":{"message":"say \"what\"\n","type":"invalid_request_error","param":null,"code":"invalid_json"}}"#
+        );
+        let error = ProviderError::parse(&body("m", "t", Some("p"), "c"));
+        assert_eq!(error.param.as_deref(), Some("p"));
+        assert!(event("m", "t", None, "c").ends_with(b"}\n\n"));
+    }
+}

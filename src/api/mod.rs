@@ -1,8 +1,44 @@
-//! The OpenAI wire: types and bytes, no I/O.
+//! The OpenAI wire: what the bytes of requests, answers and streams mean.
+//!
+//! Everything here is a pure function of bytes. It must never do I/O, never import another module of the crate,
+//! never panic on what a stranger sent, and never re-serialise what only has to be passed on: bodies and events are
+//! looked at, sliced and spliced, so a parser on the other side sees exactly what was sent.
+//!
+//! | to do | use |
+//! | --- | --- |
+//! | cut a stream into events | [`sse::Framer`], [`sse::Run`] |
+//! | know what one event means | [`chunk::read`] |
+//! | judge a whole answer | [`answer::judge`] |
+//! | read an error, write ours | [`error::ProviderError`], [`error::body`] |
+//! | learn what a request asks for | [`request::peek`], [`multipart::peek`] |
+//! | change a request without copying it | [`rewrite::Rewrite`], [`splice::Parts`] |
 
 pub mod answer;
 pub mod chunk;
+pub mod content;
 pub mod error;
+mod json;
 pub mod multipart;
 pub mod request;
+pub mod rewrite;
+pub mod splice;
 pub mod sse;
+pub mod usage;
+
+#[cfg(test)]
+mod corpus;
+
+/// Which of OpenAI's interfaces a call speaks: it decides what counts as content and what as the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// `/v1/chat/completions`
+    Chat,
+    /// `/v1/completions`
+    Completions,
+    /// `/v1/responses`
+    Responses,
+    /// `/v1/embeddings`
+    Embeddings,
+    /// Any other path: passed on, with only the most general judgement.
+    Other,
+}

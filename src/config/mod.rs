@@ -1,17 +1,43 @@
 //! What the user wrote, checked: one immutable [`Config`] that every part reads.
 //!
-//! The types here say what the keys of `config.toml` mean. How a file becomes a `Config` is in
-//! [`read`] (text to `Config`, gathering every problem). This module does no routing and keeps no state.
+//! The types here say what the keys of `config.toml` mean; being plain documented data, they stay together
+//! in one longer file. How a file becomes a `Config` is in [`read`] (text to `Config`, gathering every
+//! problem). This module does no routing and keeps no state.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`read`] | file or text to [`Loaded`] or [`Problems`] |
+//! | `sections/` | one reader per section of the file, and the checks between sections |
+//! | `document`, `value` | the TOML document: sections and typed values that know their line and key path |
+//! | `env`, `units`, `choice`, `nearest` | `${NAME}`, `"250ms"`, `"a" \| "b"`, "did you mean …?" |
+//! | `known` | what we know of providers by their base URL |
+//! | `masked` | the configuration as JSON without its secrets |
 
+mod choice;
+mod defaults;
+mod document;
+mod env;
+mod known;
+mod masked;
+mod nearest;
+mod problem;
 pub mod read;
 mod secret;
+mod sections;
+mod units;
+mod value;
+
+#[cfg(test)]
+mod shipped_tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use problem::{Problem, Problems};
+pub use read::{Loaded, load, parse};
 pub use secret::Secret;
 
 /// The whole checked configuration. Only [`read`] makes one from a file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Where the gateway listens and how it stops.
     pub server: Server,
@@ -66,14 +92,14 @@ pub struct Tls {
 }
 
 /// `[admin]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Admin {
     /// Bearer token of the admin routes; `None`: loopback only.
     pub token: Option<Secret>,
 }
 
 /// `[auth]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Auth {
     /// HS256 secret of Open WebUI's signed `x-openwebui-user-jwt`.
     pub jwt_secret: Option<Secret>,
@@ -84,7 +110,7 @@ pub struct Auth {
 }
 
 /// `[[auth.keys]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClientKey {
     /// Whose key it is.
     pub user: String,
@@ -99,11 +125,12 @@ pub struct ClientKey {
 }
 
 /// `[[providers]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Provider {
     /// Name used in targets; no slash.
     pub name: String,
-    /// Base URL without a trailing slash and without a query.
+    /// Base URL without a trailing slash (a bare host keeps its path `/`). Its only query may be Azure's
+    /// `api-version`, which belongs on every request.
     pub base_url: url::Url,
     /// Key sent upstream; `None` for servers that need none.
     pub api_key: Option<Secret>,
@@ -117,6 +144,15 @@ pub struct Provider {
     pub max_concurrency: Option<usize>,
     /// How it goes on from a last assistant message.
     pub prefill: Prefill,
+}
+
+impl Provider {
+    /// The URL of `route` (`/chat/completions`): below the base URL's path, with its query.
+    pub fn url_of(&self, route: &str) -> url::Url {
+        let mut url = self.base_url.clone();
+        url.set_path(&format!("{}{route}", self.base_url.path().trim_end_matches('/')));
+        url
+    }
 }
 
 /// How a provider continues an unfinished assistant message.
@@ -148,7 +184,7 @@ pub struct Model {
     pub context_window: Option<u64>,
     /// Overrides `resilience.first_token_timeout`.
     pub first_token_timeout: Option<Timeout>,
-    /// For `strategy = "weighted"`, one per target; empty: all equal.
+    /// For `strategy = "weighted"`, one per target, not all zero; empty: all equal.
     pub weights: Vec<f64>,
     /// Overrides `routing.strategy`.
     pub strategy: Option<Strategy>,
@@ -161,6 +197,15 @@ pub struct TargetName {
     pub provider: String,
     /// The provider's name for the model; may hold slashes.
     pub model: String,
+}
+
+impl TargetName {
+    /// Reads `provider/model`; `None` when there is no slash or one side is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (provider, model) = text.split_once('/')?;
+        let whole = !provider.is_empty() && !model.is_empty();
+        whole.then(|| Self { provider: provider.to_owned(), model: model.to_owned() })
+    }
 }
 
 impl std::fmt::Display for TargetName {
@@ -290,7 +335,7 @@ pub struct Slots {
     pub queue_timeout: Duration,
     /// In flight over all users.
     pub total: u32,
-    /// Overrides of `per_user` by operation.
+    /// Limit of each operation; it counts instead of `per_user`.
     pub operations: BTreeMap<String, u32>,
 }
 
@@ -341,7 +386,7 @@ pub enum Capture {
 }
 
 /// `[memory]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Memory {
     /// Whether anything is remembered or recalled.
     pub enabled: bool,
@@ -392,7 +437,7 @@ pub enum OnError {
 }
 
 /// `[redis]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Redis {
     /// `None`: everything is kept in this process.
     pub url: Option<Secret>,
@@ -419,109 +464,4 @@ pub struct Telemetry {
     pub log_format: LogFormat,
     /// OTLP traces, when set.
     pub otlp_endpoint: Option<url::Url>,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            tls: None,
-            max_body: 32 << 20,
-            drain_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        let user_headers = ["x-user-id", "x-openwebui-user-id"].map(str::to_owned).to_vec();
-        Self { jwt_secret: None, user_headers, keys: Vec::new() }
-    }
-}
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self { strategy: Strategy::Score, temperature: 1.0, half_life: Duration::from_secs(60) }
-    }
-}
-
-impl Default for Resilience {
-    fn default() -> Self {
-        Self {
-            max_attempts: 3,
-            connect_timeout: Duration::from_secs(3),
-            first_token_timeout: Timeout::Auto,
-            answer_timeout: Timeout::Auto,
-            stall_timeout: Timeout::Auto,
-            total_timeout: Duration::from_secs(600),
-            retry_budget: 0.2,
-            patience: Duration::from_secs(3),
-            rescue: Rescue::Continue,
-            hedge: Hedge::Off,
-            hedge_budget: 0.05,
-        }
-    }
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            consecutive_failures: 5,
-            success_rate: 0.7,
-            window: Duration::from_secs(30),
-            min_requests: 20,
-            open_min: Duration::from_secs(2),
-            open_max: Duration::from_secs(20),
-        }
-    }
-}
-
-impl Default for Health {
-    fn default() -> Self {
-        Self { interval: Some(Duration::from_secs(15)), path: "/models".into() }
-    }
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        let operations = [("chat", 10), ("embeddings", 10), ("get_context", 4), ("update_context", 4)];
-        Self {
-            per_user: 10,
-            queue: 20,
-            queue_timeout: Duration::from_secs(10),
-            total: 1000,
-            operations: operations.into_iter().map(|(name, n)| (name.to_owned(), n)).collect(),
-        }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            store: Store::Sqlite,
-            path: "concierge.db".into(),
-            url: None,
-            embedder: Embedder::Builtin,
-            max_tokens: 1024,
-            max_items: 20,
-            min_score: 0.25,
-            recall_timeout: Duration::from_secs(5),
-            recall_budget: Duration::from_millis(150),
-            cache_ttl: Duration::from_secs(300),
-            cache_entries: 10_000,
-            capture: Capture::User,
-            anonymous: false,
-            include_context: false,
-            retention: None,
-            get_context_timeout: Duration::from_secs(10),
-            update_context_timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-impl Default for Telemetry {
-    fn default() -> Self {
-        Self { log: "info".into(), log_format: LogFormat::Text, otlp_endpoint: None }
-    }
 }

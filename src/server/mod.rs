@@ -1,1 +1,206 @@
-//! server
+//! From the socket to a handler and back.
+//!
+//! [`handle`] gives every request an id, finds its route, checks who may take it, and turns every refusal into
+//! one shape. The life of a proxied request begins in [`proxy`].
+
+mod auth;
+mod body;
+mod health;
+mod intake;
+mod jwt;
+pub mod listen;
+mod models;
+mod operator;
+mod proxy;
+mod reply;
+mod routes;
+
+use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Incoming;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+pub use self::reply::word;
+use self::{
+    auth::{Connection, Keyring},
+    body::ReplyBody,
+    routes::{Miss, Policy, Route},
+};
+use crate::{
+    admission::slots::Slots,
+    call::Registry,
+    config::Config,
+    dispatch::Dispatcher,
+    events::Events,
+    refusal::Refusal,
+    tasks::Tasks,
+    upstream::Snapshot,
+};
+
+const REQUEST_ID: &str = "x-request-id";
+
+/// Everything that outlives a reload, and the [`Edge`] that does not.
+pub struct Gateway {
+    /// Every task of the process.
+    pub tasks: Tasks,
+    /// The address we listen on.
+    pub listener: IpAddr,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// Who may run now.
+    pub slots: Slots,
+    /// How answers are got.
+    pub dispatcher: Dispatcher,
+    /// What operators watch.
+    pub events: Events,
+    /// The file that was read; `None` in the demo.
+    pub path: Option<PathBuf>,
+    /// How the last reload went; held while one runs.
+    pub last_reload: Mutex<Option<Reloaded>>,
+    edge: ArcSwap<Edge>,
+}
+
+/// What a configuration makes of the gateway; replaced as a whole.
+pub struct Edge {
+    /// Configuration and targets.
+    pub snapshot: Arc<Snapshot>,
+    keys: Keyring,
+    tls: Option<TlsAcceptor>,
+}
+
+/// How a reload went.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Reloaded {
+    /// RFC 3339.
+    pub at: String,
+    /// Whether the new configuration is in force.
+    pub ok: bool,
+    /// What was wrong, or what is now in force.
+    pub messages: Vec<String>,
+}
+
+impl Edge {
+    /// What `config` makes of the gateway; targets that `before` had keep what is known of them.
+    pub fn new(
+        config: Config,
+        before: Option<&Snapshot>,
+        events: &Events,
+        tasks: &Tasks,
+    ) -> Result<Self, String> {
+        let keys = Keyring::new(&config.auth);
+        let tls = config.server.tls.as_ref().map(listen::tls_acceptor).transpose()?;
+        let snapshot = Snapshot::new(config, before, events, tasks)?;
+        Ok(Self { snapshot: Arc::new(snapshot), keys, tls })
+    }
+}
+
+impl Gateway {
+    /// A gateway that runs `config`.
+    pub fn new(config: Config, path: Option<PathBuf>, tasks: Tasks) -> Result<Arc<Self>, String> {
+        let events = Events::new();
+        let listener = config.server.listen.ip();
+        let edge = Edge::new(config, None, &events, &tasks)?;
+        Ok(Arc::new(Self {
+            tasks,
+            listener,
+            calls: Arc::default(),
+            slots: Slots,
+            dispatcher: Dispatcher::new(events.clone(), Instant::now()),
+            events,
+            path,
+            last_reload: Mutex::default(),
+            edge: ArcSwap::from_pointee(edge),
+        }))
+    }
+
+    /// What is in force now.
+    pub fn edge(&self) -> Arc<Edge> {
+        self.edge.load_full()
+    }
+
+    /// Puts `edge` in force. Calls in flight end under the old one.
+    pub fn replace(&self, edge: Edge) {
+        self.edge.store(Arc::new(edge));
+    }
+
+    fn tls(&self) -> Option<TlsAcceptor> {
+        self.edge.load().tls.clone()
+    }
+}
+
+/// A request on its way to its handler.
+pub struct Incomer {
+    id: Arc<str>,
+    received: Instant,
+    connection: Connection,
+    edge: Arc<Edge>,
+    request: Request<Incoming>,
+}
+
+/// Answers one request, whatever happens.
+pub async fn handle(
+    gateway: Arc<Gateway>,
+    connection: Connection,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, Infallible> {
+    let id = request_id(request.headers());
+    let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("?"));
+    let incomer =
+        Incomer { id, received: Instant::now(), connection, edge: gateway.edge.load_full(), request };
+    // A panic is a bug of ours; it costs one request, not the process.
+    let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(refusal)) => reply::refuse(&refusal),
+        Err(_) => reply::refuse(&Refusal::Internal),
+    };
+    response.headers_mut().insert(REQUEST_ID, value);
+    Ok(response)
+}
+
+async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {
+    let (method, path) = (incomer.request.method(), incomer.request.uri().path());
+    let route = Route::find(method, path).map_err(|miss| match miss {
+        Miss::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
+        Miss::Method(allowed) => Refusal::MethodNotAllowed(allowed),
+    })?;
+    match route.policy() {
+        Policy::Public => health::answer(gateway, &incomer.edge, &route),
+        Policy::Admin => {
+            incomer.admit_operator()?;
+            operator::answer(gateway, &incomer.edge, &route).await
+        }
+        Policy::Client => {
+            let caller = incomer.edge.keys.identify(incomer.request.headers())?;
+            match route {
+                Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).await,
+                Route::Model(id) => models::one(&incomer.edge, &caller, &id),
+                _ => models::all(&incomer.edge, &caller),
+            }
+        }
+    }
+}
+
+impl Incomer {
+    fn admit_operator(&self) -> Result<(), Refusal> {
+        let token = self.edge.snapshot.config.admin.token.as_ref();
+        let request = (self.request.method(), self.request.headers());
+        auth::admit_operator(token, &self.edge.keys, self.connection, request)
+    }
+}
+
+/// The client's own id if it is a sane token, else a new one.
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
+    };
+    match headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
+        Some(id) => Arc::from(id),
+        None => Arc::from(format!("req-{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..))),
+    }
+}

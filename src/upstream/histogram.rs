@@ -1,1 +1,221 @@
-//! histogram
+//! A small histogram of durations, and the deadlines learned from it.
+//!
+//! Buckets grow by a tenth from 1 ms to 10 min, so a quantile is wrong by 5 % at most. It forgets by two
+//! rotating windows, as tower's hedge does; a window is closed by age *and* number of samples, so that a busy
+//! target forgets within two minutes and a quiet one still has enough samples for a percentile.
+//! It must never make a deadline from a handful of samples.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Fewer samples than this teach nothing.
+const TAUGHT: u64 = 20;
+/// A window takes samples at least this long and at least this many.
+const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW_SAMPLES: u64 = 100;
+
+const SMALLEST: f64 = 1e-3;
+const GROWTH: f64 = 1.1;
+/// 1 ms × 1.1¹⁴⁰ = 622 s.
+const BUCKETS: usize = 141;
+
+/// Durations of the recent past.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    current: Counts,
+    previous: Counts,
+    since: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Counts {
+    buckets: Box<[u32; BUCKETS]>,
+    total: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { current: Counts::new(), previous: Counts::new(), since: None }
+    }
+}
+
+impl Histogram {
+    /// Adds a duration; below 1 ms counts as 1 ms, above 10 min as 10 min.
+    pub fn record(&mut self, sample: Duration, now: Instant) {
+        let since = *self.since.get_or_insert(now);
+        let old = now.saturating_duration_since(since) >= WINDOW;
+        if old && self.current.total >= WINDOW_SAMPLES {
+            self.previous = std::mem::replace(&mut self.current, Counts::new());
+            self.since = Some(now);
+        }
+        self.current.add(bucket_of(sample), 1);
+    }
+
+    /// The duration that a part `q` (0..1) of the samples does not exceed, within 5 %; `None` without samples.
+    pub fn quantile(&self, q: f64) -> Option<Duration> {
+        let rank = (self.count() as f64 * q.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        let both = self.current.buckets.iter().zip(self.previous.buckets.iter());
+        let index = both.enumerate().find_map(|(i, (a, b))| {
+            seen += u64::from(*a) + u64::from(*b);
+            (seen >= rank).then_some(i)
+        })?;
+        Some(Duration::from_secs_f64(SMALLEST * GROWTH.powf(index as f64 - 0.5).max(1.0)))
+    }
+
+    /// How many samples it knows.
+    pub fn count(&self) -> u64 {
+        self.current.total + self.previous.total
+    }
+
+    /// Takes in another target's samples, such as those of a whole provider for the admin page.
+    pub fn merge(&mut self, other: &Self) {
+        for counts in [&other.current, &other.previous] {
+            for (bucket, n) in counts.buckets.iter().enumerate() {
+                self.current.add(bucket, *n);
+            }
+        }
+    }
+
+    /// The 99th percentile, once there are enough samples.
+    fn taught_p99(&self) -> Option<Duration> {
+        if self.count() < TAUGHT { None } else { self.quantile(0.99) }
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self { buckets: Box::new([0; BUCKETS]), total: 0 }
+    }
+
+    fn add(&mut self, bucket: usize, n: u32) {
+        let count = &mut self.buckets[bucket];
+        let before = *count;
+        *count = count.saturating_add(n);
+        self.total += u64::from(*count - before);
+    }
+}
+
+fn bucket_of(sample: Duration) -> usize {
+    let ratio = sample.as_secs_f64() / SMALLEST;
+    if ratio <= 1.0 { 0 } else { (ratio.ln() / GROWTH.ln()).ceil().min((BUCKETS - 1) as f64) as usize }
+}
+
+/// Prefill takes time per token of the prompt. A guess on the slow side of what hosted models do (some
+/// 10,000 tokens/s); the distribution itself holds the usual prompts of this target.
+const PER_PROMPT_TOKEN: Duration = Duration::from_micros(100);
+
+/// How long a stream may take to its first content: 1.5 × p99 of this target's first tokens and a share per
+/// prompt token, within 2 s and 10 s; 10 s until 20 samples are there.
+pub fn first_token_deadline(first_tokens: &Histogram, prompt_tokens: u64) -> Duration {
+    let (least, most) = (Duration::from_secs(2), Duration::from_secs(10));
+    let Some(p99) = first_tokens.taught_p99() else { return most };
+    let prefill = PER_PROMPT_TOKEN.saturating_mul(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
+    p99.mul_f64(1.5).saturating_add(prefill).clamp(least, most)
+}
+
+/// How long a stream may be silent between contents: 10 × p99 of its gaps, within 3 s and 10 s; 10 s until
+/// 20 samples are there.
+pub fn stall_deadline(gaps: &Histogram) -> Duration {
+    let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
+    gaps.taught_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
+}
+
+/// How long an answer in one piece may take: 3 × p99 of this target's whole answers, within 10 s and `total`.
+///
+/// Until 20 samples are there 60 s: longer than nearly every answer, yet a target that hangs does not hold
+/// a caller for the whole ten minutes while another could answer.
+pub fn answer_deadline(answers: &Histogram, total: Duration) -> Duration {
+    let (least, untaught) = (Duration::from_secs(10), Duration::from_secs(60));
+    answers.taught_p99().map_or(untaught, |p99| p99.mul_f64(3.0).max(least)).min(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    fn filled(samples: impl IntoIterator<Item = Duration>) -> Histogram {
+        let now = Instant::now();
+        let mut h = Histogram::default();
+        samples.into_iter().for_each(|sample| h.record(sample, now));
+        h
+    }
+
+    #[test]
+    fn quantiles_are_right_within_a_twentieth() {
+        for base in [1, 7, 100, 45_000] {
+            let h = filled((1..=1000).map(|i| ms(base * i / 10).max(ms(1))));
+            for q in [0.5, 0.95, 0.99] {
+                let exact =
+                    ms(((base as f64) * 1000.0 * q / 10.0).round() as u64).as_secs_f64().clamp(1e-3, 622.0);
+                let got = h.quantile(q).unwrap().as_secs_f64();
+                let slack = if base <= 7 { 0.12 } else { 0.055 };
+                assert!((got / exact - 1.0).abs() < slack, "q{q} of {base}: {got} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_hold() {
+        assert_eq!(Histogram::default().quantile(0.5), None);
+        let h = filled([Duration::ZERO, Duration::MAX]);
+        assert_eq!(h.quantile(0.0), Some(ms(1)));
+        assert!(h.quantile(1.0).unwrap() > Duration::from_secs(570));
+        assert_eq!(h.quantile(f64::NAN), Some(ms(1)));
+        assert_eq!((h.quantile(-3.0), h.quantile(0.5)), (Some(ms(1)), Some(ms(1))));
+        assert_eq!(h.count(), 2);
+    }
+
+    #[test]
+    fn a_busy_target_forgets_in_two_minutes_and_a_quiet_one_keeps_its_samples() {
+        let start = Instant::now();
+        let mut busy = Histogram::default();
+        for i in 0..400u64 {
+            busy.record(if i < 100 { ms(5000) } else { ms(50) }, start + ms(i * 500));
+        }
+        assert!(busy.quantile(1.0).unwrap() < ms(60), "{:?}", busy.quantile(1.0));
+        let mut quiet = Histogram::default();
+        for i in 0..50u64 {
+            quiet.record(ms(300), start + Duration::from_secs(i * 600));
+        }
+        assert_eq!(quiet.count(), 50);
+    }
+
+    #[test]
+    fn merging_adds_both_windows() {
+        let mut a = filled(vec![ms(10); 50]);
+        let b = filled(vec![ms(1000); 150]);
+        a.merge(&b);
+        assert_eq!(a.count(), 200);
+        assert!(a.quantile(0.2).unwrap() < ms(11) && a.quantile(0.5).unwrap() > ms(950));
+    }
+
+    #[test]
+    fn deadlines_are_learned_after_twenty_samples_and_bounded() {
+        let s = Duration::from_secs;
+        let total = s(600);
+        let untaught = filled(vec![ms(1); 19]);
+        assert_eq!(first_token_deadline(&untaught, 0), s(10));
+        assert_eq!(stall_deadline(&untaught), s(10));
+        assert_eq!(answer_deadline(&untaught, total), s(60));
+        assert_eq!(answer_deadline(&untaught, s(5)), s(5));
+
+        let fast = filled(vec![ms(10); 20]);
+        assert_eq!(first_token_deadline(&fast, 0), s(2));
+        assert_eq!(first_token_deadline(&fast, u64::MAX), s(10));
+        assert_eq!(stall_deadline(&fast), s(3));
+        assert_eq!(answer_deadline(&fast, total), s(10));
+        assert_eq!(answer_deadline(&fast, s(4)), s(4), "never longer than everything together");
+
+        let slow = filled(vec![ms(3000); 20]);
+        let deadline = first_token_deadline(&slow, 10_000);
+        assert!((5.2..5.8).contains(&deadline.as_secs_f64()), "{deadline:?}");
+        assert_eq!(stall_deadline(&slow), s(10));
+        assert!(answer_deadline(&filled(vec![s(400); 20]), total) == total);
+    }
+}

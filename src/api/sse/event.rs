@@ -1,0 +1,130 @@
+//! One server-sent event: its bytes, its fields, and runs of events that lie side by side.
+//!
+//! An event is a view into the chunk it came in; nothing here may copy the data of a one-line event.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use memchr::{memchr, memchr2};
+
+/// One whole event with its blank line.
+#[derive(Debug, Clone)]
+pub struct Event {
+    whole: Bytes,
+    start: usize,
+    end: usize,
+}
+
+impl Event {
+    /// The bytes `start..end` of `whole`.
+    pub(super) fn new(whole: Bytes, start: usize, end: usize) -> Self {
+        Self { whole, start, end }
+    }
+
+    /// The event as it came, with its blank line.
+    pub fn bytes(&self) -> &[u8] {
+        &self.whole[self.start..self.end]
+    }
+
+    /// The event as it came, without a copy.
+    pub fn raw(&self) -> Bytes {
+        self.whole.slice(self.start..self.end)
+    }
+
+    /// Name and data, in one pass over the lines.
+    pub fn fields(&self) -> Fields<'_> {
+        let mut fields = Fields::default();
+        let mut rest = self.bytes();
+        while !rest.is_empty() {
+            let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+            let (line, after) = rest.split_at(end);
+            rest = after.strip_prefix(b"\r\n").or(after.get(1..)).unwrap_or_default();
+            fields.line(line);
+        }
+        fields
+    }
+
+    /// The data lines joined by `\n`; `None` without a data line.
+    pub fn data(&self) -> Option<Cow<'_, [u8]>> {
+        self.fields().data
+    }
+
+    /// The value of the `event` field.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.fields().name
+    }
+
+    /// Whether there is nothing here but comments and blank lines.
+    pub fn is_comment_only(&self) -> bool {
+        !self.fields().any
+    }
+}
+
+/// What the lines of an event say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Fields<'a> {
+    /// The value of the last `event` line.
+    pub name: Option<&'a [u8]>,
+    /// The data lines joined by `\n`; borrowed when there is just one.
+    pub data: Option<Cow<'a, [u8]>>,
+    /// There is at least one line that is not a comment.
+    any: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn line(&mut self, line: &'a [u8]) {
+        let (field, value) = match memchr(b':', line) {
+            Some(colon) => (&line[..colon], &line[colon + 1..]),
+            None => (line, &[][..]),
+        };
+        if field.is_empty() {
+            return;
+        }
+        self.any = true;
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"event" => self.name = Some(value),
+            b"data" => self.add_data(value),
+            _ => {}
+        }
+    }
+
+    fn add_data(&mut self, value: &'a [u8]) {
+        match &mut self.data {
+            None => self.data = Some(Cow::Borrowed(value)),
+            Some(data) => {
+                let data = data.to_mut();
+                data.push(b'\n');
+                data.extend_from_slice(value);
+            }
+        }
+    }
+}
+
+/// Joins events that follow each other in one chunk, so that a burst goes down as one slice.
+#[derive(Debug, Default)]
+pub struct Run(Option<Event>);
+
+impl Run {
+    /// Adds an event; if it does not follow the run without a gap, the run so far comes back and a new one begins.
+    #[must_use = "the bytes that come back must be sent first"]
+    pub fn add(&mut self, event: Event) -> Option<Bytes> {
+        match &mut self.0 {
+            // The same memory, for both views are alive: an address cannot have been used again.
+            Some(run)
+                if run.end == event.start
+                    && run.whole.as_ptr() == event.whole.as_ptr()
+                    && run.whole.len() == event.whole.len() =>
+            {
+                run.end = event.end;
+                None
+            }
+            run => run.replace(event).map(|done| done.raw()),
+        }
+    }
+
+    /// Ends the run and takes its bytes.
+    pub fn take(&mut self) -> Option<Bytes> {
+        self.0.take().map(|run| run.raw())
+    }
+}

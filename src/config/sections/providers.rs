@@ -1,0 +1,181 @@
+//! `[[providers]]`: where answers come from.
+//!
+//! A provider whose variables are not set is skipped with a warning, so that one file serves people with
+//! different keys. Its faults are still errors, for they would show as soon as the key is there.
+
+use http::{HeaderName, HeaderValue, header};
+use url::{Host, Url};
+
+use crate::config::{Provider, Secret, document::Section, known, nearest::did_you_mean, value::Value};
+
+/// What became of a provider that is written in the file.
+pub enum Fate {
+    /// Usable.
+    Live(Box<Provider>),
+    /// `enabled = false`.
+    Disabled,
+    /// These variables are not set.
+    Unset(Vec<String>),
+    /// An error was noted.
+    Faulty,
+}
+
+/// Every provider of the file, by name, in its order.
+pub struct Providers(Vec<(String, Fate)>);
+
+impl Providers {
+    /// What became of `name`; `None` when there is no such provider.
+    pub fn fate(&self, name: &str) -> Option<&Fate> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, fate)| fate)
+    }
+
+    /// "there is no provider `x`, did you mean `y`?"
+    pub fn unknown(&self, name: &str) -> String {
+        let hint = did_you_mean(name, self.0.iter().map(|(known, _)| known.as_str()));
+        format!("there is no provider `{name}`{hint}")
+    }
+
+    /// The usable ones.
+    pub fn into_live(self) -> Vec<Provider> {
+        let live = |(_, fate)| if let Fate::Live(provider) = fate { Some(*provider) } else { None };
+        self.0.into_iter().filter_map(live).collect()
+    }
+}
+
+/// Reads every `[[providers]]`.
+pub fn read(root: &Section<'_>) -> Providers {
+    let mut providers = Providers(Vec::new());
+    for table in root.tables("providers") {
+        let table = table.skippable();
+        let name = table.required("name", name);
+        let enabled = table.or("enabled", true, Value::boolean);
+        let provider = provider(&table, name.clone());
+        table.refuse_unknown();
+        let unset = table.unset();
+        let fate = match provider {
+            _ if !enabled => Fate::Disabled,
+            _ if !unset.is_empty() => {
+                table.warn(format!(
+                    "{} is skipped: {} not set",
+                    name.as_deref().unwrap_or("it"),
+                    unset.join(", ")
+                ));
+                Fate::Unset(unset)
+            }
+            Some(provider) => Fate::Live(Box::new(provider)),
+            None => Fate::Faulty,
+        };
+        let Some(name) = name else { continue };
+        if providers.fate(&name).is_some() {
+            table.error_at("name", format!("there is already a provider `{name}`; names must differ"));
+        }
+        providers.0.push((name, fate));
+    }
+    providers
+}
+
+fn provider(table: &Section<'_>, name: Option<String>) -> Option<Provider> {
+    let base_url = table.required("base_url", base_url);
+    let api_key = table.opt("api_key", |value| {
+        let key = value.text().filter(|key| !key.is_empty())?;
+        value.header_secret(key)
+    });
+    let api_key_header = table.opt("api_key_header", header_name);
+    let headers = table.section("headers", |section| {
+        section.entries().iter().filter_map(|(name, value)| header(name, value)).collect()
+    });
+    let connect_timeout = table.opt("connect_timeout", Value::positive);
+    let max_concurrency = table.opt("max_concurrency", Value::count);
+    let prefill = table.opt("prefill", Value::choice);
+    let base_url = base_url?;
+    Some(Provider {
+        name: name?,
+        api_key,
+        headers,
+        connect_timeout,
+        api_key_header: api_key_header.unwrap_or_else(|| known::api_key_header(&base_url).to_owned()),
+        max_concurrency,
+        prefill: prefill.unwrap_or_else(|| known::prefill(&base_url)),
+        base_url,
+    })
+}
+
+/// A target is `provider/model`, so a slash would make two readings of it.
+fn name(value: &Value<'_>) -> Option<String> {
+    let name = value.name()?;
+    if name.contains(|c: char| c == '/' || c.is_whitespace()) {
+        return value.fail("a provider's name must not hold a slash or a blank");
+    }
+    Some(name)
+}
+
+/// Never quotes the URL: it may hold a password.
+fn base_url(value: &Value<'_>) -> Option<Url> {
+    let text = value.text()?;
+    let Ok(mut url) = Url::parse(&text) else {
+        return value.fail("is not a URL; expected one such as \"https://api.openai.com/v1\"");
+    };
+    let only_api_version = url.query_pairs().all(|(name, _)| name == "api-version");
+    let complaint = if !matches!(url.scheme(), "http" | "https") {
+        "must begin with http:// or https://"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "must not hold a user or password; the key goes into `api_key`"
+    } else if url.fragment().is_some() {
+        "must not hold a fragment (`#…`)"
+    } else if !only_api_version {
+        "must not hold a query; only Azure's `?api-version=` may stay"
+    } else if ends_in_a_route(&url) {
+        "must end before the route, for the gateway adds `/chat/completions` and its like itself"
+    } else {
+        warn_of_clear_text(value, &url);
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&path);
+        return Some(url);
+    };
+    value.fail(complaint)
+}
+
+fn ends_in_a_route(url: &Url) -> bool {
+    let path = url.path().trim_end_matches('/');
+    ["/chat/completions", "/completions", "/responses", "/embeddings", "/models"]
+        .iter()
+        .any(|route| path.ends_with(route))
+}
+
+fn warn_of_clear_text(value: &Value<'_>, url: &Url) {
+    let loopback = match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    };
+    if url.scheme() == "http" && !loopback {
+        value.warn("http:// sends the key and every prompt in clear text over the network; prefer https://");
+    }
+}
+
+/// Headers that belong to the connection or the body; a fixed value would break every request.
+const OWN_HEADERS: [HeaderName; 5] =
+    [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::TE];
+
+fn header(name: &str, value: &Value<'_>) -> Option<(String, Secret)> {
+    let Ok(name) = HeaderName::try_from(name) else {
+        return value.fail("is not a valid header name");
+    };
+    if OWN_HEADERS.contains(&name) {
+        return value.fail("is set by the gateway itself");
+    }
+    let text = value.text()?;
+    if HeaderValue::from_str(&text).is_err() {
+        return value.fail("holds a character that a header cannot carry");
+    }
+    Some((name.as_str().to_owned(), Secret::new(text)))
+}
+
+fn header_name(value: &Value<'_>) -> Option<String> {
+    let name = value.text()?;
+    match HeaderName::try_from(&name) {
+        Ok(name) if !OWN_HEADERS.contains(&name) => Some(name.as_str().to_owned()),
+        _ => value.expected(r#"a header name such as "authorization" or "api-key""#, ""),
+    }
+}

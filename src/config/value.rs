@@ -1,0 +1,256 @@
+//! One TOML value and every way to read it. A reader that fails notes why and answers `None`.
+//!
+//! What could not be read is quoted as it was written, never with its variables filled in.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use toml::{Spanned, de::DeValue};
+
+use super::{
+    Hedge, Secret, Timeout,
+    choice::Choice,
+    document::{Scope, Section},
+    env::{Expanded, expand},
+    nearest::did_you_mean,
+    units,
+};
+
+const A_DURATION: &str = r#"a duration such as "250ms", "10s" or "5m""#;
+const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
+
+/// A value that knows where it stands.
+#[derive(Clone)]
+pub struct Value<'a> {
+    scope: Scope<'a>,
+    path: String,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Value<'a> {
+    /// The value found at `path`.
+    pub fn new(scope: Scope<'a>, path: String, value: &'a Spanned<DeValue<'a>>) -> Self {
+        Self { scope, path, value }
+    }
+
+    /// Notes an error at this value.
+    pub fn error(&self, message: impl Into<String>) {
+        self.scope.notes.error(self.line(), &self.path, message);
+    }
+
+    /// Notes a warning at this value.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.scope.notes.warn(self.line(), &self.path, message);
+    }
+
+    /// The value as TOML has it.
+    pub fn raw(&self) -> &'a DeValue<'a> {
+        self.value.get_ref()
+    }
+
+    /// The `i`th element of this array.
+    pub fn element(&self, i: usize, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+        Value { scope: self.scope.clone(), path: format!("{}[{i}]", self.path), value }
+    }
+
+    /// A table.
+    pub fn table(&self) -> Option<Section<'a>> {
+        let DeValue::Table(table) = self.raw() else { return self.mismatch("a table") };
+        Some(Section::new(self.scope.clone(), self.path.clone(), self.line(), Some(table)))
+    }
+
+    /// An array; elements that `read` cannot make sense of are left out, for it has noted them.
+    pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+        let DeValue::Array(array) = self.raw() else { return self.mismatch("an array") };
+        Some(array.iter().enumerate().filter_map(|(i, value)| read(&self.element(i, value))).collect())
+    }
+
+    /// A string with its variables filled in; may be empty.
+    pub fn text(&self) -> Option<String> {
+        self.text_as("a string")
+    }
+
+    /// A string that is not empty and holds no control characters.
+    pub fn name(&self) -> Option<String> {
+        let text = self.text()?;
+        if text.trim().is_empty() {
+            return self.fail("must not be empty");
+        }
+        if text.chars().any(char::is_control) || text.trim() != text {
+            return self.fail("must not hold control characters, nor begin or end with a blank");
+        }
+        Some(text)
+    }
+
+    /// A string that must not be shown; empty means none.
+    pub fn secret(&self) -> Option<Secret> {
+        self.text().filter(|text| !text.is_empty()).map(Secret::new)
+    }
+
+    /// Wraps `text`, which was read here and travels in a header.
+    pub fn header_secret(&self, text: String) -> Option<Secret> {
+        // Not `HeaderValue`: it lets bytes above 127 pass, which clients and servers disagree about.
+        if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && text.trim() == text {
+            return Some(Secret::new(text));
+        }
+        self.fail("holds a character that a header cannot carry, perhaps a line break at its end")
+    }
+
+    /// `true` or `false`.
+    pub fn boolean(&self) -> Option<bool> {
+        self.raw().as_bool().or_else(|| self.mismatch("true or false"))
+    }
+
+    /// A whole number of at least `min` that fits `T`.
+    pub fn whole<T: TryFrom<i64>>(&self, min: i64) -> Option<T> {
+        let DeValue::Integer(written) = self.raw() else { return self.mismatch("a whole number") };
+        match i64::from_str_radix(written.as_str(), written.radix()) {
+            Ok(number) if number < min => self.fail(format!("must be at least {min}")),
+            Ok(number) => T::try_from(number).ok().or_else(|| self.fail("is too large")),
+            Err(_) => self.fail("is too large"),
+        }
+    }
+
+    /// A whole number of at least 1.
+    pub fn count<T: TryFrom<i64>>(&self) -> Option<T> {
+        self.whole(1)
+    }
+
+    /// A finite number within `range`.
+    pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let written = match self.raw() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            _ => return self.mismatch("a number"),
+        };
+        match written.parse::<f64>() {
+            Ok(number) if number.is_finite() && range.contains(&number) => Some(number),
+            _ if *range.end() == f64::MAX => self.fail(format!("must be a number from {} up", range.start())),
+            _ => self.fail(format!("must be a number from {} to {}", range.start(), range.end())),
+        }
+    }
+
+    /// A share, 0 to 1.
+    pub fn share(&self) -> Option<f64> {
+        self.number(0.0..=1.0)
+    }
+
+    /// A duration, 0 included.
+    pub fn duration(&self) -> Option<Duration> {
+        let text = self.text_as(A_DURATION)?;
+        units::duration(&text).or_else(|| self.expected(A_DURATION, ""))
+    }
+
+    /// A duration of more than 0.
+    pub fn positive(&self) -> Option<Duration> {
+        self.duration().and_then(|duration| self.not_zero(duration))
+    }
+
+    /// A size in bytes, more than 0.
+    pub fn size(&self) -> Option<usize> {
+        let text = self.text_as(A_SIZE)?;
+        match units::size(&text) {
+            Some(0) => self.fail("must be more than 0"),
+            Some(size) => Some(size),
+            None => self.expected(A_SIZE, ""),
+        }
+    }
+
+    /// `"auto"` or a duration.
+    pub fn timeout(&self) -> Option<Timeout> {
+        let expected = format!(r#""auto" or {A_DURATION}"#);
+        match self.text_as(&expected)?.as_str() {
+            "auto" => Some(Timeout::Auto),
+            text => match units::duration(text) {
+                Some(duration) => self.not_zero(duration).map(Timeout::After),
+                None => self.expected(&expected, &did_you_mean(text, ["auto"])),
+            },
+        }
+    }
+
+    /// `"off"`, `"auto"` or a duration.
+    pub fn hedge(&self) -> Option<Hedge> {
+        let expected = format!(r#""off", "auto" or {A_DURATION}"#);
+        match self.text_as(&expected)?.as_str() {
+            "off" => Some(Hedge::Off),
+            "auto" => Some(Hedge::Auto),
+            text => match units::duration(text) {
+                Some(duration) => self.not_zero(duration).map(Hedge::After),
+                None => self.expected(&expected, &did_you_mean(text, ["off", "auto"])),
+            },
+        }
+    }
+
+    /// One of a few words.
+    pub fn choice<T: Choice>(&self) -> Option<T> {
+        let words = || T::WORDS.iter().map(|(word, _)| *word);
+        let quoted: Vec<String> = words().map(|word| format!("{word:?}")).collect();
+        let expected = match quoted.as_slice() {
+            [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+            [] => String::new(),
+        };
+        let text = self.text_as(&expected)?;
+        let found = T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        found.or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
+    }
+
+    /// Notes an error and answers `None`, to end a reader with.
+    pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
+        self.error(message);
+        None
+    }
+
+    /// As [`Self::fail`]: a string is not what it should be. Only for keys that hold no secret.
+    pub fn expected<T>(&self, expected: &str, hint: &str) -> Option<T> {
+        let written = self.raw().as_str().unwrap_or_default();
+        let filled = if written.contains("${") { " with its variables filled in" } else { "" };
+        self.fail(format!("expected {expected}, found {written:?}{filled}{hint}"))
+    }
+
+    fn text_as(&self, expected: &str) -> Option<String> {
+        let DeValue::String(text) = self.raw() else { return self.mismatch(expected) };
+        match expand(text, self.scope.notes.env) {
+            Ok(Expanded::Text(text)) => Some(text),
+            Ok(Expanded::Unset(names)) => self.needs(names),
+            Err(message) => self.fail(message),
+        }
+    }
+
+    /// The variables `names` are not set: remembered where this part can be skipped, else an error.
+    fn needs<T>(&self, names: Vec<String>) -> Option<T> {
+        match &self.scope.unset {
+            Some(unset) => unset.borrow_mut().extend(names),
+            None => names.iter().for_each(|name| {
+                self.error(format!(
+                    "the environment variable {name} is not set; set it, or write `${{{name}:-default}}`"
+                ));
+            }),
+        }
+        None
+    }
+
+    fn not_zero(&self, duration: Duration) -> Option<Duration> {
+        if duration.is_zero() { self.fail("must be longer than 0") } else { Some(duration) }
+    }
+
+    /// Says only the type of what was found: a number without quotes may be somebody's password.
+    fn mismatch<T>(&self, expected: &str) -> Option<T> {
+        self.fail(format!("expected {expected}, found {}", type_name(self.raw())))
+    }
+
+    fn line(&self) -> usize {
+        self.scope.notes.line(self.value.span().start)
+    }
+}
+
+/// What TOML calls a value, with its article.
+pub fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}

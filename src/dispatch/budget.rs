@@ -1,0 +1,165 @@
+//! How many attempts may be repeats: two gates that keep a blackout from becoming a storm.
+//!
+//! The bucket bounds the rate of repeats, also of fast failures. The gate of the unproven bounds how many
+//! repeats may wait for their first token at once. A repeat counts there only until that token: LLM answers are
+//! long, and a budget that counts a repeat for its whole life turns a survivable blackout into errors.
+//!
+//! Sources: the bucket is that of the AWS SDKs (standard retry mode) and gRPC A6, its costs are this product's;
+//! the gate is Envoy's retry budget, counted to the first token.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// What the bucket holds.
+const CAPACITY: f64 = 500.0;
+/// What flows back each second.
+const PER_SECOND: f64 = 3.0;
+/// Repeats that may wait for their first token, however little else is going on.
+const FLOOR: usize = 10;
+
+/// How much a repeat costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The first failover of a call, to a target that is well: what failover is for.
+    First,
+    /// Any further one, or the same target again.
+    Further,
+    /// A target that timed out before, for want of anybody else.
+    AfterTimeout,
+}
+
+impl Repeat {
+    fn cost(self) -> f64 {
+        match self {
+            Self::First => 1.0,
+            Self::Further => 5.0,
+            Self::AfterTimeout => 10.0,
+        }
+    }
+}
+
+/// The budget of the whole gateway.
+#[derive(Debug)]
+pub struct Budget {
+    bucket: Mutex<Bucket>,
+    unproven: AtomicUsize,
+    in_flight: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Budget {
+    /// A full one.
+    pub fn new(now: Instant) -> Arc<Self> {
+        let bucket = Mutex::new(Bucket { tokens: CAPACITY, filled: now });
+        Arc::new(Self { bucket, unproven: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) })
+    }
+
+    /// Counts a call as in flight until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// A first token arrived: `share` of a repeat flows back.
+    pub fn succeeded(&self, share: f64) {
+        let mut bucket = self.bucket.lock();
+        bucket.tokens = (bucket.tokens + share).min(CAPACITY);
+    }
+
+    /// Takes what a repeat costs; `None` if it may not be made. The guard is to be dropped at the first token.
+    pub fn repeat(self: &Arc<Self>, repeat: Repeat, share: f64, now: Instant) -> Option<Unproven> {
+        let waiting = self.unproven.fetch_add(1, Ordering::Relaxed);
+        let guard = Unproven(self.clone());
+        let allowed = FLOOR.max((share * self.in_flight.load(Ordering::Relaxed) as f64) as usize);
+        // The first failover of a call at most doubles what is asked, so the bucket alone bounds it.
+        let passes = repeat == Repeat::First || waiting < allowed;
+        (passes && self.bucket.lock().take(repeat.cost(), now)).then_some(guard)
+    }
+
+    /// What is left in the bucket.
+    pub fn left(&self, now: Instant) -> f64 {
+        let mut bucket = self.bucket.lock();
+        bucket.refill(now);
+        bucket.tokens
+    }
+}
+
+impl Bucket {
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + elapsed * PER_SECOND).min(CAPACITY);
+        self.filled = self.filled.max(now);
+    }
+
+    fn take(&mut self, cost: f64, now: Instant) -> bool {
+        self.refill(now);
+        let enough = self.tokens >= cost;
+        if enough {
+            self.tokens -= cost;
+        }
+        enough
+    }
+}
+
+/// A call in flight.
+#[derive(Debug)]
+pub struct InFlight(Arc<Budget>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A repeat that has not brought a first token yet.
+#[derive(Debug)]
+pub struct Unproven(Arc<Budget>);
+
+impl Drop for Unproven {
+    fn drop(&mut self) {
+        self.0.unproven.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bucket_bounds_the_rate_of_repeats() {
+        let now = Instant::now();
+        let budget = Budget::new(now);
+        let granted = (0..10_000).filter(|_| budget.repeat(Repeat::First, 0.2, now).is_some()).count();
+        assert_eq!(granted, 500);
+        let later = now + Duration::from_secs(10);
+        let granted = (0..10_000).filter(|_| budget.repeat(Repeat::First, 0.2, later).is_some()).count();
+        assert_eq!(granted, 30);
+        budget.succeeded(0.2);
+        assert!(budget.left(later) < 1.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn further_repeats_wait_for_nothing_but_are_few_at_once() {
+        let now = Instant::now();
+        let budget = Budget::new(now);
+        let held: Vec<_> = (0..20).filter_map(|_| budget.repeat(Repeat::Further, 0.2, now)).collect();
+        assert_eq!(held.len(), FLOOR);
+        drop(held);
+        let calls: Vec<_> = (0..100).map(|_| budget.enter()).collect();
+        let held: Vec<_> = (0..50).filter_map(|_| budget.repeat(Repeat::Further, 0.2, now)).collect();
+        assert_eq!(held.len(), 20);
+        assert_eq!(calls.len(), 100);
+    }
+}

@@ -1,0 +1,19 @@
+//! Is it alive, and is it ready? Answers reveal nothing else and ask no provider.
+
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use super::{Edge, Gateway, body::ReplyBody, reply, routes::Route};
+use crate::refusal::Refusal;
+
+/// `/livez`, `/healthz` and `/readyz`.
+pub fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
+    let (ready, status) = match route {
+        Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
+        Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
+        Route::Ready => (true, "ready"),
+        _ => (true, "alive"),
+    };
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(reply::json(code, serde_json::json!({ "status": status }).to_string()))
+}

@@ -1,0 +1,103 @@
+//! Reads a proxied request: its body within bounds, and of it only what we act on.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    api::{multipart, request::Peek},
+    config::TargetName,
+    refusal::Refusal,
+};
+
+/// Silence inside an upload.
+const BODY_SILENCE: Duration = Duration::from_secs(30);
+/// A whole upload.
+const BODY_TOTAL: Duration = Duration::from_secs(300);
+
+/// The whole body, at most `limit` bytes.
+pub async fn body(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::TooLarge { limit };
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let ends = Instant::now() + BODY_TOTAL;
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while !body.is_end_stream() {
+        let frame = timeout_at(ends, timeout(BODY_SILENCE, body.frame())).await;
+        let Some(frame) = frame.ok().and_then(Result::ok).ok_or(Refusal::SlowBody)? else { break };
+        let Ok(data) = frame.map_err(|_| torn())?.into_data() else { continue };
+        if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit {
+            return Err(too_large());
+        }
+        match &first {
+            None => first = Some(data),
+            Some(head) => {
+                if rest.is_empty() {
+                    rest.reserve(hint.exact().unwrap_or(0) as usize);
+                    rest.extend_from_slice(head);
+                    first = Some(Bytes::new());
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    // Most requests arrive in one piece and are never copied.
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+fn torn() -> Refusal {
+    Refusal::bad_request("invalid_json", None, "The request body broke off.")
+}
+
+/// What a client says about its request in `x-concierge-*` headers.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// `x-concierge-target`
+    pub pin: Option<TargetName>,
+    /// `x-concierge-timeout`
+    pub timeout: Option<Duration>,
+}
+
+/// Reads the `x-concierge-*` headers.
+pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    let pin = text("x-concierge-target").map(|value| {
+        let (provider, model) = value.split_once('/').filter(|(p, m)| !p.is_empty() && !m.is_empty())?;
+        Some(TargetName { provider: provider.to_owned(), model: model.to_owned() })
+    });
+    let timeout = text("x-concierge-timeout")
+        .map(|value| humantime::parse_duration(value).ok().filter(|timeout| !timeout.is_zero()));
+    let wrong = |name, form| {
+        let message = format!("The header {name} must have the form {form}.");
+        Refusal::bad_request("invalid_type", Some(name), message)
+    };
+    Ok(Wishes {
+        pin: pin.map(|pin| pin.ok_or_else(|| wrong("x-concierge-target", "provider/model"))).transpose()?,
+        timeout: timeout.map(|t| t.ok_or_else(|| wrong("x-concierge-timeout", "30s"))).transpose()?,
+    })
+}
+
+/// What the body asks for. A request that pins its target may come without a model.
+pub fn peek(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Peek, Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let mime = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let peeked = match mime.as_str() {
+        _ if body.is_empty() && pinned => return Ok(Peek::default()),
+        // curl sends JSON under the name of a form unless told otherwise: it is taken for what it is.
+        "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" | "text/plain" => {
+            crate::api::request::peek(body)
+        }
+        other if other.ends_with("+json") => crate::api::request::peek(body),
+        "multipart/form-data" => multipart::peek(kind.unwrap_or_default(), body),
+        _ if pinned => return Ok(Peek::default()),
+        other => return Err(Refusal::UnsupportedMedia(other.to_owned())),
+    };
+    peeked.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))
+}

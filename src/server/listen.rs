@@ -1,0 +1,123 @@
+//! From the socket to [`super::handle`]: TCP, TLS, HTTP/1.1 and HTTP/2, with a bound on everything.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Gateway, auth::Connection, handle};
+use crate::config;
+
+/// To the last byte of a request head. It also ends idle connections, so it is longer than the keep-alive of
+/// the common clients (httpx 5 s, undici 4 s): they close first.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// For a TLS handshake.
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a request head.
+const MAX_HEAD: usize = 64 * 1024;
+/// Streams at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+/// Pause after an accept error that is not the connection's own (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Opens the listening socket.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The HTTPS side of the listener.
+pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
+    let describe = |path: &std::path::Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| describe(&files.cert, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| describe(&files.key, &error))?;
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| describe(&files.cert, &error))?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(tls)))
+}
+
+/// Accepts connections until the process ends.
+pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let gateway = gateway.clone();
+                gateway.tasks.clone().spawn_until_shutdown(connection(stream, peer, gateway));
+            }
+            Err(error) if is_of_the_connection(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections: raise the limit of open files");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) {
+    // Without it each small chunk of a stream waits for the ACK of the one before, up to 40 ms.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    match gateway.tls() {
+        None => serve(stream, peer, gateway).await,
+        Some(tls) => match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
+            Ok(Ok(stream)) => serve(stream, peer, gateway).await,
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+            Err(_) => tracing::debug!("TLS handshake timed out"),
+        },
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    gateway: Arc<Gateway>,
+) {
+    let connection = Connection { listener: gateway.listener, peer };
+    let service = service_fn(move |request| handle(gateway.clone(), connection, request));
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        // A client that closes its half is gone: its upstream request must end too.
+        .half_close(false);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD as u32)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10));
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error = %error, "a client connection ended");
+    }
+}

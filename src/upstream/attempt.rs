@@ -1,0 +1,152 @@
+//! One question to one target, from its beginning to its one outcome.
+//!
+//! An [`Attempt`] is a guard: whatever happens to the call, the target learns how it ended, and a probe that is
+//! given up is handed back.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{
+    breaker::{Change, Pass},
+    histogram::Histogram,
+    outcome::Outcome,
+    provider::InFlight,
+    score::Kind,
+    target::{Facts, Need, Target},
+};
+
+/// How long a target whose key or model was refused is left alone.
+const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
+
+/// One question to one target. It ends in exactly one outcome: dropped without one, it was cancelled.
+pub struct Attempt {
+    /// Who is asked.
+    pub target: Arc<Target>,
+    kind: Kind,
+    id: u64,
+    pass: Pass,
+    prior: Option<f64>,
+    /// Another target could be asked instead: then a bad ratio may open the breaker.
+    others: bool,
+    /// When it began.
+    pub started: Instant,
+    first_content: Option<Instant>,
+    ended: bool,
+    _provider: InFlight,
+}
+
+impl Attempt {
+    /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
+    pub fn begin(target: &Arc<Target>, need: &Need, prior: Option<f64>, others: bool) -> Option<Self> {
+        let now = Instant::now();
+        let mut facts = target.known.facts.lock();
+        let pass = facts.breaker.admit(now)?;
+        let id = target.known.attempts.fetch_add(1, Ordering::Relaxed);
+        facts.live.started(need.kind, id, now, SystemTime::now());
+        facts.headroom.sent(need.tokens);
+        facts.in_flight += 1;
+        let provider = target.provider.enter();
+        Some(Self {
+            target: target.clone(),
+            kind: need.kind,
+            id,
+            pass,
+            prior,
+            others,
+            started: now,
+            first_content: None,
+            ended: false,
+            _provider: provider,
+        })
+    }
+
+    /// The head of an answer came: what it says about our rate limit.
+    pub fn head(&self, headers: &HeaderMap) {
+        self.target.known.facts.lock().headroom.observe(headers, Instant::now(), SystemTime::now());
+    }
+
+    /// The first content of a stream, or a whole answer, has come.
+    pub fn succeeded(&mut self) {
+        if self.first_content.is_none() {
+            let now = Instant::now();
+            self.first_content = Some(now);
+            self.settle(Outcome::Success, now);
+        }
+    }
+
+    /// How long the first content took.
+    pub fn first_token(&self) -> Option<Duration> {
+        self.first_content.map(|at| at.saturating_duration_since(self.started))
+    }
+
+    /// It is over without a failure: `tokens` were produced, with these gaps between them.
+    pub fn completed(mut self, tokens: u64, gaps: &Histogram) {
+        self.succeeded();
+        self.ended = true;
+        let now = Instant::now();
+        let time = now.saturating_duration_since(self.first_content.unwrap_or(now));
+        let mut facts = self.target.known.facts.lock();
+        facts.live.produced(tokens, time, now);
+        facts.gaps.merge(gaps);
+    }
+
+    /// It failed. `detail` is one sentence for the operator.
+    pub fn failed(mut self, outcome: Outcome, detail: &str) {
+        self.ended = true;
+        let now = Instant::now();
+        let mut facts = self.target.known.facts.lock();
+        facts.last_failure = Some(detail.to_owned());
+        if let Outcome::Throttled { rest } = outcome {
+            let Facts { rest: resting, rng, .. } = &mut *facts;
+            resting.throttled(rest, now, rng);
+        }
+        if outcome.misconfigures() {
+            facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
+            drop(facts);
+            self.target.known.tell("misconfigured", || detail.to_owned());
+        } else {
+            drop(facts);
+        }
+        self.settle(outcome, now);
+    }
+
+    /// Everything that learns from outcomes learns from this one.
+    fn settle(&self, outcome: Outcome, now: Instant) {
+        let known = &self.target.known;
+        let mut guard = known.facts.lock();
+        let facts = &mut *guard;
+        if let Some(latency) = facts.live.ended(self.kind, self.id, outcome, self.prior, now) {
+            facts.latencies[self.kind as usize].record(latency, now);
+            facts.rest.answered();
+        }
+        let change = facts.breaker.on(self.pass, outcome, self.others, now, &mut facts.rng);
+        let cause = facts.breaker.cause();
+        drop(guard);
+        match change {
+            Some(Change::Opened) => {
+                let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
+                known.tell("open", || reason);
+            }
+            Some(Change::Closed) => {
+                tracing::info!(target_id = %known.id, "a target is back");
+                known.tell("closed", || "the probe succeeded".to_owned());
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended && self.first_content.is_none() {
+            self.settle(Outcome::Cancelled, Instant::now());
+        }
+        self.target.known.facts.lock().in_flight -= 1;
+    }
+}

@@ -1,0 +1,228 @@
+//! One provider: its address, its key, its connections, and how a request to it looks.
+//!
+//! Nothing of a client's request can change where it is sent. Only listed headers travel upstream; the key is
+//! put in last, and nowhere else.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+
+use super::{
+    body::Parts,
+    client::Client,
+    quirks::{self, Quirks},
+};
+use crate::{config, tasks::Tasks};
+
+/// What we call ourselves upstream.
+const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
+
+/// The client's headers that travel upstream.
+pub const FORWARDED: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("traceparent"),
+];
+
+/// A configured provider.
+pub struct Provider {
+    /// As configured.
+    pub config: config::Provider,
+    /// What is odd about it.
+    pub quirks: &'static Quirks,
+    /// Its connections.
+    pub client: Arc<Client>,
+    /// The headers of every request to it, the key among them.
+    headers: HeaderMap,
+    in_flight: AtomicUsize,
+}
+
+/// What is asked of a provider.
+pub struct Question {
+    /// The client's method.
+    pub method: Method,
+    /// Path and query below the base URL.
+    pub path: String,
+    /// The client's headers that may travel.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Parts,
+}
+
+impl Provider {
+    /// A provider without connections yet.
+    pub fn new(
+        config: config::Provider,
+        default: &config::Resilience,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
+        let url = &config.base_url;
+        let origin: Uri = url[..url::Position::BeforePath].parse().map_err(|_| format!("{url}: not a URL"))?;
+        let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
+        let client = Client::new(origin, connect_timeout, tasks)?;
+        let headers = standing_headers(&config)?;
+        let quirks = quirks::of(url.host_str().unwrap_or_default());
+        Ok(Arc::new(Self { config, quirks, client, headers, in_flight: AtomicUsize::new(0) }))
+    }
+
+    /// Whether the connections of a provider configured as `other` would be the same.
+    pub fn is_same(&self, other: &config::Provider) -> bool {
+        let ours = &self.config;
+        ours.base_url == other.base_url
+            && ours.api_key == other.api_key
+            && ours.headers == other.headers
+            && ours.connect_timeout == other.connect_timeout
+            && ours.api_key_header == other.api_key_header
+            && ours.max_concurrency == other.max_concurrency
+            && ours.prefill == other.prefill
+    }
+
+    /// The request that puts `question` to this provider.
+    pub fn request(&self, question: Question) -> Result<Request<Parts>, http::Error> {
+        let mut request = Request::builder().method(question.method).uri(self.uri(&question.path));
+        if let Some(headers) = request.headers_mut() {
+            *headers = question.headers;
+            for (name, value) in &self.headers {
+                headers.insert(name, value.clone());
+            }
+        }
+        request.body(question.body)
+    }
+
+    /// The headers of every request to it, the key among them.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Path and query of `path` (path and query below the base URL) at this provider.
+    pub fn uri(&self, path: &str) -> String {
+        let base = self.config.base_url.path().trim_end_matches('/');
+        let (path, asked) = path.split_once('?').unwrap_or((path, ""));
+        let own = self.config.base_url.query().unwrap_or_default();
+        let query = [own, asked].into_iter().filter(|q| !q.is_empty()).collect::<Vec<_>>().join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{base}{path}{mark}{query}")
+    }
+
+    /// Whether one more request may be in flight.
+    pub fn has_room(&self) -> bool {
+        self.config.max_concurrency.is_none_or(|max| self.in_flight.load(Ordering::Relaxed) < max)
+    }
+
+    /// Counts a request as in flight until the guard is dropped.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+}
+
+impl Provider {
+    /// `text` without our key, in case the provider repeats it.
+    pub fn redact_text(&self, text: &str) -> String {
+        match &self.config.api_key {
+            Some(key) if text.contains(key.expose()) => text.replace(key.expose(), "***"),
+            _ => text.to_owned(),
+        }
+    }
+
+    /// `body` without our key, in case the provider repeats it.
+    pub fn redact(&self, body: &Bytes) -> Bytes {
+        let key = self.config.api_key.as_ref().map(|key| key.expose()).filter(|key| !key.is_empty());
+        match (key, std::str::from_utf8(body)) {
+            (Some(key), Ok(text)) if text.contains(key) => Bytes::from(text.replace(key, "***")),
+            _ => body.clone(),
+        }
+    }
+}
+
+/// A request in flight to a provider.
+pub struct InFlight(Arc<Provider>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn standing_headers(config: &config::Provider) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    // Never compressed: a compressed stream arrives in lumps.
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let authority = &config.base_url[url::Position::BeforeHost..url::Position::AfterPort];
+    headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|error| error.to_string())?);
+    for (name, value) in &config.headers {
+        let name = HeaderName::try_from(name).map_err(|_| format!("{name:?} is not a header name"))?;
+        headers.insert(name, secret(value.expose())?);
+    }
+    if let Some(key) = &config.api_key {
+        let name = HeaderName::try_from(&config.api_key_header)
+            .map_err(|_| format!("{:?} is not a header name", config.api_key_header))?;
+        let bearer = name == header::AUTHORIZATION;
+        let value = if bearer { format!("Bearer {}", key.expose()) } else { key.expose().to_owned() };
+        headers.insert(name, secret(&value)?);
+    }
+    Ok(headers)
+}
+
+/// The error does not show the value.
+fn secret(value: &str) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| "a value with control characters".to_owned())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn provider(base_url: &str) -> Arc<Provider> {
+        let config = config::Provider {
+            name: "p".into(),
+            base_url: base_url.parse().unwrap(),
+            api_key: Some(config::Secret::new("k")),
+            headers: [("x-org".to_owned(), config::Secret::new("o"))].into(),
+            connect_timeout: None,
+            api_key_header: "authorization".into(),
+            max_concurrency: Some(1),
+            prefill: config::Prefill::None,
+        };
+        Provider::new(config, &config::Resilience::default(), Tasks::new()).unwrap()
+    }
+
+    #[test]
+    fn paths_stay_below_the_base_url_and_queries_are_joined() {
+        assert_eq!(provider("https://api.groq.com/openai/v1").uri("/models"), "/openai/v1/models");
+        assert_eq!(provider("http://localhost:1/").uri("/a/b?c=d"), "/a/b?c=d");
+        let azure = provider("https://x.openai.azure.com/openai?api-version=1");
+        assert_eq!(azure.uri("/chat/completions?z=1"), "/openai/chat/completions?api-version=1&z=1");
+    }
+
+    #[test]
+    fn the_providers_own_headers_win_over_the_clients() {
+        let mut theirs = HeaderMap::new();
+        theirs.insert("authorization", HeaderValue::from_static("Bearer client"));
+        theirs.insert("x-org", HeaderValue::from_static("client"));
+        let question =
+            Question { method: Method::POST, path: "/x".into(), headers: theirs, body: Parts::default() };
+        let request = provider("https://h:8443/v1").request(question).unwrap();
+        assert_eq!(request.headers()["authorization"], "Bearer k");
+        assert_eq!(request.headers()["x-org"], "o");
+        assert_eq!(request.headers()["host"], "h:8443");
+    }
+
+    #[test]
+    fn room_is_counted() {
+        let provider = provider("https://h/v1");
+        let guard = provider.enter();
+        assert!(!provider.has_room());
+        drop(guard);
+        assert!(provider.has_room());
+    }
+}

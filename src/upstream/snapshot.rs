@@ -1,0 +1,278 @@
+//! One configuration and its targets, replaced as a whole; a call pins the one it was admitted under.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use lru::LruCache;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    provider::Provider,
+    score::{Kind, order, pool_latency},
+    target::{Access, Known, Need, Standing, Target},
+};
+use crate::{
+    config::{self, Config, Strategy, TargetName},
+    events::Events,
+    tasks::Tasks,
+};
+
+/// Targets that were asked for by their own name and are in no model.
+const MAX_DIRECT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+
+/// What is known of targets that are in no model, by id; bounded, for clients choose the names.
+type Direct = Arc<Mutex<LruCache<String, Arc<Model>>>>;
+
+/// A configuration and its targets.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Config,
+    providers: HashMap<String, Arc<Provider>>,
+    models: HashMap<String, Arc<Model>>,
+    direct: Direct,
+    events: Events,
+}
+
+/// A model and its targets.
+pub struct Model {
+    /// As configured.
+    pub config: config::Model,
+    /// In the order they were written.
+    pub targets: Vec<Arc<Target>>,
+    /// It is a target that was asked for by its own name.
+    pub direct: bool,
+    strategy: Strategy,
+    temperature: f64,
+    turn: AtomicUsize,
+}
+
+impl Snapshot {
+    /// The targets of `config`; those that `before` had keep what is known of them, and their connections.
+    pub fn new(
+        config: Config,
+        before: Option<&Snapshot>,
+        events: &Events,
+        tasks: &Tasks,
+    ) -> Result<Self, String> {
+        let mut providers = HashMap::new();
+        for provider in &config.providers {
+            let kept = before.and_then(|before| before.providers.get(&provider.name));
+            let kept = kept.filter(|kept| kept.is_same(provider)).cloned();
+            let provider = match kept {
+                Some(kept) => kept,
+                None => Provider::new(provider.clone(), &config.resilience, tasks.clone())
+                    .map_err(|error| format!("providers.{}: {error}", provider.name))?,
+            };
+            providers.insert(provider.config.name.clone(), provider);
+        }
+        let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
+        let mut snapshot =
+            Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
+        snapshot.models = snapshot.build_models(before);
+        Ok(snapshot)
+    }
+
+    fn build_models(&self, before: Option<&Snapshot>) -> HashMap<String, Arc<Model>> {
+        let mut known: HashMap<Arc<str>, Arc<Known>> = HashMap::new();
+        let old = before.into_iter().flat_map(Snapshot::targets);
+        let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
+        let mut models = HashMap::new();
+        for config in &self.config.models {
+            let target = |name: &TargetName| {
+                let id: Arc<str> = Arc::from(name.to_string());
+                let provider = self.providers.get(&name.provider)?.clone();
+                let known = known.entry(id.clone()).or_insert_with(|| match old.get(&id) {
+                    Some(old) => inherit(old, &provider),
+                    None => Known::new(id.clone(), &self.config, self.events.clone()),
+                });
+                Some(Arc::new(Target { id, name: name.clone(), provider, known: known.clone() }))
+            };
+            let targets = config.targets.iter().filter_map(target).collect();
+            let model = Arc::new(self.model_of(config.clone(), targets, false));
+            for alias in &config.alias {
+                models.insert(alias.clone(), model.clone());
+            }
+            models.insert(config.name.clone(), model);
+        }
+        models
+    }
+
+    fn model_of(&self, config: config::Model, targets: Vec<Arc<Target>>, direct: bool) -> Model {
+        let routing = &self.config.routing;
+        let strategy = config.strategy.unwrap_or(routing.strategy);
+        let turn = AtomicUsize::new(0);
+        Model { config, targets, direct, strategy, temperature: routing.temperature, turn }
+    }
+
+    /// The model of this name or alias.
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name)
+    }
+
+    /// The model whose only target is `name`; `None` without such a provider.
+    pub fn direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let id = name.to_string();
+        if let Some(model) = self.direct.lock().get(&id) {
+            return Some(model.clone());
+        }
+        let target = match self.find(&id) {
+            Some(target) => target,
+            None => {
+                let provider = self.providers.get(&name.provider)?.clone();
+                let id: Arc<str> = Arc::from(id.as_str());
+                let known = Known::new(id.clone(), &self.config, self.events.clone());
+                Arc::new(Target { id, name: name.clone(), provider, known })
+            }
+        };
+        let config = config::Model {
+            name: id.clone(),
+            alias: Vec::new(),
+            targets: vec![name.clone()],
+            fallbacks: Vec::new(),
+            context_window: None,
+            first_token_timeout: None,
+            weights: Vec::new(),
+            strategy: None,
+        };
+        let model = Arc::new(self.model_of(config, vec![target], true));
+        self.direct.lock().put(id, model.clone());
+        Some(model)
+    }
+
+    /// The asked model and its fallbacks, in the order in which they are asked, each once.
+    pub fn chain(&self, asked: &Arc<Model>) -> Vec<Arc<Model>> {
+        let mut chain = vec![asked.clone()];
+        let mut at = 0;
+        while let Some(model) = chain.get(at).cloned() {
+            for fallback in model.config.fallbacks.iter().filter_map(|name| self.models.get(name)) {
+                if !chain.iter().any(|known| Arc::ptr_eq(known, fallback)) {
+                    chain.push(fallback.clone());
+                }
+            }
+            at += 1;
+        }
+        chain
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
+    }
+
+    /// The models, in the order they were written.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.config.models.iter().filter_map(|model| self.models.get(&model.name))
+    }
+
+    /// Every target of every model once, in the order they were written, then those asked for by name.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.targets_in_models().into_iter().map(|(_, target)| target).collect()
+    }
+
+    /// Every target with the first model it is in.
+    pub fn targets_in_models(&self) -> Vec<(Arc<Model>, Arc<Target>)> {
+        let mut seen = std::collections::HashSet::new();
+        let direct: Vec<_> = self.direct.lock().iter().map(|(_, model)| model.clone()).collect();
+        let models = self.models().cloned().chain(direct);
+        let each = models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
+        each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
+    }
+
+    /// The target `provider/model`, if it is in a model or was asked for by name.
+    pub fn find(&self, id: &str) -> Option<Arc<Target>> {
+        let in_models = self.models().flat_map(|model| &model.targets).find(|target| &*target.id == id);
+        in_models.cloned().or_else(|| Some(self.direct.lock().peek(id)?.targets.first()?.clone()))
+    }
+
+    /// Whether any target could be asked now.
+    pub fn can_serve(&self, now: Instant) -> bool {
+        let need = Need::default();
+        self.models().any(|model| model.standings(&need, now).iter().any(|s| s.access != Access::Out))
+    }
+
+    /// Names that exist, for "did you mean".
+    pub fn nearest_model(&self, asked: &str) -> Option<String> {
+        let close = |name: &&String| strsim::jaro_winkler(name, asked) > 0.8;
+        let rank = |a: &&String, b: &&String| {
+            strsim::jaro_winkler(a, asked).total_cmp(&strsim::jaro_winkler(b, asked))
+        };
+        self.models.keys().filter(close).max_by(rank).cloned()
+    }
+}
+
+/// What is known of a target outlives a reload; a rebuke does not outlive the key it was for.
+fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
+    if !Arc::ptr_eq(&old.provider, provider) {
+        old.known.forgive();
+    }
+    old.known.clone()
+}
+
+impl Model {
+    /// The median latency of its targets: what one without samples is taken for.
+    pub fn prior(&self, kind: Kind) -> Option<f64> {
+        pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
+    }
+
+    /// Where each target stands.
+    pub fn standings(&self, need: &Need, now: Instant) -> Vec<Standing> {
+        let prior = self.prior(need.kind);
+        self.targets.iter().map(|target| target.standing(need, prior, now)).collect()
+    }
+
+    /// Which of the targets at `eligible` is asked first.
+    pub fn best(
+        &self,
+        eligible: &[usize],
+        standings: &[Standing],
+        rng: &mut fastrand::Rng,
+    ) -> Option<usize> {
+        let order = match self.strategy {
+            Strategy::Score => {
+                let (scores, ramps) = self.keys(eligible, standings);
+                order::by_score(&scores, &ramps, self.temperature, rng)
+            }
+            Strategy::Priority => order::by_priority(eligible.len()),
+            Strategy::Weighted => order::by_weight(eligible.len(), &self.weights(eligible), rng),
+            Strategy::RoundRobin => {
+                order::round_robin(eligible.len(), self.turn.fetch_add(1, Ordering::Relaxed))
+            }
+        };
+        order.first().map(|first| eligible[*first])
+    }
+
+    /// The chance of each target to be asked first now.
+    pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
+        let eligible: Vec<usize> =
+            (0..standings.len()).filter(|index| standings[*index].access == Access::Ready).collect();
+        let count = eligible.len();
+        let chances = match self.strategy {
+            Strategy::Score => {
+                let (scores, ramps) = self.keys(&eligible, standings);
+                order::shares(&scores, &ramps, self.temperature)
+            }
+            Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
+            Strategy::Weighted => order::weight_shares(count, &self.weights(&eligible)),
+            Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
+        };
+        let mut shares = vec![0.0; standings.len()];
+        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
+        shares
+    }
+
+    fn keys(&self, eligible: &[usize], standings: &[Standing]) -> (Vec<f64>, Vec<f64>) {
+        let of = |index: &usize| (standings[*index].score.score, standings[*index].ramp);
+        eligible.iter().map(of).unzip()
+    }
+
+    fn weights(&self, eligible: &[usize]) -> Vec<f64> {
+        eligible.iter().map(|index| self.config.weights.get(*index).copied().unwrap_or(1.0)).collect()
+    }
+}

@@ -1,0 +1,251 @@
+//! One model at one provider, and everything we know of it.
+//!
+//! What is known lives behind one short lock per target and outlives a reload. Nothing here waits or asks.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    breaker::{Breaker, State},
+    headroom::Headroom,
+    histogram::Histogram,
+    provider::Provider,
+    retry_after::Rest,
+    score::{Kind, Live, Score},
+};
+use crate::{
+    config::{self, TargetName, Timeout},
+    events::{Event, Events},
+};
+
+/// What a call needs of a target.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Need {
+    /// Streamed or whole.
+    pub kind: Kind,
+    /// Tokens of the prompt, roughly.
+    pub tokens: u64,
+}
+
+/// Whether a target may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Ready,
+    /// By one request, to see whether it is back.
+    Probe,
+    /// It may not.
+    Out,
+}
+
+/// Why a target is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its breaker is open, or a probe is under way.
+    Open,
+    /// It asked us to wait.
+    Resting,
+    /// Its rate limit would refuse the next request.
+    NoHeadroom,
+    /// It refused our key, or does not have the model.
+    Misconfigured,
+    /// An operator took it out.
+    Drained,
+    /// Its provider has as many requests as it may have.
+    Busy,
+}
+
+/// A target at one moment, for one need.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Whether it may be asked.
+    pub access: Access,
+    /// Why it is out.
+    pub why: Option<Why>,
+    /// When it may be asked again, if that is known.
+    pub until: Option<Instant>,
+    /// Its score and the parts of it.
+    pub score: Score,
+    /// Its weight while it recovers, 0..1.
+    pub ramp: f64,
+}
+
+/// `provider/model`.
+pub struct Target {
+    /// `provider/model`
+    pub id: Arc<str>,
+    /// Both names.
+    pub name: TargetName,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+    /// What we know; shared with the same target of other configurations.
+    pub known: Arc<Known>,
+}
+
+/// What we know of a target.
+pub struct Known {
+    pub(super) id: Arc<str>,
+    pub(super) attempts: AtomicU64,
+    events: Events,
+    pub(super) facts: Mutex<Facts>,
+}
+
+/// The facts behind the lock.
+pub(super) struct Facts {
+    pub breaker: Breaker,
+    pub live: Live,
+    pub headroom: Headroom,
+    pub rest: Rest,
+    /// Time to the first content, and to a whole answer.
+    pub latencies: [Histogram; 2],
+    /// Gaps between the content events of streams.
+    pub gaps: Histogram,
+    pub misconfigured: Option<(Instant, String)>,
+    pub drained: bool,
+    /// Attempts that hold a connection.
+    pub in_flight: u32,
+    pub last_failure: Option<String>,
+    pub rng: fastrand::Rng,
+}
+
+impl Known {
+    /// A target nothing is known of.
+    pub fn new(id: Arc<str>, config: &config::Config, events: Events) -> Arc<Self> {
+        let facts = Facts {
+            breaker: Breaker::new(config.breaker.clone()),
+            live: Live::new(config.routing.half_life),
+            headroom: Headroom::default(),
+            rest: Rest::default(),
+            latencies: Default::default(),
+            gaps: Histogram::default(),
+            misconfigured: None,
+            drained: false,
+            in_flight: 0,
+            last_failure: None,
+            rng: fastrand::Rng::new(),
+        };
+        Arc::new(Self { id, attempts: AtomicU64::new(0), events, facts: Mutex::new(facts) })
+    }
+
+    /// The operator's hand: no new requests, or new ones again.
+    pub fn drain(&self, drained: bool) {
+        self.facts.lock().drained = drained;
+        self.tell(if drained { "drained" } else { "closed" }, || "by an operator".to_owned());
+    }
+
+    /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
+    pub fn reset(&self, half_life: Duration) {
+        let mut facts = self.facts.lock();
+        facts.breaker.reset();
+        facts.live = Live::new(half_life);
+        facts.headroom = Headroom::default();
+        facts.rest = Rest::default();
+        facts.latencies = Default::default();
+        facts.gaps = Histogram::default();
+        facts.misconfigured = None;
+        facts.last_failure = None;
+        drop(facts);
+        self.tell("closed", || "reset by an operator".to_owned());
+    }
+
+    /// New keys or a new address: what was refused before may be granted now.
+    pub fn forgive(&self) {
+        self.facts.lock().misconfigured = None;
+    }
+
+    /// A health check passed or failed.
+    pub fn checked(&self, passed: bool, now: Instant) {
+        if passed {
+            self.facts.lock().breaker.let_probe_now(now);
+        }
+    }
+
+    /// Whether nobody asked it since `since`, or its breaker is not closed: then a health check is due.
+    pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
+        let facts = self.facts.lock();
+        let idle = facts.live.counters().last_used.is_none_or(|used| used < since);
+        idle || facts.breaker.state(now) != State::Closed
+    }
+
+    /// How long to wait for the first content of a stream.
+    pub fn first_token_deadline(&self, configured: Timeout, tokens: u64) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => {
+                let facts = self.facts.lock();
+                super::histogram::first_token_deadline(&facts.latencies[Kind::Stream as usize], tokens)
+            }
+        }
+    }
+
+    /// How long to wait for the head of a whole answer; at most `total`.
+    pub fn answer_deadline(&self, configured: Timeout, total: Duration) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => {
+                let facts = self.facts.lock();
+                super::histogram::answer_deadline(&facts.latencies[Kind::Whole as usize], total)
+            }
+        }
+    }
+
+    /// How long a stream may be silent.
+    pub fn stall_deadline(&self, configured: Timeout) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => super::histogram::stall_deadline(&self.facts.lock().gaps),
+        }
+    }
+
+    /// The 95th percentile of the first token, for hedging; `None` while too little is known.
+    pub fn usual_first_token(&self) -> Option<Duration> {
+        let facts = self.facts.lock();
+        let first = &facts.latencies[Kind::Stream as usize];
+        (first.count() >= 20).then(|| first.quantile(0.95))?
+    }
+
+    pub(super) fn tell(&self, state: &'static str, reason: impl FnOnce() -> String) {
+        self.events.tell(|| Event::State { target: self.id.to_string(), state, reason: reason() });
+    }
+}
+
+impl Target {
+    /// The latency of this target as measured, for the median of its pool.
+    pub fn measured_latency(&self, kind: Kind) -> Option<f64> {
+        self.known.facts.lock().live.measured_latency(kind)
+    }
+
+    /// Where it stands; `prior` is the median latency of its pool.
+    pub fn standing(&self, need: &Need, prior: Option<f64>, now: Instant) -> Standing {
+        let facts = self.known.facts.lock();
+        let score = facts.live.score(need.kind, prior, now);
+        let ramp = facts.breaker.ramp(now);
+        let out = |why, until| Standing { access: Access::Out, why: Some(why), until, score, ramp };
+        if facts.drained {
+            return out(Why::Drained, None);
+        }
+        if let Some((until, _)) = facts.misconfigured.as_ref().filter(|(until, _)| now < *until) {
+            return out(Why::Misconfigured, Some(*until));
+        }
+        if let Some(until) = facts.rest.retry_at(now) {
+            return out(Why::Resting, Some(until));
+        }
+        let Some(state) = facts.breaker.would_admit(now) else {
+            // While a probe is under way nobody knows how long it will take.
+            return out(Why::Open, facts.breaker.retry_at().filter(|at| *at > now));
+        };
+        if !facts.headroom.has_room(now, need.tokens) {
+            return out(Why::NoHeadroom, facts.headroom.room_at(now, need.tokens));
+        }
+        if !self.provider.has_room() {
+            return out(Why::Busy, None);
+        }
+        let access = if state == State::Closed { Access::Ready } else { Access::Probe };
+        Standing { access, why: None, until: None, score, ramp }
+    }
+}

@@ -1,0 +1,20 @@
+//! TLS towards providers: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
+//!
+//! There is no switch that turns verification off. A private authority is added with `SSL_CERT_FILE`.
+
+use std::sync::Arc;
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+/// The client side of TLS, offering `protocols` by ALPN, best first.
+pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    // Both sources: a scratch container has no system roots, a company has its own.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    Ok(Arc::new(config))
+}
