@@ -10,20 +10,22 @@ use std::{
 
 use tokio::{
     net::TcpListener,
+    select,
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout},
 };
 
 use crate::{
-    config::{self, Config, read::Loaded},
+    admin,
+    config::{self, Config},
     demo, reload,
-    server::{self, Gateway, listen},
+    server::{Gateway, listen},
     tasks::Tasks,
     telemetry,
     upstream::probe,
 };
 
-/// How long ended streams may take to flush their last words.
+/// How long ended streams may take to say their last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often a draining gateway looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
@@ -54,24 +56,99 @@ pub fn run(source: Source) -> Result<(), String> {
 async fn serve(source: Source) -> Result<(), String> {
     let tasks = Tasks::new();
     let (loaded, path) = match source {
-        Source::File(path) => (config::read::load(&path).map_err(|problems| problems.to_string())?, Some(path)),
+        Source::File(path) => (config::load(&path).map_err(|problems| problems.to_string())?, Some(path)),
         Source::Demo(settings) => (demo::start(&settings, &tasks).await?, None),
     };
     telemetry::start(&loaded.config.telemetry);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let Loaded { config, .. } = loaded;
+    let config = loaded.config;
     let listener = listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let started = describe(&config, address, path.is_none());
-    let gateway = Gateway::new(config, path.clone(), tasks.clone())?;
-    start(&gateway, listener, path);
-    if let Source::Demo(_) = &gateway_source(&gateway) {
-        demo::start_traffic(address, &tasks);
-    }
-    drop(writeln!(io::stdout(), "{started}"));
-    stop_signal(&gateway).await?;
+    let greeting = greeting(&config, address);
+    let gateway = Gateway::new(config, path, tasks)?;
+    start(&gateway, listener, address);
+    // The one line on stdout. A closed pipe is no reason to stop.
+    drop(writeln!(io::stdout(), "{greeting}"));
+    stop_signal().await?;
     drain(&gateway).await;
     Ok(())
+}
+
+/// Starts every task that lives as long as the process.
+fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
+    let tasks = &gateway.tasks;
+    tasks.spawn_until_shutdown(listen::accept(listener, gateway.clone()));
+    let current = gateway.clone();
+    tasks.spawn_until_shutdown(probe::run(move || current.edge().snapshot.clone()));
+    tasks.spawn_until_shutdown(admin::watch_scores(gateway.events.clone(), {
+        let current = gateway.clone();
+        move || current.edge().snapshot.clone()
+    }));
+    match gateway.path {
+        Some(_) => tasks.spawn_until_shutdown(reload::watch(gateway.clone())),
+        None => demo::start_traffic(address, tasks),
+    }
+}
+
+/// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.
+async fn drain(gateway: &Gateway) {
+    let limit = gateway.edge().snapshot.config.server.drain_timeout;
+    tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");
+    gateway.tasks.draining().cancel();
+    if !idle_before(gateway, Instant::now() + limit).await {
+        tracing::warn!(in_flight = gateway.calls.len(), "cutting what still runs");
+    }
+    gateway.tasks.cut().cancel();
+    idle_before(gateway, Instant::now() + LAST_WORDS).await;
+    // A moment for the last bytes to leave the sockets.
+    sleep(DRAIN_TICK).await;
+    gateway.tasks.shutdown().cancel();
+    if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
+        tracing::warn!("some tasks did not end");
+    }
+    tracing::info!("stopped");
+}
+
+async fn idle_before(gateway: &Gateway, deadline: Instant) -> bool {
+    while !gateway.calls.is_empty() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(DRAIN_TICK).await;
+    }
+    true
+}
+
+async fn stop_signal() -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn greeting(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let (models, providers) = (config.models.len(), config.providers.len());
+    let version = env!("CARGO_PKG_VERSION");
+    format!("concierge {version} listens on {scheme}://{address} ({models} models, {providers} providers)")
+}
+
+fn in_words(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("server.listen: {address} is in use: stop what listens there, or choose another port")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("server.listen: {address} may not be used by this user: choose a port above 1023")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("server.listen: {address} is no address of this machine")
+        }
+        _ => format!("server.listen: {address}: {error}"),
+    }
 }

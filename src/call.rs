@@ -19,9 +19,9 @@ use tokio::time::Instant;
 
 use crate::{
     admission::slots::Slot,
-    api::{Api, request::Peek},
-    config::TargetName,
-    upstream::Snapshot,
+    api::{Api, content::Content},
+    report::Report,
+    upstream::{Model, Snapshot},
     user::UserId,
 };
 
@@ -45,8 +45,12 @@ pub struct Call {
     pub deadline: Instant,
     /// The user's right to run.
     pub slot: Slot,
+    /// The client itself set the deadline.
+    pub impatient: bool,
     /// Its line in `/admin/requests`.
     pub entry: Entry,
+    /// Its line in the log.
+    pub report: Report,
 }
 
 /// What is to be sent to a provider.
@@ -60,11 +64,11 @@ pub struct Ask {
     /// The client's body, untouched.
     pub body: Bytes,
     /// What was read of it.
-    pub peek: Peek,
-    /// The model that was asked for.
-    pub model: String,
-    /// Only this target may be asked.
-    pub pin: Option<TargetName>,
+    pub content: Content,
+    /// Who may be asked: the model that was asked for, then its fallbacks.
+    pub models: Vec<Arc<Model>>,
+    /// Only one target may be asked, and only once.
+    pub pinned: bool,
 }
 
 /// Where a call is.

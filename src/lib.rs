@@ -12,6 +12,7 @@ pub mod events;
 pub mod recall;
 pub mod refusal;
 pub mod reload;
+pub mod report;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

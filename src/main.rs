@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn check(path: &Path) -> Result<(), String> {
-    let loaded = config::read::load(path).map_err(|problems| problems.to_string())?;
+    let loaded = config::load(path).map_err(|problems| problems.to_string())?;
     for warning in &loaded.warnings {
         tell(&mut io::stdout(), &format!("warning: {warning}"));
     }

@@ -12,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub struct Tasks {
     tracker: TaskTracker,
     draining: CancellationToken,
+    cut: CancellationToken,
     shutdown: CancellationToken,
 }
 
@@ -43,7 +44,12 @@ impl Tasks {
         &self.draining
     }
 
-    /// Cancelled when what still runs must end now.
+    /// Cancelled when calls that still run must end now, with a word to their clients.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    /// Cancelled when every task must end now.
     pub fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
     }

@@ -8,6 +8,8 @@ mod responses;
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::Api;
 use super::error::ProviderError;
 use super::json;
@@ -107,6 +109,18 @@ pub fn read(api: Api, event: &Event) -> Reading<'_> {
         Some(Cow::Borrowed(data)) => read_data(api, name, data),
         Some(Cow::Owned(data)) => read_data(api, name, &data).into_owned(),
     }
+}
+
+/// `event` with other text in place of its own; `None` if it has none, or spread over several lines.
+pub fn with_text(api: Api, event: &Event, text: &str) -> Option<Event> {
+    let reading = read(api, event);
+    let Text(Cow::Borrowed(old)) = reading.text? else { return None };
+    let bytes = event.bytes();
+    let start = (old.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let (before, after) = (bytes.get(..start)?, bytes.get(start + old.len()..)?);
+    let quoted = serde_json::to_string(text).ok()?;
+    let escaped = quoted.get(1..quoted.len() - 1)?;
+    Some(Event::from(Bytes::from([before, escaped.as_bytes(), after].concat())))
 }
 
 fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> Reading<'a> {

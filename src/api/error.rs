@@ -98,6 +98,15 @@ pub fn event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Byte
     Bytes::from([b"data: ", &body[..], b"\n\n"].concat())
 }
 
+/// The same for the Responses API, whose clients look at the name and the type of an event.
+pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
+    let error = serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
+    let event = serde_json::json!({
+        "type": "error", "code": code, "message": message, "param": null, "error": error
+    });
+    Bytes::from(format!("event: error\ndata: {event}\n\n"))
+}
+
 /// A value that says something.
 fn said(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {

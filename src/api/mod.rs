@@ -42,3 +42,10 @@ pub enum Api {
     /// Any other path: passed on, with only the most general judgement.
     Other,
 }
+
+impl Api {
+    /// Whether we can tell a whole answer from a torn one.
+    pub fn is_known(self) -> bool {
+        !matches!(self, Self::Other)
+    }
+}

@@ -1,1 +1,118 @@
-//! dispatch
+//! Gets an answer from some target.
+//!
+//! [`run`] is the whole story: a [`Search`] follows its [`plan`] until a target answers, and what it found goes
+//! down through a [`relay`], which searches again if a stream breaks ([`rescue`]). Nothing is repeated after the
+//! first content has been sent.
+
+pub mod budget;
+mod hedge;
+pub mod plan;
+pub mod relay;
+mod rescue;
+mod search;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use self::{
+    budget::Budget,
+    hedge::Hedges,
+    relay::{RawRelay, Relay},
+    search::Search,
+};
+use crate::{
+    call::{Call, Phase},
+    events::Events,
+    refusal::Refusal,
+    tasks::Tasks,
+    upstream::ask::{Answer, Head},
+};
+
+/// What all calls share.
+pub struct Dispatcher {
+    /// How many attempts may be repeats.
+    pub budget: Arc<Budget>,
+    hedges: Hedges,
+    events: Events,
+    tasks: Tasks,
+}
+
+impl Dispatcher {
+    /// With a full budget.
+    pub fn new(events: Events, tasks: Tasks, now: Instant) -> Arc<Self> {
+        Arc::new(Self { budget: Budget::new(now), hedges: Hedges::default(), events, tasks })
+    }
+
+    /// Every task of the process.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+}
+
+/// An answer on its way to the client.
+pub struct Answered {
+    /// How it was got.
+    pub trail: Trail,
+    /// What describes it.
+    pub head: Head,
+    /// What it is.
+    pub body: AnsweredBody,
+}
+
+/// The three kinds of answers.
+pub enum AnsweredBody {
+    /// All of it, and the call that ends when it has been sent.
+    Whole(Bytes, Box<Call>),
+    /// Events as they come.
+    Events(Box<Relay>),
+    /// Bytes as they come.
+    Raw(Box<RawRelay>),
+}
+
+/// How an answer was got, for the response headers.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    /// Who answered, or refused last; `None` if nobody was asked.
+    pub target: Option<Arc<str>>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Time in the queue.
+    pub queued: Duration,
+    /// Time in the gateway before the first target was asked, without the queue.
+    pub overhead: Duration,
+}
+
+/// A refusal and how it came about.
+pub struct Refused {
+    /// What the client is told.
+    pub refusal: Refusal,
+    /// How it came about.
+    pub trail: Trail,
+    /// The call, which ends with it.
+    pub call: Box<Call>,
+}
+
+/// Gets an answer for `call`.
+pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Answered, Refused> {
+    let mut search = Search::new(dispatcher.clone(), call);
+    let found = search.find_in_time().await;
+    let trail = search.trail();
+    let (head, body) = match found {
+        Err(refusal) => return Err(Refused { refusal, trail, call: search.call }),
+        Ok(Answer::Whole(head, body, usage)) => {
+            search.call.report.answered(&head, usage);
+            (head, AnsweredBody::Whole(body, search.call))
+        }
+        Ok(Answer::Stream(open)) => {
+            search.call.entry.phase(Phase::Streaming);
+            (open.head.clone(), AnsweredBody::Events(Box::new(Relay::new(search, *open))))
+        }
+        Ok(Answer::Raw(raw)) => {
+            search.call.entry.phase(Phase::Streaming);
+            (raw.head.clone(), AnsweredBody::Raw(Box::new(RawRelay::new(search, *raw))))
+        }
+    };
+    Ok(Answered { trail, head, body })
+}

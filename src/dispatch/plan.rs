@@ -4,20 +4,17 @@
 //! The asked model comes first, then its fallbacks. Targets of one model are equals: a failure moves on at once. A
 //! fallback is another model: before it is used, a passing trouble is tried once more and a short rest waited out.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::failure::Failure;
 use crate::{
     config::Resilience,
-    refusal::{Failed, ProviderReply, Refusal},
+    refusal::{Failed, Refusal},
     upstream::{
-        Access, Model, Need, Target, Why,
-        outcome::{HardKind, Next, Outcome},
+        Access, Model, Need, Standing, Target, Why,
+        ask::Failure,
+        outcome::{HardKind, Missing, Next, Outcome},
     },
 };
 
@@ -41,12 +38,14 @@ pub enum Step {
 pub struct Candidate {
     /// The target.
     pub target: Arc<Target>,
-    /// Another target could be asked if this one fails.
+    /// The model it is asked for.
+    pub model: Arc<Model>,
+    /// Somebody else could be asked if this one fails; if not, it has all the time that is left.
     pub others: bool,
-    /// Nobody is asked after this one: it has all the time that is left.
-    pub last: bool,
-    /// This call asked it before, or asked somebody else before.
+    /// Not the first attempt of the call.
     pub again: bool,
+    /// The very target that failed last.
+    pub same: bool,
 }
 
 /// The state of one call's search for an answer.
@@ -57,43 +56,37 @@ pub struct Plan {
     need: Need,
     rules: Resilience,
     attempts: u32,
+    /// Targets that are known to refuse this request: asked only if there is nobody else.
+    unsuited: Vec<Arc<str>>,
     tried: Vec<Arc<str>>,
-    second: Option<Second>,
-    second_used: bool,
+    second: Second,
     /// Since when there is nobody to ask.
     stuck: Option<Instant>,
     last: Option<Last>,
 }
 
 /// The same target once more.
-struct Second {
-    target: Arc<Target>,
-    at: Instant,
+enum Second {
+    /// Nothing failed that would be worth it.
+    Idle,
+    /// From then on.
+    Due(Arc<Target>, Instant),
+    /// It was.
+    Used,
 }
 
 struct Last {
-    outcome: Outcome,
-    message: String,
-    reply: Option<ProviderReply>,
-    /// The window that was too small.
-    window: Option<u64>,
+    failure: Failure,
+    direct: bool,
+    /// The window that was too small, if it was that.
+    too_small: Option<u64>,
 }
 
 impl Plan {
-    /// A plan for `models`: the asked one, then its fallbacks.
-    pub fn new(models: Vec<Arc<Model>>, need: Need, rules: Resilience) -> Self {
-        Self {
-            models,
-            at: 0,
-            need,
-            rules,
-            attempts: 0,
-            tried: Vec::new(),
-            second: None,
-            second_used: false,
-            stuck: None,
-            last: None,
-        }
+    /// A plan for `models`: the asked one, then its fallbacks. `unsuited` targets come after all others.
+    pub fn new(models: Vec<Arc<Model>>, unsuited: Vec<Arc<str>>, need: Need, rules: Resilience) -> Self {
+        let (tried, second) = (Vec::new(), Second::Idle);
+        Self { models, at: 0, need, rules, attempts: 0, unsuited, tried, second, stuck: None, last: None }
     }
 
     /// Attempts so far.
@@ -101,9 +94,14 @@ impl Plan {
         self.attempts
     }
 
-    /// Whether any attempt has failed.
-    pub fn has_failed(&self) -> bool {
-        self.last.is_some()
+    /// What the call needs of a target.
+    pub fn need(&self) -> &Need {
+        &self.need
+    }
+
+    /// The last failure, in one sentence.
+    pub fn last_message(&self) -> Option<&str> {
+        self.last.as_ref().map(|last| last.failure.message.as_str())
     }
 
     /// What to do at `now`.
@@ -114,15 +112,14 @@ impl Plan {
         while let Some(model) = self.models.get(self.at).cloned() {
             if self.fits(&model) {
                 if let Some(target) = self.pick(&model, now, rng) {
-                    return Step::Try(self.candidate(target, now));
+                    return Step::Try(self.candidate(target, now, false));
                 }
                 if let Some(step) = self.linger(&model, now) {
                     return step;
                 }
             }
             self.at += 1;
-            self.second = None;
-            self.second_used = false;
+            self.second = Second::Idle;
         }
         self.wait_for_anybody(now)
     }
@@ -132,47 +129,60 @@ impl Plan {
         let model = self.models.get(self.at)?.clone();
         let room = self.attempts < self.rules.max_attempts;
         let target = room.then(|| self.pick(&model, now, rng))??;
-        Some(self.candidate(target, now))
+        Some(self.candidate(target, now, false))
     }
 
-    /// Takes note of how an attempt on `candidate` failed. `Err`: nobody else may be asked.
+    /// `candidate` could not be asked after all: somebody else took its last place.
+    pub fn turned_away(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
+    /// Takes note of how an attempt on `candidate` failed.
+    ///
+    /// # Errors
+    /// Nobody else may be asked, and this is the answer.
     pub fn failed(&mut self, candidate: &Candidate, failure: Failure, now: Instant) -> Result<(), Refusal> {
         let outcome = failure.outcome;
-        let window = self.models.get(self.at).and_then(|model| model.config.context_window);
-        let kept = self.last.take().filter(|last| last.outcome == Outcome::TooBig);
-        let new = Last { outcome, message: failure.message, reply: failure.reply, window };
-        // That the prompt is too long is what the client can mend, whatever comes after.
-        self.last = Some(kept.unwrap_or(new));
-        if outcome.may_try_next() == Next::No {
-            return Err(self.refusal(now));
-        }
         let again_at = match outcome {
-            Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => Some(now + rest),
+            Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
+                // The target counts its rest itself, a little longer than it was told.
+                let until = candidate.target.standing(&self.need, None, now).until;
+                Some(until.unwrap_or(now + rest))
+            }
             _ if outcome.is_transient() => Some(now + SECOND_CHANCE),
             _ => None,
         };
-        if let (Some(at), false) = (again_at, self.second_used) {
-            self.second = Some(Second { target: candidate.target.clone(), at });
+        if let (Some(at), Second::Idle) = (again_at, &self.second) {
+            self.second = Second::Due(candidate.target.clone(), at);
         }
-        Ok(())
+        let too_small = (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
+        let new = Last { failure, direct: candidate.model.direct, too_small };
+        // That the prompt is too long is what the client can mend, whatever comes after.
+        let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);
+        self.last = Some(kept.unwrap_or(new));
+        if outcome.may_try_next() == Next::No { Err(self.refusal(now)) } else { Ok(()) }
     }
 
     /// The refusal of a call that cannot go on.
     pub fn refusal(&self, now: Instant) -> Refusal {
-        let Some(last) = &self.last else { return self.nobody(now) };
-        let failed = || Failed { message: last.message.clone(), attempts: self.attempts };
-        match last.outcome {
-            Outcome::TooBig | Outcome::ClientFault => match &last.reply {
-                Some(reply) => Refusal::Provider(reply.clone()),
-                None => Refusal::UpstreamError(failed()),
-            },
+        let Some(Last { failure, direct, .. }) = &self.last else { return self.nobody(now) };
+        let failed = || Failed { message: failure.message.clone(), attempts: self.attempts };
+        let theirs = match failure.outcome {
+            Outcome::TooBig | Outcome::ClientFault => true,
+            // Who names a target himself is told what it said.
+            Outcome::NotServed(missing) => *direct || missing != Missing::Model,
+            _ => false,
+        };
+        if let (true, Some(reply)) = (theirs, &failure.reply) {
+            return Refusal::Provider(reply.clone());
+        }
+        match failure.outcome {
             Outcome::Throttled { rest } => {
-                let earliest = self.earliest(now).map(|at| at.saturating_duration_since(now));
-                let retry_after = earliest.or(rest).unwrap_or(Duration::from_secs(1));
+                let retry_after = self.retry_after(now).or(rest).unwrap_or(Duration::from_secs(1));
                 Refusal::UpstreamRateLimited { retry_after }
             }
             Outcome::KeyRefused => Refusal::UpstreamAuth(failed()),
-            Outcome::Hard(HardKind::Silent) => Refusal::UpstreamTimeout(failed()),
+            Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => Refusal::UpstreamTimeout(failed()),
             Outcome::Hard(HardKind::Malformed) => Refusal::UpstreamInvalid(failed()),
             _ => Refusal::UpstreamError(failed()),
         }
@@ -180,99 +190,107 @@ impl Plan {
 
     /// What was too long for one window is not sent to another that is no larger.
     fn fits(&self, model: &Model) -> bool {
-        match &self.last {
-            Some(Last { outcome: Outcome::TooBig, window: Some(small), .. }) => {
-                model.config.context_window.is_none_or(|window| window > *small)
-            }
-            _ => true,
+        match self.last.as_ref().and_then(|last| last.too_small) {
+            Some(small) => model.config.context_window.is_none_or(|window| window > small),
+            None => true,
         }
+    }
+
+    /// The targets of `model` that were not asked yet, and where they stand.
+    fn fresh(&self, model: &Model, now: Instant) -> Vec<(usize, Standing)> {
+        let standings = model.standings(&self.need, now).into_iter().enumerate();
+        let has = |list: &[Arc<str>], index: usize| list.contains(&model.targets[index].id);
+        standings.filter(|(index, _)| !has(&self.tried, *index) && !has(&self.unsuited, *index)).collect()
+    }
+
+    /// With nobody else left: a target whose rate limit looks used up, or that is known to refuse such a request.
+    /// Both are what we believe; the provider's own word is better than ours.
+    fn reluctantly(&mut self, now: Instant) -> Option<Candidate> {
+        let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
+        let believed_out = |target: &Arc<Target>| {
+            let standing = target.standing(&self.need, None, now);
+            standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
+        };
+        let mut each = self.models.iter().enumerate().flat_map(|(at, m)| m.targets.iter().map(move |t| (at, t)));
+        let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
+        let target = target.clone();
+        self.at = at;
+        Some(self.candidate(target, now, false))
     }
 
     /// A target of `model` that was not asked yet. A breaker that wants a probe gets it first, but only if
     /// somebody else can catch its failure or there is nobody else at all.
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<Arc<Target>> {
-        let fresh = |target: &&Arc<Target>| !self.tried.contains(&target.id);
-        let standings = model.standings(&self.need, now);
-        let with = |access: Access| {
-            let of = standings.iter().enumerate().filter(move |(_, s)| s.access == access);
-            of.map(|(index, _)| index).filter(|index| fresh(&&model.targets[*index])).collect::<Vec<_>>()
-        };
-        let (ready, probing) = (with(Access::Ready), with(Access::Probe));
-        let caught = !ready.is_empty() || self.later_ready(now);
-        if let Some(probe) = probing.first().filter(|_| caught || ready.is_empty()) {
+        let fresh = self.fresh(model, now);
+        let with = |access| fresh.iter().filter(move |(_, standing)| standing.access == access);
+        let ready: Vec<usize> = with(Access::Ready).map(|(index, _)| *index).collect();
+        let caught = !ready.is_empty() || self.later_ready(now) || ready.is_empty();
+        if let Some((probe, _)) = with(Access::Probe).next().filter(|_| caught) {
             return Some(model.targets[*probe].clone());
         }
-        let best = model.best(&ready, &standings, rng)?;
-        Some(model.targets[best].clone())
+        let standings = model.standings(&self.need, now);
+        model.best(&ready, &standings, rng).map(|best| model.targets[best].clone())
+    }
+
+    fn is_ready(&self, model: &Model, now: Instant) -> bool {
+        self.fresh(model, now).iter().any(|(_, standing)| standing.access == Access::Ready)
     }
 
     /// Whether a fallback could be asked now.
     fn later_ready(&self, now: Instant) -> bool {
-        let ready = |model: &Arc<Model>| {
-            let standings = model.standings(&self.need, now);
-            let mut each = model.targets.iter().zip(&standings);
-            each.any(|(target, s)| s.access == Access::Ready && !self.tried.contains(&target.id))
-        };
-        self.models.iter().skip(self.at + 1).any(ready)
+        self.models.iter().skip(self.at + 1).any(|model| self.is_ready(model, now))
     }
 
-    fn candidate(&mut self, target: Arc<Target>, now: Instant) -> Candidate {
+    fn candidate(&mut self, target: Arc<Target>, now: Instant, same: bool) -> Candidate {
+        let model = self.models[self.at].clone();
         let again = self.attempts > 0;
         self.attempts += 1;
         self.stuck = None;
         self.tried.push(target.id.clone());
-        let others = self.attempts < self.rules.max_attempts && self.others(now);
-        Candidate { target, others, last: !others, again }
-    }
-
-    /// Whether somebody could still be asked after this.
-    fn others(&self, now: Instant) -> bool {
-        let Some(model) = self.models.get(self.at) else { return false };
-        let standings = model.standings(&self.need, now);
-        let mut here = model.targets.iter().zip(&standings);
-        here.any(|(target, s)| s.access == Access::Ready && !self.tried.contains(&target.id))
-            || self.later_ready(now)
+        let room = self.attempts < self.rules.max_attempts;
+        let others = room && (self.is_ready(&model, now) || self.later_ready(now));
+        Candidate { target, model, others, again, same }
     }
 
     /// Before the asked model is left: the same target once more, or a short rest waited out.
-    fn linger(&mut self, model: &Arc<Model>, now: Instant) -> Option<Step> {
-        let attempts_left = self.rules.max_attempts - self.attempts;
+    fn linger(&mut self, model: &Model, now: Instant) -> Option<Step> {
         let reserved = u32::from(self.later_ready(now));
-        if let Some(second) = &self.second
-            && attempts_left > reserved
-        {
-            let (at, target) = (second.at, second.target.clone());
-            let open = matches!(target.standing(&self.need, now).access, Access::Ready);
-            let resting = target.standing(&self.need, now).why == Some(Why::Resting);
-            if at > now && (open || resting) {
+        if self.rules.max_attempts - self.attempts <= reserved {
+            return None;
+        }
+        if let Second::Due(target, at) = &self.second {
+            let (target, at) = (target.clone(), *at);
+            let standing = target.standing(&self.need, None, now);
+            let ready = standing.access == Access::Ready;
+            if now < at && (ready || standing.why == Some(Why::Resting)) {
                 return Some(Step::Wait(at));
             }
-            self.second = None;
-            self.second_used = true;
-            if open {
-                return Some(Step::Try(self.candidate(target, now)));
+            self.second = Second::Used;
+            if ready {
+                return Some(Step::Try(self.candidate(target, now, true)));
             }
         }
-        self.rest_within_patience(model, now)
+        self.rest_within_patience(model, now).map(Step::Wait)
     }
 
-    /// A target that was throttled before this call came, and is back within `patience`.
-    fn rest_within_patience(&mut self, model: &Arc<Model>, now: Instant) -> Option<Step> {
+    /// When a target is back that was throttled before this call came, if that is within `patience`.
+    fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.stuck.get_or_insert(now);
-        let resting = model.targets.iter().filter(|target| !self.tried.contains(&target.id));
-        let back = resting.filter_map(|target| {
-            let standing = target.standing(&self.need, now);
-            standing.until.filter(|_| standing.why == Some(Why::Resting))
-        });
-        let at = back.min().filter(|at| *at <= since + self.rules.patience)?;
-        Some(Step::Wait(at))
+        let fresh = self.fresh(model, now).into_iter();
+        let resting = fresh.filter(|(_, s)| matches!(s.why, Some(Why::Resting | Why::NoHeadroom)));
+        let back = resting.filter_map(|(_, standing)| standing.until).min()?;
+        (back <= since + self.rules.patience).then_some(back)
     }
 
     /// Every model has been left. If nothing was asked at all, a target that is back in a moment is waited for.
     fn wait_for_anybody(&mut self, now: Instant) -> Step {
+        if let Some(candidate) = self.reluctantly(now) {
+            return Step::Try(candidate);
+        }
         let since = *self.stuck.get_or_insert(now);
         let limit = since + NOBODY_WAIT.min(self.rules.patience);
-        match self.earliest(now).filter(|at| self.last.is_none() && *at <= limit && *at > now) {
+        let back = self.earliest(now).filter(|at| self.last.is_none() && (now..=limit).contains(at));
+        match back {
             Some(at) => {
                 self.at = 0;
                 Step::Wait(at)
@@ -281,31 +299,31 @@ impl Plan {
         }
     }
 
+    fn all(&self, now: Instant) -> impl Iterator<Item = Standing> {
+        self.models.iter().flat_map(move |model| model.standings(&self.need, now))
+    }
+
     /// When the first target of any model may be asked again.
     fn earliest(&self, now: Instant) -> Option<Instant> {
-        let all = self.models.iter().flat_map(|model| &model.targets);
-        all.filter_map(|target| target.standing(&self.need, now).until).min()
+        self.all(now).filter_map(|standing| standing.until).min()
+    }
+
+    fn retry_after(&self, now: Instant) -> Option<Duration> {
+        self.earliest(now).map(|at| at.saturating_duration_since(now))
     }
 
     /// Why nobody at all may be asked.
     fn nobody(&self, now: Instant) -> Refusal {
-        let all = || self.models.iter().flat_map(|model| &model.targets);
-        let why = |target: &Arc<Target>| target.standing(&self.need, now).why;
-        let retry_after = self.earliest(now).map(|at| at.saturating_duration_since(now));
-        if all().all(|target| why(target) == Some(Why::Resting)) {
-            let retry_after = retry_after.unwrap_or(Duration::from_secs(1));
+        let all_are = |whys: &[Why]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
+        if all_are(&[Why::Resting, Why::NoHeadroom]) {
+            let retry_after = self.retry_after(now).unwrap_or(Duration::from_secs(1));
             return Refusal::UpstreamRateLimited { retry_after };
         }
-        if all().all(|target| why(target) == Some(Why::Misconfigured)) {
-            let message = "Every provider of this model refuses the gateway's key".to_owned();
+        if all_are(&[Why::Misconfigured]) {
+            let message = "Every provider of this model refuses the gateway's key or model".to_owned();
             return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
         }
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();
-        Refusal::NoTarget { retry_after, model }
+        Refusal::NoTarget { retry_after: self.retry_after(now), model }
     }
-}
-
-/// Now, for dates in headers.
-pub fn wall_clock() -> SystemTime {
-    SystemTime::now()
 }

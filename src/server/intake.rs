@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
-    api::{multipart, request::Peek},
+    api::{content::Content, multipart, request},
     config::TargetName,
     refusal::Refusal,
 };
@@ -85,19 +85,21 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
 }
 
 /// What the body asks for. A request that pins its target may come without a model.
-pub fn peek(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Peek, Refusal> {
+pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Content, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     let mime = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let peeked = match mime.as_str() {
-        _ if body.is_empty() && pinned => return Ok(Peek::default()),
-        // curl sends JSON under the name of a form unless told otherwise: it is taken for what it is.
-        "" | "application/json" | "text/json" | "application/x-www-form-urlencoded" | "text/plain" => {
-            crate::api::request::peek(body)
-        }
-        other if other.ends_with("+json") => crate::api::request::peek(body),
-        "multipart/form-data" => multipart::peek(kind.unwrap_or_default(), body),
-        _ if pinned => return Ok(Peek::default()),
+    let content = match mime.as_str() {
+        _ if body.is_empty() && pinned => return Ok(Content::Opaque),
+        "multipart/form-data" => multipart::peek(kind.unwrap_or_default(), body).map(Content::Form),
+        mime if is_taken_for_json(mime) => request::peek(body).map(|peek| Content::Json(Box::new(peek))),
+        _ if pinned => return Ok(Content::Opaque),
         other => return Err(Refusal::UnsupportedMedia(other.to_owned())),
     };
-    peeked.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))
+    content.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))
+}
+
+/// curl sends JSON under the name of a form unless told otherwise: it is taken for what it is.
+fn is_taken_for_json(mime: &str) -> bool {
+    let names = ["", "application/json", "text/json", "application/x-www-form-urlencoded", "text/plain"];
+    names.contains(&mime) || mime.ends_with("+json")
 }

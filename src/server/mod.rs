@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod deliver;
 mod health;
 mod intake;
 mod jwt;
@@ -25,7 +26,6 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-pub use self::reply::word;
 use self::{
     auth::{Connection, Keyring},
     body::ReplyBody,
@@ -55,7 +55,7 @@ pub struct Gateway {
     /// Who may run now.
     pub slots: Slots,
     /// How answers are got.
-    pub dispatcher: Dispatcher,
+    pub dispatcher: Arc<Dispatcher>,
     /// What operators watch.
     pub events: Events,
     /// The file that was read; `None` in the demo.
@@ -105,12 +105,13 @@ impl Gateway {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let edge = Edge::new(config, None, &events, &tasks)?;
+        let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
             tasks,
             listener,
             calls: Arc::default(),
             slots: Slots,
-            dispatcher: Dispatcher::new(events.clone(), Instant::now()),
+            dispatcher,
             events,
             path,
             last_reload: Mutex::default(),
@@ -151,11 +152,15 @@ pub async fn handle(
     let id = request_id(request.headers());
     let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("?"));
     let incomer =
-        Incomer { id, received: Instant::now(), connection, edge: gateway.edge.load_full(), request };
+        Incomer { id: id.clone(), received: Instant::now(), connection, edge: gateway.edge.load_full(), request };
     // A panic is a bug of ours; it costs one request, not the process.
     let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => reply::refuse(&refusal),
+        Ok(Err(refusal)) => {
+            let response = reply::refuse(&refusal);
+            tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+            response
+        }
         Err(_) => reply::refuse(&Refusal::Internal),
     };
     response.headers_mut().insert(REQUEST_ID, value);
@@ -172,7 +177,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
         Policy::Public => health::answer(gateway, &incomer.edge, &route),
         Policy::Admin => {
             incomer.admit_operator()?;
-            operator::answer(gateway, &incomer.edge, &route).await
+            operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await
         }
         Policy::Client => {
             let caller = incomer.edge.keys.identify(incomer.request.headers())?;

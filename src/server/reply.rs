@@ -89,6 +89,17 @@ pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     response
 }
 
+/// `refusal` as the last event of a stream whose head has been sent.
+pub fn as_event(refusal: &Refusal) -> Bytes {
+    let body = match refusal {
+        Refusal::Provider(reply) => reply.body.clone(),
+        _ => word(refusal).body(),
+    };
+    // A provider's pretty-printed body would end the event at its first line.
+    let line: Vec<u8> = body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    Bytes::from([b"data: ", &line[..], b"\n\n"].concat())
+}
+
 /// A JSON answer that nobody may keep.
 pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::whole(body));

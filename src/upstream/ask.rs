@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     attempt::Attempt,
     client::{AnswerBody, SendError},
-    histogram::Histogram,
     outcome::{self, BrokenKind, HardKind, Outcome, Said},
     provider::{Provider, Question},
     stream::{Break, EventStream, Item, Role},
@@ -56,6 +55,8 @@ pub struct Asking {
     pub stall: Duration,
     /// When everything must be over.
     pub total: Instant,
+    /// The client itself gave less time than the target would have had: running out of it proves nothing.
+    pub impatient: bool,
 }
 
 /// What describes an answer.
@@ -116,11 +117,13 @@ pub struct Failure {
     pub message: String,
     /// What the provider said, for the case that it is the client's to read.
     pub reply: Option<ProviderReply>,
+    /// How long the attempt took.
+    pub elapsed: Duration,
 }
 
 impl Failure {
     fn hard(kind: HardKind, message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Hard(kind), message: message.into(), reply: None }
+        Self { outcome: Outcome::Hard(kind), message: message.into(), reply: None, elapsed: Duration::ZERO }
     }
 
     fn malformed(message: &str) -> Self {
@@ -132,28 +135,31 @@ impl Failure {
 ///
 /// # Errors
 /// The [`Failure`], of which the target has been told already.
-pub async fn ask(attempt: Attempt, asking: Asking) -> Result<Answer, Failure> {
+pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure> {
     let provider = attempt.target.provider.clone();
     let id = attempt.target.id.clone();
+    let impatient = asking.impatient;
     match exchange(&attempt, asking, &provider).await {
         Ok(Reading::Whole(head, body, usage)) => {
-            attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), &Histogram::default());
+            attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
             Ok(Answer::Whole(head, body, usage))
         }
         Ok(Reading::Stream { head, lead, stream, stall }) => {
-            let mut attempt = attempt;
             attempt.succeeded();
             Ok(Answer::Stream(Box::new(Open { head, lead, stream, attempt, stall })))
         }
         Ok(Reading::Raw { head, first, body, stall }) => {
-            let mut attempt = attempt;
             attempt.succeeded();
             Ok(Answer::Raw(Box::new(Raw { head, first, body, attempt, stall })))
         }
         Err(mut failure) => {
+            failure.elapsed = attempt.started.elapsed();
             failure.message = format!("{id}: {}", provider.redact_text(&failure.message));
             if let Some(reply) = &mut failure.reply {
                 reply.body = provider.redact(&reply.body);
+            }
+            if impatient && failure.outcome.is_silence() {
+                failure.outcome = Outcome::Cancelled;
             }
             if matches!(failure.outcome, Outcome::Hard(HardKind::Silent | HardKind::Reset)) {
                 provider.client.evict();
@@ -172,7 +178,7 @@ enum Reading {
 }
 
 async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Result<Reading, Failure> {
-    let Asking { api, stream, wants_usage, question, first, stall, total } = asking;
+    let Asking { api, stream, wants_usage, question, first, stall, total, .. } = asking;
     let deadline = total.min(attempt.started + first);
     let silent = || Failure::hard(HardKind::Silent, format!("no answer within {}", seconds(first)));
     let request = provider
@@ -266,7 +272,7 @@ fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what:
         error::body(&error.message, kind, error.param.as_deref(), error.code.as_deref().unwrap_or("error"));
     let reply =
         ProviderReply { status: status.unwrap_or(StatusCode::BAD_REQUEST), content_type: None, body };
-    Failure { outcome, message: with_words(what, &error.message), reply: Some(reply) }
+    Failure { outcome, message: with_words(what, &error.message), reply: Some(reply), elapsed: Duration::ZERO }
 }
 
 /// A status that is not 2xx.
@@ -283,7 +289,7 @@ async fn refused(response: Response<AnswerBody>, provider: &Provider, total: Ins
     // What a provider says about our key is between us and the provider.
     let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
     let message = with_words(&format!("status {status}"), words);
-    Failure { outcome, message, reply: Some(ProviderReply { status: parts.status, content_type, body }) }
+    Failure { outcome, message, reply: Some(ProviderReply { status: parts.status, content_type, body }), elapsed: Duration::ZERO }
 }
 
 fn said(error: &ProviderError) -> Said<'_> {

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::{
     breaker::{Change, Pass},
-    histogram::Histogram,
     outcome::Outcome,
     provider::InFlight,
     score::Kind,
@@ -84,20 +83,24 @@ impl Attempt {
         self.first_content.map(|at| at.saturating_duration_since(self.started))
     }
 
-    /// It is over without a failure: `tokens` were produced, with these gaps between them.
-    pub fn completed(mut self, tokens: u64, gaps: &Histogram) {
+    /// It is over without a failure: `tokens` were produced, with this as the longest gap between them.
+    pub fn completed(&mut self, tokens: u64, longest_gap: Option<Duration>) {
         self.succeeded();
         self.ended = true;
         let now = Instant::now();
         let time = now.saturating_duration_since(self.first_content.unwrap_or(now));
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
-        facts.gaps.merge(gaps);
+        if let Some(gap) = longest_gap {
+            facts.gaps.record(gap, now);
+        }
     }
 
     /// It failed. `detail` is one sentence for the operator.
-    pub fn failed(mut self, outcome: Outcome, detail: &str) {
-        self.ended = true;
+    pub fn failed(&mut self, outcome: Outcome, detail: &str) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         let now = Instant::now();
         let mut facts = self.target.known.facts.lock();
         facts.last_failure = Some(detail.to_owned());

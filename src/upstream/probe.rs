@@ -58,15 +58,20 @@ async fn check_all(client: &reqwest::Client, snapshot: &Snapshot, interval: Dura
     let wanting: Vec<_> =
         snapshot.targets().into_iter().filter(|target| target.known.wants_check(idle_since, now)).collect();
     let mut seen = HashSet::new();
-    let providers = wanting.iter().map(|target| &target.provider);
+    let providers = wanting.iter().map(|target| target.provider.clone());
     let providers: Vec<_> = providers.filter(|p| seen.insert(p.config.name.clone())).collect();
-    let path = &snapshot.config.health.path;
-    let checks = providers.into_iter().map(|provider| async move { (provider, check(client, provider, path).await) });
+    let path = snapshot.config.health.path.clone();
+    let checks = providers.into_iter().map(|provider| checked(client.clone(), provider, path.clone()));
     let results: Vec<_> = stream::iter(checks).buffer_unordered(AT_ONCE).collect().await;
     for (provider, passed) in results {
-        let here = |target: &&Arc<super::Target>| Arc::ptr_eq(&target.provider, provider);
+        let here = |target: &&Arc<super::Target>| Arc::ptr_eq(&target.provider, &provider);
         wanting.iter().filter(here).for_each(|target| target.known.checked(passed, Instant::now()));
     }
+}
+
+async fn checked(client: reqwest::Client, provider: Arc<Provider>, path: String) -> (Arc<Provider>, bool) {
+    let passed = check(&client, &provider, &path).await;
+    (provider, passed)
 }
 
 async fn check(client: &reqwest::Client, provider: &Provider, path: &str) -> bool {

@@ -146,7 +146,7 @@ impl EventStream {
     }
 
     /// Reads on to the end of the connection's message, so that the connection can be used again.
-    pub async fn finish(mut self) {
+    pub async fn drain(&mut self) {
         while self.body.is_some() {
             self.read().await;
         }

@@ -103,7 +103,7 @@ pub(super) struct Facts {
     pub rest: Rest,
     /// Time to the first content, and to a whole answer.
     pub latencies: [Histogram; 2],
-    /// Gaps between the content events of streams.
+    /// The longest gap between content events, of each stream.
     pub gaps: Histogram,
     pub misconfigured: Option<(Instant, String)>,
     pub drained: bool,

@@ -60,6 +60,14 @@ impl Event {
     }
 }
 
+impl From<Bytes> for Event {
+    /// `whole` must be one event with its blank line.
+    fn from(whole: Bytes) -> Self {
+        let end = whole.len();
+        Self { whole, start: 0, end }
+    }
+}
+
 /// What the lines of an event say.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fields<'a> {

@@ -1,0 +1,73 @@
+//! A second target while the first is silent: off unless asked for, and never for more than its budget.
+//!
+//! The first content wins; the other attempt is dropped, which cancels it. Source: "The Tail at Scale" (Dean and
+//! Barroso, 2013): hedge after the 95th percentile of the class.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::{
+    config::Hedge,
+    upstream::{Target, score::Kind},
+};
+
+/// Never earlier than this, however fast the target usually is.
+const FLOOR: Duration = Duration::from_millis(50);
+/// Hedges that may be saved up.
+const SAVED: f64 = 10.0;
+
+/// How many hedges may be made: a share of the calls.
+#[derive(Debug)]
+pub struct Hedges(Mutex<f64>);
+
+impl Default for Hedges {
+    fn default() -> Self {
+        Self(Mutex::new(1.0))
+    }
+}
+
+impl Hedges {
+    /// One more call: `share` of a hedge is earned.
+    pub fn earn(&self, share: f64) {
+        let mut saved = self.0.lock();
+        *saved = (*saved + share).min(SAVED);
+    }
+
+    /// Takes a hedge, if one was earned.
+    pub fn take(&self) -> bool {
+        let mut saved = self.0.lock();
+        let earned = *saved >= 1.0;
+        if earned {
+            *saved -= 1.0;
+        }
+        earned
+    }
+}
+
+/// After which silence of `target` a second one is asked; `None`: never.
+pub fn delay(hedge: Hedge, target: &Target, kind: Kind) -> Option<Duration> {
+    match hedge {
+        Hedge::Off => None,
+        Hedge::After(delay) => Some(delay),
+        Hedge::Auto if kind == Kind::Whole => None,
+        Hedge::Auto => target.known.usual_first_token().map(|usual| usual.max(FLOOR)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hedges_are_a_share_of_the_calls() {
+        let hedges = Hedges::default();
+        let made = (0..1000)
+            .filter(|_| {
+                hedges.earn(0.05);
+                hedges.take()
+            })
+            .count();
+        assert!((50..=51).contains(&made), "{made}");
+    }
+}

@@ -1,0 +1,315 @@
+//! Carries an answer to the client: events as they come, nothing added, nothing reordered, nothing pretended.
+//!
+//! The relay is the response body itself, polled by the client's connection: no task, no channel, and a client
+//! that leaves drops it, which closes the connection to the provider and frees the slot.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tokio::{
+    select,
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{rescue, search::Search};
+use crate::{
+    api::{
+        Api, chunk,
+        error,
+        sse::{Event, Run},
+    },
+    call::Phase,
+    upstream::{
+        Attempt,
+        ask::{Open, Raw},
+        outcome::{BrokenKind, Outcome},
+        stream::{Break, EventStream, Item, Role},
+    },
+};
+
+/// Silence after which the client gets a comment.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The comment: the one form that every client takes.
+pub const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// For usage and `[DONE]` after the answer is whole.
+const AFTER_THE_END: Duration = Duration::from_secs(2);
+/// For the end of the message after `[DONE]`, so that the connection can be used again.
+const LAST_BYTES: Duration = Duration::from_secs(1);
+/// More text than this is not kept for a rescue.
+const MAX_SAID: usize = 256 << 10;
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+
+/// An event stream on its way to the client.
+pub struct Relay {
+    search: Search,
+    source: Option<Source>,
+    /// Events that were read and not sent.
+    lead: std::vec::IntoIter<Event>,
+    run: Run,
+    /// What the client has of the answer, escaped as it came; `None` once it cannot be spliced.
+    said: Option<String>,
+    state: State,
+    sent_at: Instant,
+}
+
+/// Where the events come from.
+struct Source {
+    stream: EventStream,
+    attempt: Attempt,
+    stall: Duration,
+    last_content: Instant,
+    longest_gap: Option<Duration>,
+}
+
+enum State {
+    Flowing,
+    /// The answer is whole; these bytes are the last.
+    Ending(Option<Bytes>),
+    Broken(Break),
+    Over,
+}
+
+impl Relay {
+    /// The relay of `open`.
+    pub fn new(search: Search, open: Open) -> Self {
+        let said = rescue::can_splice(&search.call).then(String::new);
+        let mut relay = Self {
+            search,
+            source: None,
+            lead: Vec::new().into_iter(),
+            run: Run::default(),
+            said,
+            state: State::Flowing,
+            sent_at: Instant::now(),
+        };
+        relay.take_over(open);
+        relay
+    }
+
+    /// The next bytes for the client; `None` at the end.
+    pub async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(bytes) = self.framed() {
+                self.sent_at = Instant::now();
+                return Some(bytes);
+            }
+            match std::mem::replace(&mut self.state, State::Flowing) {
+                State::Flowing => {
+                    if let Some(comment) = self.read().await {
+                        return Some(comment);
+                    }
+                }
+                State::Ending(last) => {
+                    self.complete();
+                    self.state = State::Over;
+                    if last.is_some() {
+                        return last;
+                    }
+                }
+                State::Broken(broken) => {
+                    if let Some(error) = self.go_on_after(broken).await {
+                        return Some(error);
+                    }
+                }
+                State::Over => {
+                    self.state = State::Over;
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take_over(&mut self, open: Open) {
+        let Open { lead, stream, attempt, stall, .. } = open;
+        self.lead = lead.into_iter();
+        let last_content = Instant::now();
+        self.source = Some(Source { stream, attempt, stall, last_content, longest_gap: None });
+        self.state = State::Flowing;
+    }
+
+    /// What has been read and can be sent, as few slices as possible.
+    fn framed(&mut self) -> Option<Bytes> {
+        while let State::Flowing = self.state {
+            let item = match self.lead.next() {
+                Some(event) => Item::Event(event, Role::Frame),
+                None => match self.source.as_mut()?.stream.next_framed() {
+                    Some(item) => item,
+                    None => break,
+                },
+            };
+            match item {
+                Item::Event(event, role) => {
+                    self.note(&event, role);
+                    if let Some(bytes) = self.run.add(event) {
+                        return Some(bytes);
+                    }
+                }
+                Item::End(done) => {
+                    let known = matches!(self.search.call.api, Api::Chat | Api::Completions);
+                    self.state = State::Ending(done.map(|done| done.raw()).or_else(|| known.then_some(DONE)));
+                }
+                Item::Broken(broken) => self.state = State::Broken(broken),
+            }
+        }
+        self.run.take()
+    }
+
+    fn note(&mut self, event: &Event, role: Role) {
+        if role == Role::Content
+            && let Some(source) = &mut self.source
+        {
+            let now = Instant::now();
+            let gap = now.saturating_duration_since(source.last_content);
+            source.longest_gap = source.longest_gap.max(Some(gap));
+            source.last_content = now;
+        }
+        if let Some(said) = &mut self.said {
+            let reading = chunk::read(Api::Chat, event);
+            if let Some(text) = &reading.text {
+                said.push_str(text.escaped());
+            }
+            if reading.opaque || reading.reasoning || said.len() > MAX_SAID {
+                self.said = None;
+            }
+        }
+    }
+
+    /// Waits for more, but not for ever. A comment comes back when the client has heard nothing for long.
+    async fn read(&mut self) -> Option<Bytes> {
+        let Some(source) = &mut self.source else {
+            self.state = State::Over;
+            return None;
+        };
+        let whole = source.stream.tally.is_whole();
+        let silence = if whole { AFTER_THE_END } else { source.stall };
+        let deadline = self.search.call.deadline.min(source.last_content + silence);
+        let keep_alive = self.sent_at + KEEP_ALIVE;
+        let cut = self.search.dispatcher.tasks().cut().clone();
+        select! {
+            () = source.stream.read() => {}
+            () = sleep_until(deadline) => {
+                self.state = match whole {
+                    true => State::Ending(Some(DONE)),
+                    false => State::Broken(Break { kind: BrokenKind::Stalled, error: None }),
+                };
+            }
+            () = sleep_until(keep_alive) => {
+                self.sent_at = Instant::now();
+                return Some(KEEP_ALIVE_COMMENT);
+            }
+            () = cut.cancelled() => {
+                self.state = State::Over;
+                self.source = None;
+                return Some(self.error("The gateway is shutting down.", "server_error", "shutting_down"));
+            }
+        }
+        None
+    }
+
+    /// The answer is whole.
+    fn complete(&mut self) {
+        let Some(mut source) = self.source.take() else { return };
+        let tally = &source.stream.tally;
+        let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
+        self.search.call.report.streamed(tally.usage, true, source.attempt.first_token());
+        source.attempt.completed(tokens, source.longest_gap);
+        let mut stream = source.stream;
+        // Nearly always the end is here already; else a task waits a moment for it.
+        if stream.drain().now_or_never().is_none() {
+            let drain = async move { drop(timeout(LAST_BYTES, stream.drain()).await) };
+            self.search.dispatcher.tasks().spawn(drain);
+        }
+    }
+
+    /// Another target goes on, or the client is told. `Some`: the last bytes.
+    async fn go_on_after(&mut self, broken: Break) -> Option<Bytes> {
+        let (outcome, what) = rescue::of_break(broken.kind);
+        if let Some(mut source) = self.source.take() {
+            let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+            let message = format!("{}: {what} {said}", source.attempt.target.id);
+            tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
+            self.search.call.report.streamed(source.stream.tally.usage, false, source.attempt.first_token());
+            source.attempt.failed(outcome, message.trim_end());
+        }
+        self.search.call.report.broke();
+        if let Some(open) = self.rescued().await {
+            self.search.call.report.rescued();
+            self.search.call.entry.phase(Phase::Streaming);
+            self.take_over(open);
+            return None;
+        }
+        self.state = State::Over;
+        let message = format!("The answer is not complete: {what}.");
+        Some(self.error(&message, "upstream_error", "stream_interrupted"))
+    }
+
+    async fn rescued(&mut self) -> Option<Open> {
+        let said = chunk::unescape(self.said.as_deref()?)?.into_owned();
+        self.search.call.entry.phase(Phase::Rescuing);
+        let cut = self.search.dispatcher.tasks().cut().clone();
+        let deadline = self.search.call.deadline;
+        select! {
+            rescued = rescue::rescue(&mut self.search, &said) => rescued.ok(),
+            () = sleep_until(deadline) => None,
+            () = cut.cancelled() => None,
+        }
+    }
+
+    /// The last event of an answer that is not whole. No `[DONE]` follows.
+    fn error(&mut self, message: &str, kind: &str, code: &'static str) -> Bytes {
+        self.search.call.report.ended_with(code);
+        match self.search.call.api {
+            Api::Responses => error::responses_event(message, kind, code),
+            _ => error::event(message, kind, None, code),
+        }
+    }
+}
+
+/// Bytes that nobody looks into, on their way to the client.
+pub struct RawRelay {
+    search: Search,
+    raw: Raw,
+    over: bool,
+}
+
+impl RawRelay {
+    /// The relay of `raw`.
+    pub fn new(search: Search, raw: Raw) -> Self {
+        Self { search, raw, over: false }
+    }
+
+    /// The next bytes; `Err`: the connection to the client must be cut, for nothing else would tell it.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ()>> {
+        if !self.raw.first.is_empty() {
+            return Some(Ok(std::mem::take(&mut self.raw.first)));
+        }
+        while !self.over {
+            let cut = self.search.dispatcher.tasks().cut().clone();
+            let deadline = self.search.call.deadline.min(Instant::now() + self.raw.stall);
+            let frame = select! {
+                frame = self.raw.body.frame() => frame,
+                () = sleep_until(deadline) => return self.broken(BrokenKind::Stalled),
+                () = cut.cancelled() => return self.broken(BrokenKind::Stalled),
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+                Some(Err(_)) => return self.broken(BrokenKind::Cut),
+                None => self.over = true,
+            }
+        }
+        None
+    }
+
+    fn broken(&mut self, kind: BrokenKind) -> Option<Result<Bytes, ()>> {
+        self.over = true;
+        self.raw.attempt.failed(Outcome::Broken(kind), "broke in mid-answer");
+        self.search.call.report.broke();
+        Some(Err(()))
+    }
+}

@@ -1,0 +1,193 @@
+//! A stream that broke after content was sent goes on from another target, or ends honestly.
+//!
+//! By prefill where the target can: it is given the text so far as the assistant's own and writes on. Else by
+//! asking again: the new answer is read in silence as long as it says the same, and sent from where the client is.
+//! An answer with anything but text in it, or another text, is not spliced: the client is told instead.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::search::Search;
+use crate::{
+    api::{Api, chunk, content::Content, rewrite::How, splice, sse::Event},
+    call::Call,
+    config::{Prefill, Rescue},
+    refusal::Refusal,
+    upstream::{
+        Target,
+        ask::{Answer, Open},
+        outcome::{BrokenKind, Outcome},
+        stream::{Item, Role},
+    },
+};
+
+/// A provider that repeats what it was given says at least this much of it.
+const REPEATS: usize = 32;
+
+/// What is sent to a target that is to go on.
+pub struct Bodies<'a> {
+    /// The text that the client has.
+    pub said: &'a str,
+}
+
+/// What a rescuer will say first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// What comes next.
+    Next,
+    /// What was said, or what comes next.
+    PerhapsAgain,
+    /// What was said.
+    Again,
+}
+
+impl Bodies<'_> {
+    /// The body for `target`: with the text to go on from, where it can.
+    pub fn for_target(&self, call: &Call, target: &Target) -> splice::Parts {
+        self.prefilled(call, target)
+            .unwrap_or_else(|| call.ask.content.with_model(&call.ask.body, &target.name.model))
+    }
+
+    fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::Parts> {
+        let how = match target.provider.config.prefill {
+            Prefill::None => return None,
+            Prefill::Assistant => How::Assistant,
+            Prefill::Prefix => How::Prefix,
+            Prefill::Vllm => How::Vllm,
+        };
+        call.ask.content.continue_from(&call.ask.body, &target.name.model, self.said, how)
+    }
+
+    fn opening(&self, call: &Call, target: &Target) -> Opening {
+        match (self.prefilled(call, target), target.provider.config.prefill) {
+            (None, _) => Opening::Again,
+            (Some(_), Prefill::Prefix) => Opening::PerhapsAgain,
+            (Some(_), _) => Opening::Next,
+        }
+    }
+}
+
+/// Whether an answer to this call can be spliced at all.
+pub fn can_splice(call: &Call) -> bool {
+    let rules = &call.snapshot.config.resilience;
+    let Content::Json(peek) = &call.ask.content else { return false };
+    let plain = !peek.has_tools && !peek.json_output && peek.choices == 1;
+    rules.rescue == Rescue::Continue && call.api == Api::Chat && plain && !call.ask.pinned
+}
+
+/// A stream that goes on where `said` ends; its lead is what the client does not have yet.
+pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
+    let bodies = Bodies { said };
+    loop {
+        let Answer::Stream(open) = search.find(Some(&bodies)).await? else { return Err(Refusal::Internal) };
+        let opening = bodies.opening(&search.call, &open.attempt.target);
+        let id: Arc<str> = open.attempt.target.id.clone();
+        match catch_up(*open, said, opening, search.call.deadline).await {
+            Ok(open) => return Ok(open),
+            Err(reason) => tracing::info!(request = %search.call.id, target_id = %id, reason, "no rescue"),
+        }
+    }
+}
+
+/// Reads what the client already has, and leaves the rest in the lead.
+async fn catch_up(
+    open: Open,
+    said: &str,
+    opening: Opening,
+    deadline: Instant,
+) -> Result<Open, &'static str> {
+    let mut open = open;
+    let mut again = Again { said, at: 0, opening, held: Vec::new() };
+    let mut lead = std::mem::take(&mut open.lead).into_iter();
+    let mut fresh = Vec::new();
+    loop {
+        let item = match lead.next() {
+            // The client has had a role and an id.
+            Some(event) => Some(Item::Event(event, Role::Content)),
+            None if again.is_done() => {
+                open.lead = fresh;
+                return Ok(open);
+            }
+            None => open.stream.next_framed(),
+        };
+        match item {
+            Some(Item::Event(event, _)) => match again.weigh(event)? {
+                Some(events) => fresh.extend(events),
+                None => {}
+            },
+            Some(Item::End(_)) => return Err("it said less than the client has"),
+            Some(Item::Broken(broken)) => {
+                open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");
+                return Err("it broke as well");
+            }
+            None => {
+                let limit = deadline.min(Instant::now() + open.stall);
+                if timeout_at(limit, open.stream.read()).await.is_err() {
+                    open.attempt.failed(Outcome::Broken(BrokenKind::Stalled), "stalled while going on");
+                    return Err("it stalled");
+                }
+            }
+        }
+    }
+}
+
+/// What has been said again.
+struct Again<'a> {
+    said: &'a str,
+    /// Bytes of `said` that were repeated.
+    at: usize,
+    opening: Opening,
+    /// Events that may turn out to be what comes next.
+    held: Vec<Event>,
+}
+
+impl Again<'_> {
+    fn is_done(&self) -> bool {
+        self.opening == Opening::Next || self.at == self.said.len()
+    }
+
+    /// The events for the client, if there are any yet.
+    fn weigh(&mut self, event: Event) -> Result<Option<Vec<Event>>, &'static str> {
+        let reading = chunk::read(Api::Chat, &event);
+        if reading.opaque || reading.reasoning {
+            return Err("it answered with more than text");
+        }
+        if self.is_done() {
+            return Ok(Some(vec![event]));
+        }
+        let Some(text) = reading.text else {
+            return if reading.finished == 0 { Ok(None) } else { Err("it said less than the client has") };
+        };
+        let text = text.decode().ok_or("it cut a character in two")?;
+        let left = &self.said[self.at..];
+        if left.starts_with(&*text) {
+            self.at += text.len();
+            self.held.push(event);
+            return Ok(None);
+        }
+        if let Some(rest) = text.strip_prefix(left) {
+            self.at = self.said.len();
+            let event = chunk::with_text(Api::Chat, &event, rest).ok_or("its event cannot be split")?;
+            return Ok(Some(vec![event]));
+        }
+        if self.opening == Opening::PerhapsAgain && self.at < REPEATS.min(self.said.len()) {
+            self.opening = Opening::Next;
+            let mut events = std::mem::take(&mut self.held);
+            events.push(event);
+            return Ok(Some(events));
+        }
+        Err("it said something else")
+    }
+}
+
+/// The outcome of a stream that broke, and what to say of it.
+pub fn of_break(kind: BrokenKind) -> (Outcome, &'static str) {
+    let what = match kind {
+        BrokenKind::Cut => "the answer was cut off",
+        BrokenKind::Stalled => "the answer stalled",
+        BrokenKind::Error => "the provider gave up in mid-answer",
+        BrokenKind::Malformed => "the answer contained an unreadable event",
+    };
+    (Outcome::Broken(kind), what)
+}

@@ -1,0 +1,304 @@
+//! One call's search for an answer: asks whom the plan names, until somebody answers or nobody is left.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::Either;
+use tokio::{
+    pin, select,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use super::{
+    Dispatcher, Trail,
+    budget::{InFlight, Repeat, Unproven},
+    hedge,
+    plan::{Candidate, Plan, Step},
+    rescue::Bodies,
+};
+use crate::{
+    api::{content::Content, splice},
+    call::{Call, Phase},
+    config::Timeout,
+    events::Event,
+    refusal::{Failed, Refusal},
+    upstream::{
+        Attempt, Model, Need, Target,
+        ask::{Answer, Asking, Failure, ask},
+        provider::Question,
+        score::Kind,
+    },
+};
+
+/// One call's search.
+pub struct Search {
+    /// The call.
+    pub call: Box<Call>,
+    /// What all calls share.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Who is asked next.
+    pub plan: Plan,
+    rng: fastrand::Rng,
+    target: Option<Arc<str>>,
+    first_asked: Option<Instant>,
+    unproven: Option<Unproven>,
+    /// A failure that nobody has been asked after yet.
+    left: Option<Left>,
+    _in_flight: InFlight,
+}
+
+/// A target that was left, for whoever watches.
+struct Left {
+    from: Arc<str>,
+    reason: String,
+    elapsed: Duration,
+}
+
+/// How one attempt ended that was not turned away.
+type Ended = Result<Answer, (Candidate, Failure)>;
+
+impl Search {
+    /// A search that has asked nobody yet.
+    pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
+        let resilience = call.snapshot.config.resilience.clone();
+        let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
+        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
+        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, resilience);
+        dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
+        let in_flight = dispatcher.budget.enter();
+        Self {
+            call,
+            dispatcher,
+            plan,
+            rng: fastrand::Rng::new(),
+            target: None,
+            first_asked: None,
+            unproven: None,
+            left: None,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The first answer, before the call's deadline and before the process ends.
+    pub async fn find_in_time(&mut self) -> Result<Answer, Refusal> {
+        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.cut().clone());
+        select! {
+            found = timeout_at(deadline, self.find(None)) => match found {
+                Ok(found) => found,
+                Err(_) => Err(self.out_of_time()),
+            },
+            () = cut.cancelled() => Err(Refusal::ShuttingDown),
+        }
+    }
+
+    /// The next answer; `body` is sent in place of the client's own, if it says so for a candidate.
+    pub async fn find(&mut self, body: Option<&Bodies<'_>>) -> Result<Answer, Refusal> {
+        loop {
+            match self.plan.next(Instant::now(), &mut self.rng) {
+                Step::Refuse(refusal) => {
+                    self.tell_of_failover(None);
+                    return Err(refusal);
+                }
+                Step::Wait(until) => {
+                    self.call.entry.phase(Phase::Waiting);
+                    sleep_until(until).await;
+                }
+                Step::Try(candidate) => match self.try_one(candidate, body).await? {
+                    Some(Ok(answer)) => return Ok(self.found(answer)),
+                    Some(Err((candidate, failure))) => self.failed(&candidate, failure)?,
+                    None => self.plan.turned_away(),
+                },
+            }
+        }
+    }
+
+    /// How the answer was got.
+    pub fn trail(&self) -> Trail {
+        let asked = self.first_asked.unwrap_or_else(Instant::now);
+        let before = asked.saturating_duration_since(self.call.received);
+        Trail {
+            target: self.target.clone(),
+            attempts: self.plan.attempts(),
+            queued: self.call.queued,
+            overhead: before.saturating_sub(self.call.queued),
+        }
+    }
+
+    fn found(&mut self, answer: Answer) -> Answer {
+        self.unproven = None;
+        self.dispatcher.budget.succeeded(self.call.snapshot.config.resilience.retry_budget);
+        answer
+    }
+
+    fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), Refusal> {
+        self.unproven = None;
+        let (reason, from) = (failure.message.clone(), candidate.target.id.clone());
+        tracing::info!(request = %self.call.id, reason, "an attempt failed");
+        self.left = Some(Left { from, reason, elapsed: failure.elapsed });
+        let goes_on = self.plan.failed(candidate, failure, Instant::now());
+        if goes_on.is_err() {
+            self.tell_of_failover(None);
+        }
+        goes_on
+    }
+
+    fn tell_of_failover(&mut self, to: Option<&str>) {
+        let Some(Left { from, reason, elapsed }) = self.left.take() else { return };
+        self.dispatcher.events.tell(|| Event::Failover {
+            request: self.call.id.to_string(),
+            from: from.to_string(),
+            to: to.map(str::to_owned),
+            reason,
+            elapsed_ms: elapsed.as_millis() as u64,
+        });
+    }
+
+    /// `None`: the candidate could not be asked after all.
+    async fn try_one(
+        &mut self,
+        candidate: Candidate,
+        bodies: Option<&Bodies<'_>>,
+    ) -> Result<Option<Ended>, Refusal> {
+        if candidate.again && !self.may_repeat(&candidate) {
+            return Err(self.plan.refusal(Instant::now()));
+        }
+        let Some((attempt, asking)) = self.prepare(&candidate, bodies) else { return Ok(None) };
+        let hedge = self.call.snapshot.config.resilience.hedge;
+        let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
+        match delay.filter(|_| bodies.is_none()) {
+            None => Ok(Some(ask(attempt, asking).await.map_err(|failure| (candidate, failure)))),
+            Some(delay) => self.race(candidate, ask(attempt, asking), delay).await.map(Some),
+        }
+    }
+
+    /// Asks a second target if the first is silent for `delay`. The first content wins, which drops and so
+    /// cancels the other; a failure waits for the other.
+    async fn race(
+        &mut self,
+        candidate: Candidate,
+        first: impl Future<Output = Result<Answer, Failure>>,
+        delay: Duration,
+    ) -> Result<Ended, Refusal> {
+        pin!(first);
+        select! {
+            ended = &mut first => return Ok(ended.map_err(|failure| (candidate, failure))),
+            () = sleep(delay) => {}
+        }
+        let Some((other, attempt, asking)) = self.prepare_hedge() else {
+            return Ok(first.await.map_err(|failure| (candidate, failure)));
+        };
+        let second = ask(attempt, asking);
+        pin!(second);
+        let (winner, loser, ended, rest) = select! {
+            ended = &mut first => (candidate, other, ended, Either::Right(second)),
+            ended = &mut second => (other, candidate, ended, Either::Left(first)),
+        };
+        self.target = Some(winner.target.id.clone());
+        match ended {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(failure) => {
+                self.failed(&winner, failure)?;
+                self.target = Some(loser.target.id.clone());
+                Ok(rest.await.map_err(|failure| (loser, failure)))
+            }
+        }
+    }
+
+    fn prepare_hedge(&mut self) -> Option<(Candidate, Attempt, Asking)> {
+        if !self.dispatcher.hedges.take() {
+            return None;
+        }
+        let candidate = self.plan.hedge(Instant::now(), &mut self.rng)?;
+        match self.prepare(&candidate, None) {
+            Some((attempt, asking)) => Some((candidate, attempt, asking)),
+            None => {
+                self.plan.turned_away();
+                None
+            }
+        }
+    }
+
+    fn may_repeat(&mut self, candidate: &Candidate) -> bool {
+        let repeat = match self.plan.attempts() {
+            2 if !candidate.same => Repeat::First,
+            _ => Repeat::Further,
+        };
+        let share = self.call.snapshot.config.resilience.retry_budget;
+        self.unproven = self.dispatcher.budget.repeat(repeat, share, Instant::now());
+        self.unproven.is_some()
+    }
+
+    fn prepare(
+        &mut self,
+        candidate: &Candidate,
+        bodies: Option<&Bodies<'_>>,
+    ) -> Option<(Attempt, Asking)> {
+        let Candidate { target, model, others, .. } = candidate;
+        let need = *self.plan.need();
+        let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
+        let ask = &self.call.ask;
+        let body = match bodies {
+            Some(bodies) => bodies.for_target(&self.call, target),
+            None => ask.content.with_model(&ask.body, &target.name.model),
+        };
+        let asking = self.asking(candidate, model, body, bodies.is_some());
+        self.tell_of_failover(Some(&target.id));
+        self.first_asked.get_or_insert_with(Instant::now);
+        self.target = Some(target.id.clone());
+        self.call.entry.asks(target.id.clone());
+        self.call.report.target = Some(target.id.clone());
+        self.call.report.attempts = self.plan.attempts();
+        Some((attempt, asking))
+    }
+
+    fn asking(&self, candidate: &Candidate, model: &Model, body: splice::Parts, rescue: bool) -> Asking {
+        let (call, known) = (&self.call, &candidate.target.known);
+        let resilience = &call.snapshot.config.resilience;
+        let stream = call.ask.content.stream();
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        let configured = match stream {
+            true => model.config.first_token_timeout.unwrap_or(resilience.first_token_timeout),
+            false => resilience.answer_timeout,
+        };
+        let first = match (stream, configured) {
+            // Nobody else is there: what is learned must not cut off the only answer.
+            (_, Timeout::Auto) if !candidate.others && !rescue => left,
+            (true, timeout) => known.first_token_deadline(timeout, self.plan.need().tokens),
+            (false, timeout) => known.answer_deadline(timeout, resilience.total_timeout),
+        };
+        Asking {
+            api: call.api,
+            stream,
+            wants_usage: call.ask.content.json().is_some_and(|peek| peek.include_usage),
+            question: Question {
+                method: call.ask.method.clone(),
+                path: call.ask.path.clone(),
+                headers: call.ask.headers.clone(),
+                body: body.into(),
+            },
+            first,
+            stall: known.stall_deadline(resilience.stall_timeout),
+            total: call.deadline,
+            impatient: call.impatient && left < first,
+        }
+    }
+
+    /// The call's own time is up, wherever it was.
+    fn out_of_time(&self) -> Refusal {
+        let limit = self.call.deadline.saturating_duration_since(self.call.received);
+        let what = self.plan.last_message().map(|message| format!(" Last: {message}")).unwrap_or_default();
+        let message = format!("No answer within {:.1} s.{what}", Duration::as_secs_f64(&limit));
+        Refusal::UpstreamTimeout(Failed { message, attempts: self.plan.attempts() })
+    }
+}
+
+/// The targets whose provider is known to refuse a field of this request.
+fn unsuited(call: &Call) -> Vec<Arc<str>> {
+    let Content::Json(peek) = &call.ask.content else { return Vec::new() };
+    let targets = call.ask.models.iter().flat_map(|model| &model.targets);
+    let refuses = |target: &&Arc<Target>| {
+        let quirks = target.provider.quirks;
+        let field = |path: &str| peek.field(&call.ask.body, path);
+        !quirks.refused_params.is_empty() && quirks.refusal(field).is_some()
+    };
+    targets.filter(refuses).map(|target| target.id.clone()).collect()
+}

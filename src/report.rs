@@ -1,0 +1,114 @@
+//! One log line per request, written when it is over, however it ended.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::{api::usage::Usage, upstream::ask::Head};
+
+/// What the log line says. It is written when this is dropped.
+#[derive(Debug)]
+pub struct Report {
+    /// `x-request-id`
+    id: Arc<str>,
+    operation: &'static str,
+    model: String,
+    received: Instant,
+    status: Option<u16>,
+    /// Who answered last.
+    pub target: Option<Arc<str>>,
+    /// Attempts made.
+    pub attempts: u32,
+    first_token: Option<Duration>,
+    usage: Option<Usage>,
+    /// Whether `usage` is all there was.
+    whole: bool,
+    broken: u32,
+    rescued: u32,
+    ended_with: Option<&'static str>,
+}
+
+impl Report {
+    /// A request that has just been admitted.
+    pub fn new(id: Arc<str>, operation: &'static str, model: String, received: Instant) -> Self {
+        Self {
+            id,
+            operation,
+            model,
+            received,
+            status: None,
+            target: None,
+            attempts: 0,
+            first_token: None,
+            usage: None,
+            whole: false,
+            broken: 0,
+            rescued: 0,
+            ended_with: None,
+        }
+    }
+
+    /// A whole answer.
+    pub fn answered(&mut self, head: &Head, usage: Option<Usage>) {
+        self.status = Some(head.status.as_u16());
+        self.usage = usage;
+        self.whole = true;
+    }
+
+    /// A stream ended, whole or not. Usage of an attempt that broke is its own line in the log.
+    pub fn streamed(&mut self, usage: Option<Usage>, whole: bool, first_token: Option<Duration>) {
+        self.status = Some(200);
+        self.whole = whole;
+        self.usage = usage;
+        self.first_token = self.first_token.or(first_token);
+    }
+
+    /// A stream broke.
+    pub fn broke(&mut self) {
+        self.broken += 1;
+    }
+
+    /// Another target goes on.
+    pub fn rescued(&mut self) {
+        self.rescued += 1;
+    }
+
+    /// It was refused.
+    pub fn refused(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+    }
+
+    /// A stream ended with an error event of this code.
+    pub fn ended_with(&mut self, code: &'static str) {
+        self.ended_with = Some(code);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let usage_is = match (self.usage, self.whole) {
+            (Some(_), true) => "complete",
+            (Some(_), false) => "partial",
+            (None, _) => "unknown",
+        };
+        let tokens = self.usage.map_or(0, |usage| usage.total_tokens);
+        tracing::info!(
+            request = %self.id,
+            operation = self.operation,
+            model = self.model,
+            target_id = self.target.as_deref().unwrap_or("-"),
+            attempts = self.attempts,
+            // A client that leaves before the answer gets no status.
+            status = self.status.unwrap_or(499),
+            first_token_ms = self.first_token.map(|time| time.as_millis() as u64),
+            total_ms = self.received.elapsed().as_millis() as u64,
+            tokens,
+            usage = usage_is,
+            broken = self.broken,
+            rescued = self.rescued,
+            error = self.ended_with,
+            "request"
+        );
+    }
+}
