@@ -64,7 +64,8 @@ async fn serve(source: Source) -> Result<(), String> {
         tracing::warn!("{warning}");
     }
     let config = loaded.config;
-    let listener = listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
+    let listener =
+        listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
     let gateway = Gateway::new(config, path, tasks)?;
@@ -82,7 +83,7 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     tasks.spawn_until_shutdown(listen::accept(listener, gateway.clone()));
     let current = gateway.clone();
     tasks.spawn_until_shutdown(probe::run(move || current.edge().snapshot.clone()));
-    tasks.spawn_until_shutdown(admin::watch_scores(gateway.events.clone(), {
+    tasks.spawn_until_shutdown(admin::watch::watch_scores(gateway.events.clone(), {
         let current = gateway.clone();
         move || current.edge().snapshot.clone()
     }));

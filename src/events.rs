@@ -52,6 +52,18 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Its name in the stream, the same as its `event` field.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Score { .. } => "score",
+            Self::State { .. } => "state",
+            Self::Failover { .. } => "failover",
+            Self::Reload { .. } => "reload",
+        }
+    }
+}
+
 /// An event and its time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stamped {
@@ -74,11 +86,16 @@ impl Events {
 
     /// Tells `event` to whoever watches.
     pub fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.0.receiver_count() > 0 {
+        if self.is_watched() {
             let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
             // It fails when the last watcher has just left: then nobody wanted to know.
             drop(self.0.send(Stamped { at, event: event() }));
         }
+    }
+
+    /// Whether anybody watches now.
+    pub fn is_watched(&self) -> bool {
+        self.0.receiver_count() > 0
     }
 
     /// Watches from now on.

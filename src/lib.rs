@@ -18,3 +18,6 @@ pub mod tasks;
 pub mod telemetry;
 pub mod upstream;
 pub mod user;
+
+#[cfg(test)]
+mod architecture_tests;

@@ -107,6 +107,13 @@ pub struct ProviderReply {
     pub body: Bytes,
 }
 
+impl ProviderReply {
+    /// Whether the body is a JSON object, which the SDKs can read.
+    pub fn is_json(&self) -> bool {
+        self.body.trim_ascii_start().starts_with(b"{")
+    }
+}
+
 impl Refusal {
     /// A request that cannot be acted on.
     pub fn bad_request(code: &'static str, param: Option<&str>, message: impl Into<String>) -> Self {

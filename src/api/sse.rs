@@ -189,7 +189,11 @@ impl Framer {
 
     /// A byte order mark is left out: the client may have had bytes before, and in mid-stream it is part of a name.
     fn event(&mut self, whole: Bytes, mut start: usize, end: usize) -> Event {
-        if std::mem::take(&mut self.first) && whole[start..end].starts_with(BOM) {
+        if std::mem::take(&mut self.first)
+            && let Some(rest) = whole[start..end].strip_prefix(BOM)
+            // A second one is part of a name; at the beginning the client would take it for the mark.
+            && !rest.starts_with(BOM)
+        {
             start += BOM.len();
         }
         Event::new(whole, start, end)

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Stands for every secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 impl Config {
     /// Everything that runs, defaults included; absent optional keys are left out. For `GET /admin/config`.

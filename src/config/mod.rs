@@ -12,9 +12,12 @@
 //! | `env`, `units`, `choice`, `nearest` | `${NAME}`, `"250ms"`, `"a" \| "b"`, "did you mean …?" |
 //! | `known` | what we know of providers by their base URL |
 //! | `masked` | the configuration as JSON without its secrets |
+//! | `diff` | what a new configuration changes, without its secrets |
+//! | [`watch`] | when the file may have changed |
 
 mod choice;
 mod defaults;
+mod diff;
 mod document;
 mod env;
 mod known;
@@ -26,12 +29,14 @@ mod secret;
 mod sections;
 mod units;
 mod value;
+pub mod watch;
 
 #[cfg(test)]
 mod shipped_tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use diff::changes;
 pub use problem::{Problem, Problems};
 pub use read::{Loaded, load, parse};
 pub use secret::Secret;

@@ -13,7 +13,7 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Access, Model, Need, Standing, Target, Why,
-        ask::Failure,
+        failure::Failure,
         outcome::{HardKind, Missing, Next, Outcome},
     },
 };
@@ -137,6 +137,12 @@ impl Plan {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
+    /// The target that failed last may be asked once more, for it will be asked something else.
+    pub fn allow_again(&mut self) {
+        self.tried.pop();
+        self.last = None;
+    }
+
     /// Takes note of how an attempt on `candidate` failed.
     ///
     /// # Errors
@@ -155,7 +161,8 @@ impl Plan {
         if let (Some(at), Second::Idle) = (again_at, &self.second) {
             self.second = Second::Due(candidate.target.clone(), at);
         }
-        let too_small = (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
+        let too_small =
+            (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
         let new = Last { failure, direct: candidate.model.direct, too_small };
         // That the prompt is too long is what the client can mend, whatever comes after.
         let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);
@@ -173,7 +180,8 @@ impl Plan {
             Outcome::NotServed(missing) => *direct || missing != Missing::Model,
             _ => false,
         };
-        if let (true, Some(reply)) = (theirs, &failure.reply) {
+        let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
+        if let Some(reply) = reply {
             return Refusal::Provider(reply.clone());
         }
         match failure.outcome {
@@ -211,7 +219,8 @@ impl Plan {
             let standing = target.standing(&self.need, None, now);
             standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
         };
-        let mut each = self.models.iter().enumerate().flat_map(|(at, m)| m.targets.iter().map(move |t| (at, t)));
+        let fitting = self.models.iter().enumerate().filter(|(_, model)| self.fits(model));
+        let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
         let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
         let target = target.clone();
         self.at = at;
@@ -327,3 +336,7 @@ impl Plan {
         Refusal::NoTarget { retry_after: self.retry_after(now), model }
     }
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

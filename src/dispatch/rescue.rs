@@ -28,7 +28,9 @@ const REPEATS: usize = 32;
 /// What is sent to a target that is to go on.
 pub struct Bodies<'a> {
     /// The text that the client has.
-    pub said: &'a str,
+    said: &'a str,
+    /// Not after a target has refused it.
+    prefill: bool,
 }
 
 /// What a rescuer will say first.
@@ -51,6 +53,7 @@ impl Bodies<'_> {
 
     fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::Parts> {
         let how = match target.provider.config.prefill {
+            _ if !self.prefill => return None,
             Prefill::None => return None,
             Prefill::Assistant => How::Assistant,
             Prefill::Prefix => How::Prefix,
@@ -78,9 +81,18 @@ pub fn can_splice(call: &Call) -> bool {
 
 /// A stream that goes on where `said` ends; its lead is what the client does not have yet.
 pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
-    let bodies = Bodies { said };
+    let mut bodies = Bodies { said, prefill: true };
     loop {
-        let Answer::Stream(open) = search.find(Some(&bodies)).await? else { return Err(Refusal::Internal) };
+        let found = match search.find(Some(&bodies)).await {
+            // It may be the prefill that was refused: the request itself was good enough before.
+            Err(Refusal::Provider(_)) if bodies.prefill => {
+                bodies.prefill = false;
+                search.plan.allow_again();
+                continue;
+            }
+            found => found?,
+        };
+        let Answer::Stream(open) = found else { return Err(Refusal::Internal) };
         let opening = bodies.opening(&search.call, &open.attempt.target);
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {
@@ -91,12 +103,7 @@ pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
 }
 
 /// Reads what the client already has, and leaves the rest in the lead.
-async fn catch_up(
-    open: Open,
-    said: &str,
-    opening: Opening,
-    deadline: Instant,
-) -> Result<Open, &'static str> {
+async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -> Result<Open, &'static str> {
     let mut open = open;
     let mut again = Again { said, at: 0, opening, held: Vec::new() };
     let mut lead = std::mem::take(&mut open.lead).into_iter();
@@ -112,10 +119,7 @@ async fn catch_up(
             None => open.stream.next_framed(),
         };
         match item {
-            Some(Item::Event(event, _)) => match again.weigh(event)? {
-                Some(events) => fresh.extend(events),
-                None => {}
-            },
+            Some(Item::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
             Some(Item::End(_)) => return Err("it said less than the client has"),
             Some(Item::Broken(broken)) => {
                 open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");

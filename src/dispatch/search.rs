@@ -23,7 +23,8 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Attempt, Model, Need, Target,
-        ask::{Answer, Asking, Failure, ask},
+        ask::{Answer, Asking, ask},
+        failure::Failure,
         provider::Question,
         score::Kind,
     },
@@ -227,14 +228,11 @@ impl Search {
         self.unproven.is_some()
     }
 
-    fn prepare(
-        &mut self,
-        candidate: &Candidate,
-        bodies: Option<&Bodies<'_>>,
-    ) -> Option<(Attempt, Asking)> {
+    fn prepare(&mut self, candidate: &Candidate, bodies: Option<&Bodies<'_>>) -> Option<(Attempt, Asking)> {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
+        let attempt = attempt.for_request(self.call.id.clone());
         let ask = &self.call.ask;
         let body = match bodies {
             Some(bodies) => bodies.for_target(&self.call, target),

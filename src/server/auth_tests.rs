@@ -34,7 +34,10 @@ fn every_spelling_of_a_key_goes_through_one_extractor() {
         assert_eq!(ring.identify(&headers(&[pair])).unwrap().user(NO_CLAIMS).as_str(), "alice", "{pair:?}");
     }
     assert_eq!(ring.identify(&headers(&[])).unwrap_err(), Refusal::MissingKey);
-    assert_eq!(ring.identify(&headers(&[("authorization", "Basic k-alice")])).unwrap_err(), Refusal::MissingKey);
+    assert_eq!(
+        ring.identify(&headers(&[("authorization", "Basic k-alice")])).unwrap_err(),
+        Refusal::MissingKey
+    );
     assert_eq!(ring.identify(&headers(&[("x-api-key", "k-alic")])).unwrap_err(), Refusal::InvalidKey);
 }
 
@@ -70,7 +73,12 @@ fn models_are_allowed_by_name_and_prefix() {
     assert!(!caller.may_use("m2") && !caller.may_use("together/x"));
 }
 
-fn operator(listener: &str, peer: &str, token: Option<&str>, pairs: &[(&'static str, &str)]) -> Result<(), Refusal> {
+fn operator(
+    listener: &str,
+    peer: &str,
+    token: Option<&str>,
+    pairs: &[(&'static str, &str)],
+) -> Result<(), Refusal> {
     let connection = Connection { listener: listener.parse().unwrap(), peer: peer.parse().unwrap() };
     let ring = keyring(vec![key("alice", "k-alice")]);
     admit_operator(token.map(Secret::new).as_ref(), &ring, connection, (&Method::POST, &headers(pairs)))
@@ -85,8 +93,14 @@ fn operators_need_the_token_off_loopback() {
     assert_eq!(operator("0.0.0.0", "127.0.0.1:1", token, &[]), Err(Refusal::MissingKey));
     assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[right]), Ok(()));
     assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "nope")]), Err(Refusal::InvalidKey));
-    assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "k-alice")]), Err(Refusal::AdminOnly));
-    assert_eq!(operator("127.0.0.1", "127.0.0.1:1", None, &[("x-api-key", "k-alice")]), Err(Refusal::AdminOnly));
+    assert_eq!(
+        operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "k-alice")]),
+        Err(Refusal::AdminOnly)
+    );
+    assert_eq!(
+        operator("127.0.0.1", "127.0.0.1:1", None, &[("x-api-key", "k-alice")]),
+        Err(Refusal::AdminOnly)
+    );
 }
 
 #[test]

@@ -16,7 +16,8 @@ use crate::{
     call::Call,
     dispatch::{
         self, Answered, AnsweredBody, Refused, Trail,
-        relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, RawRelay, Relay},
+        raw::RawRelay,
+        relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
 };
 
@@ -111,9 +112,7 @@ impl Waiting {
                 found = &mut found => Self::after(found).await,
                 () = sleep(KEEP_ALIVE) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
             },
-            Self::Relaying(mut relay) => {
-                relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay)))
-            }
+            Self::Relaying(mut relay) => relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay))),
             Self::Over => None,
         }
     }

@@ -47,7 +47,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The HTTPS side of the listener.
 pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
-    let describe = |path: &std::path::Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let describe =
+        |path: &std::path::Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let chain = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| describe(&files.cert, &error))?;

@@ -32,14 +32,8 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
-    admission::slots::Slots,
-    call::Registry,
-    config::Config,
-    dispatch::Dispatcher,
-    events::Events,
-    refusal::Refusal,
-    tasks::Tasks,
-    upstream::Snapshot,
+    admission::slots::Slots, call::Registry, config::Config, dispatch::Dispatcher, events::Events,
+    refusal::Refusal, tasks::Tasks, upstream::Snapshot,
 };
 
 const REQUEST_ID: &str = "x-request-id";
@@ -151,8 +145,13 @@ pub async fn handle(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let id = request_id(request.headers());
     let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("?"));
-    let incomer =
-        Incomer { id: id.clone(), received: Instant::now(), connection, edge: gateway.edge.load_full(), request };
+    let incomer = Incomer {
+        id: id.clone(),
+        received: Instant::now(),
+        connection,
+        edge: gateway.edge.load_full(),
+        request,
+    };
     // A panic is a bug of ours; it costs one request, not the process.
     let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,

@@ -22,9 +22,11 @@ pub fn one(edge: &Edge, caller: &Caller, id: &str) -> Result<Response<ReplyBody>
 }
 
 fn names(edge: &Edge) -> impl Iterator<Item = &str> {
-    edge.snapshot.config.models.iter().flat_map(|model| {
-        std::iter::once(model.name.as_str()).chain(model.alias.iter().map(String::as_str))
-    })
+    edge.snapshot
+        .config
+        .models
+        .iter()
+        .flat_map(|model| std::iter::once(model.name.as_str()).chain(model.alias.iter().map(String::as_str)))
 }
 
 fn describe(id: &str) -> Value {

@@ -67,10 +67,12 @@ impl Wording {
 /// `refusal` as a response.
 pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     if let Refusal::Provider(reply) = refusal {
-        let mut response = Response::new(ReplyBody::whole(reply.body.clone()));
+        let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
+        let mut response = Response::new(ReplyBody::whole(body));
         *response.status_mut() = reply.status;
         let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, reply.content_type.clone().unwrap_or(json));
+        let theirs = reply.content_type.clone().filter(|_| reply.is_json());
+        response.headers_mut().insert(header::CONTENT_TYPE, theirs.unwrap_or(json));
         return response;
     }
     let wording = word(refusal);
@@ -89,14 +91,24 @@ pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     response
 }
 
+/// A provider's page or plain text, as an error that the SDKs can read.
+fn in_our_shape(body: &[u8]) -> Bytes {
+    let said = error::ProviderError::parse(body).message;
+    let message =
+        if said.is_empty() { "The provider refused the request without saying why." } else { &said };
+    error::body(message, INVALID, None, "provider_refused")
+}
+
 /// `refusal` as the last event of a stream whose head has been sent.
 pub fn as_event(refusal: &Refusal) -> Bytes {
     let body = match refusal {
-        Refusal::Provider(reply) => reply.body.clone(),
+        Refusal::Provider(reply) if reply.is_json() => reply.body.clone(),
+        Refusal::Provider(reply) => in_our_shape(&reply.body),
         _ => word(refusal).body(),
     };
     // A provider's pretty-printed body would end the event at its first line.
-    let line: Vec<u8> = body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    let line: Vec<u8> =
+        body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
     Bytes::from([b"data: ", &line[..], b"\n\n"].concat())
 }
 
@@ -160,7 +172,8 @@ fn word_request(refusal: &Refusal) -> Wording {
         ),
         Refusal::ModelNotFound { model, nearest } => {
             let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
-            let message = format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
+            let message =
+                format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
             Wording::new(404, INVALID, "model_not_found", message).about(Some("model"))
         }
         Refusal::MethodNotAllowed(allowed) => {
@@ -211,7 +224,8 @@ fn word_gateway(refusal: &Refusal) -> Wording {
         )
         .after(*retry_after),
         Refusal::Overloaded { retry_after } => {
-            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.").after(Some(*retry_after))
+            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
+                .after(Some(*retry_after))
         }
         Refusal::ShuttingDown => {
             let soon = Some(Duration::from_secs(1));

@@ -21,7 +21,9 @@ pub enum Route {
     Live,
     /// `GET /readyz`
     Ready,
-    /// `GET /admin`, `/admin/providers`
+    /// `GET /admin`
+    Page,
+    /// `GET /admin/providers`
     Providers,
     /// `GET /admin/providers/summary`
     Summary,
@@ -74,7 +76,8 @@ impl Route {
         match self {
             Self::Live | Self::Ready => Policy::Public,
             Self::Proxy(..) | Self::Models | Self::Model(_) => Policy::Client,
-            Self::Providers
+            Self::Page
+            | Self::Providers
             | Self::Summary
             | Self::Operate(..)
             | Self::Requests
@@ -92,7 +95,8 @@ impl Route {
         let route = match path.trim_end_matches('/') {
             "/livez" | "/healthz" => Self::Live,
             "/readyz" => Self::Ready,
-            "/admin" | "/admin/providers" => Self::Providers,
+            "/admin" => Self::Page,
+            "/admin/providers" => Self::Providers,
             "/admin/providers/summary" => Self::Summary,
             "/admin/requests" => Self::Requests,
             "/admin/config" => Self::Config,
@@ -190,13 +194,10 @@ mod tests {
                 get(&format!("{prefix}/models/groq/llama%2D3")),
                 Ok(Route::Model("groq/llama-3".into()))
             );
-            assert_eq!(
-                post(&format!("{prefix}/audio/speech")),
-                Ok(proxy(Api::Other, "/audio/speech"))
-            );
+            assert_eq!(post(&format!("{prefix}/audio/speech")), Ok(proxy(Api::Other, "/audio/speech")));
         }
         assert_eq!(get("/healthz"), Ok(Route::Live));
-        assert_eq!(get("/admin/"), Ok(Route::Providers));
+        assert_eq!(get("/admin/"), Ok(Route::Page));
         let id = "groq/llama-3.3-70b".to_owned();
         assert_eq!(post("/admin/providers/groq%2Fllama-3.3-70b/drain"), Ok(Route::Operate(id, Hand::Drain)));
         assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), Hand::Reset)));

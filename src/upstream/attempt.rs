@@ -13,11 +13,12 @@ use tokio::time::Instant;
 
 use super::{
     breaker::{Change, Pass},
-    outcome::Outcome,
+    outcome::{Outcome, Sent},
     provider::InFlight,
     score::Kind,
     target::{Facts, Need, Target},
 };
+use crate::api::usage::Usage;
 
 /// How long a target whose key or model was refused is left alone.
 const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
@@ -36,7 +37,15 @@ pub struct Attempt {
     pub started: Instant,
     first_content: Option<Instant>,
     ended: bool,
+    ledger: Ledger,
     _provider: InFlight,
+}
+
+/// What the attempt cost, for the log: one line per attempt, so that nothing is counted twice or lost.
+struct Ledger {
+    request: Option<Arc<str>>,
+    outcome: Outcome,
+    usage: Option<Usage>,
 }
 
 impl Attempt {
@@ -60,8 +69,21 @@ impl Attempt {
             started: now,
             first_content: None,
             ended: false,
+            ledger: Ledger { request: None, outcome: Outcome::Cancelled, usage: None },
             _provider: provider,
         })
+    }
+
+    /// Names the request that it is for, so that the log can tell what it cost.
+    #[must_use]
+    pub fn for_request(mut self, id: Arc<str>) -> Self {
+        self.ledger.request = Some(id);
+        self
+    }
+
+    /// What the provider has counted so far.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.ledger.usage = usage.or(self.ledger.usage);
     }
 
     /// The head of an answer came: what it says about our rate limit.
@@ -87,8 +109,13 @@ impl Attempt {
     pub fn completed(&mut self, tokens: u64, longest_gap: Option<Duration>) {
         self.succeeded();
         self.ended = true;
+        self.ledger.outcome = Outcome::Success;
         let now = Instant::now();
-        let time = now.saturating_duration_since(self.first_content.unwrap_or(now));
+        let from = match self.kind {
+            Kind::Stream => self.first_content.unwrap_or(now),
+            Kind::Whole => self.started,
+        };
+        let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
         if let Some(gap) = longest_gap {
@@ -101,9 +128,12 @@ impl Attempt {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        self.ledger.outcome = outcome;
         let now = Instant::now();
         let mut facts = self.target.known.facts.lock();
-        facts.last_failure = Some(detail.to_owned());
+        if outcome.failure_kind().is_some() || outcome.misconfigures() {
+            facts.last_failure = Some(detail.to_owned());
+        }
         if let Outcome::Throttled { rest } = outcome {
             let Facts { rest: resting, rng, .. } = &mut *facts;
             resting.throttled(rest, now, rng);
@@ -151,5 +181,31 @@ impl Drop for Attempt {
             self.settle(Outcome::Cancelled, Instant::now());
         }
         self.target.known.facts.lock().in_flight -= 1;
+        self.ledger.write(&self.target.id);
+    }
+}
+
+impl Ledger {
+    /// `complete`: the provider's count of a whole answer. `partial`: its count of an answer that broke off.
+    /// `unknown`: it may have done work and did not say how much. What certainly cost nothing has no line.
+    fn write(&self, target: &str) {
+        let Some(request) = &self.request else { return };
+        let usage_is = match (self.outcome, self.usage) {
+            (Outcome::Success, Some(_)) => "complete",
+            (_, Some(_)) => "partial",
+            (outcome, None) if outcome.sent() == Sent::No => return,
+            (_, None) => "unknown",
+        };
+        let usage = self.usage.unwrap_or_default();
+        tracing::info!(
+            %request,
+            target_id = target,
+            outcome = %self.outcome,
+            usage = usage_is,
+            prompt_tokens = usage.prompt_tokens,
+            completion_tokens = usage.completion_tokens,
+            total_tokens = usage.total_tokens,
+            "usage"
+        );
     }
 }

@@ -113,7 +113,7 @@ impl Client {
         let mut request = request;
         while let Some(connection) = self.pooled().await {
             match self.send_on(connection, request).await {
-                Err(Unsent::Returned(back)) => request = back,
+                Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Failed(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
@@ -153,9 +153,7 @@ impl Client {
     }
 
     fn pooled_h2(&self) -> Option<Connection> {
-        if self.tls.is_none() {
-            return None;
-        }
+        self.tls.as_ref()?;
         let now = Instant::now();
         let mut shared = self.shared.lock();
         shared.retain(|c| now < c.born + MAX_AGE && !c.sender.is_closed());
@@ -270,14 +268,14 @@ fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std:
 
 enum Unsent {
     /// Nothing was written: the request is as good as new.
-    Returned(Request<Parts>),
+    Returned(Box<Request<Parts>>),
     Failed(SendError),
 }
 
 impl From<hyper::client::conn::TrySendError<Request<Parts>>> for Unsent {
     fn from(mut error: hyper::client::conn::TrySendError<Request<Parts>>) -> Self {
         match error.take_message() {
-            Some(request) => Self::Returned(request),
+            Some(request) => Self::Returned(Box::new(request)),
             None => Self::Failed(SendError::Lost(error.into_error())),
         }
     }

@@ -63,7 +63,8 @@ impl Provider {
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
         let url = &config.base_url;
-        let origin: Uri = url[..url::Position::BeforePath].parse().map_err(|_| format!("{url}: not a URL"))?;
+        let origin: Uri =
+            url[..url::Position::BeforePath].parse().map_err(|_| format!("{url}: not a URL"))?;
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
         let client = Client::new(origin, connect_timeout, tasks)?;
         let headers = standing_headers(&config)?;

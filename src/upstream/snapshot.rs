@@ -27,6 +27,9 @@ use crate::{
 /// Targets that were asked for by their own name and are in no model.
 const MAX_DIRECT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
+/// Bytes of such a name.
+const MAX_NAME: usize = 256;
+
 /// What is known of targets that are in no model, by id; bounded, for clients choose the names.
 type Direct = Arc<Mutex<LruCache<String, Arc<Model>>>>;
 
@@ -73,8 +76,7 @@ impl Snapshot {
             providers.insert(provider.config.name.clone(), provider);
         }
         let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
-        let mut snapshot =
-            Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
+        let mut snapshot = Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
         snapshot.models = snapshot.build_models(before);
         Ok(snapshot)
     }
@@ -119,6 +121,9 @@ impl Snapshot {
     /// The model whose only target is `name`; `None` without such a provider.
     pub fn direct(&self, name: &TargetName) -> Option<Arc<Model>> {
         let id = name.to_string();
+        if id.len() > MAX_NAME {
+            return None;
+        }
         if let Some(model) = self.direct.lock().get(&id) {
             return Some(model.clone());
         }
@@ -181,7 +186,8 @@ impl Snapshot {
         let mut seen = std::collections::HashSet::new();
         let direct: Vec<_> = self.direct.lock().iter().map(|(_, model)| model.clone()).collect();
         let models = self.models().cloned().chain(direct);
-        let each = models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
+        let each =
+            models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
         each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
     }
 
@@ -228,12 +234,7 @@ impl Model {
     }
 
     /// Which of the targets at `eligible` is asked first.
-    pub fn best(
-        &self,
-        eligible: &[usize],
-        standings: &[Standing],
-        rng: &mut fastrand::Rng,
-    ) -> Option<usize> {
+    pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
         let order = match self.strategy {
             Strategy::Score => {
                 let (scores, ramps) = self.keys(eligible, standings);

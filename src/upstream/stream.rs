@@ -6,10 +6,7 @@
 use bytes::Bytes;
 use http_body_util::BodyExt;
 
-use super::{
-    client::AnswerBody,
-    outcome::BrokenKind,
-};
+use super::{client::AnswerBody, outcome::BrokenKind};
 use crate::api::{
     Api,
     chunk::{self, Kind, Reading},
@@ -163,9 +160,7 @@ impl EventStream {
             Kind::UsageOnly if self.wants_usage => Some(Item::Event(event, Role::Frame)),
             Kind::UsageOnly | Kind::Noise => None,
             Kind::Done => Some(self.ended(Some(event))),
-            Kind::Error(error) => {
-                Some(Item::Broken(Break { kind: BrokenKind::Error, error: Some(error) }))
-            }
+            Kind::Error(error) => Some(Item::Broken(Break { kind: BrokenKind::Error, error: Some(error) })),
             Kind::Malformed => Some(Item::Broken(Break::new(BrokenKind::Malformed))),
         }
     }

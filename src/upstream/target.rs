@@ -133,13 +133,17 @@ impl Known {
     }
 
     /// The operator's hand: no new requests, or new ones again.
-    pub fn drain(&self, drained: bool) {
-        self.facts.lock().drained = drained;
-        self.tell(if drained { "drained" } else { "closed" }, || "by an operator".to_owned());
+    pub fn drain(&self, drained: bool, now: Instant) {
+        let mut facts = self.facts.lock();
+        facts.drained = drained;
+        let state = facts.state(now);
+        drop(facts);
+        let what = if drained { "drained" } else { "resumed" };
+        self.tell(state.as_str(), || format!("{what} by an operator"));
     }
 
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
-    pub fn reset(&self, half_life: Duration) {
+    pub fn reset(&self, half_life: Duration, now: Instant) {
         let mut facts = self.facts.lock();
         facts.breaker.reset();
         facts.live = Live::new(half_life);
@@ -149,8 +153,9 @@ impl Known {
         facts.gaps = Histogram::default();
         facts.misconfigured = None;
         facts.last_failure = None;
+        let state = facts.state(now);
         drop(facts);
-        self.tell("closed", || "reset by an operator".to_owned());
+        self.tell(state.as_str(), || "reset by an operator".to_owned());
     }
 
     /// New keys or a new address: what was refused before may be granted now.
@@ -226,26 +231,35 @@ impl Target {
         let score = facts.live.score(need.kind, prior, now);
         let ramp = facts.breaker.ramp(now);
         let out = |why, until| Standing { access: Access::Out, why: Some(why), until, score, ramp };
-        if facts.drained {
-            return out(Why::Drained, None);
-        }
-        if let Some((until, _)) = facts.misconfigured.as_ref().filter(|(until, _)| now < *until) {
-            return out(Why::Misconfigured, Some(*until));
-        }
-        if let Some(until) = facts.rest.retry_at(now) {
-            return out(Why::Resting, Some(until));
-        }
-        let Some(state) = facts.breaker.would_admit(now) else {
-            // While a probe is under way nobody knows how long it will take.
-            return out(Why::Open, facts.breaker.retry_at().filter(|at| *at > now));
-        };
-        if !facts.headroom.has_room(now, need.tokens) {
-            return out(Why::NoHeadroom, facts.headroom.room_at(now, need.tokens));
+        if let Some((why, until)) = facts.obstacle(need.tokens, now) {
+            return out(why, until);
         }
         if !self.provider.has_room() {
             return out(Why::Busy, None);
         }
-        let access = if state == State::Closed { Access::Ready } else { Access::Probe };
+        let closed = facts.breaker.state(now) == State::Closed;
+        let access = if closed { Access::Ready } else { Access::Probe };
         Standing { access, why: None, until: None, score, ramp }
+    }
+}
+
+impl Facts {
+    /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
+    pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(Why, Option<Instant>)> {
+        if self.drained {
+            return Some((Why::Drained, None));
+        }
+        if let Some((until, _)) = self.misconfigured.as_ref().filter(|(until, _)| now < *until) {
+            return Some((Why::Misconfigured, Some(*until)));
+        }
+        if let Some(until) = self.rest.retry_at(now) {
+            return Some((Why::Resting, Some(until)));
+        }
+        if self.breaker.would_admit(now).is_none() {
+            // While a probe is under way nobody knows how long it will take.
+            return Some((Why::Open, self.breaker.retry_at().filter(|at| *at > now)));
+        }
+        let room_at = self.headroom.room_at(now, tokens)?;
+        Some((Why::NoHeadroom, Some(room_at)))
     }
 }

@@ -1,0 +1,107 @@
+//! Does a client prefer HTML to JSON? Content negotiation as RFC 9110, 12.5.1 has it, for two types.
+//!
+//! JSON is the answer unless HTML is preferred: programs send `*/*` or nothing, browsers name `text/html`.
+
+use http::{HeaderMap, header};
+
+/// Whether `accept` gives `text/html` a higher quality than `application/json`.
+pub fn prefers_html(headers: &HeaderMap) -> bool {
+    let lists: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let ranges: Vec<Range<'_>> =
+        lists.iter().flat_map(|list| list.split(',')).filter_map(Range::parse).collect();
+    quality(&ranges, ("text", "html")) > quality(&ranges, ("application", "json"))
+}
+
+/// One media range and its quality, 0..1.
+struct Range<'a> {
+    kind: &'a str,
+    subtype: &'a str,
+    q: f32,
+}
+
+impl<'a> Range<'a> {
+    /// `None` for what is no media range, or has no sensible quality.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let q = parts.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+        });
+        let q = q.map_or(Some(1.0), |q| q.parse().ok().filter(|q| (0.0..=1.0).contains(q)))?;
+        Some(Self { kind, subtype, q })
+    }
+
+    /// How exactly it names the type: 2 for both parts, 1 for `type/*`, 0 for `*/*`; `None` if it does not.
+    fn precision(&self, (kind, subtype): (&str, &str)) -> Option<u8> {
+        match (self.kind, self.subtype) {
+            ("*", "*") => Some(0),
+            (k, "*") if k.eq_ignore_ascii_case(kind) => Some(1),
+            (k, s) if k.eq_ignore_ascii_case(kind) && s.eq_ignore_ascii_case(subtype) => Some(2),
+            _ => None,
+        }
+    }
+}
+
+/// The quality of the most precise range that names the type; 0 without one.
+fn quality(ranges: &[Range<'_>], media_type: (&str, &str)) -> f32 {
+    let named = ranges.iter().filter_map(|range| Some((range.precision(media_type)?, range.q)));
+    named.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map_or(0.0, |(_, q)| q)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn html(accept: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(header::ACCEPT, HeaderValue::from_static(value));
+        }
+        prefers_html(&headers)
+    }
+
+    #[test]
+    fn browsers_get_html() {
+        assert!(html(&["text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"]));
+        assert!(html(&["text/html"]));
+        assert!(html(&["TEXT/HTML ; charset=utf-8"]));
+        assert!(html(&["text/*"]));
+        assert!(html(&["application/json;q=0.5", "text/html;q=0.9"]));
+        assert!(html(&["*/*;q=0.1, text/html; level=1; q=0.2"]));
+        assert!(html(&["application/json;q=0, */*"]), "everything but JSON");
+    }
+
+    #[test]
+    fn programs_get_json() {
+        for accept in [
+            &[][..],
+            &["*/*"],
+            &["application/json"],
+            &["application/json, text/html;q=0.9"],
+            &["text/html;q=0.3, application/*"],
+            &["text/html;q=0.3, */*"],
+            &["application/json, text/html"],
+            &["text/html;q=0"],
+            &["text/*, text/html;q=0"],
+            &["text/event-stream"],
+        ] {
+            assert!(!html(accept), "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_preference() {
+        for accept in
+            ["", ",,;", "html", "text/html;q=", "text/html;q=2", "text/html;q=nan", "text/html;q=-1", "/"]
+        {
+            assert!(!html(&[accept]), "{accept:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_bytes(b"text/html\xff").unwrap());
+        assert!(!prefers_html(&headers));
+    }
+}

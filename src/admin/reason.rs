@@ -1,0 +1,61 @@
+//! Why a target is in its state, in one sentence for an operator.
+
+use crate::upstream::{TargetState, TargetView, Why};
+
+/// A waiting request is nothing to remark on before this many seconds.
+const LONG_SILENCE: f64 = 1.0;
+/// Below this success rate an answering target is remarked on.
+const POOR: f64 = 0.95;
+
+/// The sentence for `view`.
+pub fn of(view: &TargetView) -> String {
+    match view.state {
+        TargetState::Closed => of_closed(view),
+        TargetState::HalfOpen => {
+            format!("One request at a time finds out whether it is back{}.", because(view))
+        }
+        TargetState::Open if view.retry_at.is_none() => {
+            format!("A request is finding out whether it is back{}.", because(view))
+        }
+        TargetState::Open => format!("It is left alone for a while{}.", because(view)),
+        TargetState::RateLimited if view.why == Some(Why::NoHeadroom) => {
+            "What is left of its rate limit would not take another request.".to_owned()
+        }
+        TargetState::RateLimited => "It was rate limited and rests for a while.".to_owned(),
+        TargetState::Misconfigured => match &view.rebuke {
+            Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
+            None => "It refused our key or does not have the model.".to_owned(),
+        },
+        TargetState::Drained => "An operator took it out.".to_owned(),
+    }
+}
+
+fn of_closed(view: &TargetView) -> String {
+    let score = view.score();
+    if view.why == Some(Why::Busy) {
+        return "Its provider has as many requests in flight as it may have.".to_owned();
+    }
+    if score.silence > score.avg_latency.max(LONG_SILENCE) {
+        return format!("Requests have been waiting for {:.1} s without a sign of life.", score.silence);
+    }
+    if view.ramp < 1.0 {
+        return "It is back and takes up its share again.".to_owned();
+    }
+    if view.counters.total_calls == 0 {
+        return "It has not answered yet and is taken to be as good as its pool.".to_owned();
+    }
+    if score.success_rate < POOR {
+        let last =
+            view.last_failure.as_deref().map_or(String::new(), |last| format!(" Last: {}.", trimmed(last)));
+        return format!("It answers, but {:.0} % failed lately.{last}", 100.0 * (1.0 - score.success_rate));
+    }
+    "It answers.".to_owned()
+}
+
+fn because(view: &TargetView) -> String {
+    view.cause.map_or(String::new(), |cause| format!(": {cause}"))
+}
+
+fn trimmed(sentence: &str) -> &str {
+    sentence.trim_end_matches(['.', ' '])
+}

@@ -1,0 +1,223 @@
+//! `/admin/providers` as data: every target, best first.
+//!
+//! The score and the share are the ones that route, nothing is computed anew here. No key is in reach of this
+//! module; failures come in words that the target's provider has been redacted from.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::{Moment, reason, rfc3339};
+use crate::upstream::{
+    Model, Need, Snapshot, Target, TargetState, TargetView,
+    headroom::{self, Unit},
+    score::Kind,
+};
+
+const KINDS: [Kind; 2] = [Kind::Stream, Kind::Whole];
+
+/// One target. The field names are promised to users.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// `provider/model`
+    pub id: String,
+    /// Its provider.
+    pub provider: String,
+    /// The provider's name for the model.
+    pub model: String,
+    /// The configured models it serves; empty for one that was asked for by its own name.
+    pub models: Vec<String>,
+    /// Whether it is asked.
+    pub state: TargetState,
+    /// One sentence why.
+    pub reason: String,
+    /// What routing uses, for the kind of the latest attempt.
+    pub score: f64,
+    /// 0..1, decayed.
+    pub success_rate: f64,
+    /// Seconds, decayed.
+    pub avg_latency: f64,
+    /// The chance that the next request for the first of `models` goes here first.
+    pub share: f64,
+    /// Since start.
+    pub success_count: u64,
+    /// Since start.
+    pub failure_count: u64,
+    /// Since start.
+    pub total_calls: u64,
+    /// Seconds since start, successes only.
+    pub total_latency: f64,
+    /// RFC 3339.
+    pub last_used: Option<String>,
+    /// Attempts now.
+    pub in_flight: u32,
+    /// Percentiles and speed.
+    pub latency: Latency,
+    /// Counts by kind since start.
+    pub failures: BTreeMap<&'static str, u64>,
+    /// RFC 3339: when it is next tried, if that is known.
+    pub retry_at: Option<String>,
+    /// Seconds: the deadline of the first content now in force.
+    pub first_token_timeout: f64,
+    /// The score of streams and of whole answers.
+    pub kinds: Kinds,
+    /// The rate-limit windows it has told us of.
+    pub headroom: Vec<Headroom>,
+    /// One sentence.
+    pub last_failure: Option<String>,
+}
+
+/// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile.
+    pub p95: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// Output tokens per second of one answer.
+    pub tokens_per_second: Option<f64>,
+}
+
+/// Both kinds of requests are scored apart.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kinds {
+    /// Streams.
+    pub stream: OfKind,
+    /// Whole answers.
+    pub whole: OfKind,
+}
+
+/// The score for requests of one kind.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct OfKind {
+    /// `100 × success_rate − 10 × max(avg_latency, silence)`
+    pub score: f64,
+    /// Seconds.
+    pub avg_latency: f64,
+    /// Seconds that requests have been waiting without a sign of life.
+    pub silence: f64,
+    /// 0..1
+    pub share: f64,
+}
+
+/// One rate-limit window of a provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct Headroom {
+    /// `requests` or `tokens`
+    pub unit: &'static str,
+    /// What its headers call it (`minute`, `tokens-day`); empty if they do not.
+    pub window: String,
+    /// The most in one window, if said.
+    pub limit: Option<u64>,
+    /// What is left.
+    pub remaining: u64,
+    /// RFC 3339: when it is full again.
+    pub reset_at: String,
+}
+
+/// Every target of `snapshot`, best first: by state, then by score.
+pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<Row> {
+    let targets = snapshot.targets_in_models();
+    let pools = targets.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b));
+    let mut rows: Vec<Row> = pools.flat_map(|pool| rows_of_pool(snapshot, pool, at)).collect();
+    rows.sort_by(|a, b| {
+        a.state.cmp(&b.state).then(b.score.total_cmp(&a.score)).then_with(|| a.id.cmp(&b.id))
+    });
+    rows
+}
+
+/// The targets whose first model is the same.
+fn rows_of_pool(snapshot: &Snapshot, pool: &[(Arc<Model>, Arc<Target>)], at: Moment) -> Vec<Row> {
+    let Some((model, _)) = pool.first() else { return Vec::new() };
+    let priors = KINDS.map(|kind| model.prior(kind));
+    let shares = KINDS.map(|kind| model.shares(&model.standings(&Need { kind, tokens: 0 }, at.now)));
+    let views: Vec<TargetView> = pool.iter().map(|(_, target)| target.view(priors, at.now)).collect();
+    // One kind for the whole pool, or the shares would not add up to 1.
+    let latest = views.iter().max_by_key(|view| view.counters.last_used).map_or(Kind::default(), |v| v.kind);
+    let rows = pool.iter().zip(views).map(|((_, target), view)| {
+        let place = model.targets.iter().position(|other| other.id == target.id);
+        let share = |kind: Kind| place.and_then(|i| shares[kind as usize].get(i)).copied().unwrap_or(0.0);
+        let mut row = Row::new(snapshot, target, &view, at);
+        row.share = share(latest);
+        row.kinds.stream.share = share(Kind::Stream);
+        row.kinds.whole.share = share(Kind::Whole);
+        row.first_token_timeout = first_token_timeout(snapshot, model, target).as_secs_f64();
+        row
+    });
+    rows.collect()
+}
+
+impl Row {
+    fn new(snapshot: &Snapshot, target: &Target, view: &TargetView, at: Moment) -> Self {
+        let serves = |model: &&Arc<Model>| model.targets.iter().any(|other| other.id == target.id);
+        let score = view.score();
+        let counters = &view.counters;
+        Self {
+            id: target.id.to_string(),
+            provider: target.name.provider.clone(),
+            model: target.name.model.clone(),
+            models: snapshot.models().filter(serves).map(|model| model.config.name.clone()).collect(),
+            state: view.state,
+            reason: reason::of(view),
+            score: score.score,
+            success_rate: score.success_rate,
+            avg_latency: score.avg_latency,
+            share: 0.0,
+            success_count: counters.success_count,
+            failure_count: counters.failure_count,
+            total_calls: counters.total_calls,
+            total_latency: counters.total_latency.as_secs_f64(),
+            last_used: counters.last_used.map(rfc3339),
+            in_flight: view.in_flight,
+            latency: Latency::of(view),
+            failures: counters.failures().map(|(kind, count)| (kind.as_str(), count)).collect(),
+            retry_at: view.retry_at.map(|retry| at.date(retry)),
+            first_token_timeout: 0.0,
+            kinds: Kinds { stream: OfKind::of(view, Kind::Stream), whole: OfKind::of(view, Kind::Whole) },
+            headroom: view.headroom.iter().map(|window| Headroom::of(window, at)).collect(),
+            last_failure: view.last_failure.clone(),
+        }
+    }
+}
+
+impl Latency {
+    fn of(view: &TargetView) -> Self {
+        let [p50, p95, p99] = view.quantiles.map(|quantile| quantile.map(|time| time.as_secs_f64()));
+        Self { p50, p95, p99, tokens_per_second: view.tokens_per_second }
+    }
+}
+
+impl OfKind {
+    fn of(view: &TargetView, kind: Kind) -> Self {
+        let score = view.scores[kind as usize];
+        Self { score: score.score, avg_latency: score.avg_latency, silence: score.silence, share: 0.0 }
+    }
+}
+
+impl Headroom {
+    fn of(window: &headroom::View, at: Moment) -> Self {
+        Self {
+            unit: match window.unit {
+                Unit::Requests => "requests",
+                Unit::Tokens => "tokens",
+            },
+            window: window.window.trim_start_matches('-').to_owned(),
+            limit: window.limit,
+            remaining: window.remaining,
+            reset_at: at.date(window.reset_at),
+        }
+    }
+}
+
+/// Of a short prompt: a long one is given longer.
+fn first_token_timeout(snapshot: &Snapshot, model: &Model, target: &Target) -> Duration {
+    let configured =
+        model.config.first_token_timeout.unwrap_or(snapshot.config.resilience.first_token_timeout);
+    target.known.first_token_deadline(configured, 0)
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -1,0 +1,177 @@
+//! What a simulated provider understands of a request: enough for a friendly answer, and no more.
+//!
+//! It never refuses: what it does not understand, it takes for an empty question.
+
+use serde_json::Value;
+
+/// Characters of a question that are echoed.
+const LONGEST_ECHO: usize = 200;
+
+/// A request, as far as it matters here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// The model asked for.
+    pub model: String,
+    /// The answer is to be streamed.
+    pub streamed: bool,
+    /// A chunk with the usage is wanted at the end of the stream.
+    pub wants_usage: bool,
+    /// About how many tokens were sent.
+    pub prompt_tokens: usize,
+    /// The whole answer, word by word, each with the space before it; without what was already said.
+    pub words: Vec<String>,
+    /// The texts to embed.
+    pub inputs: Vec<String>,
+}
+
+impl Ask {
+    /// Reads the body of a request to any route.
+    pub fn read(body: &Value) -> Self {
+        let said = conversation(body);
+        let question = said.iter().rfind(|message| message.role != "assistant");
+        let question = question.map_or("", |message| &message.text);
+        let answer = answer_to(question);
+        let prefill = said.last().filter(|message| message.role == "assistant");
+        let rest = prefill.and_then(|message| answer.strip_prefix(message.text.as_str()));
+        Self {
+            model: body["model"].as_str().unwrap_or(super::CHAT_MODEL).to_owned(),
+            streamed: body["stream"].as_bool().unwrap_or(false),
+            wants_usage: body["stream_options"]["include_usage"].as_bool().unwrap_or(false),
+            prompt_tokens: said.iter().map(|message| tokens(&message.text)).sum(),
+            words: words(rest.unwrap_or(&answer)),
+            inputs: texts(&body["input"]),
+        }
+    }
+
+    /// The answer in one piece.
+    pub fn text(&self) -> String {
+        self.words.concat()
+    }
+}
+
+struct Message {
+    role: String,
+    text: String,
+}
+
+/// `messages` of a chat, `input` of a response, `prompt` of a completion.
+fn conversation(body: &Value) -> Vec<Message> {
+    let said = ["messages", "input", "prompt"].iter().map(|key| &body[*key]).find(|said| !said.is_null());
+    match said {
+        Some(Value::Array(items)) => items.iter().map(message).collect(),
+        Some(one) => vec![message(one)],
+        None => Vec::new(),
+    }
+}
+
+fn message(item: &Value) -> Message {
+    let content = item.get("content").unwrap_or(item);
+    let role = item["role"].as_str().unwrap_or("user").to_owned();
+    Message { role, text: texts(content).join(" ") }
+}
+
+/// A text, a list of texts, or a list of parts with a `text`. Tokens have no text, but each list is an input.
+fn texts(content: &Value) -> Vec<String> {
+    let one = |value: &Value| value.as_str().or(value["text"].as_str()).unwrap_or_default().to_owned();
+    match content {
+        Value::Array(items) if items.iter().all(Value::is_number) => vec![content.to_string()],
+        Value::Array(items) => items.iter().map(one).collect(),
+        other => vec![one(other)],
+    }
+}
+
+/// The same whoever answers: so a broken stream can go on from another provider in the middle of a sentence.
+fn answer_to(question: &str) -> String {
+    let question = question.split_whitespace().collect::<Vec<_>>().join(" ");
+    let echo = match question.char_indices().nth(LONGEST_ECHO) {
+        Some((end, _)) => format!("{}…", &question[..end]),
+        None => question,
+    };
+    let opening = match echo.as_str() {
+        "" => "You said nothing, which is fine.".to_owned(),
+        _ => format!("You said: “{echo}”."),
+    };
+    format!(
+        "{opening} This is a simulated answer, and it would read the same from any of the three providers: whoever \
+         scores best gets your next question, and if one breaks in the middle of a sentence, another finishes it."
+    )
+}
+
+/// `"a b"` to `["a", " b"]`.
+fn words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for piece in text.split_inclusive(' ') {
+        match words.last_mut().filter(|last| last.ends_with(' ')) {
+            Some(last) => {
+                last.pop();
+                words.push(format!(" {piece}"));
+            }
+            None => words.push(piece.to_owned()),
+        }
+    }
+    words
+}
+
+/// The usual rule of thumb: four bytes.
+pub fn tokens(text: &str) -> usize {
+    text.len().div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_echoes_the_last_question_in_every_spelling() {
+        let chat = json!({"messages": [{"role": "user", "content": "old"}, {"role": "user", "content": "hi there"}]});
+        let parts =
+            json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi there"}]}]});
+        for body in [chat, parts, json!({"input": "hi there"}), json!({"prompt": "hi there"})] {
+            assert!(Ask::read(&body).text().starts_with("You said: “hi there”. "), "{body}");
+        }
+    }
+
+    #[test]
+    fn words_make_the_text_again_and_only_the_first_lacks_its_space() {
+        for text in ["", "a", " a", "a b", "a  b ", "“ä b” ç"] {
+            assert_eq!(words(text).concat(), text, "{text:?}");
+        }
+        assert_eq!(words("one two three"), ["one", " two", " three"]);
+    }
+
+    #[test]
+    fn a_last_assistant_message_is_continued() {
+        let question = json!({"role": "user", "content": "hi"});
+        let whole = Ask::read(&json!({"messages": [question]})).text();
+        for cut in [1, 12, 40] {
+            let said = whole.chars().take(cut).collect::<String>();
+            let body = json!({"messages": [question, {"role": "assistant", "content": said}]});
+            assert_eq!(said.clone() + &Ask::read(&body).text(), whole, "{cut}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_empty_question() {
+        for body in
+            [json!(null), json!([]), json!({"messages": 3}), json!({"messages": [null, {"content": {}}]})]
+        {
+            assert!(Ask::read(&body).text().starts_with("You said nothing"), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_long_question_is_cut_between_characters() {
+        let text = Ask::read(&json!({"prompt": "ä".repeat(5000)})).text();
+        assert!(text.starts_with(&format!("You said: “{}…”.", "ä".repeat(200))));
+    }
+
+    #[test]
+    fn every_input_is_embedded_once() {
+        assert_eq!(Ask::read(&json!({"input": "a"})).inputs.len(), 1);
+        assert_eq!(Ask::read(&json!({"input": ["a", "b"]})).inputs, ["a", "b"]);
+        assert_eq!(Ask::read(&json!({"input": [1, 2, 3]})).inputs.len(), 1);
+        assert_eq!(Ask::read(&json!({"input": [[1, 2], [3]]})).inputs.len(), 2);
+    }
+}

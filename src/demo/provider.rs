@@ -1,0 +1,141 @@
+//! A simulated provider: an HTTP/1.1 server that takes its time, and sometimes breaks.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep},
+};
+
+use super::{
+    answer::{self, Events},
+    ask::Ask,
+    fault::{Fault, Schedule},
+    script::{self, Body, Pace},
+};
+use crate::tasks::Tasks;
+
+/// Bytes of a request.
+const MAX_BODY: usize = 64 << 20;
+/// Longer than any gateway waits.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Pause after an accept error.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How one of them behaves.
+#[derive(Debug)]
+pub struct Provider {
+    /// Before the first word, give or take a fifth.
+    pub first_token: Duration,
+    /// Before each other word, give or take a fifth.
+    pub gap: Duration,
+    /// When it breaks; `None`: never.
+    pub breaks: Option<Schedule>,
+}
+
+/// Why a connection is closed without a reply.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulated provider hung up")]
+struct HungUp;
+
+/// Answers on `listener` for ever.
+pub async fn serve(listener: TcpListener, provider: Provider, tasks: Tasks) {
+    let provider = Arc::new(provider);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => tasks.spawn_until_shutdown(connection(stream, provider.clone())),
+            Err(error) => {
+                tracing::debug!(%error, "a demo provider cannot accept");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, provider: Arc<Provider>) {
+    // Without it small chunks wait for each other.
+    drop(stream.set_nodelay(true));
+    let service = service_fn(move |request| {
+        let provider = provider.clone();
+        async move { provider.answer(request).await }
+    });
+    let mut http = http1::Builder::new();
+    let served = http.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to a demo provider ended");
+    }
+}
+
+impl Provider {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HungUp> {
+        let fault = self.breaks.and_then(|schedule| schedule.at(Instant::now()));
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| HungUp)?.to_bytes();
+        match fault {
+            Some(Fault::HangUp) => return Err(HungUp),
+            Some(Fault::Silence) => {
+                sleep(SILENCE).await;
+                return Err(HungUp);
+            }
+            Some(Fault::ServerError) => {
+                return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR, "The simulated provider is broken."));
+            }
+            Some(Fault::CutOff) | None => {}
+        }
+        Ok(self.route(&head.method, head.uri.path(), &body, fault.is_some()).await)
+    }
+
+    async fn route(&self, method: &Method, path: &str, body: &Bytes, cut: bool) -> Response<Body> {
+        let ask = Ask::read(&serde_json::from_slice(body).unwrap_or(Value::Null));
+        let words = ask.words.len();
+        match (method.as_str(), path) {
+            ("GET", "/v1/models") => json_reply(StatusCode::OK, &answer::models(), false),
+            ("POST", "/v1/embeddings") => self.whole(&answer::embeddings(&ask), 0, cut).await,
+            ("POST", "/v1/chat/completions") if ask.streamed => self.stream(answer::chat_stream(&ask), cut),
+            ("POST", "/v1/chat/completions") => self.whole(&answer::chat(&ask), words, cut).await,
+            ("POST", "/v1/completions") if ask.streamed => self.stream(answer::completions_stream(&ask), cut),
+            ("POST", "/v1/completions") => self.whole(&answer::completions(&ask), words, cut).await,
+            ("POST", "/v1/responses") if ask.streamed => self.stream(answer::responses_stream(&ask), cut),
+            ("POST", "/v1/responses") => self.whole(&answer::responses(&ask), words, cut).await,
+            _ => refusal(StatusCode::NOT_FOUND, "The simulated provider has no such route."),
+        }
+    }
+
+    /// An answer that is not streamed comes when its last word would have come.
+    async fn whole(&self, answer: &Value, words: usize, cut: bool) -> Response<Body> {
+        sleep(self.pace().of_all(words)).await;
+        json_reply(StatusCode::OK, answer, cut)
+    }
+
+    fn stream(&self, events: Events, cut: bool) -> Response<Body> {
+        reply(StatusCode::OK, "text/event-stream; charset=utf-8", script::paced(events, self.pace(), cut))
+    }
+
+    fn pace(&self) -> Pace {
+        let about = |time: Duration| time.mul_f64(0.8 + 0.4 * fastrand::f64());
+        Pace { first: about(self.first_token), gap: about(self.gap) }
+    }
+}
+
+fn refusal(status: StatusCode, message: &str) -> Response<Body> {
+    let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
+    let error = json!({"error": {"message": message, "type": kind, "param": null, "code": null}});
+    json_reply(status, &error, false)
+}
+
+fn json_reply(status: StatusCode, value: &Value, cut: bool) -> Response<Body> {
+    reply(status, "application/json", script::whole(value.to_string(), cut))
+}
+
+fn reply(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}

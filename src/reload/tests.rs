@@ -1,0 +1,209 @@
+//! A gateway without a port, its file, and what is done to the file.
+
+use std::{future::poll_fn, path::PathBuf, process, task::Poll};
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::{config::Secret, tasks::Tasks};
+
+fn listening(address: &str) -> Config {
+    let mut config = Config::default();
+    config.server.listen = address.parse().unwrap();
+    config
+}
+
+fn guarded(address: &str) -> Config {
+    let mut config = listening(address);
+    config.admin.token = Some(Secret::new("an-admin-token-0123456789"));
+    config.auth.keys.push(config::ClientKey {
+        user: "alice".into(),
+        sha256: [0; 32],
+        act_for_users: false,
+        models: vec!["*".into()],
+        priority: 0,
+    });
+    config
+}
+
+#[test]
+fn the_same_address_is_no_matter() {
+    let mut new = listening("127.0.0.1:80");
+    assert_eq!(keep_listener(&listening("127.0.0.1:80"), &mut new), Ok(None));
+}
+
+#[test]
+fn another_address_waits_for_a_restart() {
+    let (old, mut new) = (listening("127.0.0.1:80"), guarded("0.0.0.0:81"));
+    let warning = keep_listener(&old, &mut new).unwrap().unwrap();
+    assert!(warning.contains("needs a restart"), "{warning}");
+    assert_eq!(new.server.listen, old.server.listen);
+}
+
+#[test]
+fn a_file_for_loopback_does_not_open_a_public_gateway() {
+    let old = guarded("0.0.0.0:80");
+    let without_token = Config { admin: config::Admin::default(), ..guarded("127.0.0.1:80") };
+    let without_keys = Config { auth: config::Auth::default(), ..guarded("127.0.0.1:80") };
+    for mut new in [listening("127.0.0.1:80"), without_token, without_keys] {
+        assert!(keep_listener(&old, &mut new).is_err());
+    }
+    assert!(keep_listener(&old, &mut guarded("127.0.0.1:80")).is_ok());
+}
+
+/// A gateway and its file, which is removed at the end.
+struct Running {
+    gateway: Arc<Gateway>,
+    directory: PathBuf,
+}
+
+impl Running {
+    fn new(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("concierge-reload-{}-{name}", process::id()));
+        drop(fs::remove_dir_all(&directory));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("config.toml");
+        fs::write(&path, with_temperature("1.0")).unwrap();
+        let config = config::load(&path).unwrap().config;
+        let gateway = Gateway::new(config, Some(path), Tasks::new()).unwrap();
+        Self { gateway, directory }
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join("config.toml")
+    }
+
+    fn temperature(&self) -> f64 {
+        self.gateway.edge().snapshot.config.routing.temperature
+    }
+
+    fn last(&self) -> Option<Reloaded> {
+        self.gateway.last_reload.lock().clone()
+    }
+
+    /// Waits until the last reload is as `expected`.
+    async fn until(&self, expected: impl Fn(&Reloaded) -> bool) -> Reloaded {
+        let seen = async {
+            loop {
+                match self.last().filter(&expected) {
+                    Some(last) => return last,
+                    None => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        timeout(Duration::from_secs(5), seen).await.unwrap_or_else(|_| panic!("{:?}", self.last()))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+fn with_temperature(temperature: &str) -> String {
+    format!(
+        r#"
+[[providers]]
+name = "one"
+base_url = "http://127.0.0.1:9001/v1"
+[[models]]
+name = "m"
+targets = ["one/m"]
+[routing]
+temperature = {temperature}
+"#
+    )
+}
+
+#[tokio::test]
+async fn a_good_file_is_put_in_force_and_told() {
+    let running = Running::new("good");
+    let mut events = running.gateway.events.watch();
+    running.write(&with_temperature("0.5"));
+    let reloaded = reload(&running.gateway);
+    assert!(reloaded.ok);
+    assert_eq!(reloaded.messages, ["routing.temperature: 1.0 -> 0.5"]);
+    assert_eq!(running.temperature(), 0.5);
+    assert!(matches!(events.recv().await.unwrap().event, Event::Reload { ok: true, .. }));
+    assert_eq!(reload(&running.gateway).messages, ["nothing changed"]);
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_every_reason_is_told() {
+    let running = Running::new("bad");
+    let before = running.gateway.edge();
+    running.write(&with_temperature("-1\nhalf_lief = \"1s\""));
+    let reloaded = reload(&running.gateway);
+    assert!(!reloaded.ok);
+    assert_eq!(reloaded.messages.len(), 2, "{reloaded:?}");
+    assert!(Arc::ptr_eq(&before, &running.gateway.edge()));
+}
+
+#[tokio::test]
+async fn a_moved_listener_waits_but_the_rest_is_in_force() {
+    let running = Running::new("moved");
+    running.write(&format!("[server]\nlisten = \"127.0.0.1:9\"\n{}", with_temperature("0.5")));
+    let reloaded = reload(&running.gateway);
+    assert!(reloaded.ok);
+    assert!(reloaded.messages[1].starts_with("warning: server.listen"), "{reloaded:?}");
+    assert_eq!(running.temperature(), 0.5);
+    assert_eq!(running.gateway.edge().snapshot.config.server.listen.port(), 8080);
+}
+
+/// All of the watch in one test: SIGHUP is the whole process's.
+#[tokio::test]
+async fn the_watch_follows_the_file() {
+    let running = Running::new("watch");
+    let watching = watch(running.gateway.clone());
+    let life = async {
+        // Before the watch has run at all.
+        running.write(&with_temperature("0.1"));
+        running.until(|last| last.ok).await;
+        assert_eq!(running.temperature(), 0.1);
+
+        running.write("nonsense");
+        running.until(|last| !last.ok).await;
+        assert_eq!(running.temperature(), 0.1);
+
+        running.write(&with_temperature("0.2"));
+        running.until(|last| last.ok).await;
+        assert_eq!(running.temperature(), 0.2);
+        let seen = running.last().unwrap();
+
+        // An editor that takes its time, and a save that changes nothing.
+        fs::remove_file(running.path()).unwrap();
+        sleep(Duration::from_millis(600)).await;
+        running.write(&with_temperature("0.2"));
+        sleep(Duration::from_millis(600)).await;
+        assert_eq!(running.last().unwrap().at, seen.at);
+
+        // Gone for good is told; the old one serves on. And it may come back.
+        fs::remove_file(running.path()).unwrap();
+        running.until(|last| !last.ok).await;
+        running.write(&with_temperature("0.3"));
+        running.until(|last| last.ok).await;
+        assert_eq!(running.temperature(), 0.3);
+
+        let hangup = process::Command::new("kill").args(["-HUP", &process::id().to_string()]).status();
+        assert!(hangup.unwrap().success());
+        running.until(|last| last.messages == ["nothing changed"]).await;
+    };
+    tokio::select! {
+        () = watching => panic!("the watch ended"),
+        () = life => {}
+    }
+}
+
+#[tokio::test]
+async fn the_demo_has_nothing_to_watch() {
+    let gateway = Gateway::new(Config::default(), None, Tasks::new()).unwrap();
+    assert!(!reload(&gateway).ok);
+    let mut watching = Box::pin(watch(gateway));
+    let ended = poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_ready())).await;
+    assert!(ended);
+}

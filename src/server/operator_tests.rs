@@ -1,0 +1,148 @@
+//! The admin routes, without a socket.
+
+use futures_util::StreamExt;
+use http_body_util::{BodyExt, BodyStream};
+
+use super::*;
+use crate::{config, tasks::Tasks};
+
+const CONFIG: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+
+[[providers]]
+name = "one"
+base_url = "http://127.0.0.1:1/v1"
+api_key = "sk-very-secret"
+
+[[providers]]
+name = "two"
+base_url = "http://127.0.0.1:2/v1"
+
+[[models]]
+name = "chat"
+targets = ["one/org/a", "one/b", "two/a"]
+"#;
+
+fn gateway() -> Arc<Gateway> {
+    let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
+    Gateway::new(loaded.config, None, Tasks::new()).unwrap()
+}
+
+async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Response<ReplyBody> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    answer(gateway, &gateway.edge(), &route, &headers).await.unwrap()
+}
+
+async fn text(response: Response<ReplyBody>) -> String {
+    let body = response.into_body().collect().await.ok().unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+async fn get(gateway: &Arc<Gateway>, route: Route) -> Value {
+    let response = ask(gateway, route, "*/*").await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    serde_json::from_str(&text(response).await).unwrap()
+}
+
+fn states(view: &Value) -> Vec<(&str, &str)> {
+    let rows = view["providers"].as_array().unwrap();
+    let mut states: Vec<_> =
+        rows.iter().map(|row| (row["id"].as_str().unwrap(), row["state"].as_str().unwrap())).collect();
+    states.sort_unstable();
+    states
+}
+
+#[tokio::test]
+async fn providers_are_json_for_programs_and_a_page_for_people() {
+    let gateway = gateway();
+    let all = get(&gateway, Route::Providers).await;
+    assert_eq!(states(&all), [("one/b", "closed"), ("one/org/a", "closed"), ("two/a", "closed")]);
+
+    let page = ask(&gateway, Route::Providers, "text/html,*/*;q=0.8").await;
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    assert_eq!(page.headers()["vary"], "accept");
+    assert_eq!(page.headers()["x-content-type-options"], "nosniff");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+    assert!(text(page).await.starts_with("<!doctype html>"));
+}
+
+#[tokio::test]
+async fn the_summary_has_one_line_per_target() {
+    let summary = get(&gateway(), Route::Summary).await;
+    let line =
+        json!({ "success_rate": "100.00%", "avg_latency": "0.00s", "score": "100.0", "total_calls": 0 });
+    assert_eq!(summary, json!({ "one/b": line, "one/org/a": line, "two/a": line }));
+}
+
+#[tokio::test]
+async fn the_hand_reaches_one_target_or_all_of_a_provider_and_answers_how_they_are() {
+    let gateway = gateway();
+    let one = get(&gateway, Route::Operate("one/org/a".into(), Hand::Drain)).await;
+    assert_eq!(states(&one), [("one/org/a", "drained")]);
+    let provider = get(&gateway, Route::Operate("one".into(), Hand::Drain)).await;
+    assert_eq!(states(&provider), [("one/b", "drained"), ("one/org/a", "drained")]);
+    let reset = get(&gateway, Route::Operate("one/b".into(), Hand::Reset)).await;
+    assert_eq!(states(&reset), [("one/b", "drained")], "a reset does not resume");
+    let resumed = get(&gateway, Route::Operate("one".into(), Hand::Resume)).await;
+    assert_eq!(states(&resumed), [("one/b", "closed"), ("one/org/a", "closed")]);
+}
+
+#[tokio::test]
+async fn the_hand_on_nothing_is_refused() {
+    let gateway = gateway();
+    for id in ["", "three", "one/", "one/c", "One", "one/org"] {
+        let route = Route::Operate(id.into(), Hand::Drain);
+        let answer = answer(&gateway, &gateway.edge(), &route, &HeaderMap::new()).await;
+        assert_eq!(answer.err(), Some(Refusal::TargetNotFound(id.into())));
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_secrets() {
+    let gateway = gateway();
+    *gateway.last_reload.lock() =
+        Some(crate::server::Reloaded { at: "now".into(), ok: false, messages: vec!["bad".into()] });
+    let shown = get(&gateway, Route::Config).await;
+    assert_eq!(shown["config"]["models"][0]["name"], "chat");
+    assert_eq!(shown["last_reload"], json!({ "at": "now", "ok": false, "messages": ["bad"] }));
+    assert!(!shown.to_string().contains("sk-very-secret"));
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_listed() {
+    let gateway = gateway();
+    assert_eq!(get(&gateway, Route::Requests).await, json!({ "requests": [] }));
+}
+
+#[tokio::test]
+async fn a_refused_reload_is_an_error_with_its_reasons() {
+    let outcome = json!({ "at": "now", "ok": false, "messages": ["line 1: a", "line 2: b"] });
+    let response = reloaded(outcome);
+    assert_eq!(response.status(), 400);
+    let body: Value = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!((&body["ok"], &body["messages"][1]), (&json!(false), &json!("line 2: b")));
+    assert_eq!(body["error"]["code"], "invalid_config");
+    assert_eq!(body["error"]["message"], "The configuration was not replaced: line 1: a; line 2: b");
+    assert_eq!(reloaded(json!({ "at": "now", "ok": true, "messages": [] })).status(), 200);
+}
+
+#[tokio::test]
+async fn events_stream_what_the_hand_does() {
+    let gateway = gateway();
+    let response = ask(&gateway, Route::Events, "text/event-stream").await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut body = BodyStream::new(response.into_body());
+    let mut next = async || {
+        let frame = body.next().await.unwrap().ok().unwrap();
+        String::from_utf8(frame.into_data().ok().unwrap().to_vec()).unwrap()
+    };
+    assert!(next().await.starts_with(':'));
+    get(&gateway, Route::Operate("two/a".into(), Hand::Drain)).await;
+    let told = next().await;
+    assert!(told.starts_with("event: state\ndata: {") && told.contains(r#""state":"drained""#), "{told}");
+}
