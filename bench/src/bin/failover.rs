@@ -1,4 +1,4 @@
-//! `bench/run failover [--fast]`: the sixteen scenarios of the public Failover Bench. Exit 1 unless all pass.
+//! `bench/run failover [--fast]`: the sixteen scenarios of the public Failover Bench. Exit 1 unless all of them pass, the two extra runs included.
 
 use std::process::ExitCode;
 

@@ -37,7 +37,7 @@ struct Row {
     judged: Judged,
 }
 
-/// Runs everything, prints the tables and saves the figures. True if all sixteen pass.
+/// Runs everything, prints the tables and saves the figures. True if every row passes.
 pub async fn run() -> bool {
     let timing = if setup::fast() { Timing::FAST } else { Timing::FULL };
     let cuts = SCENARIOS.iter().filter(|s| matches!(s.id, "S08" | "S14"));
