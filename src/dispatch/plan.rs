@@ -13,7 +13,7 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Access, Model, Need, Standing, Target, Why,
-        ask::Failure,
+        failure::Failure,
         outcome::{HardKind, Missing, Next, Outcome},
     },
 };

@@ -23,7 +23,8 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Attempt, Model, Need, Target,
-        ask::{Answer, Asking, Failure, ask},
+        ask::{Answer, Asking, ask},
+        failure::Failure,
         provider::Question,
         score::Kind,
     },

@@ -118,6 +118,7 @@ impl Attempt {
         let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
+        facts.breaker.on_whole(self.pass);
         if let Some(gap) = longest_gap {
             facts.gaps.record(gap, now);
         }
