@@ -133,7 +133,16 @@ async fn a_long_stream_arrives_whole() {
     let stage = stage().await;
     let text = long_prompt(300_000);
     stage.a.next(Script::sse(chat_chunks("z", &text)));
-    assert!(stage.client.stream(&ask_stream("m")).await.text() == text);
+    let heard = stage.client.stream(&ask_stream("m")).await;
+    let got = heard.text();
+    let until = got.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+    assert!(
+        got == text,
+        "{} of {} bytes, the first {until} right; {:?}",
+        got.len(),
+        text.len(),
+        heard.error()
+    );
 }
 
 /// Other routes: the body's `model` decides, in JSON and in a form, and binary answers stay binary.
