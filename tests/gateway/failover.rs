@@ -181,10 +181,10 @@ async fn dead_pooled_connections_are_not_noticed() {
     let stage = Stage::single(|c| c).await;
     for _ in 0..5 {
         assert_eq!(stage.chat().await.code(), 200);
-        stage.a.reset_connections();
+        stage.a.reset_connections().await;
         let heard = stage.client.stream(&ask_stream("m")).await;
         assert!(heard.done(), "{heard:?}");
-        stage.a.reset_connections();
+        stage.a.reset_connections().await;
     }
 }
 

@@ -115,7 +115,7 @@ impl FakeProvider {
     /// As if the process had been killed: connections are reset, new ones refused. The port stays ours.
     pub async fn refuse(&self) {
         self.door(Door::Refusing).await;
-        self.shared.kill();
+        self.shared.kill().await;
     }
 
     /// Listens again after [`Self::refuse`].
@@ -124,8 +124,8 @@ impl FakeProvider {
     }
 
     /// Resets every connection that is open; new ones are served.
-    pub fn reset_connections(&self) {
-        self.shared.kill();
+    pub async fn reset_connections(&self) {
+        self.shared.kill().await;
     }
 
     async fn door(&self, door: Door) {
