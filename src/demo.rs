@@ -75,7 +75,8 @@ async fn open(provider: Provider, tasks: &Tasks) -> io::Result<u16> {
     Ok(port)
 }
 
-/// What a user would have written. Short memories and frequent checks, so that there is something to see.
+/// What a user would have written. It forgets and checks quickly, so that there is something to see,
+/// and logs little, for three requests a second would fill the terminal.
 fn configuration(listen: SocketAddr, [fast, slow, flaky]: [u16; 3]) -> String {
     format!(
         r#"
@@ -109,7 +110,7 @@ alias = ["text-embedding-3-small"]
 targets = ["fast/{EMBEDDING_MODEL}", "slow/{EMBEDDING_MODEL}", "flaky/{EMBEDDING_MODEL}"]
 
 [routing]
-half_life = "20s"
+half_life = "10s"
 
 [breaker]
 open_max = "5s"
@@ -119,6 +120,9 @@ interval = "5s"
 
 [memory]
 enabled = false
+
+[telemetry]
+log = "warn"
 "#
     )
 }

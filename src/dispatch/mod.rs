@@ -5,6 +5,7 @@
 //! first content has been sent.
 
 pub mod budget;
+mod continuation;
 mod hedge;
 pub mod plan;
 pub mod raw;

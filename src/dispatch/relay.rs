@@ -218,7 +218,7 @@ impl Relay {
         let Some(mut source) = self.source.take() else { return };
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
-        self.search.call.report.streamed(tally.usage, true, source.attempt.first_token());
+        self.search.call.report.streamed(tally.usage, source.attempt.first_token());
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
         // Nearly always the end is here already; else a task waits a moment for it.
@@ -235,7 +235,7 @@ impl Relay {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
-            self.search.call.report.streamed(source.stream.tally.usage, false, source.attempt.first_token());
+            self.search.call.report.streamed(source.stream.tally.usage, source.attempt.first_token());
             source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }

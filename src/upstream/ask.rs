@@ -157,7 +157,9 @@ async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Res
         return Err(Failure::of_status(response, provider, total).await);
     }
     let head = Head::of(&response);
-    let mut body = Incoming::new(response.into_body(), deadline, stall, total);
+    // A whole answer has only its head within the deadline, and then at least the time of a stall.
+    let due = if stream { deadline } else { deadline.max(Instant::now() + stall).min(total) };
+    let mut body = Incoming::new(response.into_body(), due, stall, total);
     let known = api.is_known();
     let is_events = head.is_events() || (stream && known && looks_like_events(body.peek().await?));
     if is_events && (stream || !known) {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     client::AnswerBody,
-    incoming::Incoming,
+    incoming::{Incoming, Torn},
     outcome::{self, BrokenKind, HardKind, Outcome, Said},
     provider::Provider,
     stream::Break,
@@ -88,6 +88,17 @@ impl Failure {
         let message = with_words(&format!("status {}", status.as_u16()), words);
         let content_type = headers.get(header::CONTENT_TYPE).cloned();
         Self::with_reply(outcome, message, ProviderReply { status, content_type, body })
+    }
+}
+
+impl From<Torn> for Failure {
+    fn from(torn: Torn) -> Self {
+        let kind = match torn {
+            Torn::Stalled => HardKind::Silent,
+            Torn::Cut(_) => HardKind::Reset,
+            Torn::TooLarge => HardKind::Malformed,
+        };
+        Self::hard(kind, torn.to_string())
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! It must never reach into the gateway: what is asked here goes over its port or its terminal.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -274,18 +277,5 @@ async fn collect(pipe: impl AsyncRead + Unpin, logs: Logs, stdout: bool) {
     let mut lines = BufReader::new(pipe).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         logs.push(stdout, line);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::address;
-
-    #[test]
-    fn finds_the_address_in_a_line() {
-        let line = "concierge listening on http://127.0.0.1:8080/ (2 models)";
-        assert_eq!(address(line).as_deref(), Some("http://127.0.0.1:8080"));
-        assert_eq!(address("https://[::1]:443.").as_deref(), Some("https://[::1]:443"));
-        assert_eq!(address("see http://example.org/"), None);
     }
 }

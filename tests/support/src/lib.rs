@@ -6,12 +6,14 @@
 //! - [`fake_h2`]: a provider that speaks HTTP/2 over TLS.
 //! - [`config`]: a `config.toml` for a test, with short timeouts.
 //! - [`gateway`]: the gateway as a real process.
-//! - [`client`]: a client that sees every byte, and how a stream ended; [`sse`] reads its events.
+//! - [`client`]: a client that can go away at any moment; [`answer`]: what it got, byte for byte, and how it ended;
+//!   [`sse`] reads its events.
 //! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
 //!
 //! It knows nothing of the gateway's code, only of its contract. It must never repair what it sees: a broken
 //! answer reaches the test as it was. Everything here may panic with a readable message; it runs in tests only.
 
+pub mod answer;
 pub mod client;
 pub mod config;
 pub mod fake;
@@ -23,7 +25,8 @@ pub mod sse;
 pub mod tls;
 pub mod wait;
 
-pub use client::{Client, Heard, Reply};
+pub use answer::{Ended, Heard, Open, Reply};
+pub use client::Client;
 pub use config::ConfigFile;
 pub use fake::{Call, FakeProvider, Request};
 pub use gateway::Gateway;

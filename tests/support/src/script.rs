@@ -3,9 +3,13 @@
 //! A [`Script`] describes head, framing and body, and then faults over them: a cut after n bytes, a stall, a
 //! reset. [`Script::steps`] compiles it to plain socket operations, so that every fault composes with every answer.
 
+#[cfg(test)]
+mod tests;
+mod wire;
+
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// How a connection ends where the script says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,175 +199,5 @@ impl Script {
     /// Bytes of the whole answer on the wire, when nothing is cut.
     pub fn wire_len(&self) -> usize {
         self.writes().iter().map(|(_, bytes)| bytes.len()).sum()
-    }
-
-    /// The socket operations, in order.
-    pub fn steps(&self) -> Vec<Step> {
-        let mut writes = self.writes();
-        let mut tail = self.tail.clone();
-        if let Some((n, end)) = self.cut {
-            tail = Some(Step::Over(end));
-            writes = take_bytes(writes, n);
-        }
-        if let Some((size, pause)) = self.dribble {
-            writes = dribbled(writes, size.max(1), pause);
-        }
-        let mut steps = Vec::with_capacity(writes.len() + 1);
-        for (pause, bytes) in writes {
-            if !pause.is_zero() {
-                steps.push(Step::Pause(pause));
-            }
-            steps.push(Step::Write(bytes));
-        }
-        steps.extend(tail);
-        if tail_missing(&steps) && self.framing == Framing::Close {
-            steps.push(Step::Over(End::Fin));
-        }
-        steps
-    }
-
-    /// Everything that would be written if nothing were cut, each with the pause before it.
-    fn writes(&self) -> Vec<(Duration, Bytes)> {
-        if let Some(raw) = &self.raw {
-            return vec![(self.before_head, raw.clone())];
-        }
-        let head = [self.interim.clone(), self.head()].concat();
-        let mut writes = vec![(self.before_head, Bytes::from(head))];
-        for (i, (pause, piece)) in self.body.iter().enumerate() {
-            let pause = if i == 0 { *pause + self.before_first } else { *pause };
-            writes.push((pause, self.framed(piece)));
-        }
-        let endless = matches!(self.tail, Some(Step::Over(_) | Step::Repeat(..)));
-        if self.framing == Framing::Chunked && !endless {
-            writes.push((Duration::ZERO, Bytes::from_static(b"0\r\n\r\n")));
-        }
-        writes
-    }
-
-    /// A body piece as the framing wants it.
-    fn framed(&self, piece: &Bytes) -> Bytes {
-        if self.framing == Framing::Chunked { chunk(piece) } else { piece.clone() }
-    }
-
-    /// The head of the final answer.
-    fn head(&self) -> Bytes {
-        let mut head = BytesMut::new();
-        head.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).as_bytes());
-        for (name, value) in &self.headers {
-            head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        match self.framing {
-            Framing::Length(lie) => {
-                let length: usize = self.body.iter().map(|(_, piece)| piece.len()).sum();
-                let told = length.saturating_add_signed(lie);
-                head.extend_from_slice(format!("content-length: {told}\r\n").as_bytes());
-            }
-            Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-            Framing::Close => head.extend_from_slice(b"connection: close\r\n"),
-        }
-        head.extend_from_slice(b"\r\n");
-        head.freeze()
-    }
-}
-
-/// One chunk of `transfer-encoding: chunked`.
-fn chunk(piece: &Bytes) -> Bytes {
-    let mut out = BytesMut::with_capacity(piece.len() + 16);
-    out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
-    out.extend_from_slice(piece);
-    out.extend_from_slice(b"\r\n");
-    out.freeze()
-}
-
-/// Whether the last step leaves the connection open.
-fn tail_missing(steps: &[Step]) -> bool {
-    !matches!(steps.last(), Some(Step::Over(_) | Step::Repeat(..)))
-}
-
-/// The first `n` bytes of the writes.
-fn take_bytes(writes: Vec<(Duration, Bytes)>, mut n: usize) -> Vec<(Duration, Bytes)> {
-    let mut taken = Vec::new();
-    for (pause, bytes) in writes {
-        if n == 0 {
-            break;
-        }
-        let now = bytes.len().min(n);
-        taken.push((pause, bytes.slice(..now)));
-        n -= now;
-    }
-    taken
-}
-
-/// The writes in pieces of `size` bytes.
-fn dribbled(writes: Vec<(Duration, Bytes)>, size: usize, pause: Duration) -> Vec<(Duration, Bytes)> {
-    let mut out = Vec::new();
-    for (before, bytes) in writes {
-        for (i, from) in (0..bytes.len()).step_by(size).enumerate() {
-            let to = (from + size).min(bytes.len());
-            out.push((if i == 0 { before + pause } else { pause }, bytes.slice(from..to)));
-        }
-    }
-    out
-}
-
-/// The reason phrase; nobody reads it, some parsers insist on the space before it.
-fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Odd")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wire(script: &Script) -> String {
-        let mut out = Vec::new();
-        for step in script.steps() {
-            if let Step::Write(bytes) = step {
-                out.extend_from_slice(&bytes);
-            }
-        }
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_json_answer_is_plain_http() {
-        let expect = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
-        assert_eq!(wire(&Script::json("{}")), expect);
-    }
-
-    #[test]
-    fn a_stream_is_chunked_and_ends() {
-        let script = Script::sse(["data: 1\n\n"]);
-        assert!(wire(&script).ends_with("\r\n\r\n9\r\ndata: 1\n\n\r\n0\r\n\r\n"));
-        assert_eq!(script.wire_len(), wire(&script).len());
-    }
-
-    #[test]
-    fn a_cut_counts_bytes_on_the_wire() {
-        let script = Script::sse(["data: 1\n\n", "data: 2\n\n"]);
-        for n in 0..=script.wire_len() {
-            assert_eq!(wire(&script.clone().cut(n, End::Fin)).len(), n);
-        }
-        let body = script.clone().cut_body(0, End::Reset);
-        assert_eq!(wire(&body).len(), script.head_len());
-        assert!(matches!(body.steps().last(), Some(Step::Over(End::Reset))));
-    }
-
-    #[test]
-    fn stopping_after_events_leaves_the_body_open() {
-        let script = Script::sse(["data: 1\n\n", "data: 2\n\n"]).stop_after(1, End::Hang);
-        assert!(wire(&script).ends_with("data: 1\n\n\r\n"));
-    }
-
-    #[test]
-    fn dribbling_changes_the_writes_and_not_the_bytes() {
-        let script = Script::json("{\"a\":1}");
-        assert_eq!(wire(&script.clone().dribble(1, Duration::ZERO)), wire(&script));
-    }
-
-    #[test]
-    fn a_wrong_length_is_told() {
-        let script = Script::json("{}").framing(Framing::Length(5));
-        assert!(wire(&script).contains("content-length: 7\r\n"));
     }
 }

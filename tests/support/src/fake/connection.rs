@@ -38,16 +38,16 @@ impl Wire for TlsStream<TcpStream> {
 /// Serves requests until the peer leaves, a script ends the connection, or the provider is killed.
 pub(super) async fn serve<W: Wire>(mut wire: W, number: usize, shared: Arc<Shared>) {
     let _ = wire.tcp().set_nodelay(true);
-    let mut killed = shared.killed();
+    let mut life = shared.life();
     let end = tokio::select! {
         end = conversation(&mut wire, number, &shared) => end,
-        _ = killed.changed() => End::Reset,
+        _ = life.killed.changed() => End::Reset,
     };
-    match end {
-        End::Reset => drop(wire.tcp().set_zero_linger()),
-        _ => drop(wire.tcp().set_nodelay(true)),
+    if end == End::Reset {
+        let _ = wire.tcp().set_zero_linger();
     }
     // A plain drop: for TLS that is a close without `close_notify`, which is a truncation.
+    drop(wire);
 }
 
 async fn conversation<W: Wire>(wire: &mut W, number: usize, shared: &Shared) -> End {

@@ -59,13 +59,14 @@ impl FakeProvider {
     }
 
     async fn listen(says: &str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = Port::reserve();
+        let listener = port.listen();
         let addr = listener.local_addr().expect("bound");
         let shared = Shared::new(says);
         let (doors, orders) = mpsc::channel(1);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, orders, Arc::clone(&shared), tls));
+        tasks.spawn(accept(port, listener, orders, Arc::clone(&shared), tls));
         Self { addr, scheme, says: says.into(), shared, doors, _tasks: tasks }
     }
 
@@ -114,7 +115,7 @@ impl FakeProvider {
     /// As if the process had been killed: connections are reset, new ones refused. The port stays ours.
     pub async fn refuse(&self) {
         self.door(Door::Refusing).await;
-        self.shared.kill();
+        self.shared.kill().await;
     }
 
     /// Listens again after [`Self::refuse`].
@@ -123,8 +124,8 @@ impl FakeProvider {
     }
 
     /// Resets every connection that is open; new ones are served.
-    pub fn reset_connections(&self) {
-        self.shared.kill();
+    pub async fn reset_connections(&self) {
+        self.shared.kill().await;
     }
 
     async fn door(&self, door: Door) {
@@ -194,16 +195,42 @@ impl FakeProvider {
     }
 }
 
+/// A port that is ours, listening or not: a bound socket that never listens keeps it.
+struct Port {
+    _reserved: TcpSocket,
+    addr: SocketAddr,
+}
+
+impl Port {
+    fn reserve() -> Self {
+        let reserved = shared_socket(([127, 0, 0, 1], 0).into());
+        let addr = reserved.local_addr().expect("bound");
+        Self { _reserved: reserved, addr }
+    }
+
+    fn listen(&self) -> TcpListener {
+        shared_socket(self.addr).listen(1024).expect("the port is ours")
+    }
+}
+
+/// A bound socket that lets our other sockets have the same port.
+fn shared_socket(addr: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option of every socket");
+    socket.set_reuseport(true).expect("an option of every socket on Unix");
+    socket.bind(addr).expect("our own port");
+    socket
+}
+
 /// Accepts, opens and closes the port on order.
 async fn accept(
+    port: Port,
     listener: TcpListener,
     mut orders: mpsc::Receiver<(Door, oneshot::Sender<()>)>,
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
 ) {
-    let addr = listener.local_addr().expect("bound");
     let mut listener = Some(listener);
-    let mut reserved = None;
     let mut connections = JoinSet::new();
     let mut number = 0;
     loop {
@@ -211,11 +238,8 @@ async fn accept(
             order = orders.recv() => {
                 let Some((door, done)) = order else { return };
                 match door {
-                    Door::Refusing => {
-                        listener = None;
-                        reserved = Some(reserve(addr));
-                    }
-                    Door::Open => listener = reserved.take().map(listen_again).or(listener),
+                    Door::Refusing => listener = None,
+                    Door::Open => listener = Some(listener.unwrap_or_else(|| port.listen())),
                 }
                 let _ = done.send(());
             }
@@ -226,18 +250,6 @@ async fn accept(
         }
         while connections.try_join_next().is_some() {}
     }
-}
-
-/// A bound socket that does not listen: the kernel refuses, and nobody else gets the port.
-fn reserve(addr: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.set_reuseaddr(true).expect("an option of every socket");
-    socket.bind(addr).expect("our own port");
-    socket
-}
-
-fn listen_again(socket: TcpSocket) -> TcpListener {
-    socket.listen(1024).expect("the port is ours")
 }
 
 async fn next(listener: Option<&TcpListener>) -> TcpStream {

@@ -3,9 +3,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{
     log::{Log, Running},
@@ -21,6 +22,14 @@ pub(super) struct Shared {
     pub(super) log: Arc<Log>,
     rules: Mutex<Rules>,
     kill: watch::Sender<u64>,
+    /// Every connection holds a clone of the one it began with.
+    alive: Mutex<Arc<()>>,
+}
+
+/// Until when a connection lives: the receiver tells it to end, the token tells that it has.
+pub(super) struct Life {
+    pub(super) killed: watch::Receiver<u64>,
+    _token: Arc<()>,
 }
 
 struct Rules {
@@ -33,7 +42,12 @@ struct Rules {
 impl Shared {
     pub(super) fn new(says: &str) -> Arc<Self> {
         let rules = Rules { queue: VecDeque::new(), models: HashMap::new(), otherwise: sane(says) };
-        Arc::new(Self { log: Arc::default(), rules: Mutex::new(rules), kill: watch::Sender::new(0) })
+        Arc::new(Self {
+            log: Arc::default(),
+            rules: Mutex::new(rules),
+            kill: watch::Sender::new(0),
+            alive: Mutex::default(),
+        })
     }
 
     /// Answers this way from now on, models with their own behaviour aside.
@@ -72,14 +86,22 @@ impl Shared {
         self.log.begin(connection, head)
     }
 
-    /// Resolves when every connection must die.
-    pub(super) fn killed(&self) -> watch::Receiver<u64> {
-        self.kill.subscribe()
+    /// What a new connection must hold.
+    pub(super) fn life(&self) -> Life {
+        let alive = self.alive.lock().expect("never poisoned");
+        Life { killed: self.kill.subscribe(), _token: Arc::clone(&alive) }
     }
 
-    /// Resets every open connection.
-    pub(super) fn kill(&self) {
-        self.kill.send_modify(|n| *n += 1);
+    /// Resets every open connection and waits until they are gone.
+    pub(super) async fn kill(&self) {
+        let old = {
+            let mut alive = self.alive.lock().expect("never poisoned");
+            self.kill.send_modify(|n| *n += 1);
+            std::mem::take(&mut *alive)
+        };
+        while Arc::strong_count(&old) > 1 {
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Rules) -> T) -> T {

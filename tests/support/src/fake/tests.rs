@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    client::{Client, Ended},
+    answer::Ended,
+    client::Client,
     fake_h2::H2Provider,
     ms,
     openai::{ask, ask_stream},
