@@ -111,8 +111,9 @@ impl Plan {
         }
         while let Some(model) = self.models.get(self.at).cloned() {
             if self.seems_to_fit(&model) {
-                if let Some(target) = self.pick(&model, now, rng) {
-                    return Step::Try(self.candidate(target, now, false));
+                if let Some((target, others)) = self.pick(&model, now, rng) {
+                    let others = others || self.later_ready(now);
+                    return Step::Try(self.candidate(target, others, false));
                 }
                 if let Some(step) = self.linger(&model, now) {
                     return step;
@@ -128,8 +129,8 @@ impl Plan {
     pub fn hedge(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Candidate> {
         let model = self.models.get(self.at)?.clone();
         let room = self.attempts < self.rules.max_attempts;
-        let target = room.then(|| self.pick(&model, now, rng))??;
-        Some(self.candidate(target, now, false))
+        let (target, others) = room.then(|| self.pick(&model, now, rng))??;
+        Some(self.candidate(target, others, false))
     }
 
     /// `candidate` could not be asked after all: somebody else took its last place.
@@ -209,11 +210,16 @@ impl Plan {
         }
     }
 
-    /// The targets of `model` that were not asked yet, and where they stand.
-    fn fresh(&self, model: &Model, now: Instant) -> Vec<(usize, Standing)> {
+    /// Whether a target of `model` was not asked yet and is not unsuited.
+    fn is_fresh(&self, model: &Model, index: usize) -> bool {
+        let id = &model.targets[index].id;
+        !self.tried.contains(id) && !self.unsuited.contains(id)
+    }
+
+    /// The fresh targets of `model`, and where they stand.
+    fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Standing)> {
         let standings = model.standings(&self.need, now).into_iter().enumerate();
-        let has = |list: &[Arc<str>], index: usize| list.contains(&model.targets[index].id);
-        standings.filter(|(index, _)| !has(&self.tried, *index) && !has(&self.unsuited, *index)).collect()
+        standings.filter(|(index, _)| self.is_fresh(model, *index))
     }
 
     /// With nobody else left: a target whose rate limit looks used up, or that is known to refuse such a request.
@@ -229,26 +235,28 @@ impl Plan {
         let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
         let target = target.clone();
         self.at = at;
-        Some(self.candidate(target, now, false))
+        Some(self.candidate(target, false, false))
     }
 
-    /// A target of `model` that was not asked yet. A breaker that wants a probe gets it first, but only if
-    /// somebody else can catch its failure or there is nobody else at all.
-    fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<Arc<Target>> {
-        let fresh = self.fresh(model, now);
-        let with = |access| fresh.iter().filter(move |(_, standing)| standing.access == access);
-        let ready: Vec<usize> = with(Access::Ready).map(|(index, _)| *index).collect();
+    /// A target of `model` that was not asked yet, and whether there is another. A breaker that wants a probe gets
+    /// it first, if somebody else can catch its failure or there is nobody else at all.
+    fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
+        let standings = model.standings(&self.need, now);
+        let with = |access| {
+            let fresh = (0..standings.len()).filter(|index| self.is_fresh(model, *index));
+            fresh.filter(|index| standings[*index].access == access).collect::<Vec<_>>()
+        };
+        let ready = with(Access::Ready);
         // The last attempt of a call is no time for a probe, unless there is nobody else.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
-        if let Some((probe, _)) = with(Access::Probe).next().filter(|_| caught) {
-            return Some(model.targets[*probe].clone());
-        }
-        let standings = model.standings(&self.need, now);
-        model.best(&ready, &standings, rng).map(|best| model.targets[best].clone())
+        let probe = with(Access::Probe).first().copied().filter(|_| caught);
+        let chosen = probe.or_else(|| model.best(&ready, &standings, rng))?;
+        let others = ready.iter().any(|index| *index != chosen);
+        Some((model.targets[chosen].clone(), others))
     }
 
     fn is_ready(&self, model: &Model, now: Instant) -> bool {
-        self.fresh(model, now).iter().any(|(_, standing)| standing.access == Access::Ready)
+        self.fresh(model, now).any(|(_, standing)| standing.access == Access::Ready)
     }
 
     /// Whether a fallback could be asked now.
@@ -256,14 +264,13 @@ impl Plan {
         self.models.iter().skip(self.at + 1).any(|model| self.is_ready(model, now))
     }
 
-    fn candidate(&mut self, target: Arc<Target>, now: Instant, same: bool) -> Candidate {
+    fn candidate(&mut self, target: Arc<Target>, others: bool, same: bool) -> Candidate {
         let model = self.models[self.at].clone();
         let again = self.attempts > 0;
         self.attempts += 1;
         self.stuck = None;
         self.tried.push(target.id.clone());
-        let room = self.attempts < self.rules.max_attempts;
-        let others = room && (self.is_ready(&model, now) || self.later_ready(now));
+        let others = others && self.attempts < self.rules.max_attempts;
         Candidate { target, model, others, again, same }
     }
 
@@ -282,7 +289,7 @@ impl Plan {
             }
             self.second = Second::Used;
             if ready {
-                return Some(Step::Try(self.candidate(target, now, true)));
+                return Some(Step::Try(self.candidate(target, reserved > 0, true)));
             }
         }
         self.rest_within_patience(model, now).map(Step::Wait)
@@ -291,8 +298,8 @@ impl Plan {
     /// When a target is back that was throttled before this call came, if that is within `patience`.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.stuck.get_or_insert(now);
-        let fresh = self.fresh(model, now).into_iter();
-        let resting = fresh.filter(|(_, s)| matches!(s.why, Some(Why::Resting | Why::NoHeadroom)));
+        let resting =
+            self.fresh(model, now).filter(|(_, s)| matches!(s.why, Some(Why::Resting | Why::NoHeadroom)));
         let back = resting.filter_map(|(_, standing)| standing.until).min()?;
         (back <= since + self.rules.patience).then_some(back)
     }
