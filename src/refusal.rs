@@ -63,6 +63,16 @@ pub enum Refusal {
         /// The model that was asked for.
         model: String,
     },
+    /// As many requests of this user wait for a slot as may.
+    QueueFull {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// None of this user's slots became free in time.
+    QueueTimeout {
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The gateway has its hands full.
     Overloaded {
         /// When to come back.

@@ -98,13 +98,14 @@ impl Gateway {
     pub fn new(config: Config, path: Option<PathBuf>, tasks: Tasks) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
+        let slots = Slots::new(&config.slots);
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
             tasks,
             listener,
             calls: Arc::default(),
-            slots: Slots,
+            slots,
             dispatcher,
             events,
             path,
@@ -120,6 +121,7 @@ impl Gateway {
 
     /// Puts `edge` in force. Calls in flight end under the old one.
     pub fn replace(&self, edge: Edge) {
+        self.slots.reconfigure(&edge.snapshot.config.slots);
         self.edge.store(Arc::new(edge));
     }
 

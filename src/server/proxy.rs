@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Response};
-use tokio::time::Instant;
+use tokio::{select, time::Instant};
 
 use super::{Edge, Gateway, Incomer, auth::Caller, body::ReplyBody, deliver::deliver, intake};
 use crate::{
+    admission::{
+        Operation,
+        slots::{Slot, SlotRefusal},
+    },
     api::{Api, content::Content},
     call::{Ask, Call},
     config::TargetName,
@@ -14,6 +18,7 @@ use crate::{
     refusal::Refusal,
     report::Report,
     upstream::{Model, provider::FORWARDED},
+    user::UserId,
 };
 
 /// Answers one proxied request.
@@ -47,9 +52,9 @@ async fn admit(
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
     let name = content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned);
     let operation = operation(api);
-    let entry = gateway.calls.enter(id.clone(), user.clone(), operation, name.clone());
+    let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), name.clone());
     let asked = Instant::now();
-    let slot = gateway.slots.acquire(&user).await;
+    let slot = wait_for_slot(gateway, &user, operation, caller.priority()).await?;
     let queued = asked.elapsed();
     let total = wishes.timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     let path = match parts.uri.query() {
@@ -66,7 +71,7 @@ async fn admit(
         pinned: wishes.pin.is_some(),
     };
     Ok(Box::new(Call {
-        report: Report::new(id.clone(), operation, name, received),
+        report: Report::new(id.clone(), operation.as_str(), name, received),
         id,
         user,
         api,
@@ -81,11 +86,29 @@ async fn admit(
     }))
 }
 
-fn operation(api: Api) -> &'static str {
+/// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
+async fn wait_for_slot(
+    gateway: &Gateway,
+    user: &UserId,
+    operation: Operation,
+    priority: i64,
+) -> Result<Slot, Refusal> {
+    select! {
+        biased;
+        slot = gateway.slots.acquire(user, operation, priority) => slot.map_err(|refusal| match refusal {
+            SlotRefusal::QueueFull { retry_after } => Refusal::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => Refusal::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after },
+        }),
+        () = gateway.tasks.draining().cancelled() => Err(Refusal::ShuttingDown),
+    }
+}
+
+fn operation(api: Api) -> Operation {
     match api {
-        Api::Chat | Api::Completions | Api::Responses => "chat",
-        Api::Embeddings => "embeddings",
-        Api::Other => "other",
+        Api::Chat | Api::Completions | Api::Responses => Operation::Chat,
+        Api::Embeddings => Operation::Embeddings,
+        Api::Other => Operation::Other,
     }
 }
 

@@ -223,6 +223,20 @@ fn word_gateway(refusal: &Refusal) -> Wording {
             format!("No provider of the model {model:?} can be asked at the moment."),
         )
         .after(*retry_after),
+        Refusal::QueueFull { retry_after } => Wording::new(
+            429,
+            RATE_LIMIT,
+            "queue_full",
+            "Too many of your requests are running and waiting; no more may wait.",
+        )
+        .after(Some(*retry_after)),
+        Refusal::QueueTimeout { retry_after } => Wording::new(
+            429,
+            RATE_LIMIT,
+            "queue_timeout",
+            "Too many of your requests are running; none of them ended in time for this one.",
+        )
+        .after(Some(*retry_after)),
         Refusal::Overloaded { retry_after } => {
             Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
                 .after(Some(*retry_after))
