@@ -3,9 +3,12 @@
 //! [`slots`] bounds what runs at once and [`rate`] what is asked per minute. Both count per user, and a user comes
 //! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire.
 
+mod bucket;
 mod pace;
 mod queue;
+pub mod rate;
 pub mod slots;
+pub mod standing;
 
 /// What a slot is for. Each has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
