@@ -64,6 +64,7 @@ async fn serve(source: Source) -> Result<(), String> {
         tracing::warn!("{warning}");
     }
     let config = loaded.config;
+    not_yet(&config).for_each(|what| tracing::warn!("{what}"));
     let listener =
         listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -130,6 +131,17 @@ async fn stop_signal() -> Result<(), String> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// What the configuration asks for and this version does not do: said aloud rather than passed over.
+fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
+    let memory = config.memory != config::Memory::default();
+    let asked = [
+        (memory, "memory: this version remembers nothing yet; the section is checked and not in force"),
+        (config.redis.url.is_some(), "redis.url: this version keeps everything in this process"),
+        (config.telemetry.otlp_endpoint.is_some(), "telemetry.otlp_endpoint: this version exports no traces"),
+    ];
+    asked.into_iter().filter_map(|(asked, what)| asked.then_some(what))
 }
 
 fn greeting(config: &Config, address: SocketAddr) -> String {

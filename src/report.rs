@@ -22,8 +22,6 @@ pub struct Report {
     pub attempts: u32,
     first_token: Option<Duration>,
     usage: Option<Usage>,
-    /// Whether `usage` is all there was.
-    whole: bool,
     broken: u32,
     rescued: u32,
     ended_with: Option<&'static str>,
@@ -42,7 +40,6 @@ impl Report {
             attempts: 0,
             first_token: None,
             usage: None,
-            whole: false,
             broken: 0,
             rescued: 0,
             ended_with: None,
@@ -53,13 +50,11 @@ impl Report {
     pub fn answered(&mut self, head: &Head, usage: Option<Usage>) {
         self.status = Some(head.status.as_u16());
         self.usage = usage;
-        self.whole = true;
     }
 
-    /// A stream ended, whole or not. Usage of an attempt that broke is its own line in the log.
-    pub fn streamed(&mut self, usage: Option<Usage>, whole: bool, first_token: Option<Duration>) {
+    /// A stream ended, whole or not. What each attempt cost is a line of its own.
+    pub fn streamed(&mut self, usage: Option<Usage>, first_token: Option<Duration>) {
         self.status = Some(200);
-        self.whole = whole;
         self.usage = usage;
         self.first_token = self.first_token.or(first_token);
     }
@@ -87,11 +82,6 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        let usage_is = match (self.usage, self.whole) {
-            (Some(_), true) => "complete",
-            (Some(_), false) => "partial",
-            (None, _) => "unknown",
-        };
         let tokens = self.usage.map_or(0, |usage| usage.total_tokens);
         tracing::info!(
             request = %self.id,
@@ -104,7 +94,6 @@ impl Drop for Report {
             first_token_ms = self.first_token.map(|time| time.as_millis() as u64),
             total_ms = self.received.elapsed().as_millis() as u64,
             tokens,
-            usage = usage_is,
             broken = self.broken,
             rescued = self.rescued,
             error = self.ended_with,

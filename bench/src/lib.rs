@@ -1,1 +1,16 @@
+//! Benchmarks that a sceptic can run: `bench/run failover`, `bench/run storm`.
+//!
+//! Both start the real gateway as a process, with its defaults, in front of fake providers on raw sockets, and look
+//! at it from outside only: what callers got, and what the providers saw. In reading order:
+//!
+//! - [`setup`]: the binary under test, and where results go.
+//! - [`caller`]: one call, read as a careful client reads it.
+//! - [`failover`]: the sixteen scenarios of the public Failover Bench.
+//! - [`storm`]: the same faults under load.
+//!
+//! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
 
+pub mod caller;
+pub mod failover;
+pub mod setup;
+pub mod storm;

@@ -1,6 +1,7 @@
 //! What a client sent: JSON, a form, or nothing we look into.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::{
     multipart::Form,
@@ -8,6 +9,9 @@ use super::{
     rewrite::{self, How, Rewrite},
     splice::Parts,
 };
+
+/// What providers usually count for one.
+const TOKENS_OF_AN_IMAGE: usize = 1000;
 
 /// A request body, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,9 +58,16 @@ impl Content {
         [peek.user.as_deref(), peek.safety_identifier.as_deref(), peek.metadata_user_id.as_deref()]
     }
 
-    /// A rough count of the tokens to read: four bytes each, as English and code have it.
-    pub fn prompt_tokens(&self) -> u64 {
-        self.json().map_or(0, |peek| (peek.prompt_bytes / 4) as u64)
+    /// A rough count of the tokens to read: four bytes each, as English and code have it, and a thousand for an
+    /// image or sound that is written out in `body`.
+    pub fn prompt_tokens(&self, body: &[u8]) -> u64 {
+        let Some(peek) = self.json() else { return 0 };
+        let media = memmem::find_iter(body, b";base64,").map(|at| {
+            let rest = &body[at..];
+            memchr::memchr(b'"', rest).unwrap_or(rest.len())
+        });
+        let (count, bytes) = media.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
+        (peek.prompt_bytes.saturating_sub(bytes) / 4 + count * TOKENS_OF_AN_IMAGE) as u64
     }
 
     /// `body` with another model name. Nothing is copied.
@@ -72,5 +83,22 @@ impl Content {
     pub fn continue_from(&self, body: &Bytes, model: &str, said: &str, how: How) -> Option<Parts> {
         let rewrite = Rewrite::new(body, self.json()?).model(model);
         Some(rewrite.continue_from(said, how)?.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::request;
+
+    #[test]
+    fn an_image_is_not_counted_by_its_letters() {
+        let image = "A".repeat(100_000);
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{image}"}}}}]}}]}}"#
+        );
+        let content = Content::Json(Box::new(request::peek(body.as_bytes()).unwrap()));
+        let tokens = content.prompt_tokens(body.as_bytes());
+        assert!((1000..1100).contains(&tokens), "{tokens}");
     }
 }

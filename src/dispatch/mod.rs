@@ -5,8 +5,10 @@
 //! first content has been sent.
 
 pub mod budget;
+mod continuation;
 mod hedge;
 pub mod plan;
+pub mod raw;
 pub mod relay;
 mod rescue;
 mod search;
@@ -16,12 +18,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::{
-    budget::Budget,
-    hedge::Hedges,
-    relay::{RawRelay, Relay},
-    search::Search,
-};
+use self::{budget::Budget, hedge::Hedges, raw::RawRelay, relay::Relay, search::Search};
 use crate::{
     call::{Call, Phase},
     events::Events,

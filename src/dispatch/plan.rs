@@ -13,7 +13,7 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Access, Model, Need, Standing, Target, Why,
-        ask::Failure,
+        failure::Failure,
         outcome::{HardKind, Missing, Next, Outcome},
     },
 };
@@ -110,7 +110,7 @@ impl Plan {
             return Step::Refuse(self.refusal(now));
         }
         while let Some(model) = self.models.get(self.at).cloned() {
-            if self.fits(&model) {
+            if self.seems_to_fit(&model) {
                 if let Some(target) = self.pick(&model, now, rng) {
                     return Step::Try(self.candidate(target, now, false));
                 }
@@ -196,8 +196,13 @@ impl Plan {
         }
     }
 
+    /// Whether the prompt seems to fit. Our count is rough, so a model it does not fit is only put last.
+    fn seems_to_fit(&self, model: &Model) -> bool {
+        self.may_fit(model) && model.config.context_window.is_none_or(|window| self.need.tokens <= window)
+    }
+
     /// What was too long for one window is not sent to another that is no larger.
-    fn fits(&self, model: &Model) -> bool {
+    fn may_fit(&self, model: &Model) -> bool {
         match self.last.as_ref().and_then(|last| last.too_small) {
             Some(small) => model.config.context_window.is_none_or(|window| window > small),
             None => true,
@@ -219,7 +224,7 @@ impl Plan {
             let standing = target.standing(&self.need, None, now);
             standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
         };
-        let fitting = self.models.iter().enumerate().filter(|(_, model)| self.fits(model));
+        let fitting = self.models.iter().enumerate().filter(|(_, model)| self.may_fit(model));
         let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
         let (at, target) = each.find(|(_, target)| !asked(target) && believed_out(target))?;
         let target = target.clone();

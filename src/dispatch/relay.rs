@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use tokio::{
     select,
     time::{Instant, sleep_until, timeout},
@@ -22,8 +21,8 @@ use crate::{
     call::Phase,
     upstream::{
         Attempt,
-        ask::{Open, Raw},
-        outcome::{BrokenKind, Outcome},
+        ask::Open,
+        outcome::BrokenKind,
         stream::{Break, EventStream, Item, Role},
     },
 };
@@ -219,7 +218,7 @@ impl Relay {
         let Some(mut source) = self.source.take() else { return };
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
-        self.search.call.report.streamed(tally.usage, true, source.attempt.first_token());
+        self.search.call.report.streamed(tally.usage, source.attempt.first_token());
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
         // Nearly always the end is here already; else a task waits a moment for it.
@@ -236,7 +235,7 @@ impl Relay {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
-            self.search.call.report.streamed(source.stream.tally.usage, false, source.attempt.first_token());
+            self.search.call.report.streamed(source.stream.tally.usage, source.attempt.first_token());
             source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }
@@ -271,52 +270,5 @@ impl Relay {
             Api::Responses => error::responses_event(message, kind, code),
             _ => error::event(message, kind, None, code),
         }
-    }
-}
-
-/// Bytes that nobody looks into, on their way to the client.
-pub struct RawRelay {
-    search: Search,
-    raw: Raw,
-    over: bool,
-}
-
-impl RawRelay {
-    /// The relay of `raw`.
-    pub fn new(search: Search, raw: Raw) -> Self {
-        Self { search, raw, over: false }
-    }
-
-    /// The next bytes; `Err`: the connection to the client must be cut, for nothing else would tell it.
-    pub async fn next(&mut self) -> Option<Result<Bytes, ()>> {
-        if !self.raw.first.is_empty() {
-            return Some(Ok(std::mem::take(&mut self.raw.first)));
-        }
-        while !self.over {
-            let cut = self.search.dispatcher.tasks().cut().clone();
-            let deadline = self.search.call.deadline.min(Instant::now() + self.raw.stall);
-            let frame = select! {
-                frame = self.raw.body.frame() => frame,
-                () = sleep_until(deadline) => return self.broken(BrokenKind::Stalled),
-                () = cut.cancelled() => return self.broken(BrokenKind::Stalled),
-            };
-            match frame {
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Some(Ok(data));
-                    }
-                }
-                Some(Err(_)) => return self.broken(BrokenKind::Cut),
-                None => self.over = true,
-            }
-        }
-        None
-    }
-
-    fn broken(&mut self, kind: BrokenKind) -> Option<Result<Bytes, ()>> {
-        self.over = true;
-        self.raw.attempt.failed(Outcome::Broken(kind), "broke in mid-answer");
-        self.search.call.report.broke();
-        Some(Err(()))
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::search::Search;
+use super::{continuation::Continuation, search::Search};
 use crate::{
-    api::{Api, chunk, content::Content, rewrite::How, splice, sse::Event},
+    api::{Api, chunk, content::Content, sse::Event},
     call::Call,
     config::{Prefill, Rescue},
     refusal::Refusal,
@@ -25,14 +25,6 @@ use crate::{
 /// A provider that repeats what it was given says at least this much of it.
 const REPEATS: usize = 32;
 
-/// What is sent to a target that is to go on.
-pub struct Bodies<'a> {
-    /// The text that the client has.
-    said: &'a str,
-    /// Not after a target has refused it.
-    prefill: bool,
-}
-
 /// What a rescuer will say first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opening {
@@ -44,29 +36,12 @@ enum Opening {
     Again,
 }
 
-impl Bodies<'_> {
-    /// The body for `target`: with the text to go on from, where it can.
-    pub fn for_target(&self, call: &Call, target: &Target) -> splice::Parts {
-        self.prefilled(call, target)
-            .unwrap_or_else(|| call.ask.content.with_model(&call.ask.body, &target.name.model))
-    }
-
-    fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::Parts> {
-        let how = match target.provider.config.prefill {
-            _ if !self.prefill => return None,
-            Prefill::None => return None,
-            Prefill::Assistant => How::Assistant,
-            Prefill::Prefix => How::Prefix,
-            Prefill::Vllm => How::Vllm,
-        };
-        call.ask.content.continue_from(&call.ask.body, &target.name.model, self.said, how)
-    }
-
-    fn opening(&self, call: &Call, target: &Target) -> Opening {
-        match (self.prefilled(call, target), target.provider.config.prefill) {
-            (None, _) => Opening::Again,
-            (Some(_), Prefill::Prefix) => Opening::PerhapsAgain,
-            (Some(_), _) => Opening::Next,
+impl Opening {
+    fn of(continuation: &Continuation<'_>, call: &Call, target: &Target) -> Self {
+        match (continuation.prefilled(call, target), target.provider.config.prefill) {
+            (None, _) => Self::Again,
+            (Some(_), Prefill::Prefix) => Self::PerhapsAgain,
+            (Some(_), _) => Self::Next,
         }
     }
 }
@@ -81,19 +56,19 @@ pub fn can_splice(call: &Call) -> bool {
 
 /// A stream that goes on where `said` ends; its lead is what the client does not have yet.
 pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
-    let mut bodies = Bodies { said, prefill: true };
+    let mut continuation = Continuation { said, prefill: true };
     loop {
-        let found = match search.find(Some(&bodies)).await {
+        let found = match search.find(Some(&continuation)).await {
             // It may be the prefill that was refused: the request itself was good enough before.
-            Err(Refusal::Provider(_)) if bodies.prefill => {
-                bodies.prefill = false;
+            Err(Refusal::Provider(_)) if continuation.prefill => {
+                continuation.prefill = false;
                 search.plan.allow_again();
                 continue;
             }
             found => found?,
         };
         let Answer::Stream(open) = found else { return Err(Refusal::Internal) };
-        let opening = bodies.opening(&search.call, &open.attempt.target);
+        let opening = Opening::of(&continuation, &search.call, &open.attempt.target);
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {
             Ok(open) => return Ok(open),

@@ -11,9 +11,9 @@ use tokio::{
 use super::{
     Dispatcher, Trail,
     budget::{InFlight, Repeat, Unproven},
+    continuation::Continuation,
     hedge,
     plan::{Candidate, Plan, Step},
-    rescue::Bodies,
 };
 use crate::{
     api::{content::Content, splice},
@@ -23,7 +23,8 @@ use crate::{
     refusal::{Failed, Refusal},
     upstream::{
         Attempt, Model, Need, Target,
-        ask::{Answer, Asking, Failure, ask},
+        ask::{Answer, Asking, ask},
+        failure::Failure,
         provider::Question,
         score::Kind,
     },
@@ -59,10 +60,13 @@ type Ended = Result<Answer, (Candidate, Failure)>;
 impl Search {
     /// A search that has asked nobody yet.
     pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
-        let resilience = call.snapshot.config.resilience.clone();
+        let mut rules = call.snapshot.config.resilience.clone();
+        if call.ask.pinned {
+            rules.max_attempts = 1;
+        }
         let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
-        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
-        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, resilience);
+        let need = Need { kind, tokens: call.ask.content.prompt_tokens(&call.ask.body) };
+        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();
         Self {
@@ -90,8 +94,8 @@ impl Search {
         }
     }
 
-    /// The next answer; `body` is sent in place of the client's own, if it says so for a candidate.
-    pub async fn find(&mut self, body: Option<&Bodies<'_>>) -> Result<Answer, Refusal> {
+    /// The next answer, or the next `continuation` of one.
+    pub async fn find(&mut self, continuation: Option<&Continuation<'_>>) -> Result<Answer, Refusal> {
         loop {
             match self.plan.next(Instant::now(), &mut self.rng) {
                 Step::Refuse(refusal) => {
@@ -102,7 +106,7 @@ impl Search {
                     self.call.entry.phase(Phase::Waiting);
                     sleep_until(until).await;
                 }
-                Step::Try(candidate) => match self.try_one(candidate, body).await? {
+                Step::Try(candidate) => match self.try_one(candidate, continuation).await? {
                     Some(Ok(answer)) => return Ok(self.found(answer)),
                     Some(Err((candidate, failure))) => self.failed(&candidate, failure)?,
                     None => self.plan.turned_away(),
@@ -156,15 +160,15 @@ impl Search {
     async fn try_one(
         &mut self,
         candidate: Candidate,
-        bodies: Option<&Bodies<'_>>,
+        continuation: Option<&Continuation<'_>>,
     ) -> Result<Option<Ended>, Refusal> {
         if candidate.again && !self.may_repeat(&candidate) {
             return Err(self.plan.refusal(Instant::now()));
         }
-        let Some((attempt, asking)) = self.prepare(&candidate, bodies) else { return Ok(None) };
+        let Some((attempt, asking)) = self.prepare(&candidate, continuation) else { return Ok(None) };
         let hedge = self.call.snapshot.config.resilience.hedge;
         let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
-        match delay.filter(|_| bodies.is_none()) {
+        match delay.filter(|_| continuation.is_none()) {
             None => Ok(Some(ask(attempt, asking).await.map_err(|failure| (candidate, failure)))),
             Some(delay) => self.race(candidate, ask(attempt, asking), delay).await.map(Some),
         }
@@ -227,17 +231,21 @@ impl Search {
         self.unproven.is_some()
     }
 
-    fn prepare(&mut self, candidate: &Candidate, bodies: Option<&Bodies<'_>>) -> Option<(Attempt, Asking)> {
+    fn prepare(
+        &mut self,
+        candidate: &Candidate,
+        continuation: Option<&Continuation<'_>>,
+    ) -> Option<(Attempt, Asking)> {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
         let attempt = attempt.for_request(self.call.id.clone());
         let ask = &self.call.ask;
-        let body = match bodies {
-            Some(bodies) => bodies.for_target(&self.call, target),
+        let body = match continuation {
+            Some(continuation) => continuation.body_for(&self.call, target),
             None => ask.content.with_model(&ask.body, &target.name.model),
         };
-        let asking = self.asking(candidate, model, body, bodies.is_some());
+        let asking = self.asking(candidate, model, body, continuation.is_some());
         self.tell_of_failover(Some(&target.id));
         self.first_asked.get_or_insert_with(Instant::now);
         self.target = Some(target.id.clone());
@@ -256,12 +264,13 @@ impl Search {
             true => model.config.first_token_timeout.unwrap_or(resilience.first_token_timeout),
             false => resilience.answer_timeout,
         };
-        let first = match (stream, configured) {
-            // Nobody else is there: what is learned must not cut off the only answer.
-            (_, Timeout::Auto) if !candidate.others && !rescue => left,
-            (true, timeout) => known.first_token_deadline(timeout, self.plan.need().tokens),
-            (false, timeout) => known.answer_deadline(timeout, resilience.total_timeout),
+        let usual = match stream {
+            true => known.first_token_deadline(configured, self.plan.need().tokens),
+            false => known.answer_deadline(configured, resilience.total_timeout),
         };
+        // Nobody else is there: what is learned must not cut off the only answer.
+        let alone = configured == Timeout::Auto && !candidate.others && !rescue;
+        let first = if alone { left.max(usual) } else { usual };
         Asking {
             api: call.api,
             stream,
@@ -275,7 +284,7 @@ impl Search {
             first,
             stall: known.stall_deadline(resilience.stall_timeout),
             total: call.deadline,
-            impatient: call.impatient && left < first,
+            impatient: call.impatient && left < usual,
         }
     }
 

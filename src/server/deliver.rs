@@ -16,7 +16,8 @@ use crate::{
     call::Call,
     dispatch::{
         self, Answered, AnsweredBody, Refused, Trail,
-        relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, RawRelay, Relay},
+        raw::RawRelay,
+        relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
 };
 

@@ -82,7 +82,8 @@ pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     }
     let headers = response.headers_mut();
     if let Some(after) = wording.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+        headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
         headers.insert("retry-after-ms", HeaderValue::from(after.as_millis() as u64));
     }
     if let Some(should) = wording.should_retry {

@@ -52,13 +52,13 @@ impl Attempt {
     /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
     pub fn begin(target: &Arc<Target>, need: &Need, prior: Option<f64>, others: bool) -> Option<Self> {
         let now = Instant::now();
+        let provider = target.provider.enter()?;
         let mut facts = target.known.facts.lock();
         let pass = facts.breaker.admit(now)?;
         let id = target.known.attempts.fetch_add(1, Ordering::Relaxed);
         facts.live.started(need.kind, id, now, SystemTime::now());
         facts.headroom.sent(need.tokens);
         facts.in_flight += 1;
-        let provider = target.provider.enter();
         Some(Self {
             target: target.clone(),
             kind: need.kind,
@@ -118,6 +118,7 @@ impl Attempt {
         let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
+        facts.breaker.on_whole(self.pass);
         if let Some(gap) = longest_gap {
             facts.gaps.record(gap, now);
         }
@@ -204,7 +205,7 @@ impl Ledger {
             usage = usage_is,
             prompt_tokens = usage.prompt_tokens,
             completion_tokens = usage.completion_tokens,
-            total_tokens = usage.total_tokens,
+            tokens = usage.total_tokens,
             "usage"
         );
     }

@@ -79,6 +79,9 @@ pub struct Breaker {
     outage: Option<Outage>,
     ring: Ring,
     in_a_row: u32,
+    /// Answers in a row that broke after their first content. That content is a success and would end the other
+    /// row, so a target that always begins and never ends needs a row of its own.
+    broken_in_a_row: u32,
     /// Rests in a row, the exponent of the back-off. It outlives a short recovery: see [`Breaker::trip`].
     rests: u32,
     /// Counts the changes between closed and open, so that late news can be told.
@@ -101,7 +104,16 @@ impl Breaker {
     /// A closed breaker.
     pub fn new(config: Config) -> Self {
         let ring = Ring::new(config.window);
-        Self { config, outage: None, ring, in_a_row: 0, rests: 0, epoch: 0, recovered_at: None }
+        Self {
+            config,
+            outage: None,
+            ring,
+            in_a_row: 0,
+            broken_in_a_row: 0,
+            rests: 0,
+            epoch: 0,
+            recovered_at: None,
+        }
     }
 
     /// Open until its rest is over, then half-open until a probe has decided.
@@ -163,6 +175,13 @@ impl Breaker {
         Some(Change::Opened)
     }
 
+    /// An answer came to its end.
+    pub fn on_whole(&mut self, pass: Pass) {
+        if pass.epoch == self.epoch {
+            self.broken_in_a_row = 0;
+        }
+    }
+
     /// A health check passed. It only brings the next probe forward: what `GET /models` sees does not prove
     /// that requests are served, and once it has been proved wrong in an outage it is not believed again.
     pub fn let_probe_now(&mut self, now: Instant) {
@@ -196,12 +215,14 @@ impl Breaker {
                 self.ring.record(true, now);
                 return None;
             }
+            ForBreaker::Failure if matches!(outcome, Outcome::Broken(_)) => self.broken_in_a_row += 1,
             ForBreaker::Failure => self.in_a_row += 1,
             ForBreaker::RatioOnly => {}
         }
         self.ring.record(false, now);
-        if self.in_a_row >= self.config.consecutive_failures.max(1) {
-            return Some(Cause::InARow(self.in_a_row, outcome));
+        let row = self.in_a_row.max(self.broken_in_a_row);
+        if row >= self.config.consecutive_failures.max(1) {
+            return Some(Cause::InARow(row, outcome));
         }
         let (good, all) = self.ring.count(now);
         let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
@@ -245,7 +266,7 @@ impl Breaker {
     fn close(&mut self, now: Instant) {
         self.outage = None;
         self.ring = Ring::new(self.config.window);
-        self.in_a_row = 0;
+        (self.in_a_row, self.broken_in_a_row) = (0, 0);
         self.epoch += 1;
         self.recovered_at = Some(now);
     }

@@ -113,13 +113,18 @@ impl Provider {
 
     /// Whether one more request may be in flight.
     pub fn has_room(&self) -> bool {
-        self.config.max_concurrency.is_none_or(|max| self.in_flight.load(Ordering::Relaxed) < max)
+        self.in_flight.load(Ordering::Relaxed) < self.most()
     }
 
-    /// Counts a request as in flight until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+    /// Counts a request as in flight until the guard is dropped; `None` if there is no room for it.
+    pub fn enter(self: &Arc<Self>) -> Option<InFlight> {
+        let one_more = |n| (n < self.most()).then_some(n + 1);
+        let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        entered.ok().map(|_| InFlight(self.clone()))
+    }
+
+    fn most(&self) -> usize {
+        self.config.max_concurrency.unwrap_or(usize::MAX)
     }
 }
 
@@ -222,7 +227,7 @@ mod tests {
     fn room_is_counted() {
         let provider = provider("https://h/v1");
         let guard = provider.enter();
-        assert!(!provider.has_room());
+        assert!(guard.is_some() && !provider.has_room() && provider.enter().is_none());
         drop(guard);
         assert!(provider.has_room());
     }

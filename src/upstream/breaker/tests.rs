@@ -350,3 +350,25 @@ fn an_outage_of_a_minute_costs_few_attempts_and_ends_soon_after_it_ended() {
         assert!(back <= 30.0, "back after {back} s, seed {seed}");
     }
 }
+
+#[test]
+fn five_answers_in_a_row_that_begin_and_break_trip_it_and_a_whole_one_ends_the_row() {
+    const CUT: Outcome = Outcome::Broken(crate::upstream::outcome::BrokenKind::Cut);
+    let mut b = Bench::new(1);
+    let begins_and_breaks = |b: &mut Bench| {
+        let pass = b.breaker.admit(b.now).unwrap();
+        b.on(pass, Outcome::Success);
+        b.on(pass, CUT)
+    };
+    for _ in 0..4 {
+        assert_eq!(begins_and_breaks(&mut b), None);
+    }
+    let pass = b.breaker.admit(b.now).unwrap();
+    b.on(pass, Outcome::Success);
+    b.breaker.on_whole(pass);
+    for _ in 0..4 {
+        assert_eq!(begins_and_breaks(&mut b), None);
+    }
+    assert_eq!(begins_and_breaks(&mut b), Some(Change::Opened));
+    assert_eq!(b.breaker.cause(), Some(Cause::InARow(5, CUT)));
+}

@@ -1,1 +1,39 @@
+//! What the tests and the benchmarks share. In reading order:
+//!
+//! - [`script`]: what a fake provider does with one request, down to the byte and the RST.
+//! - [`openai`]: the payloads of the OpenAI API, and the default behaviour of a sane provider.
+//! - [`fake`]: the fake provider: raw sockets, one port, a log of calls.
+//! - [`fake_h2`]: a provider that speaks HTTP/2 over TLS.
+//! - [`config`]: a `config.toml` for a test, with short timeouts.
+//! - [`gateway`]: the gateway as a real process.
+//! - [`client`]: a client that can go away at any moment; [`answer`]: what it got, byte for byte, and how it ended;
+//!   [`sse`] reads its events.
+//! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
+//!
+//! It knows nothing of the gateway's code, only of its contract. It must never repair what it sees: a broken
+//! answer reaches the test as it was. Everything here may panic with a readable message; it runs in tests only.
 
+pub mod answer;
+pub mod client;
+pub mod config;
+pub mod fake;
+pub mod fake_h2;
+pub mod gateway;
+pub mod openai;
+pub mod script;
+pub mod sse;
+pub mod tls;
+pub mod wait;
+
+pub use answer::{Ended, Heard, Open, Reply};
+pub use client::Client;
+pub use config::ConfigFile;
+pub use fake::{Call, FakeProvider, Request};
+pub use gateway::Gateway;
+pub use script::{End, Script};
+pub use wait::{eventually, within};
+
+/// `Duration::from_millis`, which the tests write a hundred times.
+pub const fn ms(n: u64) -> std::time::Duration {
+    std::time::Duration::from_millis(n)
+}

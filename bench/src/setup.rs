@@ -1,0 +1,53 @@
+//! What every benchmark begins and ends with: the binary under test, the profile, and the results file.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::SystemTime,
+};
+
+use concierge_testkit::gateway::Launch;
+use serde_json::{Value, json};
+
+/// Where the gateway is, unless the environment variable `CONCIERGE` says otherwise.
+const BINARY: &str = "target/release/concierge";
+
+/// The gateway under test. Panics with advice if there is none.
+pub fn binary() -> PathBuf {
+    let path = std::env::var_os("CONCIERGE").map_or_else(|| PathBuf::from(BINARY), PathBuf::from);
+    path.canonicalize().unwrap_or_else(|_| panic!("no gateway at {}: cargo build --release", path.display()))
+}
+
+/// How to start it.
+pub fn launch() -> Launch {
+    Launch::new(binary()).env("RUST_LOG", "warn")
+}
+
+/// Whether `--fast` was given: short timings, for trying out; its figures are not the published ones.
+pub fn fast() -> bool {
+    std::env::args().any(|arg| arg == "--fast")
+}
+
+/// Writes `bench/results/NAME.json`, with what the figures depend on. Those of `--fast` go to `target/bench/`.
+pub fn save(name: &str, figures: Value) {
+    let document = json!({
+        "when": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        "gateway": said_by(Command::new(binary()).arg("--version")),
+        "commit": said_by(Command::new("git").args(["rev-parse", "--short", "HEAD"])),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "profile": if fast() { "fast" } else { "full" },
+        "figures": figures,
+    });
+    let dir = Path::new(if fast() { "target/bench" } else { "bench/results" });
+    let path = dir.join(name).with_extension("json");
+    let written =
+        std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, format!("{document:#}\n")));
+    written.unwrap_or_else(|e| panic!("{}: {e}; start it from the repository's root", path.display()));
+    println!("\nSaved to {}", path.display());
+}
+
+/// The first line a command prints; empty if it cannot.
+fn said_by(command: &mut Command) -> String {
+    let output = command.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,36 @@
+//! What is sent to a target that is to go on where another broke off.
+
+use crate::{
+    api::{rewrite::How, splice},
+    call::Call,
+    config::Prefill,
+    upstream::Target,
+};
+
+/// The text to go on from.
+pub struct Continuation<'a> {
+    /// The text that the client has.
+    pub said: &'a str,
+    /// Not after a target has refused it.
+    pub prefill: bool,
+}
+
+impl Continuation<'_> {
+    /// The body for `target`: with the text to go on from, where it can.
+    pub fn body_for(&self, call: &Call, target: &Target) -> splice::Parts {
+        self.prefilled(call, target)
+            .unwrap_or_else(|| call.ask.content.with_model(&call.ask.body, &target.name.model))
+    }
+
+    /// The body with that text as the assistant's own; `None` where the target cannot, or may not, be asked so.
+    pub fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::Parts> {
+        let how = match target.provider.config.prefill {
+            _ if !self.prefill => return None,
+            Prefill::None => return None,
+            Prefill::Assistant => How::Assistant,
+            Prefill::Prefix => How::Prefix,
+            Prefill::Vllm => How::Vllm,
+        };
+        call.ask.content.continue_from(&call.ask.body, &target.name.model, self.said, how)
+    }
+}

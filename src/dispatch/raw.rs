@@ -1,0 +1,63 @@
+//! Carries what we do not look into (speech, images, files): bytes as they come.
+//!
+//! If it breaks, the connection to the client is cut: nothing else would tell it.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use tokio::{
+    select,
+    time::{Instant, sleep_until},
+};
+
+use super::search::Search;
+use crate::upstream::{
+    ask::Raw,
+    outcome::{BrokenKind, Outcome},
+};
+
+/// Bytes that nobody looks into, on their way to the client.
+pub struct RawRelay {
+    search: Search,
+    raw: Raw,
+    over: bool,
+}
+
+impl RawRelay {
+    /// The relay of `raw`.
+    pub fn new(search: Search, raw: Raw) -> Self {
+        Self { search, raw, over: false }
+    }
+
+    /// The next bytes; `Err`: the connection to the client must be cut, for nothing else would tell it.
+    pub async fn next(&mut self) -> Option<Result<Bytes, ()>> {
+        if !self.raw.first.is_empty() {
+            return Some(Ok(std::mem::take(&mut self.raw.first)));
+        }
+        while !self.over {
+            let cut = self.search.dispatcher.tasks().cut().clone();
+            let deadline = self.search.call.deadline.min(Instant::now() + self.raw.stall);
+            let frame = select! {
+                frame = self.raw.body.frame() => frame,
+                () = sleep_until(deadline) => return self.broken(BrokenKind::Stalled),
+                () = cut.cancelled() => return self.broken(BrokenKind::Stalled),
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
+                    }
+                }
+                Some(Err(_)) => return self.broken(BrokenKind::Cut),
+                None => self.over = true,
+            }
+        }
+        None
+    }
+
+    fn broken(&mut self, kind: BrokenKind) -> Option<Result<Bytes, ()>> {
+        self.over = true;
+        self.raw.attempt.failed(Outcome::Broken(kind), "broke in mid-answer");
+        self.search.call.report.broke();
+        Some(Err(()))
+    }
+}
