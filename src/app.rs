@@ -135,7 +135,7 @@ async fn stop_signal() -> Result<(), String> {
 
 /// What the configuration asks for and this version does not do: said aloud rather than passed over.
 fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
-    let memory = config.memory != config::Memory::default();
+    let memory = config.memory.enabled && config.memory != config::Memory::default();
     let asked = [
         (memory, "memory: this version remembers nothing yet; the section is checked and not in force"),
         (config.redis.url.is_some(), "redis.url: this version keeps everything in this process"),

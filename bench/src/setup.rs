@@ -28,6 +28,16 @@ pub fn fast() -> bool {
     std::env::args().any(|arg| arg == "--fast")
 }
 
+/// The machine's load average before the benchmark adds its own; warns where it would spoil latencies.
+pub fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN);
+    if load > 0.5 {
+        println!("The machine is busy (load average {load}): do not trust the latencies of this run.\n");
+    }
+    load
+}
+
 /// Writes `bench/results/NAME.json`, with what the figures depend on. Those of `--fast` go to `target/bench/`.
 pub fn save(name: &str, figures: Value) {
     let document = json!({

@@ -16,6 +16,7 @@
 pub mod answer;
 pub mod chunk;
 pub mod content;
+pub mod conversation;
 pub mod error;
 mod json;
 pub mod multipart;

@@ -29,8 +29,6 @@ pub enum Repeat {
     First,
     /// Any further one, or the same target again.
     Further,
-    /// A target that timed out before, for want of anybody else.
-    AfterTimeout,
 }
 
 impl Repeat {
@@ -38,7 +36,6 @@ impl Repeat {
         match self {
             Self::First => 1.0,
             Self::Further => 5.0,
-            Self::AfterTimeout => 10.0,
         }
     }
 }

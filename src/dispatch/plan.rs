@@ -238,7 +238,8 @@ impl Plan {
         let fresh = self.fresh(model, now);
         let with = |access| fresh.iter().filter(move |(_, standing)| standing.access == access);
         let ready: Vec<usize> = with(Access::Ready).map(|(index, _)| *index).collect();
-        let caught = !ready.is_empty() || self.later_ready(now) || ready.is_empty();
+        // The last attempt of a call is no time for a probe, unless there is nobody else.
+        let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
         if let Some((probe, _)) = with(Access::Probe).next().filter(|_| caught) {
             return Some(model.targets[*probe].clone());
         }

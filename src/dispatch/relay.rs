@@ -152,13 +152,17 @@ impl Relay {
                     }
                 }
                 Item::End(done) => {
-                    let known = matches!(self.search.call.api, Api::Chat | Api::Completions);
-                    self.state = State::Ending(done.map(|done| done.raw()).or_else(|| known.then_some(DONE)));
+                    self.state = State::Ending(done.map(|done| done.raw()).or_else(|| self.done()));
                 }
                 Item::Broken(broken) => self.state = State::Broken(broken),
             }
         }
         self.run.take()
+    }
+
+    /// What ends a whole answer whose provider forgot to.
+    fn done(&self) -> Option<Bytes> {
+        matches!(self.search.call.api, Api::Chat | Api::Completions).then_some(DONE)
     }
 
     fn note(&mut self, event: &Event, role: Role) {
@@ -196,7 +200,7 @@ impl Relay {
             () = source.stream.read() => {}
             () = sleep_until(deadline) => {
                 self.state = match whole {
-                    true => State::Ending(Some(DONE)),
+                    true => State::Ending(self.done()),
                     false => State::Broken(Break { kind: BrokenKind::Stalled, error: None }),
                 };
             }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Version, header};
 use ring::digest;
 use subtle::ConstantTimeEq;
 
@@ -119,9 +119,9 @@ pub fn admit_operator(
     token: Option<&Secret>,
     keys: &Keyring,
     connection: Connection,
-    request: (&Method, &HeaderMap),
+    request: (&Method, Version, &HeaderMap),
 ) -> Result<(), Refusal> {
-    let (method, headers) = request;
+    let (method, version, headers) = request;
     if method != Method::GET && method != Method::HEAD && comes_from_another_site(headers) {
         return Err(Refusal::AdminOnly);
     }
@@ -133,11 +133,11 @@ pub fn admit_operator(
             match right {
                 true => Ok(()),
                 false if keys.keys.contains_key(&presented) => Err(Refusal::AdminOnly),
-                false if token.is_none() && connection.is_local(headers) => Ok(()),
+                false if token.is_none() && connection.is_local(version, headers) => Ok(()),
                 false => Err(Refusal::InvalidKey),
             }
         }
-        None if connection.is_local(headers) => Ok(()),
+        None if connection.is_local(version, headers) => Ok(()),
         None => Err(Refusal::MissingKey),
     }
 }
@@ -153,9 +153,11 @@ pub struct Connection {
 
 impl Connection {
     /// Loopback at both ends, and neither a proxy nor a page that rebound its name in between.
-    fn is_local(self, headers: &HeaderMap) -> bool {
+    fn is_local(self, version: Version, headers: &HeaderMap) -> bool {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-        self.listener.to_canonical().is_loopback()
+        // HTTP/1.0 is what nginx speaks unless told otherwise, under our own name and without a word about whom for.
+        version > Version::HTTP_10
+            && self.listener.to_canonical().is_loopback()
             && self.peer.ip().to_canonical().is_loopback()
             && !forwarded.iter().any(|name| headers.contains_key(*name))
             && headers.get(header::HOST).is_none_or(|host| names_loopback(host.to_str().unwrap_or("?")))

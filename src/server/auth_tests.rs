@@ -81,7 +81,12 @@ fn operator(
 ) -> Result<(), Refusal> {
     let connection = Connection { listener: listener.parse().unwrap(), peer: peer.parse().unwrap() };
     let ring = keyring(vec![key("alice", "k-alice")]);
-    admit_operator(token.map(Secret::new).as_ref(), &ring, connection, (&Method::POST, &headers(pairs)))
+    admit_operator(
+        token.map(Secret::new).as_ref(),
+        &ring,
+        connection,
+        (&Method::POST, Version::HTTP_11, &headers(pairs)),
+    )
 }
 
 #[test]

@@ -208,7 +208,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
 impl Incomer {
     fn admit_operator(&self) -> Result<(), Refusal> {
         let token = self.edge.snapshot.config.admin.token.as_ref();
-        let request = (self.request.method(), self.request.headers());
+        let request = (self.request.method(), self.request.version(), self.request.headers());
         auth::admit_operator(token, &self.edge.keys, self.connection, request)
     }
 }

@@ -30,8 +30,15 @@ async fn lines(stage: &Stage, id: &str, n: usize) -> Vec<Value> {
     eventually(&format!("{n} lines with usage of {id}"), Duration::from_secs(3), look).await
 }
 
-fn tokens(lines: &[Value], usage: &str) -> u64 {
-    lines.iter().filter(|l| l["usage"] == usage).filter_map(|l| l["total_tokens"].as_u64()).sum()
+/// Tokens of the prompt and of the answer, over these lines.
+fn tokens<'a>(lines: impl IntoIterator<Item = &'a Value>) -> u64 {
+    let both =
+        |line: &Value| line["prompt_tokens"].as_u64().unwrap() + line["completion_tokens"].as_u64().unwrap();
+    lines.into_iter().map(both).sum()
+}
+
+fn complete(lines: &[Value]) -> u64 {
+    tokens(lines.iter().filter(|line| line["usage"] == "complete"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +53,7 @@ async fn a_whole_answer_is_complete_once() {
             client.chat(&ask("m")).await;
         }
         let told = lines(&stage, id, 1).await;
-        assert_eq!((told.len(), tokens(&told, "complete")), (1, 67), "{told:#?}");
+        assert_eq!((told.len(), complete(&told)), (1, 67), "{told:#?}");
     }
 }
 
@@ -78,7 +85,7 @@ async fn a_rescued_answer_has_a_line_for_each_attempt_that_answered() {
     let heard = named(&stage, "ledger-rescue").stream(&ask_stream("m")).await;
     assert_eq!(heard.text(), SIXTY);
     let told = lines(&stage, "ledger-rescue", 2).await;
-    assert_eq!(tokens(&told, "complete"), 67, "b's, once: {told:#?}");
+    assert_eq!(complete(&told), 67, "b's, once: {told:#?}");
     assert!(told.iter().any(|l| l["usage"] != "complete" && l.to_string().contains("a/m")), "{told:#?}");
 }
 
@@ -89,7 +96,7 @@ async fn a_failed_attempt_adds_no_tokens() {
     stage.a.next(Script::status(500, r#"{"error":{"message":"x"},"usage":{"total_tokens":999}}"#));
     named(&stage, "ledger-failed").chat(&ask("m")).await;
     let told = lines(&stage, "ledger-failed", 1).await;
-    assert_eq!(told.iter().filter_map(|l| l["total_tokens"].as_u64()).sum::<u64>(), 67, "{told:#?}");
+    assert_eq!(tokens(&told), 67, "{told:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,7 @@ use crate::setup;
 
 /// Runs everything, prints the tables and saves the figures. True if every limit is kept.
 pub async fn run() -> bool {
+    let load = setup::load_average();
     println!(
         "{:<32} {:>7} {:>7} {:>7} {:>7} {:>9} {:>8}  kinds of errors",
         "fault", "asked", "errors", "p50 ms", "p99 ms", "attempts", "share"
@@ -35,7 +36,7 @@ pub async fn run() -> bool {
     figures.extend(exact::run().await);
     print(&figures);
     let all: Vec<Value> = figures.iter().map(Figure::to_json).collect();
-    setup::save("storm", json!({ "limits": all, "faults": results }));
+    setup::save("storm", json!({ "load_average_before": load, "limits": all, "faults": results }));
     figures.iter().all(Figure::holds)
 }
 

@@ -41,10 +41,10 @@ pub fn resilience(section: &Section<'_>) -> Resilience {
 pub fn breaker(section: &Section<'_>) -> Breaker {
     let default = Breaker::default();
     let (min, max) = (section.opt("open_min", Value::positive), section.opt("open_max", Value::positive));
-    if let (Some(min), Some(max)) = (min, max) {
-        if min > max {
-            section.error_at("open_min", "must not be longer than `open_max`");
-        }
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        section.error_at("open_min", "must not be longer than `open_max`");
     }
     Breaker {
         consecutive_failures: section.or("consecutive_failures", default.consecutive_failures, Value::count),
