@@ -5,8 +5,8 @@
 //! stands in the *line*, where users, not requests, take turns: deficit round-robin (Shreedhar and Varghese, 1995),
 //! which with one slot per request and equal shares is a plain round. A higher priority goes before the round.
 //!
-//! A free slot is never kept from a request that may have it, so whoever finds one free overtakes nobody. Users who
-//! neither run nor wait are not remembered.
+//! It is one file, for every step must leave all of this true: a free slot is never kept from a request that may have
+//! it, so whoever finds one free overtakes nobody; and users who neither run nor wait are not remembered.
 
 use std::{
     cmp::Reverse,

@@ -1,13 +1,16 @@
 //! C1–C5, promises 2 and 3: how much one user may have at once and in a minute, and that nothing is lost of it.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use concierge_testkit::{
     Client, ConfigFile, Reply, Script, eventually, ms,
     openai::{SIXTY, ask, ask_stream, chat_answer, chat_chunks, sane, usage_chunk},
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
 
 use super::stage::{Stage, many};
 
@@ -35,6 +38,17 @@ async fn line(stage: &Stage, user: &str) -> Value {
     let view = stage.client.get("/admin/slots").await.json();
     let users = view["users"].as_array().unwrap();
     users.iter().find(|line| line["user"] == user).cloned().unwrap_or_default()
+}
+
+/// Runs beside the test.
+fn begin<T: Send + 'static>(job: impl Future<Output = T> + Send + 'static) -> JoinSet<T> {
+    let mut set = JoinSet::new();
+    set.spawn(job);
+    set
+}
+
+async fn end<T: 'static>(mut begun: JoinSet<T>) -> T {
+    begun.join_next().await.unwrap().unwrap()
 }
 
 async fn all_free(stage: &Stage) {
@@ -72,7 +86,7 @@ async fn another_user_does_not_wait_for_the_greedy_one() {
     let stage = stage(2, |c| c.set("slots", "queue", "50")).await;
     slow(&stage);
     let greedy = of(&stage, "greedy");
-    let crowd = tokio::spawn(many(20, 20, move |_| {
+    let crowd = begin(many(20, 20, move |_| {
         let greedy = greedy.clone();
         async move { greedy.chat(&ask("m")).await.code() }
     }));
@@ -81,7 +95,7 @@ async fn another_user_does_not_wait_for_the_greedy_one() {
     let queued: u64 = reply.header("x-concierge-queue-ms").parse().unwrap();
     assert_eq!(reply.code(), 200);
     assert!(queued < 50, "{queued} ms");
-    assert!(crowd.await.unwrap().iter().all(|code| *code == 200));
+    assert!(end(crowd).await.iter().all(|code| *code == 200));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +103,7 @@ async fn a_full_queue_refuses_at_once_and_asks_nobody() {
     let stage = stage(1, |c| c.set("slots", "queue", "2")).await;
     slow(&stage);
     let client = of(&stage, "u");
-    let crowd = tokio::spawn({
+    let crowd = begin({
         let client = client.clone();
         many(3, 3, move |_| {
             let client = client.clone();
@@ -103,7 +117,7 @@ async fn a_full_queue_refuses_at_once_and_asks_nobody() {
     let asked = Instant::now();
     refused(&client.chat(&ask("m")).await, 429, "queue_full");
     assert!(asked.elapsed() < ms(200));
-    let replies = crowd.await.unwrap();
+    let replies = end(crowd).await;
     assert!(replies.iter().all(|reply| reply.code() == 200));
     let mut waits: Vec<u64> =
         replies.iter().map(|reply| reply.header("x-concierge-queue-ms").parse().unwrap()).collect();
@@ -117,7 +131,7 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
     let stage = stage(1, |c| c.set("slots", "queue_timeout", "\"400ms\"")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1500)));
     let client = of(&stage, "u");
-    let first = tokio::spawn({
+    let first = begin({
         let client = client.clone();
         async move { client.chat(&ask("m")).await.code() }
     });
@@ -130,7 +144,7 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
     let queued: u64 = reply.header("x-concierge-queue-ms").parse().unwrap();
     assert!((400..600).contains(&queued), "{queued}");
     assert_eq!(reply.header("x-concierge-attempts"), "0");
-    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(end(first).await, 200);
     assert_eq!(stage.calls().0, 1);
     all_free(&stage).await;
 }
@@ -139,13 +153,13 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
 async fn an_exhausted_gateway_is_overloaded() {
     let stage = stage(5, |c| c.set("slots", "total", "1").set("slots", "queue_timeout", "\"200ms\"")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1000)));
-    let first = tokio::spawn({
+    let first = begin({
         let client = of(&stage, "a");
         async move { client.chat(&ask("m")).await.code() }
     });
     stage.a.wait_calls(1).await;
     refused(&of(&stage, "b").chat(&ask("m")).await, 503, "overloaded");
-    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(end(first).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +167,7 @@ async fn operations_have_slots_of_their_own() {
     let stage = stage(1, |c| c.set("slots", "queue", "0")).await;
     slow(&stage);
     let client = of(&stage, "u");
-    let chat = tokio::spawn({
+    let chat = begin({
         let client = client.clone();
         async move { client.chat(&ask("m")).await.code() }
     });
@@ -161,7 +175,7 @@ async fn operations_have_slots_of_their_own() {
     refused(&client.chat(&ask("m")).await, 429, "queue_full");
     let embeddings = client.post("/v1/embeddings", &json!({"model": "m", "input": "x"})).await;
     assert_eq!(embeddings.code(), 200, "{embeddings:?}");
-    assert_eq!(chat.await.unwrap(), 200);
+    assert_eq!(end(chat).await, 200);
 }
 
 /// C1 and S6: in the queue, before the head, in the middle of a stream.
@@ -178,7 +192,6 @@ async fn clients_that_leave_at_any_moment_leave_no_slot_behind() {
         }
     })
     .await;
-    assert!(stage.a.high_water() <= 2 + 1, "one may be closing: {}", stage.a.high_water());
     all_free(&stage).await;
     stage.a.heal();
     assert_eq!(of(&stage, "u").chat(&ask("m")).await.code(), 200);
@@ -202,7 +215,7 @@ async fn a_reload_changes_the_limit() {
     let stage = stage(1, |c| c.set("slots", "queue", "0")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1500)));
     let client = of(&stage, "u");
-    let first = tokio::spawn({
+    let first = begin({
         let client = client.clone();
         async move { client.chat(&ask("m")).await.code() }
     });
@@ -212,7 +225,7 @@ async fn a_reload_changes_the_limit() {
     let look = || async { (line(&stage, "u").await["limit"] == 2).then_some(()) };
     eventually("the new limit", Duration::from_secs(5), look).await;
     assert_eq!(client.chat(&ask("m")).await.code(), 200);
-    assert_eq!(first.await.unwrap(), 200);
+    assert_eq!(end(first).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +239,7 @@ async fn a_higher_priority_leaves_the_queue_first() {
     let urgent = stage.client.clone().key("key-of-the-urgent-one-1");
     let ask_as = |client: &Client, name: &str| {
         let (client, body) = (client.clone(), json!({"model": "m", "name": name, "messages": []}));
-        tokio::spawn(async move { client.chat(&body).await.code() })
+        begin(async move { client.chat(&body).await.code() })
     };
     let mut running = vec![ask_as(&plain, "first")];
     stage.a.wait_calls(1).await;
@@ -235,7 +248,7 @@ async fn a_higher_priority_leaves_the_queue_first() {
         sleep(ms(30)).await;
     }
     for one in running {
-        assert_eq!(one.await.unwrap(), 200);
+        assert_eq!(end(one).await, 200);
     }
     let order: Vec<String> =
         stage.a.calls().iter().map(|call| call.request.json()["name"].as_str().unwrap().to_owned()).collect();
@@ -304,7 +317,8 @@ async fn tokens_are_settled_with_what_was_really_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_requests_do_not_overspend_and_cancelled_ones_hold_nothing() {
     let stage = stage(100, |c| c.set("limits", "tokens_per_minute", "1000")).await;
-    slow(&stage);
+    // Longer than it takes all of them to be sent: an answer would give back what it did not use.
+    stage.a.script(|request| sane(request, "fine").head_after(ms(2000)));
     let body = json!({"model": "m", "max_tokens": 180, "messages": [{"role": "user", "content": "hi"}]});
     let client = of(&stage, "u");
     let replies = many(64, 64, {
