@@ -95,6 +95,46 @@ async fn a_slot_nobody_takes_goes_to_the_next() {
     assert!(is_idle(&slots));
 }
 
+/// The first half of dropping a slot: it is granted, and not sent yet.
+fn grant_next(slots: &Slots, held: Slot) -> Grant<oneshot::Sender<Slot>> {
+    let (user, operation) = (held.user.clone(), held.operation);
+    std::mem::forget(held);
+    slots.shared.state.lock().queue.release(&user, operation, Instant::now()).unwrap()
+}
+
+/// The receiver leaves between the grant and the sending.
+#[tokio::test(start_paused = true)]
+async fn a_slot_granted_to_somebody_who_left_goes_to_the_next() {
+    let slots = Slots::new(&config(1, 5, 10));
+    let held = now_or_never(&slots, "a").unwrap();
+    let id = user("a");
+    let mut leaves = Box::pin(slots.acquire(&id, Operation::Chat, 0));
+    let mut stays = Box::pin(slots.acquire(&id, Operation::Chat, 0));
+    assert!(leaves.as_mut().now_or_never().is_none());
+    assert!(stays.as_mut().now_or_never().is_none());
+    let grant = grant_next(&slots, held);
+    drop(leaves);
+    slots.shared.hand_over(grant);
+    drop(stays.as_mut().now_or_never().unwrap().unwrap());
+    assert!(is_idle(&slots));
+}
+
+/// The timeout comes between the grant and the sending: the slot is the waiter's, so it waits that moment longer.
+#[tokio::test(start_paused = true)]
+async fn a_slot_granted_at_the_timeout_is_taken() {
+    let slots = Slots::new(&config(1, 5, 10));
+    let held = now_or_never(&slots, "a").unwrap();
+    let id = user("a");
+    let mut waits = Box::pin(slots.acquire(&id, Operation::Chat, 0));
+    assert!(waits.as_mut().now_or_never().is_none());
+    let grant = grant_next(&slots, held);
+    advance(Duration::from_secs(11)).await;
+    assert!(waits.as_mut().now_or_never().is_none(), "neither refused nor given yet");
+    slots.shared.hand_over(grant);
+    assert!(waits.await.is_ok());
+    assert!(is_idle(&slots));
+}
+
 /// The timeout and the hand-over come in the same moment: whoever wins, nothing is lost.
 #[tokio::test(start_paused = true)]
 async fn a_slot_handed_over_at_the_last_moment_is_taken() {
