@@ -63,6 +63,26 @@ pub enum Refusal {
         /// The model that was asked for.
         model: String,
     },
+    /// The user's requests per minute are used up.
+    RateLimit {
+        /// Until one may be made again.
+        retry_after: Duration,
+    },
+    /// The user's tokens per minute are used up.
+    TokenLimit {
+        /// Until there are enough again.
+        retry_after: Duration,
+    },
+    /// As many requests of this user wait for a slot as may.
+    QueueFull {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// None of this user's slots became free in time.
+    QueueTimeout {
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The gateway has its hands full.
     Overloaded {
         /// When to come back.

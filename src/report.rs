@@ -1,11 +1,12 @@
-//! One log line per request, written when it is over, however it ended.
+//! One log line per request, written when it is over, however it ended; what it has cost is then settled with the
+//! user's limits.
 
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::{api::usage::Usage, upstream::ask::Head};
+use crate::{admission::rate::Reservation, api::usage::Usage, upstream::ask::Head};
 
 /// What the log line says. It is written when this is dropped.
 #[derive(Debug)]
@@ -25,11 +26,21 @@ pub struct Report {
     broken: u32,
     rescued: u32,
     ended_with: Option<&'static str>,
+    /// Tokens of the user that are held back for it,
+    reservation: Reservation,
+    /// and those it has really cost.
+    spent: u64,
 }
 
 impl Report {
     /// A request that has just been admitted.
-    pub fn new(id: Arc<str>, operation: &'static str, model: String, received: Instant) -> Self {
+    pub fn new(
+        id: Arc<str>,
+        operation: &'static str,
+        model: String,
+        received: Instant,
+        reservation: Reservation,
+    ) -> Self {
         Self {
             id,
             operation,
@@ -43,6 +54,8 @@ impl Report {
             broken: 0,
             rescued: 0,
             ended_with: None,
+            reservation,
+            spent: 0,
         }
     }
 
@@ -50,13 +63,25 @@ impl Report {
     pub fn answered(&mut self, head: &Head, usage: Option<Usage>) {
         self.status = Some(head.status.as_u16());
         self.usage = usage;
+        // Nobody knows how long the answer is: the reservation stands.
+        let spent = usage.map_or(self.reservation.tokens(), |usage| usage.total_tokens);
+        self.spent = self.spent.saturating_add(spent);
     }
 
     /// A stream ended, whole or not. What each attempt cost is a line of its own.
-    pub fn streamed(&mut self, usage: Option<Usage>, first_token: Option<Duration>) {
+    pub fn streamed(&mut self, usage: Option<Usage>, events: u64, first_token: Option<Duration>) {
         self.status = Some(200);
         self.usage = usage;
+        self.heard(usage, events);
         self.first_token = self.first_token.or(first_token);
+    }
+
+    /// A stream has cost this much, even if nobody hears the end: what the provider counted, else the prompt and a token
+    /// for each of its `events` with content.
+    pub fn heard(&mut self, usage: Option<Usage>, events: u64) {
+        let counted = usage.map(|usage| usage.total_tokens);
+        let spent = counted.unwrap_or_else(|| self.reservation.cost().prompt.saturating_add(events));
+        self.spent = self.spent.saturating_add(spent);
     }
 
     /// A stream broke.
@@ -82,6 +107,7 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        self.reservation.settle(self.spent);
         let tokens = self.usage.map_or(0, |usage| usage.total_tokens);
         tracing::info!(
             request = %self.id,

@@ -26,6 +26,7 @@ mod gateway {
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
+    mod slots; // what one user may have at once, and in a minute
     mod sse; // odd but valid event streams
     mod startup; // commands, exit codes, first lines
     mod streams; // silence, keep-alive, usage, tool calls

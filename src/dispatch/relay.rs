@@ -210,7 +210,7 @@ impl Relay {
             }
             () = cut.cancelled() => {
                 self.state = State::Over;
-                self.source = None;
+                self.abandon();
                 return Some(self.error("The gateway is shutting down.", "server_error", "shutting_down"));
             }
         }
@@ -222,13 +222,21 @@ impl Relay {
         let Some(mut source) = self.source.take() else { return };
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
-        self.search.call.report.streamed(tally.usage, source.attempt.first_token());
+        self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
         // Nearly always the end is here already; else a task waits a moment for it.
         if source.stream.drain().now_or_never().is_none() {
             let drain = async move { drop(timeout(LAST_BYTES, source.stream.drain()).await) };
             self.search.dispatcher.tasks().spawn(drain);
+        }
+    }
+
+    /// Nobody hears the rest; what came is counted all the same.
+    fn abandon(&mut self) {
+        if let Some(source) = self.source.take() {
+            let tally = &source.stream.tally;
+            self.search.call.report.heard(tally.usage, tally.events);
         }
     }
 
@@ -239,7 +247,8 @@ impl Relay {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
-            self.search.call.report.streamed(source.stream.tally.usage, source.attempt.first_token());
+            let tally = &source.stream.tally;
+            self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
             source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }
@@ -274,5 +283,12 @@ impl Relay {
             Api::Responses => error::responses_event(message, kind, code),
             _ => error::event(message, kind, None, code),
         }
+    }
+}
+
+/// The client has left, if the answer was not at its end.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.abandon();
     }
 }

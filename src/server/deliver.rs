@@ -84,7 +84,8 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
     response
 }
 
-fn say_how(headers: &mut HeaderMap, trail: &Trail) {
+/// The headers that tell how an answer, or none, was got.
+pub fn say_how(headers: &mut HeaderMap, trail: &Trail) {
     let millis = |duration: Duration| HeaderValue::from(duration.as_millis() as u64);
     if let Some(target) = trail.target.as_ref().and_then(|target| HeaderValue::from_str(target).ok()) {
         headers.insert("x-concierge-target", target);

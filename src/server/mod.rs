@@ -5,6 +5,7 @@
 
 mod auth;
 mod body;
+mod cost;
 mod deliver;
 mod health;
 mod intake;
@@ -32,8 +33,14 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
-    admission::slots::Slots, call::Registry, config::Config, dispatch::Dispatcher, events::Events,
-    refusal::Refusal, tasks::Tasks, upstream::Snapshot,
+    admission::{rate::Limits, slots::Slots},
+    call::Registry,
+    config::Config,
+    dispatch::Dispatcher,
+    events::Events,
+    refusal::Refusal,
+    tasks::Tasks,
+    upstream::Snapshot,
 };
 
 const REQUEST_ID: &str = "x-request-id";
@@ -48,6 +55,8 @@ pub struct Gateway {
     pub calls: Arc<Registry>,
     /// Who may run now.
     pub slots: Slots,
+    /// Who may still ask in this minute.
+    pub limits: Limits,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
     /// What operators watch.
@@ -98,13 +107,15 @@ impl Gateway {
     pub fn new(config: Config, path: Option<PathBuf>, tasks: Tasks) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
+        let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
             tasks,
             listener,
             calls: Arc::default(),
-            slots: Slots,
+            slots,
+            limits,
             dispatcher,
             events,
             path,
@@ -120,6 +131,8 @@ impl Gateway {
 
     /// Puts `edge` in force. Calls in flight end under the old one.
     pub fn replace(&self, edge: Edge) {
+        self.slots.reconfigure(&edge.snapshot.config.slots);
+        self.limits.reconfigure(&edge.snapshot.config.limits);
         self.edge.store(Arc::new(edge));
     }
 
@@ -155,15 +168,18 @@ pub async fn handle(
     // A panic is a bug of ours; it costs one request, not the process.
     let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => {
-            let response = reply::refuse(&refusal);
-            tracing::info!(request = %id, status = response.status().as_u16(), "refused");
-            response
-        }
+        Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => reply::refuse(&Refusal::Internal),
     };
     response.headers_mut().insert(REQUEST_ID, value);
     Ok(response)
+}
+
+/// Tells the client, and the log.
+fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
+    let response = reply::refuse(refusal);
+    tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+    response
 }
 
 async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {

@@ -1,20 +1,49 @@
-//! The life of a proxied request: **slot → call → recall → attempts → relay**.
+//! The life of a proxied request: **limits → slot → call → recall → attempts → relay**.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Response};
-use tokio::time::Instant;
+use tokio::{select, time::Instant};
 
-use super::{Edge, Gateway, Incomer, auth::Caller, body::ReplyBody, deliver::deliver, intake};
+use super::{
+    Edge, Gateway, Incomer,
+    auth::Caller,
+    body::ReplyBody,
+    cost::cost,
+    deliver::{deliver, say_how},
+    intake, refused,
+};
 use crate::{
+    admission::{
+        Operation,
+        rate::{Checked, Cost, RateRefusal, Reservation},
+        slots::{Slot, SlotRefusal},
+    },
     api::{Api, content::Content},
     call::{Ask, Call},
     config::TargetName,
+    dispatch::Trail,
     recall,
     refusal::Refusal,
     report::Report,
     upstream::{Model, provider::FORWARDED},
+    user::UserId,
 };
+
+/// What was asked, and for whom; nothing was granted yet.
+struct Asked {
+    id: Arc<str>,
+    received: Instant,
+    edge: Arc<Edge>,
+    user: UserId,
+    priority: i64,
+    api: Api,
+    /// The model by the client's name for it.
+    model: String,
+    timeout: Option<Duration>,
+    cost: Cost,
+    ask: Ask,
+}
 
 /// Answers one proxied request.
 pub async fn answer(
@@ -26,66 +55,113 @@ pub async fn answer(
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let call = admit(gateway, incomer, caller, (api, path)).await?;
-    let call = recall::enrich(call).await;
-    Ok(deliver(gateway, call).await)
+    let asked = read(incomer, caller, (api, path)).await?;
+    let id = asked.id.clone();
+    let Checked { verdict, headers } = gateway.limits.check(&asked.user, asked.cost);
+    let mut response = match verdict {
+        Ok(reservation) => go(gateway, asked, reservation).await,
+        Err(RateRefusal::Requests { retry_after }) => refused(&id, &Refusal::RateLimit { retry_after }),
+        Err(RateRefusal::Tokens { retry_after }) => refused(&id, &Refusal::TokenLimit { retry_after }),
+    };
+    headers.write(response.headers_mut());
+    Ok(response)
 }
 
-/// Reads the request, finds out for whom it is and who may be asked, and waits for a slot.
-async fn admit(
-    gateway: &Arc<Gateway>,
-    incomer: Incomer,
-    caller: Caller,
-    (api, path): (Api, String),
-) -> Result<Box<Call>, Refusal> {
+/// Waits for a slot, and gets the answer.
+async fn go(gateway: &Arc<Gateway>, asked: Asked, reservation: Reservation) -> Response<ReplyBody> {
+    let (id, received, begun) = (asked.id.clone(), asked.received, Instant::now());
+    match admit(gateway, asked, reservation).await {
+        Ok(call) => deliver(gateway, recall::enrich(call).await).await,
+        Err(refusal) => {
+            let mut response = refused(&id, &refusal);
+            let (queued, overhead) = (begun.elapsed(), begun.saturating_duration_since(received));
+            say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
+            response
+        }
+    }
+}
+
+/// Reads the request, and finds out for whom it is and who may be asked.
+async fn read(incomer: Incomer, caller: Caller, (api, path): (Api, String)) -> Result<Asked, Refusal> {
     let Incomer { id, received, edge, request, .. } = incomer;
     let (parts, body) = request.into_parts();
     let wishes = intake::wishes(&parts.headers)?;
     let body = intake::body(body, edge.snapshot.config.server.max_body).await?;
     let content = intake::content(&parts.headers, &body, wishes.pin.is_some())?;
-    let user = caller.user(content.claims());
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
-    let name = content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned);
-    let operation = operation(api);
-    let entry = gateway.calls.enter(id.clone(), user.clone(), operation, name.clone());
-    let asked = Instant::now();
-    let slot = gateway.slots.acquire(&user).await;
-    let queued = asked.elapsed();
-    let total = wishes.timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     let path = match parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    let ask = Ask {
-        method: parts.method,
-        path,
-        headers: forwarded(&parts.headers),
-        body,
-        content,
-        models,
-        pinned: wishes.pin.is_some(),
-    };
+    Ok(Asked {
+        id,
+        received,
+        user: caller.user(content.claims()),
+        priority: caller.priority(),
+        api,
+        model: content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned),
+        timeout: wishes.timeout,
+        cost: cost(api, &content, &body),
+        ask: Ask {
+            method: parts.method,
+            path,
+            headers: forwarded(&parts.headers),
+            body,
+            content,
+            models,
+            pinned: wishes.pin.is_some(),
+        },
+        edge,
+    })
+}
+
+/// Waits for a slot; with it the request is a call.
+async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Result<Box<Call>, Refusal> {
+    let Asked { id, received, edge, user, priority, api, model, timeout, ask, .. } = asked;
+    let operation = operation(api);
+    let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
+    let begun = Instant::now();
+    let slot = wait_for_slot(gateway, &user, operation, priority).await?;
+    let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
-        report: Report::new(id.clone(), operation, name, received),
+        report: Report::new(id.clone(), operation.as_str(), model, received, reservation),
         id,
         user,
         api,
         ask,
         snapshot: edge.snapshot.clone(),
         received,
-        queued,
+        queued: begun.elapsed(),
         deadline: Instant::now() + total,
         slot,
-        impatient: wishes.timeout.is_some(),
+        impatient: timeout.is_some(),
         entry,
     }))
 }
 
-fn operation(api: Api) -> &'static str {
+/// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
+async fn wait_for_slot(
+    gateway: &Gateway,
+    user: &UserId,
+    operation: Operation,
+    priority: i64,
+) -> Result<Slot, Refusal> {
+    select! {
+        biased;
+        slot = gateway.slots.acquire(user, operation, priority) => slot.map_err(|refusal| match refusal {
+            SlotRefusal::QueueFull { retry_after } => Refusal::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => Refusal::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after },
+        }),
+        () = gateway.tasks.draining().cancelled() => Err(Refusal::ShuttingDown),
+    }
+}
+
+fn operation(api: Api) -> Operation {
     match api {
-        Api::Chat | Api::Completions | Api::Responses => "chat",
-        Api::Embeddings => "embeddings",
-        Api::Other => "other",
+        Api::Chat | Api::Completions | Api::Responses => Operation::Chat,
+        Api::Embeddings => Operation::Embeddings,
+        Api::Other => Operation::Other,
     }
 }
 

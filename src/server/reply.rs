@@ -137,6 +137,10 @@ pub fn word(refusal: &Refusal) -> Wording {
         Refusal::MissingKey | Refusal::InvalidKey | Refusal::AdminOnly | Refusal::ModelNotAllowed(_) => {
             word_caller(refusal)
         }
+        Refusal::RateLimit { .. }
+        | Refusal::TokenLimit { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::QueueTimeout { .. } => word_limits(refusal),
         _ => word_gateway(refusal),
     }
 }
@@ -202,6 +206,32 @@ fn word_caller(refusal: &Refusal) -> Wording {
         }
         _ => word_gateway(refusal),
     }
+}
+
+/// The user has, or asks for, more than its share.
+fn word_limits(refusal: &Refusal) -> Wording {
+    let (code, message, retry_after) = match refusal {
+        Refusal::RateLimit { retry_after } => {
+            ("rate_limit_exceeded", "You have made too many requests in the last minute.", *retry_after)
+        }
+        Refusal::TokenLimit { retry_after } => (
+            "token_limit_exceeded",
+            "This request needs more tokens than you have left; those of running requests are held back until they end.",
+            *retry_after,
+        ),
+        Refusal::QueueTimeout { retry_after } => (
+            "queue_timeout",
+            "Too many of your requests are running; none of them ended in time for this one.",
+            *retry_after,
+        ),
+        Refusal::QueueFull { retry_after } => (
+            "queue_full",
+            "Too many of your requests are running and waiting; no more may wait.",
+            *retry_after,
+        ),
+        _ => return word_gateway(refusal),
+    };
+    Wording::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
 }
 
 fn word_gateway(refusal: &Refusal) -> Wording {

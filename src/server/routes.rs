@@ -31,6 +31,8 @@ pub enum Route {
     Operate(String, Hand),
     /// `GET /admin/requests`
     Requests,
+    /// `GET /admin/slots`
+    Slots,
     /// `GET /admin/config`
     Config,
     /// `POST /admin/reload`
@@ -81,6 +83,7 @@ impl Route {
             | Self::Summary
             | Self::Operate(..)
             | Self::Requests
+            | Self::Slots
             | Self::Config
             | Self::Reload
             | Self::Events => Policy::Admin,
@@ -99,6 +102,7 @@ impl Route {
             "/admin/providers" => Self::Providers,
             "/admin/providers/summary" => Self::Summary,
             "/admin/requests" => Self::Requests,
+            "/admin/slots" => Self::Slots,
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),

@@ -66,11 +66,9 @@ async fn the_score_is_what_it_says() {
 #[tokio::test(flavor = "multi_thread")]
 async fn new_requests_avoid_a_silent_target_before_any_timeout() {
     let slow = |c: ConfigFile| {
-        scored(c).set("resilience", "answer_timeout", "\"30s\"").set(
-            "resilience",
-            "first_token_timeout",
-            "\"30s\"",
-        )
+        // All lanes are one user, and most of them will hang.
+        let c = scored(c).set("slots", "per_user", "100");
+        c.set("resilience", "answer_timeout", "\"30s\"").set("resilience", "first_token_timeout", "\"30s\"")
     };
     let stage = Stage::with(slow).await;
     let load = Load::start(&stage.client, 20, ms(20));
