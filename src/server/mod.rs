@@ -14,6 +14,7 @@ pub mod listen;
 mod models;
 mod operator;
 mod proxy;
+pub mod reload;
 mod reply;
 mod routes;
 
