@@ -7,10 +7,13 @@
 //! - [`caller`]: one call, read as a careful client reads it.
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
+//! - [`recall`]: what memory finds, and how fast.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
+//! [`recall`] alone links it, because what is measured there is a function; only public ones are called.
 
 pub mod caller;
 pub mod failover;
+pub mod recall;
 pub mod setup;
 pub mod storm;
