@@ -11,12 +11,15 @@ mod gateway {
     mod auth; // keys, allow-lists, the open mode
     mod bodies; // large, endless, slow and odd request bodies and connections
     mod breaker; // when a target is left alone, and how it comes back
+    mod clock; // the time of day jumps
     mod cuts; // every byte offset of an answer, cut
+    mod descriptors; // no open files left
     mod drain; // SIGTERM with streams running
     mod errors; // the table of statuses and codes
     mod exact; // what was sent is what arrives, both ways
     mod failover; // one target fails, the other answers
     mod fallbacks; // other models, patience, Retry-After
+    mod fuzz; // bodies that are not what they should be
     mod gone; // the client leaves, in every phase
     mod headers; // what travels and what does not, both ways
     mod hostile; // providers that mean ill
@@ -27,8 +30,11 @@ mod gateway {
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
     mod slots; // what one user may have at once, and in a minute
+    mod slow; // clients that read slowly or not at all
+    mod smuggling; // requests that two parsers could read differently
     mod sse; // odd but valid event streams
     mod startup; // commands, exit codes, first lines
+    mod strangers; // invented keys, models and users
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
     mod transport; // TLS and HTTP/2 on both sides

@@ -18,6 +18,12 @@ pub fn binary() -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| panic!("no gateway at {}: cargo build --release", path.display()))
 }
 
+/// A release build of another program of this repository.
+pub fn release(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    target.join("release").join(name)
+}
+
 /// How to start it.
 pub fn launch() -> Launch {
     Launch::new(binary()).env("RUST_LOG", "warn")

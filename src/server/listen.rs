@@ -30,6 +30,8 @@ use crate::config;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+/// For a client that takes nothing: it has gone without a word, or never reads. Its slot must not wait for it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a request head.
 const MAX_HEAD: usize = 64 * 1024;
 /// Streams at once on one HTTP/2 connection.
@@ -93,6 +95,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    give_up_on_the_mute(&stream);
     match gateway.tls() {
         None => serve(stream, peer, gateway).await,
         Some(tls) => match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
@@ -101,6 +104,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
             Err(_) => tracing::debug!("TLS handshake timed out"),
         },
     }
+}
+
+/// The kernel's own clock: it counts only while the client's window is closed or nothing is acknowledged, so that a slow
+/// reader is served to the end. While such a client takes nothing, nobody polls the body: no timer of ours would fire.
+fn give_up_on_the_mute(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, WRITE_TIMEOUT);
 }
 
 async fn serve(

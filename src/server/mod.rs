@@ -24,7 +24,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -164,6 +164,7 @@ pub async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let id = request_id(request.headers());
+    let plain = is_framed_plainly(request.headers());
     let incomer = Incomer {
         id: id.clone(),
         received: Instant::now(),
@@ -177,7 +178,12 @@ pub async fn handle(
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => reply::refuse(&Refusal::Internal),
     };
-    Ok(with_id(response, &id))
+    let mut response = with_id(response, &id);
+    if !plain {
+        // Whatever follows may be the rest of a body.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Tells the client, and the log.
@@ -201,6 +207,10 @@ fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
 }
 
 async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {
+    if !is_framed_plainly(incomer.request.headers()) {
+        let message = "The only transfer-encoding is chunked.";
+        return Err(Refusal::bad_request("invalid_type", Some("transfer-encoding"), message));
+    }
     let (method, path) = (incomer.request.method(), incomer.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
         Miss::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
@@ -229,6 +239,14 @@ impl Incomer {
         let request = (self.request.method(), self.request.version(), self.request.headers());
         auth::admit_operator(token, &self.edge.keys, self.connection, request)
     }
+}
+
+/// Nothing but `chunked`, once. Hyper takes other codings in front of it, and a proxy before us may read those in another
+/// way: then one of the two sees a request where the other sees a body.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let first = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    first && codings.next().is_none()
 }
 
 /// The client's own id if it is a sane token, else a new one.

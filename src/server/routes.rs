@@ -207,6 +207,21 @@ mod tests {
         assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), Hand::Reset)));
     }
 
+    /// Row A1: whatever this file calls `/admin…` is for operators.
+    #[test]
+    fn every_admin_path_is_for_operators() {
+        let source = include_str!("routes.rs").split("#[cfg(test)]").next().unwrap();
+        let named = source.split('"').filter(|text| text.starts_with("/admin"));
+        let hands = ["drain", "resume", "reset"].map(|hand| format!("/admin/providers/x/{hand}"));
+        let paths: Vec<_> =
+            named.filter(|path| !path.ends_with('/')).map(str::to_owned).chain(hands).collect();
+        assert!(paths.len() >= 10, "{paths:?}");
+        for path in paths {
+            let route = get(&path).or_else(|_| post(&path)).unwrap();
+            assert_eq!(route.policy(), Policy::Admin, "{path}");
+        }
+    }
+
     #[test]
     fn a_wrong_method_names_the_right_one() {
         assert_eq!(get("/v1/chat/completions"), Err(Miss::Method("POST")));

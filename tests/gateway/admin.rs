@@ -21,6 +21,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("POST", "/admin/providers/a%2Fm/resume"),
     ("POST", "/admin/providers/a%2Fm/reset"),
     ("GET", "/admin/requests"),
+    ("GET", "/admin/slots"),
     ("GET", "/admin/config"),
     ("POST", "/admin/reload"),
     ("GET", "/admin/events"),
@@ -48,10 +49,11 @@ async fn off_loopback_every_admin_route_wants_the_token() {
     let anybody = Client::new(&format!("http://{host}:{port}"));
     let wrong = anybody.clone().key("operator-token-0123456780");
     let user = anybody.clone().key("alice-key-0123456789");
+    let bare = anybody.clone().header("x-api-key", "alice-key-0123456789");
     let in_cookie = anybody.clone().header("cookie", &format!("token={TOKEN}"));
     for (method, path) in ROUTES {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        for client in [&anybody, &wrong, &user, &in_cookie] {
+        for client in [&anybody, &wrong, &user, &bare, &in_cookie] {
             let reply = client.send(method.clone(), path, "".into()).await;
             assert!(matches!(reply.code(), 401 | 403), "{method} {path}: {reply:?}");
         }

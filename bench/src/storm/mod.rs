@@ -40,7 +40,8 @@ pub async fn run() -> bool {
     figures.iter().all(Figure::holds)
 }
 
-fn print(figures: &[Figure]) {
+/// The table of limits.
+pub fn print(figures: &[Figure]) {
     println!("\n{:<64} {:>10} {:>10}", "", "must", "got");
     for figure in figures {
         let (relation, limit) = figure.must.parts();

@@ -1,0 +1,112 @@
+//! S7 and P3: clients that read slowly, not at all, or drip their heads. They cost little memory, disturb nobody, and
+//! those who take nothing are let go.
+
+use std::time::Duration;
+
+use concierge_testkit::{
+    Script, eventually, ms,
+    openai::{ask_stream, chat_chunk, sane},
+};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::stage::Stage;
+
+const MUTE: usize = 20;
+const SLOW: usize = 20;
+
+/// A provider that never stops talking to readers, and is quick with everybody else.
+async fn talkative() -> Stage {
+    let stage = Stage::single(|c| c.set("resilience", "total_timeout", "\"5m\"")).await;
+    stage.a.script(|request| {
+        if !request.streams() {
+            return sane(request, "fine");
+        }
+        let event = chat_chunk("m", json!({"content": "x".repeat(4096)}), None);
+        Script::sse([event.clone()]).then_repeat(event, ms(1))
+    });
+    stage
+}
+
+/// A connection with a small window on which a stream was asked for.
+async fn reader(stage: &Stage, user: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(stage.gw.addr().parse().unwrap()).await.unwrap();
+    let body = ask_stream("m").to_string();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+    let request = format!("{head}\r\nx-user-id: {user}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// About 1 KB per second, until the connection ends.
+async fn sip(mut stream: TcpStream) {
+    let mut piece = [0; 1024];
+    while matches!(stream.read(&mut piece).await, Ok(n) if n > 0) {
+        sleep(ms(1000)).await;
+    }
+}
+
+async fn held(stage: &Stage, kind: &str) -> usize {
+    let view = stage.client.get("/admin/slots").await.json();
+    let users = view["users"].as_array().unwrap();
+    users.iter().filter(|line| line["user"].as_str().unwrap().starts_with(kind)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_readers_cost_little_and_the_mute_are_let_go() {
+    let stage = talkative().await;
+    stage.chat().await;
+    let before = stage.gw.rss();
+    let (mut mute, mut slow) = (Vec::new(), JoinSet::new());
+    for n in 0..MUTE {
+        mute.push(reader(&stage, &format!("mute-{n}")).await);
+    }
+    for n in 0..SLOW {
+        slow.spawn(sip(reader(&stage, &format!("slow-{n}")).await));
+    }
+    let all =
+        || async { (held(&stage, "mute").await == MUTE && held(&stage, "slow").await == SLOW).then_some(()) };
+    eventually("all are served", ms(10_000), all).await;
+    sleep(ms(3000)).await;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        assert_eq!(stage.chat().await.code(), 200);
+        assert!(asked.elapsed() < ms(500), "{:?}", asked.elapsed());
+    }
+    let each = stage.gw.rss().saturating_sub(before) / (MUTE + SLOW) as u64;
+    assert!(each < 256 << 10, "{each} bytes for each stream");
+    let gone = || async { (held(&stage, "mute").await == 0).then_some(()) };
+    eventually("nobody waits for the mute", Duration::from_secs(50), gone).await;
+    assert_eq!(held(&stage, "slow").await, SLOW, "who reads, however slowly, is served");
+    drop(mute);
+}
+
+/// One byte a second is no silence, and still no request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dripping_head_is_cut_off() {
+    let stage = Stage::single(|c| c).await;
+    let begun = Instant::now();
+    let mut dripping = JoinSet::new();
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(stage.gw.addr()).await.unwrap();
+        dripping.spawn(async move {
+            stream.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nx: ").await.unwrap();
+            // Ends when the gateway has closed.
+            while stream.write_all(b"x").await.is_ok() {
+                sleep(ms(500)).await;
+            }
+        });
+    }
+    for _ in 0..20 {
+        assert_eq!(stage.chat().await.code(), 200);
+    }
+    while dripping.join_next().await.is_some() {}
+    assert!(begun.elapsed() < ms(15_000 + 3000), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,86 @@
+//! C6 and A4: thousands of invented keys, models and users leave nothing behind, and a wrong key learns nothing from
+//! its refusal.
+
+use concierge_testkit::{Reply, ms, openai::ask};
+use serde_json::json;
+
+use super::stage::{Stage, many};
+
+const KEY: &str = "alice-key-0123456789abcdef";
+/// Of each kind, a hundred at a time.
+const BATCHES: usize = 60;
+const BATCH: usize = 100;
+
+/// A hundred requests on one connection; how many were answered with `status`.
+async fn pipeline(stage: &Stage, requests: impl Iterator<Item = String>, status: &str) -> usize {
+    let all: String =
+        requests.collect::<String>() + "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let said = stage.client.raw(all, ms(5000)).await;
+    String::from_utf8_lossy(&said).matches(&format!("HTTP/1.1 {status}")).count()
+}
+
+fn with_key(key: &str) -> String {
+    format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n\r\n")
+}
+
+fn of_nobody_for_nothing(n: usize) -> String {
+    let body = json!({"model": format!("invented-{n}"), "messages": []}).to_string();
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+    format!("{head}\r\nx-user-id: nobody-{n}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Sends them twice, and looks what the second time has added.
+async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status: &str) {
+    let mut before = 0;
+    for batch in 0..2 * BATCHES {
+        if batch == BATCHES {
+            before = stage.gw.rss();
+        }
+        let requests = (0..BATCH).map(|n| request(batch * BATCH + n));
+        assert_eq!(pipeline(stage, requests, status).await, BATCH);
+    }
+    let grown = stage.gw.rss().saturating_sub(before) >> 10;
+    assert!(grown < 2048, "{grown} KiB");
+    for (path, list) in [("/admin/slots", "users"), ("/admin/requests", "requests")] {
+        assert_eq!(stage.client.get(path).await.json()[list], json!([]), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invented_keys_leave_nothing_behind() {
+    let stage = Stage::single(|c| c.key("alice", KEY, "")).await;
+    keeps_nothing(&stage, |n| with_key(&format!("invented-{n:020}")), "401").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invented_models_and_users_leave_nothing_behind() {
+    let stage = Stage::single(|c| c.set("limits", "requests_per_minute", "60")).await;
+    keeps_nothing(&stage, of_nobody_for_nothing, "404").await;
+    assert_eq!(stage.calls().0, 0);
+}
+
+/// Everything but the request's own id and the date.
+fn without_its_own(reply: &Reply) -> String {
+    let mut headers = reply.headers.clone();
+    headers.remove("x-request-id");
+    headers.remove("date");
+    format!("{} {headers:?} {}", reply.status, String::from_utf8_lossy(&reply.body))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_wrong_key_gets_the_same_answer() {
+    let stage = Stage::single(|c| c.key("alice", KEY, "")).await;
+    let client = stage.client.clone().header("x-request-id", "same");
+    let wrong: Vec<String> = (0..KEY.len())
+        .map(|right| format!("{}{}", &KEY[..right], "Z".repeat(KEY.len() - right)))
+        .chain([format!("{KEY}x"), "x".into(), "x".repeat(4000)])
+        .collect();
+    let replies = many(wrong.len(), 4, move |n| {
+        let client = client.clone().key(&wrong[n]);
+        async move { without_its_own(&client.chat(&ask("m")).await) }
+    })
+    .await;
+    assert!(replies[0].starts_with("401"), "{}", replies[0]);
+    assert!(replies.iter().all(|reply| *reply == replies[0]), "{replies:#?}");
+    assert_eq!(stage.calls().0, 0);
+}
