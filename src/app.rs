@@ -43,6 +43,8 @@ pub enum Source {
 /// # Errors
 /// The sentences to print when it cannot start: a bad configuration, a port in use.
 pub fn run(source: Source) -> Result<(), String> {
+    // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
+    drop(rlimit::increase_nofile_limit(u64::MAX));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -32,8 +32,6 @@ const FRIENDS: &[(&str, &str)] = &[
     ("telemetry", "config"),
     ("app", "demo"),
     ("app", "reload"),
-    // The operator's reload button.
-    ("server", "reload"),
 ];
 
 fn layer(module: &str) -> u8 {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    admission::slots::Slot,
+    admission::{load::Held, slots::Slot},
     api::{Api, content::Content},
     report::Report,
     upstream::{Model, Snapshot},
@@ -63,6 +63,8 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// The client's body, untouched.
     pub body: Bytes,
+    /// What the process holds for it.
+    pub held: Held,
     /// What was read of it.
     pub content: Content,
     /// Who may be asked: the model that was asked for, then its fallbacks.

@@ -1,14 +1,8 @@
-//! A new configuration while running: build, check, swap, retire.
+//! When the configuration is read anew: on SIGHUP, and when the text of its file has changed.
 //!
-//! A reload that fails changes nothing. The listening address is the one thing that a reload cannot change; until a
-//! restart the gateway is as careful as the address on which it really listens requires.
+//! How it is put in force, or refused, is [`crate::server::reload`].
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -16,84 +10,14 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config, Loaded, watch::Watch},
-    events::Event,
-    server::{Edge, Gateway, Reloaded},
+    config::{self, watch::Watch},
+    server::{Gateway, reload::reload},
 };
 
 /// While an editor replaces the file it is missing or empty; it gets this many looks,
 const LOOKS: u32 = 10;
 /// this far apart.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-/// Reads the file again, and puts it in force if it is good. One at a time.
-pub fn reload(gateway: &Gateway) -> Reloaded {
-    let mut last = gateway.last_reload.lock();
-    let (ok, messages) = match load(gateway).and_then(|loaded| put_in_force(gateway, loaded)) {
-        Ok(messages) => (true, messages),
-        Err(reasons) => (false, reasons),
-    };
-    if !ok {
-        for reason in &messages {
-            tracing::error!("reload refused, the configuration in force stays: {reason}");
-        }
-    }
-    let message = messages.join("; ");
-    gateway.events.tell(|| Event::Reload { ok, message });
-    let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-    let reloaded = Reloaded { at, ok, messages };
-    *last = Some(reloaded.clone());
-    reloaded
-}
-
-fn load(gateway: &Gateway) -> Result<Loaded, Vec<String>> {
-    let Some(path) = &gateway.path else {
-        return Err(vec!["the demo has no configuration file".to_owned()]);
-    };
-    config::load(path).map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
-}
-
-/// What changed, or why it was refused.
-fn put_in_force(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
-    let Loaded { mut config, warnings } = loaded;
-    let old = gateway.edge().snapshot.clone();
-    let moved = keep_listener(&old.config, &mut config)?;
-    let mut messages = config::changes(&old.config, &config);
-    let edge = Edge::new(config, Some(&old), &gateway.events, &gateway.tasks).map_err(|error| vec![error])?;
-    gateway.replace(edge);
-    if messages.is_empty() {
-        messages.push("nothing changed".to_owned());
-    }
-    for message in &messages {
-        tracing::info!("reload: {message}");
-    }
-    for warning in warnings.iter().map(ToString::to_string).chain(moved) {
-        tracing::warn!("{warning}");
-        messages.push(format!("warning: {warning}"));
-    }
-    Ok(messages)
-}
-
-/// Keeps the old address, with a warning if another is asked for.
-///
-/// The file was checked for the address that it names: one for loopback alone may leave out keys and token, which would
-/// open a gateway that still listens to other machines.
-fn keep_listener(old: &Config, new: &mut Config) -> Result<Option<String>, Vec<String>> {
-    let (now, asked) = (old.server.listen, new.server.listen);
-    if now == asked {
-        return Ok(None);
-    }
-    let guarded = !new.auth.keys.is_empty() && new.admin.token.is_some();
-    let local = |address: std::net::SocketAddr| address.ip().to_canonical().is_loopback();
-    if local(asked) && !local(now) && !guarded {
-        return Err(vec![format!(
-            "server.listen: the gateway listens on {now} until it is restarted, and there it needs [[auth.keys]] and \
-             an admin.token; restart it to move to {asked}"
-        )]);
-    }
-    new.server.listen = now;
-    Ok(Some(format!("server.listen: moving from {now} to {asked} needs a restart; {now} stays until then")))
-}
 
 /// Reloads on SIGHUP, and when the text of the file has changed. The signal is ours, and the file watched, as soon as
 /// this returns; the future that does the work is the caller's to run.

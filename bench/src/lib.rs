@@ -8,12 +8,15 @@
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
+//! - [`recall`]: what memory finds, and how fast.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
-//! The program `slot-cost` does, for it counts nanoseconds.
+//! [`recall`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
+//! called.
 
 pub mod caller;
 pub mod failover;
+pub mod recall;
 pub mod setup;
 pub mod slots;
 pub mod storm;

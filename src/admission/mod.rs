@@ -1,9 +1,11 @@
 //! May this user go now?
 //!
-//! [`slots`] bounds what runs at once and [`rate`] what is asked per minute. Both count per user, and a user comes
+//! [`slots`] bounds what runs at once and [`rate`] what is asked per minute; [`load`] bounds what the process takes on from
+//! all of them together. The first two count per user, and a user comes
 //! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire.
 
 mod bucket;
+pub mod load;
 mod pace;
 mod queue;
 pub mod rate;

@@ -1,55 +1,11 @@
 //! A gateway without a port, its file, and what is done to the file.
 
-use std::{future::poll_fn, path::PathBuf, process, task::Poll};
+use std::{fs, future::poll_fn, path::PathBuf, process, task::Poll};
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::{config::Secret, tasks::Tasks};
-
-fn listening(address: &str) -> Config {
-    let mut config = Config::default();
-    config.server.listen = address.parse().unwrap();
-    config
-}
-
-fn guarded(address: &str) -> Config {
-    let mut config = listening(address);
-    config.admin.token = Some(Secret::new("an-admin-token-0123456789"));
-    config.auth.keys.push(config::ClientKey {
-        user: "alice".into(),
-        sha256: [0; 32],
-        act_for_users: false,
-        models: vec!["*".into()],
-        priority: 0,
-    });
-    config
-}
-
-#[test]
-fn the_same_address_is_no_matter() {
-    let mut new = listening("127.0.0.1:80");
-    assert_eq!(keep_listener(&listening("127.0.0.1:80"), &mut new), Ok(None));
-}
-
-#[test]
-fn another_address_waits_for_a_restart() {
-    let (old, mut new) = (listening("127.0.0.1:80"), guarded("0.0.0.0:81"));
-    let warning = keep_listener(&old, &mut new).unwrap().unwrap();
-    assert!(warning.contains("needs a restart"), "{warning}");
-    assert_eq!(new.server.listen, old.server.listen);
-}
-
-#[test]
-fn a_file_for_loopback_does_not_open_a_public_gateway() {
-    let old = guarded("0.0.0.0:80");
-    let without_token = Config { admin: config::Admin::default(), ..guarded("127.0.0.1:80") };
-    let without_keys = Config { auth: config::Auth::default(), ..guarded("127.0.0.1:80") };
-    for mut new in [listening("127.0.0.1:80"), without_token, without_keys] {
-        assert!(keep_listener(&old, &mut new).is_err());
-    }
-    assert!(keep_listener(&old, &mut guarded("127.0.0.1:80")).is_ok());
-}
+use crate::{events::Event, server::Reloaded, tasks::Tasks};
 
 /// A gateway and its file, which is removed at the end.
 struct Running {
@@ -201,7 +157,7 @@ async fn the_watch_follows_the_file() {
 
 #[tokio::test]
 async fn the_demo_has_nothing_to_watch() {
-    let gateway = Gateway::new(Config::default(), None, Tasks::new()).unwrap();
+    let gateway = Gateway::new(config::Config::default(), None, Tasks::new()).unwrap();
     assert!(!reload(&gateway).ok);
     let mut watching = Box::pin(watch(gateway));
     let ended = poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_ready())).await;

@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{
+    admission::load::{Held, Load},
     api::{content::Content, multipart, request},
     config::TargetName,
     refusal::Refusal,
@@ -19,12 +20,17 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// A whole upload.
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
-/// The whole body, at most `limit` bytes.
-pub async fn body(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
+/// The whole body, at most `limit` bytes, and what the process holds for it.
+pub async fn body(mut body: Incoming, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
     let too_large = || Refusal::TooLarge { limit };
+    let full = || Refusal::Overloaded { retry_after: Duration::from_secs(1) };
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
         return Err(too_large());
+    }
+    let mut held = Held::default();
+    if !load.hold(&mut held, hint.lower() as usize) {
+        return Err(full());
     }
     let ends = Instant::now() + BODY_TOTAL;
     let mut first: Option<Bytes> = None;
@@ -33,8 +39,12 @@ pub async fn body(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
         let frame = timeout_at(ends, timeout(BODY_SILENCE, body.frame())).await;
         let Some(frame) = frame.ok().and_then(Result::ok).ok_or(Refusal::SlowBody)? else { break };
         let Ok(data) = frame.map_err(|_| torn())?.into_data() else { continue };
-        if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit {
+        let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
+        if length > limit {
             return Err(too_large());
+        }
+        if !load.hold(&mut held, length) {
+            return Err(full());
         }
         match &first {
             None => first = Some(data),
@@ -49,7 +59,7 @@ pub async fn body(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
         }
     }
     // Most requests arrive in one piece and are never copied.
-    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+    Ok((if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() }, held))
 }
 
 fn torn() -> Refusal {

@@ -2,10 +2,11 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use hyper::service::service_fn;
+use http::Response;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
+    service::TowerToHyperService,
 };
 use rustls::{
     ServerConfig,
@@ -19,8 +20,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
+use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::{Gateway, auth::Connection, handle};
+use super::{Gateway, auth::Connection, body::ReplyBody, handle, overloaded};
 use crate::config;
 
 /// To the last byte of a request head. It also ends idle connections, so it is longer than the keep-alive of
@@ -65,11 +67,14 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 
 /// Accepts connections until the process ends.
 pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
-    loop {
+    while let Some(room) = gateway.load.connection().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let gateway = gateway.clone();
-                gateway.tasks.clone().spawn_until_shutdown(connection(stream, peer, gateway));
+                gateway.tasks.clone().spawn_until_shutdown(async move {
+                    connection(stream, peer, gateway).await;
+                    drop(room);
+                });
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -118,7 +123,11 @@ async fn serve(
     gateway: Arc<Gateway>,
 ) {
     let connection = Connection { listener: gateway.listener, peer };
-    let service = service_fn(move |request| handle(gateway.clone(), connection, request));
+    let service = ServiceBuilder::new()
+        .map_result(shed)
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
+        .service_fn(move |request| handle(gateway.clone(), connection, request));
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         .timer(TokioTimer::new())
@@ -132,7 +141,23 @@ async fn serve(
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await {
         tracing::debug!(error = %error, "a client connection ended");
+    }
+}
+
+/// What tower sheds is answered like every other refusal.
+fn shed(answered: Result<Response<ReplyBody>, BoxError>) -> Result<Response<ReplyBody>, Shed> {
+    Ok(answered.unwrap_or_else(|_| overloaded()))
+}
+
+/// Nothing is left to go wrong: every error has become an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("a request was shed without an answer")]
+struct Shed;
+
+impl From<BoxError> for Shed {
+    fn from(_: BoxError) -> Self {
+        Self
     }
 }

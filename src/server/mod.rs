@@ -14,10 +14,13 @@ pub mod listen;
 mod models;
 mod operator;
 mod proxy;
+pub mod reload;
 mod reply;
 mod routes;
 
-use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc};
+use std::{
+    convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
@@ -33,7 +36,7 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
-    admission::{rate::Limits, slots::Slots},
+    admission::{load::Load, rate::Limits, slots::Slots},
     call::Registry,
     config::Config,
     dispatch::Dispatcher,
@@ -57,6 +60,8 @@ pub struct Gateway {
     pub slots: Slots,
     /// Who may still ask in this minute.
     pub limits: Limits,
+    /// How much the process takes on.
+    load: Load,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
     /// What operators watch.
@@ -108,6 +113,7 @@ impl Gateway {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
+        let load = Load::new(config.server.max_body);
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -116,6 +122,7 @@ impl Gateway {
             calls: Arc::default(),
             slots,
             limits,
+            load,
             dispatcher,
             events,
             path,
@@ -158,7 +165,6 @@ pub async fn handle(
 ) -> Result<Response<ReplyBody>, Infallible> {
     let id = request_id(request.headers());
     let plain = is_framed_plainly(request.headers());
-    let value = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("?"));
     let incomer = Incomer {
         id: id.clone(),
         received: Instant::now(),
@@ -172,18 +178,30 @@ pub async fn handle(
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => reply::refuse(&Refusal::Internal),
     };
-    response.headers_mut().insert(REQUEST_ID, value);
     if !plain {
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(with_id(response, &id))
 }
 
 /// Tells the client, and the log.
 fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
     let response = reply::refuse(refusal);
     tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+    response
+}
+
+/// The answer to a request that the process does not take on.
+fn overloaded() -> Response<ReplyBody> {
+    let id = request_id(&HeaderMap::new());
+    let response = refused(&id, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
+    with_id(response, &id)
+}
+
+fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
+    let value = HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("?"));
+    response.headers_mut().insert(REQUEST_ID, value);
     response
 }
 

@@ -26,7 +26,6 @@ use crate::{
         watch,
     },
     refusal::Refusal,
-    reload,
     upstream::{Snapshot, Target},
 };
 
@@ -48,7 +47,7 @@ pub async fn answer(
         Route::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
         }
-        Route::Reload => reloaded(json!(reload::reload(gateway))),
+        Route::Reload => reloaded(json!(super::reload::reload(gateway))),
         Route::Events => events(gateway),
         other => return Err(Refusal::RouteNotFound(format!("{other:?}"))),
     })

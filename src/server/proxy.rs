@@ -16,6 +16,7 @@ use super::{
 use crate::{
     admission::{
         Operation,
+        load::Load,
         rate::{Checked, Cost, RateRefusal, Reservation},
         slots::{Slot, SlotRefusal},
     },
@@ -55,7 +56,7 @@ pub async fn answer(
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let asked = read(incomer, caller, (api, path)).await?;
+    let asked = read(&gateway.load, incomer, caller, (api, path)).await?;
     let id = asked.id.clone();
     let Checked { verdict, headers } = gateway.limits.check(&asked.user, asked.cost);
     let mut response = match verdict {
@@ -82,11 +83,16 @@ async fn go(gateway: &Arc<Gateway>, asked: Asked, reservation: Reservation) -> R
 }
 
 /// Reads the request, and finds out for whom it is and who may be asked.
-async fn read(incomer: Incomer, caller: Caller, (api, path): (Api, String)) -> Result<Asked, Refusal> {
+async fn read(
+    load: &Load,
+    incomer: Incomer,
+    caller: Caller,
+    (api, path): (Api, String),
+) -> Result<Asked, Refusal> {
     let Incomer { id, received, edge, request, .. } = incomer;
     let (parts, body) = request.into_parts();
     let wishes = intake::wishes(&parts.headers)?;
-    let body = intake::body(body, edge.snapshot.config.server.max_body).await?;
+    let (body, held) = intake::body(body, edge.snapshot.config.server.max_body, load).await?;
     let content = intake::content(&parts.headers, &body, wishes.pin.is_some())?;
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
     let path = match parts.uri.query() {
@@ -107,6 +113,7 @@ async fn read(incomer: Incomer, caller: Caller, (api, path): (Api, String)) -> R
             path,
             headers: forwarded(&parts.headers),
             body,
+            held,
             content,
             models,
             pinned: wishes.pin.is_some(),

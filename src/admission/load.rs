@@ -1,0 +1,82 @@
+//! How much the process takes on: connections, requests at once, bytes of bodies held.
+//!
+//! Beyond a bound a request is refused at once, before the process suffers; a connection waits to be accepted. Users
+//! are kept apart by slots and limits: these bounds protect the process from all of them together.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Connections open at once; the next waits in the kernel's queue.
+const CONNECTIONS: usize = 20_000;
+/// Requests whose response has not begun: those that wait for a slot (10,000 at most), and those being asked.
+const REQUESTS: usize = 20_000;
+/// Bytes of request bodies held for all calls, at least.
+const BODIES: usize = 512 << 20;
+/// Of the largest bodies, this many at least.
+const LARGEST_BODIES: usize = 4;
+/// Bodies are counted in pieces of this many bytes.
+const PIECE: usize = 1024;
+
+/// The bounds, shared by everything that serves.
+pub struct Load {
+    connections: Arc<Semaphore>,
+    /// For tower's limit of requests at once.
+    pub requests: Arc<Semaphore>,
+    bodies: Arc<Semaphore>,
+}
+
+/// Bytes of a body that are held; given back when dropped.
+#[derive(Debug, Default)]
+pub struct Held(Option<OwnedSemaphorePermit>);
+
+impl Load {
+    /// Nothing taken on yet; one body has at most `max_body` bytes.
+    pub fn new(max_body: usize) -> Self {
+        let bodies = BODIES.max(max_body.saturating_mul(LARGEST_BODIES)) / PIECE;
+        Self {
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            bodies: Arc::new(Semaphore::new(bodies.min(u32::MAX as usize))),
+        }
+    }
+
+    /// Room for one more connection, once there is some.
+    pub async fn connection(&self) -> Option<OwnedSemaphorePermit> {
+        self.connections.clone().acquire_owned().await.ok()
+    }
+
+    /// Makes `held` cover `bytes`; false if that is more than the process takes on.
+    pub fn hold(&self, held: &mut Held, bytes: usize) -> bool {
+        let covered = held.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = bytes.div_ceil(PIECE).saturating_sub(covered);
+        if more == 0 {
+            return true;
+        }
+        let Ok(more) = u32::try_from(more) else { return false };
+        let Ok(permit) = self.bodies.clone().try_acquire_many_owned(more) else { return false };
+        match &mut held.0 {
+            Some(held) => held.merge(permit),
+            None => held.0 = Some(permit),
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_held_up_to_the_bound_and_given_back() {
+        let load = Load::new(0);
+        let mut held = Held::default();
+        assert!(load.hold(&mut held, 1) && load.hold(&mut held, BODIES));
+        let mut other = Held::default();
+        assert!(!load.hold(&mut other, 1));
+        assert!(load.hold(&mut held, 5), "what is covered costs nothing");
+        drop(held);
+        assert!(load.hold(&mut other, BODIES));
+        assert!(!load.hold(&mut Held::default(), usize::MAX));
+    }
+}

@@ -1,0 +1,255 @@
+//! One user's memories, ready to be ranked: built from the stored rows, grown by each new turn.
+//!
+//! Every statistic (how rare a word is, how long a turn) is of this one user, so no ranking can depend on what others
+//! said. The index holds texts, and no vectors for the built-in embedder: [`super::rank`] sums the table's vectors
+//! over the inverted lists, which is exact and a tenth of the memory.
+//!
+//! Pure. It must never lose count: what is removed leaves an index equal to one that never had it.
+
+use std::{collections::HashMap, mem::size_of};
+
+use super::{
+    embed::Piece,
+    matrix::Matrix,
+    postings::{Posting, Postings},
+    terms::Terms,
+    text,
+};
+
+/// A turn's number in the store, unique for its user and ascending.
+pub type Key = u64;
+
+/// Something that was said, as it comes from the store.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// The store's number.
+    pub key: Key,
+    /// The conversation that it is part of; its turns are added in the order in which they were said.
+    pub session: &'a str,
+    /// When, in seconds since 1970 (UTC).
+    pub at: i64,
+    /// Who said it: a name, or the role.
+    pub speaker: &'a str,
+    /// What was said.
+    pub text: &'a str,
+    /// Its vector, if another embedder than the built-in one is in use.
+    pub vector: Option<&'a [f32]>,
+}
+
+/// A turn in the index.
+#[derive(Debug)]
+pub struct Entry {
+    pub(super) key: Key,
+    pub(super) at: i64,
+    pub(super) text: Box<str>,
+    pub(super) session: u32,
+    pub(super) speaker: u32,
+    /// The turns before and after it in its session.
+    pub(super) previous: Option<u32>,
+    pub(super) next: Option<u32>,
+    /// Stems of the dated text: its length for BM25.
+    pub(super) stems: u32,
+    /// Logarithm of one more than the words of the text alone.
+    pub(super) log_words: f32,
+    pub(super) is_question: bool,
+    /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
+    pub(super) spread: f32,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct UserIndex {
+    /// By slot; `None` where a turn was removed.
+    pub(super) entries: Vec<Option<Entry>>,
+    pub(super) stems: Postings<Box<str>>,
+    pub(super) pieces: Postings<Piece>,
+    pub(super) vectors: Matrix,
+    pub(super) speakers: Vec<Box<str>>,
+    /// The last turn of each session.
+    sessions: Vec<Option<u32>>,
+    session_ids: HashMap<Box<str>, u32>,
+    slots: HashMap<Key, u32>,
+    /// Sum of [`Entry::stems`].
+    pub(super) total_stems: u64,
+    /// Bytes of texts and of what keys point to.
+    owned: usize,
+}
+
+impl UserIndex {
+    /// An index of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many turns are in it.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The turn of that number, without its session and vector.
+    pub fn get(&self, key: Key) -> Option<Turn<'_>> {
+        let entry = self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()?;
+        let speaker = &self.speakers[entry.speaker as usize];
+        Some(Turn { key, session: "", at: entry.at, speaker, text: &entry.text, vector: None })
+    }
+
+    /// Memory in use, in bytes: an estimate that the eviction of users goes by.
+    pub fn bytes(&self) -> usize {
+        let maps = self.slots.capacity() * (size_of::<(Key, u32)>() + 1)
+            + self.session_ids.capacity() * (size_of::<(Box<str>, u32)>() + 1);
+        let lists = self.entries.capacity() * size_of::<Option<Entry>>()
+            + self.sessions.capacity() * size_of::<Option<u32>>()
+            + self.speakers.capacity() * size_of::<Box<str>>();
+        let postings = self.stems.bytes() + self.pieces.bytes();
+        size_of::<Self>() + maps + lists + postings + self.vectors.bytes() + self.owned
+    }
+
+    /// Adds a turn as the last of its session; one with the same key is replaced. Past 16 million turns nothing is
+    /// added: the oldest slots are still there, and the budget of bytes ends long before.
+    pub fn add(&mut self, turn: &Turn<'_>) {
+        self.remove(turn.key);
+        let Some(slot) = u32::try_from(self.entries.len()).ok().filter(|slot| *slot <= Posting::LAST_SLOT)
+        else {
+            return;
+        };
+        let terms = Terms::of(&text::dated(turn.at, turn.speaker, turn.text));
+        let session = self.session(turn.session);
+        let previous = self.sessions[session as usize].replace(slot);
+        if let Some(before) = self.entry_mut(previous) {
+            before.next = Some(slot);
+        }
+        let mut words = 0u32;
+        text::words(turn.text, |_| words += 1);
+        let entry = Entry {
+            key: turn.key,
+            at: turn.at,
+            text: turn.text.into(),
+            session,
+            speaker: self.speaker(turn.speaker),
+            previous,
+            next: None,
+            stems: terms.stem_count,
+            log_words: (words as f32).ln_1p(),
+            is_question: turn.text.contains(['?', '？', '؟']),
+            spread: terms.spread(),
+        };
+        self.owned += turn.text.len();
+        self.total_stems += u64::from(terms.stem_count);
+        self.entries.push(Some(entry));
+        self.slots.insert(turn.key, slot);
+        self.vectors.push(turn.vector);
+        self.post(slot, terms);
+    }
+
+    /// Forgets a turn: its text is gone from memory when this returns. Whether it was there.
+    pub fn remove(&mut self, key: Key) -> bool {
+        let Some(slot) = self.slots.remove(&key) else { return false };
+        let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
+        self.unlink(slot, &entry);
+        let terms = Terms::of(&text::dated(entry.at, &self.speakers[entry.speaker as usize], &entry.text));
+        for stem in terms.stems.keys() {
+            self.stems.remove(stem.as_str(), slot);
+            if self.stems.of(stem.as_str()).is_empty() {
+                self.owned -= stem.len();
+            }
+        }
+        for piece in terms.pieces.keys() {
+            self.pieces.remove(piece, slot);
+        }
+        self.vectors.clear(slot as usize);
+        self.total_stems -= u64::from(entry.stems);
+        self.owned -= entry.text.len();
+        if self.entries.len() > 2 * self.slots.len() + 64 {
+            self.compact();
+        }
+        true
+    }
+
+    pub(super) fn live(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        self.entries.iter().enumerate().filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
+    }
+
+    /// Sessions, those of which nothing is left included.
+    pub(super) fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn entry_mut(&mut self, slot: Option<u32>) -> Option<&mut Entry> {
+        self.entries.get_mut(slot? as usize)?.as_mut()
+    }
+
+    fn post(&mut self, slot: u32, terms: Terms) {
+        for (stem, count) in terms.stems {
+            if self.stems.of(stem.as_str()).is_empty() {
+                self.owned += stem.len();
+            }
+            self.stems.push(stem.into_boxed_str(), slot, count);
+        }
+        for (piece, count) in terms.pieces {
+            self.pieces.push(piece, slot, count);
+        }
+    }
+
+    fn session(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.session_ids.get(name) {
+            return *id;
+        }
+        let id = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        self.sessions.push(None);
+        self.session_ids.insert(name.into(), id);
+        self.owned += name.len();
+        id
+    }
+
+    fn speaker(&mut self, name: &str) -> u32 {
+        // A user's chats have a few speakers; the last ones are looked at first.
+        let known = self.speakers.iter().rposition(|speaker| **speaker == *name);
+        let at = known.unwrap_or_else(|| {
+            self.speakers.push(name.into());
+            self.owned += name.len();
+            self.speakers.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    fn unlink(&mut self, slot: u32, entry: &Entry) {
+        if let Some(before) = self.entry_mut(entry.previous) {
+            before.next = entry.next;
+        }
+        if let Some(after) = self.entry_mut(entry.next) {
+            after.previous = entry.previous;
+        }
+        let last = &mut self.sessions[entry.session as usize];
+        if *last == Some(slot) {
+            *last = entry.previous;
+        }
+    }
+
+    /// Closes the gaps that removals left, names of empty sessions and silent speakers included.
+    fn compact(&mut self) {
+        let old = std::mem::take(self);
+        let names: HashMap<u32, Box<str>> =
+            old.session_ids.into_iter().map(|(name, id)| (id, name)).collect();
+        for (slot, entry) in old.entries.into_iter().enumerate() {
+            let Some(entry) = entry else { continue };
+            let (vector, session) = (old.vectors.row(slot), names.get(&entry.session));
+            self.add(&Turn {
+                key: entry.key,
+                session: session.map_or("", |name| name),
+                at: entry.at,
+                speaker: &old.speakers[entry.speaker as usize],
+                text: &entry.text,
+                vector: vector.as_deref(),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

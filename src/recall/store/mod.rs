@@ -1,0 +1,110 @@
+//! Where memories and contexts are kept, durably and each for one user alone.
+//!
+//! [`Store`] is a trait because two databases are meant to implement it: SQLite for one gateway
+//! ([`sqlite::SqliteStore`]) and PostgreSQL for several. Three rules hold for every implementation:
+//!
+//! - What was acknowledged is on the disk. An error means that nothing of the call was written.
+//! - Every method takes the [`UserId`] it acts for and never reads or changes a row of anybody else.
+//! - A write and its epoch are one transaction: whoever caches under an epoch can never serve what was forgotten.
+//!
+//! A store must never rank, embed or decide what is worth keeping.
+
+use futures_util::future::BoxFuture;
+
+use crate::user::UserId;
+
+mod context;
+mod error;
+mod id;
+mod memory;
+mod merge;
+pub mod sqlite;
+
+pub use context::{ContextChange, UserContext};
+pub use error::StoreError;
+pub use memory::{
+    Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory,
+    Page, UnixMillis,
+};
+
+/// Most memories that one [`Store::list`] returns.
+pub const MAX_PAGE: usize = 200;
+
+/// Takes a user's rows chunk by chunk, on a thread that may block.
+pub type Sink = Box<dyn FnMut(Vec<Memory>) + Send>;
+
+/// What every method of a store returns: boxed, so that a configuration can choose the store at run time.
+pub type Stored<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// A durable home of memories and contexts.
+///
+/// Futures may be dropped at any time. A write that has not begun by then is not done; one that has, is done whole.
+/// Besides the errors that a method names, each can fail with [`StoreError::Busy`], [`StoreError::Closed`] and the
+/// troubles of the database itself ([`StoreError::is_outage`]).
+pub trait Store: Send + Sync + 'static {
+    /// Keeps all memories of `batch`, or none.
+    ///
+    /// With an idempotency key that this user has used within the last day for the same content, nothing is written
+    /// and the stored items come back. Errors: [`StoreError::Duplicate`] if the key was used for other content, or
+    /// for memories that have since been forgotten.
+    fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> Stored<'_, Appended>;
+
+    /// One memory; `None` also if it is somebody else's.
+    fn get(&self, user: &UserId, id: &str) -> Stored<'_, Option<Memory>>;
+
+    /// A page of memories after `cursor`, oldest first; `limit` is held within 1..=[`MAX_PAGE`].
+    fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> Stored<'_, Page>;
+
+    /// Hands every memory of the user to `sink`, in the order of `seq`, as they were at one moment; returns the epoch
+    /// of that moment. The sink runs off the async threads and is free to build an index on the spot; it must
+    /// not wait for this store. Once begun it goes on to the end, also when the future is dropped.
+    fn load(&self, user: &UserId, sink: Sink) -> Stored<'_, u64>;
+
+    /// Forgets what `which` says. Once this has returned with [`Forgotten::erased`], nothing of it can be read from
+    /// the store's files either; without it, the rows are gone and whoever caches them must let go of them, but the
+    /// caller should be told to repeat the request.
+    fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> Stored<'_, Forgotten>;
+
+    /// Replaces embeddings by the `seq` of their memories, after the embedder was changed; returns the new epoch.
+    /// Memories that are gone by now are passed over.
+    fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64>;
+
+    /// How much is kept for the user.
+    fn counts(&self, user: &UserId) -> Stored<'_, Counts>;
+
+    /// A number that grows with every write and every delete of the user; 0 before the first.
+    fn epoch(&self, user: &UserId) -> Stored<'_, u64>;
+
+    /// The user's own context; `{}` if none was ever written.
+    fn context(&self, user: &UserId) -> Stored<'_, UserContext>;
+
+    /// Changes the context if its present `ETag` is one of `if_match`, or in any case without them; returns the new
+    /// one. Comparing and changing are one step, so that no update is lost.
+    ///
+    /// Errors: [`StoreError::Stale`] if the tag is another one, [`StoreError::NotAnObject`] if the change is not a
+    /// JSON object.
+    fn write_context(
+        &self,
+        user: &UserId,
+        change: ContextChange,
+        if_match: Option<Vec<String>>,
+        now: UnixMillis,
+    ) -> Stored<'_, UserContext>;
+
+    /// The newest events of the user, newest first, at most 50 of them. They hold no word of any memory.
+    fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>>;
+
+    /// Whose memories have expired: users with any that was created before `before`. For the retention sweep, which
+    /// then lets each of them [`Store::forget`]; nobody else may act on users who are not there.
+    fn users_with_older(&self, before: UnixMillis) -> Stored<'_, Vec<UserId>>;
+
+    /// Returns space to the file system if most of it is dead; whether it was. Can take long, and writes wait for it:
+    /// for the retention sweep, once an hour at most.
+    fn compact(&self) -> Stored<'_, bool>;
+
+    /// Whether the store can be read and written now, without changing anything.
+    fn check(&self) -> Stored<'_, ()>;
+
+    /// Takes no more calls, and returns when everything accepted is done and the files are closed.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,34 @@
+//! Contexts as rows. Comparing and changing happen in the writer's transaction, so no update is lost.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::users;
+use crate::{
+    recall::store::{Activity, ActivityKind, ContextChange, StoreError, UnixMillis, UserContext},
+    user::UserId,
+};
+
+pub(super) fn get(connection: &Connection, user: &UserId) -> Result<UserContext, StoreError> {
+    let mut query = connection
+        .prepare_cached("SELECT json, updated_at FROM contexts JOIN users USING (user) WHERE name = ?1")?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, UnixMillis(row.get(1)?)));
+    Ok(UserContext::new(query.query_row([user.as_str()], read).optional()?))
+}
+
+pub(super) fn write(
+    connection: &Connection,
+    user: &UserId,
+    change: &ContextChange,
+    if_match: Option<&[String]>,
+    now: UnixMillis,
+) -> Result<UserContext, StoreError> {
+    let json = get(connection, user)?.changed(change, if_match)?;
+    let (row, _) = users::bump(connection, user)?;
+    let mut write = connection.prepare_cached(
+        "INSERT INTO contexts (user, json, updated_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (user) DO UPDATE SET json = ?2, updated_at = ?3",
+    )?;
+    write.execute(params![row, json, now.0])?;
+    users::note(connection, row, Activity { at: now, kind: ActivityKind::Context, items: 1 })?;
+    Ok(UserContext::new(Some((json, now))))
+}

@@ -1,0 +1,146 @@
+//! Memories as rows: how one is written, read and emptied. The only SQL that touches a word of a memory.
+
+use rusqlite::{CachedStatement, Connection, Params, Row, params};
+use sha2::{Digest, Sha256};
+
+use crate::recall::store::{Embedding, Memory, NewMemory, StoreError, UnixMillis, id};
+
+/// `SELECT` of whole memories with `condition` and order, from a table named `m`.
+pub(super) fn select<'c>(
+    connection: &'c Connection,
+    condition: &str,
+) -> Result<CachedStatement<'c>, StoreError> {
+    Ok(connection.prepare_cached(&format!(
+        "SELECT m.n, m.id, m.session, m.role, m.speaker, m.text, m.created_at, m.metadata, m.tokens,
+                v.embedder, v.scale, v.vector
+         FROM memories m LEFT JOIN vectors v ON v.n = m.n AND v.embedder != '' WHERE {condition}"
+    ))?)
+}
+
+/// All rows that a [`select`] finds.
+pub(super) fn collect(
+    query: &mut CachedStatement<'_>,
+    params: impl Params,
+) -> Result<Vec<Memory>, StoreError> {
+    Ok(query.query_map(params, memory)?.collect::<Result<_, _>>()?)
+}
+
+/// A row of a [`select`].
+pub(super) fn memory(row: &Row<'_>) -> rusqlite::Result<Memory> {
+    Ok(Memory {
+        seq: row.get(0)?,
+        id: row.get(1)?,
+        session: row.get(2)?,
+        role: row.get(3)?,
+        speaker: row.get(4)?,
+        text: row.get(5)?,
+        created_at: UnixMillis(row.get(6)?),
+        metadata: row.get(7)?,
+        tokens: row.get(8)?,
+        embedding: embedding(row)?,
+    })
+}
+
+fn embedding(row: &Row<'_>) -> rusqlite::Result<Option<Embedding>> {
+    let Some(embedder) = row.get(9)? else { return Ok(None) };
+    let bytes = row.get_ref(11)?.as_blob()?;
+    let vector = bytes.iter().map(|byte| i8::from_ne_bytes([*byte])).collect();
+    #[allow(clippy::cast_possible_truncation)] // It was an f32 when it was written.
+    let scale = row.get::<_, f64>(10)? as f32;
+    Ok(Some(Embedding { embedder, scale, vector }))
+}
+
+/// The highest number that a row has.
+pub(super) fn last_seq(connection: &Connection) -> Result<i64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT coalesce(max(n), 0) FROM memories")?;
+    Ok(query.query_row([], |row| row.get(0))?)
+}
+
+/// Writes a memory of the user with this row, as the last one; `now` is its time if it has none.
+pub(super) fn insert(
+    connection: &Connection,
+    user: i64,
+    new: NewMemory,
+    now: UnixMillis,
+) -> Result<Memory, StoreError> {
+    let seq = id::next_seq(last_seq(connection)?, now);
+    let memory = Memory {
+        id: id::mint(seq),
+        seq,
+        session: new.session,
+        role: new.role,
+        speaker: new.speaker,
+        text: new.text,
+        created_at: new.created_at.unwrap_or(now),
+        metadata: new.metadata,
+        tokens: new.tokens,
+        embedding: new.embedding,
+    };
+    let mut write = connection.prepare_cached(
+        "INSERT INTO memories (n, user, id, session, session_key, role, speaker, text, created_at, metadata, tokens)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?;
+    write.execute(params![
+        memory.seq,
+        user,
+        memory.id,
+        memory.session,
+        memory.session.as_deref().map(session_key),
+        memory.role,
+        memory.speaker,
+        memory.text,
+        memory.created_at.0,
+        memory.metadata,
+        memory.tokens,
+    ])?;
+    if let Some(embedding) = &memory.embedding {
+        set_embedding(connection, user, memory.seq, embedding)?;
+    }
+    Ok(memory)
+}
+
+/// Sets the embedding of a row, if this user has it.
+pub(super) fn set_embedding(
+    connection: &Connection,
+    user: i64,
+    seq: i64,
+    embedding: &Embedding,
+) -> Result<(), StoreError> {
+    let vector: Vec<u8> = embedding.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
+    let mut write = connection.prepare_cached(
+        "INSERT INTO vectors (n, embedder, scale, vector)
+         SELECT n, ?3, ?4, ?5 FROM memories WHERE n = ?1 AND user = ?2
+         ON CONFLICT (n) DO UPDATE SET embedder = ?3, scale = ?4, vector = ?5",
+    )?;
+    write.execute(params![seq, user, embedding.embedder, f64::from(embedding.scale), vector])?;
+    Ok(())
+}
+
+/// Empties the rows of the user that meet `condition`, in which he is `?1`; returns their numbers.
+///
+/// They are not deleted, see `schema/1.sql`.
+pub(super) fn empty(
+    connection: &Connection,
+    condition: &str,
+    params: impl Params,
+) -> Result<Vec<i64>, StoreError> {
+    let mut write = connection.prepare_cached(&format!(
+        "UPDATE memories SET user = NULL, id = '', session = NULL, session_key = NULL, role = '',
+                speaker = NULL, text = '', created_at = 0, metadata = NULL, tokens = 0
+         WHERE user = ?1 AND {condition} RETURNING n"
+    ))?;
+    let mut seqs = write.query_map(params, |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    seqs.sort_unstable();
+    let mut vector = connection
+        .prepare_cached("UPDATE vectors SET embedder = '', scale = 0, vector = x'' WHERE n = ?1")?;
+    for seq in &seqs {
+        vector.execute([seq])?;
+    }
+    Ok(seqs)
+}
+
+/// What the index of sessions holds instead of their names.
+pub(super) fn session_key(session: &str) -> i64 {
+    let digest = Sha256::digest(session);
+    digest[..8].iter().fold(0, |key, byte| (key << 8) | i64::from(*byte))
+}

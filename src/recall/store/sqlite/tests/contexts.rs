@@ -1,0 +1,68 @@
+//! Contexts: compared and changed in one step.
+
+use super::*;
+
+fn put(json: &str) -> ContextChange {
+    ContextChange::Replace(json.into())
+}
+
+fn merge(json: &str) -> ContextChange {
+    ContextChange::Merge(json.into())
+}
+
+#[tokio::test]
+async fn a_context_is_replaced_merged_and_kept() {
+    let place = Place::new();
+    let (store, alice) = (place.open(), user("alice"));
+    let first = store.write_context(&alice, put(r#"{"b": 1.0, "a": {"x": 1}}"#), None, NOW).await.unwrap();
+    assert_eq!(first.json, r#"{"b": 1.0, "a": {"x": 1}}"#);
+    let patch = merge(r#"{"a": {"y": "\u0000'%"}, "b": null}"#);
+    let second = store.write_context(&alice, patch, Some(vec![first.etag.clone()]), NOW).await.unwrap();
+    assert_eq!(second.json, r#"{"a":{"x":1,"y":"\u0000'%"}}"#);
+    let stale = store.write_context(&alice, put("{}"), Some(vec![first.etag]), NOW).await;
+    assert_eq!(stale, Err(StoreError::Stale { etag: second.etag.clone() }));
+    let wrong = store.write_context(&alice, put("[1]"), None, NOW).await;
+    assert_eq!(wrong, Err(StoreError::NotAnObject));
+    assert_eq!(store.epoch(&alice).await.unwrap(), 2);
+    drop(store);
+    assert_eq!(place.open().context(&alice).await.unwrap(), second);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_update_is_lost() {
+    let place = Place::new();
+    let (store, alice) = (Arc::new(place.open()), user("alice"));
+    let tasks: Vec<_> = (0..16)
+        .map(|writer| {
+            let (store, alice) = (store.clone(), alice.clone());
+            task(async move {
+                for _ in 0..10 {
+                    increment(&store, &alice).await;
+                    let own = merge(&format!(r#"{{"w{writer}": 1}}"#));
+                    store.write_context(&alice, own, None, NOW).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let end: serde_json::Value = serde_json::from_str(&store.context(&alice).await.unwrap().json).unwrap();
+    assert_eq!(end["n"], 160);
+    assert_eq!(end.as_object().unwrap().len(), 17);
+}
+
+/// Reads, adds one, writes if nobody else has written since; until it is done.
+async fn increment(store: &SqliteStore, user: &UserId) {
+    loop {
+        let seen = store.context(user).await.unwrap();
+        let json: serde_json::Value = serde_json::from_str(&seen.json).unwrap();
+        let next = json["n"].as_i64().unwrap_or(0) + 1;
+        let change = merge(&format!(r#"{{"n": {next}}}"#));
+        match store.write_context(user, change, Some(vec![seen.etag]), NOW).await {
+            Ok(_) => return,
+            Err(StoreError::Stale { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

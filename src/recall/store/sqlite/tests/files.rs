@@ -1,0 +1,144 @@
+//! Files that are damaged, newer, foreign or lost: refused in a sentence, and left as they are.
+
+use super::*;
+
+/// A closed store with some rows in it.
+async fn filled() -> Place {
+    let place = Place::new();
+    let store = place.open();
+    for n in 0..50 {
+        store.append(&user("alice"), batch(&[&format!("{n} {}", "word ".repeat(500))]), NOW).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    place
+}
+
+/// Opens it, and sees that nothing has changed.
+fn refused(place: &Place) -> StoreError {
+    let files = || {
+        ["memories.db", "memories.db-wal"]
+            .map(|name| fs::read(place.folder.path().join(name)).unwrap_or_default())
+    };
+    let before = files();
+    let error = opened_error(&place.path());
+    assert!(error.is_outage() && !error.to_string().is_empty());
+    assert!(files() == before, "{error}");
+    error
+}
+
+fn damage(place: &Place, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(place.path()).unwrap();
+    change(&mut bytes);
+    fs::write(place.path(), bytes).unwrap();
+}
+
+#[tokio::test]
+async fn damaged_files_are_refused() {
+    let damages: [fn(&mut Vec<u8>); 6] = [
+        |file| file[..16].fill(b'x'),
+        |file| file.truncate(file.len() / 2),
+        |file| file.truncate(file.len() - 1000),
+        |file| file.truncate(50),
+        |file| {
+            // Every page but the first two.
+            file[8192..].fill(0xAA);
+        },
+        |file| *file = b"These are my shopping notes, and I would like to keep them.".to_vec(),
+    ];
+    assert!(fs::metadata(filled().await.path()).unwrap().len() > 100_000);
+    for (n, change) in damages.into_iter().enumerate() {
+        let place = filled().await;
+        damage(&place, change);
+        let error = refused(&place);
+        assert!(matches!(error, StoreError::Corrupt(_)), "{n}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_also_with_a_log_that_is_not_yet_moved() {
+    let place = filled().await;
+    let newer = place.stranger();
+    newer.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA user_version = 99").unwrap();
+    newer.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+    drop(newer);
+    assert!(fs::metadata(place.folder.path().join("memories.db-wal")).unwrap().len() > 0);
+    let files =
+        || [fs::read(place.path()).unwrap(), fs::read(place.folder.path().join("memories.db-wal")).unwrap()];
+    let before = files();
+    assert_eq!(opened_error(&place.path()), StoreError::Newer { found: 99, known: 1 });
+    assert!(files() == before);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    let place = Place::new();
+    place.stranger().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
+    assert_eq!(refused(&place), StoreError::Foreign);
+}
+
+#[tokio::test]
+async fn a_log_without_its_database_is_kept() {
+    for emptied in [true, false] {
+        let place = filled().await;
+        fs::write(place.folder.path().join("memories.db-wal"), b"acknowledged words").unwrap();
+        if emptied {
+            fs::write(place.path(), b"").unwrap()
+        } else {
+            fs::remove_file(place.path()).unwrap()
+        }
+        assert!(matches!(refused(&place), StoreError::Corrupt(_)));
+        assert_eq!(place.path().exists(), emptied);
+    }
+}
+
+#[tokio::test]
+async fn a_place_where_no_file_can_be_is_a_sentence() {
+    let place = Place::new();
+    let missing = place.folder.path().join("no/such/folder/memories.db");
+    assert!(matches!(opened_error(&missing), StoreError::Failed(_)));
+    assert!(matches!(opened_error(place.folder.path()), StoreError::Failed(_)));
+}
+
+#[tokio::test]
+async fn an_empty_file_and_a_strange_name_are_a_new_store() {
+    let place = Place::new();
+    fs::write(place.path(), b"").unwrap();
+    drop(place.open());
+    let strange = place.folder.path().join("file:a?mode=memory&x=%20 '🦀.db");
+    let store = SqliteStore::open(&strange).unwrap();
+    store.append(&user("alice"), batch(&["x"]), NOW).await.unwrap();
+    drop(store);
+    assert!(strange.exists());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn only_its_owner_may_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let store = place.open();
+    store.append(&user("alice"), batch(&["x"]), NOW).await.unwrap();
+    for entry in fs::read_dir(place.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+    }
+}
+
+#[tokio::test]
+async fn a_copy_taken_as_after_a_power_loss_has_every_acknowledged_row() {
+    let place = Place::new();
+    let (store, alice) = (place.open(), user("alice"));
+    for n in 0..200 {
+        store.append(&alice, batch(&[&n.to_string()]), NOW).await.unwrap();
+        if n % 20 == 0 {
+            // The files as they are on the disk, without the shared memory and without a farewell.
+            let copy = Place::new();
+            for suffix in ["", "-wal"] {
+                let name = format!("memories.db{suffix}");
+                fs::copy(place.folder.path().join(&name), copy.folder.path().join(&name)).unwrap();
+            }
+            assert_eq!(all(&copy.open(), &alice).await.len(), n + 1);
+        }
+    }
+}

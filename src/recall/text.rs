@@ -1,0 +1,167 @@
+//! From text to words: what counts as one, which say nothing, and what the ranking reads of a turn.
+//!
+//! Pure. It must never fail or slow down on odd text: any Unicode, NUL, a megabyte without a space.
+
+use std::borrow::Cow;
+
+use rust_stemmers::{Algorithm, Stemmer};
+use time::OffsetDateTime;
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+
+/// A longer run of letters is a key, a hash or a prank, and no word (BERT draws the same line).
+const MAX_WORD: usize = 100;
+
+/// Words that most sentences have, and the halves of "don't" and "we'll".
+const STOP: &str = " a about am an and are as at be been but by can could d did do does for from had has have he her \
+    him his how i if in into is it its just ll m me might my no not of on or our re s she should so such t that the \
+    their then there these they this to us ve was we were what when where which who whom why will with would you \
+    your may ";
+
+/// Calls `word` for each word of `text` in order: lower case, without accents. Every character of a script without
+/// spaces (Han, kana) is a word; `symbol` characters (punctuation, emoji) are left out.
+pub fn words(text: &str, mut word: impl FnMut(&str)) {
+    let mut buffer = String::new();
+    let mut length = 0;
+    let mut flush = |buffer: &mut String, length: &mut usize| {
+        if (1..=MAX_WORD).contains(length) {
+            word(buffer);
+        }
+        buffer.clear();
+        *length = 0;
+    };
+    for c in text.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
+        let alone = stands_alone(c);
+        if alone || !c.is_alphanumeric() {
+            flush(&mut buffer, &mut length);
+        }
+        if c.is_alphanumeric() {
+            length += 1;
+            if length <= MAX_WORD {
+                buffer.push(c);
+            }
+        }
+        if alone {
+            flush(&mut buffer, &mut length);
+        }
+    }
+    flush(&mut buffer, &mut length);
+}
+
+/// Whether a word, as [`words`] gives it, says nothing about what a text is about.
+pub fn is_stop_word(word: &str) -> bool {
+    word.len() <= 6 && STOP.split_ascii_whitespace().any(|stop| stop == word)
+}
+
+/// Calls `term` with each word of `text` that is no stop word, and its stem (Snowball English; words in other letters
+/// are their own stem).
+pub fn terms(text: &str, mut term: impl FnMut(&str, &str)) {
+    let stemmer = Stemmer::create(Algorithm::English);
+    words(text, |word| {
+        if !is_stop_word(word) {
+            term(word, &stemmer.stem(word));
+        }
+    });
+}
+
+/// What a question is about is at its ends: of a longer text (a pasted document) its first and last kilobyte.
+pub fn gist(text: &str) -> Cow<'_, str> {
+    const END: usize = 1024;
+    if text.len() <= 2 * END {
+        return Cow::Borrowed(text);
+    }
+    let boundary = |at: &usize| text.is_char_boundary(*at);
+    let head = (0..=END).rev().find(boundary).unwrap_or(0);
+    let tail = (text.len() - END..text.len()).find(boundary).unwrap_or(text.len());
+    Cow::Owned(format!("{} {}", &text[..head], &text[tail..]))
+}
+
+/// How many tokens a model will count, erring high: a word of up to seven letters is one, every further seven another,
+/// and so is each punctuation mark and each letter that is not ASCII.
+pub fn tokens(text: &str) -> u32 {
+    let (mut tokens, mut run) = (0u32, 0u32);
+    for c in text.chars() {
+        run = if c.is_ascii_alphanumeric() { run + 1 } else { 0 };
+        let starts = run % 7 == 1;
+        let alone = run == 0 && (!c.is_whitespace() || c == '\n');
+        tokens = tokens.saturating_add(u32::from(starts || alone));
+    }
+    tokens
+}
+
+/// A date as people write it in a chat's log: `Monday, 8 May 2023, 1:56 pm` (UTC), so that a question finds the day,
+/// the month or the year. Empty for a time that no calendar has.
+pub fn date(unix_seconds: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(unix_seconds).map_or_else(
+        |_| String::new(),
+        |at| {
+            let (hour, half) = (at.hour(), if at.hour() < 12 { "am" } else { "pm" });
+            let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
+            let (weekday, day, month, year) = (at.weekday(), at.day(), at.month(), at.year());
+            format!("{weekday}, {day} {month} {year}, {hour}:{:02} {half}", at.minute())
+        },
+    )
+}
+
+/// A turn as it is indexed and as it is shown.
+pub fn dated(unix_seconds: i64, speaker: &str, text: &str) -> String {
+    format!("[{}] {speaker}: {text}", date(unix_seconds))
+}
+
+/// Han, kana and other scripts that put no space between words.
+fn stands_alone(c: char) -> bool {
+    matches!(c, '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' | '\u{3040}'..='\u{30FF}'
+        | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{F900}'..='\u{FAFF}' | '\u{20000}'..='\u{3FFFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(text: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        words(text, |word| found.push(word.to_owned()));
+        found
+    }
+
+    #[test]
+    fn words_of_any_script_are_words() {
+        assert_eq!(all("Don't  PANIC, café 42nd_street!"), ["don", "t", "panic", "cafe", "42nd", "street"]);
+        assert_eq!(all("日本語 кошка ＡＢＣ ﬁn"), ["日", "本", "語", "кошка", "abc", "fin"]);
+        assert_eq!(all("a\0b\u{202e}c🦀d"), ["a", "b", "c", "d"]);
+        assert_eq!(all(&format!("{} {}", "x".repeat(101), "y".repeat(100))), ["y".repeat(100)]);
+        assert_eq!(all(""), [""; 0]);
+    }
+
+    #[test]
+    fn stop_words_go_and_endings_too() {
+        let mut found = Vec::new();
+        terms("The cats were running to where Ann's кошки are", |_, stem| found.push(stem.to_owned()));
+        assert_eq!(found, ["cat", "run", "ann", "кошки"]);
+        assert!(!is_stop_word("t d"));
+    }
+
+    #[test]
+    fn dates_are_written_out() {
+        assert_eq!(date(1_683_554_160), "Monday, 8 May 2023, 1:56 pm");
+        assert_eq!(date(0), "Thursday, 1 January 1970, 12:00 am");
+        assert_eq!(date(-1), "Wednesday, 31 December 1969, 11:59 pm");
+        assert_eq!(date(i64::MAX), "");
+    }
+
+    #[test]
+    fn tokens_are_rather_over_than_underestimated() {
+        assert_eq!(tokens(""), 0);
+        assert_eq!(tokens("Hello, world!"), 4);
+        assert_eq!(tokens("internationalisation"), 3);
+        assert_eq!(tokens("日本語"), 3);
+        assert_eq!(tokens(" \n"), 1);
+    }
+
+    #[test]
+    fn the_gist_of_a_long_text_is_its_ends() {
+        assert_eq!(gist("short"), "short");
+        let long = format!("start {} end", "é".repeat(5000));
+        let gist = gist(&long);
+        assert!(gist.starts_with("start ") && gist.ends_with(" end") && gist.len() <= 2050, "{}", gist.len());
+    }
+}
