@@ -7,11 +7,11 @@
 //! - [`caller`]: one call, read as a careful client reads it.
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
-//! - [`recall`]: what memory finds, and how fast.
 //! - [`slots`]: what one user can do to the others.
+//! - [`recall`]: what memory finds, and how fast.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
-//! [`recall`] and the program `slot-cost` link it, because what is measured there is a function; only public ones are
+//! [`recall`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
 //! called.
 
 pub mod caller;

@@ -106,8 +106,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
     }
 }
 
-/// The kernel's own clock: it counts only while the client's window is closed or nothing is acknowledged, so that a slow
-/// reader is served to the end. While such a client takes nothing, nobody polls the body: no timer of ours would fire.
+/// The kernel's own clock, for while a client takes nothing nobody polls the body, and no timer of ours would fire. It
+/// counts while nothing is acknowledged or the client's window stays closed; who reads on is served to the end.
 fn give_up_on_the_mute(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {

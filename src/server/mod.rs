@@ -173,17 +173,16 @@ pub async fn handle(
         request,
     };
     // A panic is a bug of ours; it costs one request, not the process.
-    let response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
+    let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => reply::refuse(&Refusal::Internal),
     };
-    let mut response = with_id(response, &id);
     if !plain {
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(with_id(response, &id))
 }
 
 /// Tells the client, and the log.

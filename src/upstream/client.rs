@@ -40,6 +40,8 @@ const MAX_AGE: Duration = Duration::from_secs(55);
 const H2_STREAMS: usize = 90;
 /// Idle HTTP/1.1 connections kept.
 const MAX_IDLE: usize = 256;
+/// Bytes of an answer read ahead of a slow client (hyper: 400 KB), and of its head.
+const READ_AHEAD: usize = 64 * 1024;
 /// A connection whose last answer has ended is ready at once, or it never will be.
 const READY: Duration = Duration::from_millis(50);
 
@@ -207,7 +209,8 @@ impl Client {
     where
         T: Read + Write + Send + Unpin + 'static,
     {
-        let (sender, connection) = http1::Builder::new().max_headers(200).handshake(io).await?;
+        let mut http = http1::Builder::new();
+        let (sender, connection) = http.max_headers(200).max_buf_size(READ_AHEAD).handshake(io).await?;
         self.drive(connection);
         Ok(Connection::Http1 { sender, born: Instant::now() })
     }

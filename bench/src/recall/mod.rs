@@ -1,6 +1,8 @@
 //! How well and how fast the gateway recalls, on LoCoMo:
 //!
-//!     cargo run --profile bench-fast -p concierge-bench --bin recall -- FOLDER
+//! ```sh
+//! cargo run --profile bench-fast -p concierge-bench --bin recall -- FOLDER
+//! ```
 //!
 //! with the folder of `locomo10.json` (<https://github.com/snap-research/locomo>, CC BY-NC 4.0, so it is not in this
 //! repository).

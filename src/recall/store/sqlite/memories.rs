@@ -22,10 +22,10 @@ pub(super) fn append(
     now: UnixMillis,
 ) -> Result<Appended, StoreError> {
     let key = Key::of(&batch);
-    if let (Some(key), Some(row)) = (&key, users::find(connection, user)?) {
-        if let Some(memories) = key.stored(connection, row, now)? {
-            return Ok(Appended { memories, epoch: users::epoch(connection, user)?, replayed: true });
-        }
+    if let (Some(key), Some(row)) = (&key, users::find(connection, user)?)
+        && let Some(memories) = key.stored(connection, row, now)?
+    {
+        return Ok(Appended { memories, epoch: users::epoch(connection, user)?, replayed: true });
     }
     let (row, epoch) = users::bump(connection, user)?;
     let memories = batch.memories.into_iter().map(|new| rows::insert(connection, row, new, now));
