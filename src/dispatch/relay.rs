@@ -49,7 +49,12 @@ pub struct Relay {
     /// What the client has of the answer, escaped as it came; `None` once it cannot be spliced.
     said: Option<String>,
     state: State,
+    /// When the client was last given something.
     sent_at: Instant,
+    /// When the client came back for more: until then a silence was the client's and not the provider's.
+    resumed_at: Instant,
+    /// The client has something to chew on.
+    fed: bool,
 }
 
 impl Drop for Source {
@@ -88,6 +93,8 @@ impl Relay {
             said,
             state: State::Flowing,
             sent_at: Instant::now(),
+            resumed_at: Instant::now(),
+            fed: false,
         };
         relay.take_over(open);
         relay
@@ -95,9 +102,12 @@ impl Relay {
 
     /// The next bytes for the client; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
+        if std::mem::take(&mut self.fed) {
+            self.resumed_at = Instant::now();
+        }
         loop {
             if let Some(bytes) = self.framed() {
-                self.sent_at = Instant::now();
+                (self.sent_at, self.fed) = (Instant::now(), true);
                 return Some(bytes);
             }
             match std::mem::replace(&mut self.state, State::Flowing) {
@@ -170,7 +180,7 @@ impl Relay {
             && let Some(source) = &mut self.source
         {
             let now = Instant::now();
-            let gap = now.saturating_duration_since(source.last_content);
+            let gap = now.saturating_duration_since(source.last_content.max(self.resumed_at));
             source.longest_gap = source.longest_gap.max(Some(gap));
             source.last_content = now;
         }
@@ -193,10 +203,12 @@ impl Relay {
         };
         let whole = source.stream.tally.is_whole();
         let silence = if whole { AFTER_THE_END } else { source.stall };
-        let deadline = self.search.call.deadline.min(source.last_content + silence);
+        let silent_since = source.last_content.max(self.resumed_at);
+        let deadline = self.search.call.deadline.min(silent_since + silence);
         let keep_alive = self.sent_at + KEEP_ALIVE;
         let cut = self.search.dispatcher.tasks().cut().clone();
         select! {
+            biased;
             () = source.stream.read() => {}
             () = sleep_until(deadline) => {
                 self.state = match whole {

@@ -111,3 +111,26 @@ async fn a_dripping_head_is_cut_off() {
     while dripping.join_next().await.is_some() {}
     assert!(begun.elapsed() < ms(15_000 + 3000), "{:?}", begun.elapsed());
 }
+
+/// Regression: a client that paused for longer than `stall_timeout` was told that its provider had stalled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_pauses_is_not_the_providers_silence() {
+    let stage = Stage::single(|c| c.set("resilience", "rescue", "\"error\"")).await;
+    let word = chat_chunk("m", json!({"content": "x".repeat(4096)}), None);
+    let mut events = vec![word; 2000];
+    events.extend([chat_chunk("m", json!({}), Some("stop")), "data: [DONE]\n\n".to_owned()]);
+    stage.a.next(Script::sse(events));
+    let mut stream = reader(&stage, "pausing", 16 << 10).await;
+    let (mut heard, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+    let mut pauses = 0;
+    while !heard.ends_with(b"[DONE]\n\n\r\n0\r\n\r\n") {
+        let n = stream.read(&mut piece).await.unwrap();
+        assert!(n > 0, "{:?}", String::from_utf8_lossy(&heard[heard.len().saturating_sub(300)..]));
+        heard.extend_from_slice(&piece[..n]);
+        if heard.len() > pauses * 1_000_000 && pauses < 5 {
+            pauses += 1;
+            sleep(ms(1500)).await;
+        }
+    }
+    assert!(!heard.windows(18).any(|w| w == b"stream_interrupted"));
+}
