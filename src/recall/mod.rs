@@ -5,10 +5,13 @@
 
 pub mod embed;
 pub mod index;
+pub mod inject;
 pub mod matrix;
 pub mod pack;
 pub mod postings;
 pub mod rank;
+pub mod secrets;
+pub mod service;
 pub mod signals;
 pub mod store;
 pub mod terms;
