@@ -62,7 +62,8 @@ impl Skipped {
 
 /// The call with what was recalled for it, and what is to be remembered of it.
 pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enriched {
-    let Some(memory) = memory.filter(|_| matches!(call.api, Api::Chat | Api::Responses)) else {
+    let talks = matches!(call.api, Api::Chat | Api::Responses);
+    let Some(memory) = memory.filter(|memory| talks && memory.settings().enabled) else {
         return Enriched { call, note: None, remember: None };
     };
     let settings = memory.settings();

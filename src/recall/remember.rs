@@ -147,7 +147,7 @@ async fn sweep_for_ever(engine: &Engine) {
 }
 
 /// Forgets what was said before `before`.
-async fn sweep(engine: &Engine, before: UnixMillis) -> Result<(), StoreError> {
+pub(super) async fn sweep(engine: &Engine, before: UnixMillis) -> Result<(), StoreError> {
     for user in engine.store.users_with_older(before).await? {
         engine.forget(user, Forget::Matching { session: None, before: Some(before) }).await?;
     }

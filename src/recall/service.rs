@@ -76,6 +76,9 @@ impl Memory {
         if (old.store, &old.path, &old.embedder) != (config.store, &config.path, &config.embedder) {
             tracing::warn!("memory: store, path and embedder stay as they are until a restart");
         }
+        if let Some(what) = not_yet(config) {
+            tracing::warn!("{what}");
+        }
         self.engine.settings.store(Arc::new(config.clone()));
     }
 

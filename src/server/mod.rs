@@ -149,8 +149,11 @@ impl Gateway {
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
-        if let Some(memory) = &self.memory {
-            memory.reconfigure(&edge.snapshot.config.memory);
+        let memory = &edge.snapshot.config.memory;
+        match &self.memory {
+            Some(ours) => ours.reconfigure(memory),
+            None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
+            None => {}
         }
         self.edge.store(Arc::new(edge));
     }

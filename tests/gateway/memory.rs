@@ -109,7 +109,7 @@ async fn a_locked_store_costs_a_chat_no_more_than_the_budget_and_turns_readiness
     assert_eq!(stage.client.get("/readyz").await.code(), 200);
     let other = rusqlite::Connection::open(stage.gw.dir().join("concierge.db")).unwrap();
     other.busy_timeout(Duration::from_secs(5)).unwrap();
-    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let begun = Instant::now();
     let reply = of(&stage.client, "cold").chat(&says(QUESTION)).await;
     assert_eq!(reply.code(), 200);
@@ -157,4 +157,23 @@ async fn what_was_said_last_is_written_before_the_end() {
     let gw = launch().start(config.toml()).await;
     let reply = of(&gw.client(), "ann").chat(&says(QUESTION)).await;
     assert!(reply.header("x-concierge-memory").starts_with("items=1;"), "{reply:?}");
+}
+
+/// What the store had taken when the process was killed is there afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_has_lost_nothing_that_was_written() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("kept.db");
+    let settings = |config: ConfigFile| {
+        config.set("memory", "path", &format!("{path:?}")).set("memory", "recall_budget", "\"2s\"")
+    };
+    let stage = Stage::single(settings).await;
+    let ann = of(&stage.client, "ann");
+    ann.chat(&says(FACT)).await;
+    recalls(&ann, 1).await;
+    let Stage { a, mut gw, .. } = stage;
+    gw.signal("KILL");
+    gw.wait_exit(Duration::from_secs(10)).await;
+    let gw = launch().start(settings(ConfigFile::single(&a)).toml()).await;
+    recalls(&of(&gw.client(), "ann"), 1).await;
 }

@@ -134,6 +134,12 @@ impl Place {
         *self.bytes.lock()
     }
 
+    /// As long as this is held, the index is as one whose load hangs.
+    #[cfg(test)]
+    pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<Loaded>> {
+        self.loaded.clone().write_owned().await
+    }
+
     /// When the user was last here.
     pub fn seen(&self) -> UnixMillis {
         UnixMillis(self.seen.load(Relaxed))

@@ -137,3 +137,39 @@ async fn what_is_not_there_is_said_at_the_start() {
     }
     assert!(!folder.path().join("m.db").exists());
 }
+
+#[tokio::test]
+async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
+    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let (ann, bob) = (user("ann"), user("bob"));
+    let hanging = memory.engine.indexes.place(&ann).hang().await;
+    let begun = Instant::now();
+    assert_eq!(memory.recall(&ann, wanted("violin")).await, Err(Missed::Timeout));
+    assert!(begun.elapsed() >= Duration::from_millis(100) && begun.elapsed() < Duration::from_millis(250));
+    assert!(memory.recall(&bob, wanted("violin")).await.is_ok());
+    drop(hanging);
+    assert!(memory.search(&ann, "violin", 1, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_stops_no_recall() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
+    let place = memory.engine.indexes.place(&ann);
+    let _hanging = place.writing.lock().await;
+    assert_eq!(memory.recall(&ann, wanted("Where is my violin?")).await.unwrap().items, 1);
+}
+
+#[tokio::test]
+async fn old_memories_go_and_young_ones_stay() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    let old = NewItem { created_at: Some(super::super::store::UnixMillis(1_000)), ..item("an old violin") };
+    memory.add(&ann, vec![old, item("a young violin")], None).await.unwrap();
+    assert_eq!(texts(&memory, &ann, "violin").await.len(), 2);
+    remember::sweep(&memory.engine, super::super::store::UnixMillis(2_000)).await.unwrap();
+    assert_eq!(texts(&memory, &ann, "violin").await, ["a young violin"]);
+}
