@@ -41,6 +41,7 @@ use crate::{
     config::Config,
     dispatch::Dispatcher,
     events::Events,
+    recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
     upstream::Snapshot,
@@ -64,6 +65,8 @@ pub struct Gateway {
     load: Load,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
+    /// What users said before; `None` if nothing is remembered.
+    pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
     /// The file that was read; `None` in the demo.
@@ -109,7 +112,12 @@ impl Edge {
 
 impl Gateway {
     /// A gateway that runs `config`.
-    pub fn new(config: Config, path: Option<PathBuf>, tasks: Tasks) -> Result<Arc<Self>, String> {
+    pub fn new(
+        config: Config,
+        path: Option<PathBuf>,
+        memory: Option<Arc<Memory>>,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
@@ -124,6 +132,7 @@ impl Gateway {
             limits,
             load,
             dispatcher,
+            memory,
             events,
             path,
             last_reload: Mutex::default(),
@@ -140,6 +149,12 @@ impl Gateway {
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
+        let memory = &edge.snapshot.config.memory;
+        match &self.memory {
+            Some(ours) => ours.reconfigure(memory),
+            None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
+            None => {}
+        }
         self.edge.store(Arc::new(edge));
     }
 
@@ -216,7 +231,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
         Miss::Method(allowed) => Refusal::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
-        Policy::Public => health::answer(gateway, &incomer.edge, &route),
+        Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
             incomer.admit_operator()?;
             operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await
