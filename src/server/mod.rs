@@ -5,18 +5,22 @@
 
 mod auth;
 mod body;
+mod context;
 mod cost;
 mod deliver;
 mod health;
 mod intake;
 mod jwt;
 pub mod listen;
+mod memories;
 mod models;
 mod operator;
+mod personal;
 mod proxy;
 pub mod reload;
 mod reply;
 mod routes;
+mod users;
 
 use std::{
     convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration,
@@ -41,6 +45,7 @@ use crate::{
     config::Config,
     dispatch::Dispatcher,
     events::Events,
+    recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
     upstream::Snapshot,
@@ -64,6 +69,8 @@ pub struct Gateway {
     load: Load,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
+    /// What users said before; `None`: memory is switched off.
+    pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
     /// The file that was read; `None` in the demo.
@@ -114,6 +121,7 @@ impl Gateway {
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let load = Load::new(config.server.max_body);
+        let memory = config.memory.enabled.then(|| Memory::open(&config.memory, &tasks)).transpose()?;
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -124,6 +132,7 @@ impl Gateway {
             limits,
             load,
             dispatcher,
+            memory,
             events,
             path,
             last_reload: Mutex::default(),
@@ -210,12 +219,18 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
         Policy::Public => health::answer(gateway, &incomer.edge, &route),
         Policy::Admin => {
             incomer.admit_operator()?;
-            operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await
+            match &route {
+                Route::Users(what) => {
+                    users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).await
+                }
+                _ => operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await,
+            }
         }
         Policy::Client => {
             let caller = incomer.edge.keys.identify(incomer.request.headers())?;
             match route {
                 Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).await,
+                Route::Own(own) => personal::answer(gateway, incomer, caller, own).await,
                 Route::Model(id) => models::one(&incomer.edge, &caller, &id),
                 _ => models::all(&incomer.edge, &caller),
             }
