@@ -22,6 +22,7 @@ mod gateway {
     mod hostile; // providers that mean ill
     mod identity; // who a request is for
     mod ledger; // usage in the log, once per attempt
+    mod memories; // what a user keeps: memories and context
     mod models; // names, aliases, slashes, pins
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
