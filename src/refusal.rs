@@ -88,6 +88,19 @@ pub enum Refusal {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Memory is switched off.
+    MemoryDisabled,
+    /// The caller has no memory with this id; somebody else may.
+    MemoryNotFound,
+    /// The idempotency key was used for something else; what the client is told of it.
+    Duplicate(&'static str),
+    /// The context is not the one that the caller has seen.
+    PreconditionFailed {
+        /// The entity tag of the present one.
+        etag: String,
+    },
+    /// The memory store is away; what the client is told of it.
+    StoreUnavailable(&'static str),
     /// The gateway is draining.
     ShuttingDown,
     /// A bug of ours; the log has the rest.

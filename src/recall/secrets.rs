@@ -79,7 +79,7 @@ fn is_card(word: &str) -> bool {
             _ => digit * 2,
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// "my password is hunter2", "api_key: abc": a name, and directly after it a value.

@@ -5,18 +5,22 @@
 
 mod auth;
 mod body;
+mod context;
 mod cost;
 mod deliver;
 mod health;
 mod intake;
 mod jwt;
 pub mod listen;
+mod memories;
 mod models;
 mod operator;
+mod personal;
 mod proxy;
 pub mod reload;
 mod reply;
 mod routes;
+mod users;
 
 use std::{
     convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration,
@@ -234,12 +238,18 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
         Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
             incomer.admit_operator()?;
-            operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await
+            match &route {
+                Route::Users(what) => {
+                    users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).await
+                }
+                _ => operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await,
+            }
         }
         Policy::Client => {
             let caller = incomer.edge.keys.identify(incomer.request.headers())?;
             match route {
                 Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).await,
+                Route::Own(own) => personal::answer(gateway, incomer, caller, own).await,
                 Route::Model(id) => models::one(&incomer.edge, &caller, &id),
                 _ => models::all(&incomer.edge, &caller),
             }

@@ -167,7 +167,7 @@ async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Res
 }
 
 /// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
-async fn wait_for_slot(
+pub async fn wait_for_slot(
     gateway: &Gateway,
     user: &UserId,
     operation: Operation,

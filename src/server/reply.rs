@@ -80,6 +80,11 @@ pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
     if let Refusal::MethodNotAllowed(allowed) = refusal {
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
+    if let Refusal::PreconditionFailed { etag } = refusal
+        && let Ok(etag) = HeaderValue::from_str(etag)
+    {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
     let headers = response.headers_mut();
     if let Some(after) = wording.retry_after {
         headers
@@ -141,6 +146,11 @@ pub fn word(refusal: &Refusal) -> Wording {
         | Refusal::TokenLimit { .. }
         | Refusal::QueueFull { .. }
         | Refusal::QueueTimeout { .. } => word_limits(refusal),
+        Refusal::MemoryDisabled
+        | Refusal::MemoryNotFound
+        | Refusal::Duplicate(_)
+        | Refusal::PreconditionFailed { .. }
+        | Refusal::StoreUnavailable(_) => word_memory(refusal),
         _ => word_gateway(refusal),
     }
 }
@@ -232,6 +242,36 @@ fn word_limits(refusal: &Refusal) -> Wording {
         _ => return word_gateway(refusal),
     };
     Wording::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
+}
+
+/// About memories and contexts. Somebody else's memory reads exactly as one that never was.
+fn word_memory(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::MemoryDisabled => Wording::new(
+            404,
+            INVALID,
+            "route_not_found",
+            "There is no such route: memory is switched off here.",
+        ),
+        Refusal::MemoryNotFound => {
+            Wording::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
+                .about(Some("id"))
+        }
+        Refusal::Duplicate(message) => {
+            Wording::new(409, INVALID, "duplicate", *message).about(Some("idempotency-key"))
+        }
+        Refusal::PreconditionFailed { .. } => Wording::new(
+            412,
+            INVALID,
+            "precondition_failed",
+            "The context was changed in the meantime: read it again, then write.",
+        )
+        .about(Some("if-match")),
+        Refusal::StoreUnavailable(message) => {
+            Wording::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
+        }
+        _ => word_gateway(refusal),
+    }
 }
 
 fn word_gateway(refusal: &Refusal) -> Wording {

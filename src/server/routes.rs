@@ -39,6 +39,46 @@ pub enum Route {
     Reload,
     /// `GET /admin/events`
     Events,
+    /// The caller's own memories and context.
+    Own(Own),
+    /// An operator's view of users' memories.
+    Users(Users),
+}
+
+/// What a caller does with its own memories and context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Own {
+    /// `GET /v1/memories`
+    List,
+    /// `POST /v1/memories`
+    Add,
+    /// `DELETE /v1/memories`
+    Forget,
+    /// `GET /v1/memories/{id}`
+    Get(String),
+    /// `DELETE /v1/memories/{id}`
+    ForgetOne(String),
+    /// `POST /v1/memories/search`
+    Search,
+    /// `GET /v1/context`
+    ReadContext,
+    /// `PUT /v1/context`
+    ReplaceContext,
+    /// `PATCH /v1/context`
+    MergeContext,
+}
+
+/// What an operator does with users' memories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// `GET /admin/users/{user}/memories`
+    Memories(String),
+    /// `DELETE /admin/users/{user}/memories`
+    Forget(String),
+    /// `GET /admin/users/{user}/context`
+    Context(String),
+    /// `DELETE /admin/cache`, `DELETE /admin/cache/{user}`
+    ClearCache(Option<String>),
 }
 
 /// What an operator does to a target.
@@ -77,7 +117,7 @@ impl Route {
     pub fn policy(&self) -> Policy {
         match self {
             Self::Live | Self::Ready => Policy::Public,
-            Self::Proxy(..) | Self::Models | Self::Model(_) => Policy::Client,
+            Self::Proxy(..) | Self::Models | Self::Model(_) | Self::Own(_) => Policy::Client,
             Self::Page
             | Self::Providers
             | Self::Summary
@@ -86,7 +126,8 @@ impl Route {
             | Self::Slots
             | Self::Config
             | Self::Reload
-            | Self::Events => Policy::Admin,
+            | Self::Events
+            | Self::Users(_) => Policy::Admin,
         }
     }
 
@@ -106,6 +147,11 @@ impl Route {
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),
+            other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
+                let user = other.strip_prefix("/admin/cache/").map(decoded);
+                return only(&[Method::DELETE], method, "DELETE", Self::Users(Users::ClearCache(user)));
+            }
+            other if other.starts_with("/admin/users/") => return of_a_user(method, other),
             other => {
                 let operate = operate(other).ok_or(Miss::NotFound)?;
                 return only(&[Method::POST], method, "POST", operate);
@@ -126,8 +172,9 @@ impl Route {
             "/completions" => only(&post, method, "POST", proxy(Api::Completions, rest)),
             "/responses" => only(&post, method, "POST", proxy(Api::Responses, rest)),
             "/embeddings" => only(&post, method, "POST", proxy(Api::Embeddings, rest)),
-            "/context" | "/memories" => Err(Miss::NotFound),
-            _ if rest.starts_with("/memories/") => Err(Miss::NotFound),
+            _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
+                own(method, rest).map(Self::Own)
+            }
             _ => match rest.strip_prefix("/models/") {
                 Some(id) if !id.is_empty() => only(&get, method, "GET, HEAD", Self::Model(decoded(id))),
                 _ => Ok(proxy(Api::Other, rest)),
@@ -159,6 +206,47 @@ fn is_plain(rest: &str) -> bool {
     rest.split('/').skip(1).all(|segment| !segment.is_empty() && sane(segment))
 }
 
+/// The routes of the caller's own memories and context; `rest` is below `/v1`.
+fn own(method: &Method, rest: &str) -> Result<Own, Miss> {
+    let get = matches!(*method, Method::GET | Method::HEAD);
+    match (rest, method) {
+        ("/memories", _) if get => Ok(Own::List),
+        ("/memories", &Method::POST) => Ok(Own::Add),
+        ("/memories", &Method::DELETE) => Ok(Own::Forget),
+        ("/memories", _) => Err(Miss::Method("GET, HEAD, POST, DELETE")),
+        ("/memories/search", &Method::POST) => Ok(Own::Search),
+        ("/memories/search", _) => Err(Miss::Method("POST")),
+        ("/context", _) if get => Ok(Own::ReadContext),
+        ("/context", &Method::PUT) => Ok(Own::ReplaceContext),
+        ("/context", &Method::PATCH) => Ok(Own::MergeContext),
+        ("/context", _) => Err(Miss::Method("GET, HEAD, PUT, PATCH")),
+        _ => {
+            let id = rest.strip_prefix("/memories/").filter(|id| !id.contains('/')).ok_or(Miss::NotFound)?;
+            match *method {
+                _ if get => Ok(Own::Get(decoded(id))),
+                Method::DELETE => Ok(Own::ForgetOne(decoded(id))),
+                _ => Err(Miss::Method("GET, HEAD, DELETE")),
+            }
+        }
+    }
+}
+
+/// `/admin/users/{user}/memories` and `/context`.
+fn of_a_user(method: &Method, path: &str) -> Result<Route, Miss> {
+    let rest = path.strip_prefix("/admin/users/").ok_or(Miss::NotFound)?;
+    let (user, what) = rest.rsplit_once('/').filter(|(user, _)| !user.is_empty()).ok_or(Miss::NotFound)?;
+    let get = matches!(*method, Method::GET | Method::HEAD);
+    let user = decoded(user);
+    match what {
+        "memories" if get => Ok(Route::Users(Users::Memories(user))),
+        "memories" if method == Method::DELETE => Ok(Route::Users(Users::Forget(user))),
+        "memories" => Err(Miss::Method("GET, HEAD, DELETE")),
+        "context" if get => Ok(Route::Users(Users::Context(user))),
+        "context" => Err(Miss::Method("GET, HEAD")),
+        _ => Err(Miss::NotFound),
+    }
+}
+
 fn operate(path: &str) -> Option<Route> {
     let (id, hand) = path.strip_prefix("/admin/providers/")?.rsplit_once('/')?;
     let hand = match hand {
@@ -175,67 +263,5 @@ fn decoded(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn get(path: &str) -> Result<Route, Miss> {
-        Route::find(&Method::GET, path)
-    }
-
-    fn post(path: &str) -> Result<Route, Miss> {
-        Route::find(&Method::POST, path)
-    }
-
-    #[test]
-    fn every_promised_route_is_there() {
-        for prefix in ["/v1", "/openai/v1"] {
-            assert_eq!(
-                post(&format!("{prefix}/chat/completions")),
-                Ok(proxy(Api::Chat, "/chat/completions"))
-            );
-            assert_eq!(get(&format!("{prefix}/models")), Ok(Route::Models));
-            assert_eq!(
-                get(&format!("{prefix}/models/groq/llama%2D3")),
-                Ok(Route::Model("groq/llama-3".into()))
-            );
-            assert_eq!(post(&format!("{prefix}/audio/speech")), Ok(proxy(Api::Other, "/audio/speech")));
-        }
-        assert_eq!(get("/healthz"), Ok(Route::Live));
-        assert_eq!(get("/admin/"), Ok(Route::Page));
-        let id = "groq/llama-3.3-70b".to_owned();
-        assert_eq!(post("/admin/providers/groq%2Fllama-3.3-70b/drain"), Ok(Route::Operate(id, Hand::Drain)));
-        assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), Hand::Reset)));
-    }
-
-    /// Row A1: whatever this file calls `/admin…` is for operators.
-    #[test]
-    fn every_admin_path_is_for_operators() {
-        let source = include_str!("routes.rs").split("#[cfg(test)]").next().unwrap();
-        let named = source.split('"').filter(|text| text.starts_with("/admin"));
-        let hands = ["drain", "resume", "reset"].map(|hand| format!("/admin/providers/x/{hand}"));
-        let paths: Vec<_> =
-            named.filter(|path| !path.ends_with('/')).map(str::to_owned).chain(hands).collect();
-        assert!(paths.len() >= 10, "{paths:?}");
-        for path in paths {
-            let route = get(&path).or_else(|_| post(&path)).unwrap();
-            assert_eq!(route.policy(), Policy::Admin, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_method_names_the_right_one() {
-        assert_eq!(get("/v1/chat/completions"), Err(Miss::Method("POST")));
-        assert_eq!(post("/v1/models"), Err(Miss::Method("GET, HEAD")));
-        assert_eq!(get("/admin/reload"), Err(Miss::Method("POST")));
-        assert_eq!(get("/admin/providers/groq/drain"), Err(Miss::Method("POST")));
-    }
-
-    #[test]
-    fn no_spelling_climbs_out_of_the_base_url() {
-        for path in
-            ["/v1/../admin", "/v1/a/%2e%2e/b", "/v1/%2E", "/v1//x", "/v1/a%5cb", "/v1", "/v1/", "/v1x/y", "/"]
-        {
-            assert_eq!(post(path), Err(Miss::NotFound), "{path}");
-        }
-    }
-}
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,96 @@
+//! Which path leads where.
+
+use super::*;
+
+fn get(path: &str) -> Result<Route, Miss> {
+    Route::find(&Method::GET, path)
+}
+
+fn post(path: &str) -> Result<Route, Miss> {
+    Route::find(&Method::POST, path)
+}
+
+#[test]
+fn every_promised_route_is_there() {
+    for prefix in ["/v1", "/openai/v1"] {
+        assert_eq!(post(&format!("{prefix}/chat/completions")), Ok(proxy(Api::Chat, "/chat/completions")));
+        assert_eq!(get(&format!("{prefix}/models")), Ok(Route::Models));
+        assert_eq!(get(&format!("{prefix}/models/groq/llama%2D3")), Ok(Route::Model("groq/llama-3".into())));
+        assert_eq!(post(&format!("{prefix}/audio/speech")), Ok(proxy(Api::Other, "/audio/speech")));
+    }
+    assert_eq!(get("/healthz"), Ok(Route::Live));
+    assert_eq!(get("/admin/"), Ok(Route::Page));
+    let id = "groq/llama-3.3-70b".to_owned();
+    assert_eq!(post("/admin/providers/groq%2Fllama-3.3-70b/drain"), Ok(Route::Operate(id, Hand::Drain)));
+    assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), Hand::Reset)));
+}
+
+#[test]
+fn a_wrong_method_names_the_right_one() {
+    assert_eq!(get("/v1/chat/completions"), Err(Miss::Method("POST")));
+    assert_eq!(post("/v1/models"), Err(Miss::Method("GET, HEAD")));
+    assert_eq!(get("/admin/reload"), Err(Miss::Method("POST")));
+    assert_eq!(get("/admin/providers/groq/drain"), Err(Miss::Method("POST")));
+}
+
+#[test]
+fn no_spelling_climbs_out_of_the_base_url() {
+    for path in
+        ["/v1/../admin", "/v1/a/%2e%2e/b", "/v1/%2E", "/v1//x", "/v1/a%5cb", "/v1", "/v1/", "/v1x/y", "/"]
+    {
+        assert_eq!(post(path), Err(Miss::NotFound), "{path}");
+    }
+}
+
+#[test]
+fn memories_and_context_are_the_callers_own() {
+    let own = |method: Method, path: &str| Route::find(&method, path);
+    let ok = |own| Ok(Route::Own(own));
+    assert_eq!(own(Method::GET, "/v1/memories"), ok(Own::List));
+    assert_eq!(own(Method::POST, "/openai/v1/memories"), ok(Own::Add));
+    assert_eq!(own(Method::DELETE, "/v1/memories"), ok(Own::Forget));
+    assert_eq!(own(Method::POST, "/v1/memories/search"), ok(Own::Search));
+    assert_eq!(own(Method::GET, "/v1/memories/search"), Err(Miss::Method("POST")));
+    assert_eq!(own(Method::GET, "/v1/memories/a%25b"), ok(Own::Get("a%b".into())));
+    assert_eq!(own(Method::DELETE, "/v1/memories/x"), ok(Own::ForgetOne("x".into())));
+    assert_eq!(own(Method::PUT, "/v1/memories/x"), Err(Miss::Method("GET, HEAD, DELETE")));
+    assert_eq!(own(Method::GET, "/v1/memories/x/y"), Err(Miss::NotFound));
+    assert_eq!(own(Method::DELETE, "/v1/memories/"), Err(Miss::NotFound), "no id is not everything");
+    assert_eq!(own(Method::PATCH, "/v1/context"), ok(Own::MergeContext));
+    assert_eq!(own(Method::PUT, "/v1/context"), ok(Own::ReplaceContext));
+    assert_eq!(own(Method::DELETE, "/v1/context"), Err(Miss::Method("GET, HEAD, PUT, PATCH")));
+    assert_eq!(ok(Own::List).map(|route: Route| route.policy()), Ok::<_, Miss>(Policy::Client));
+}
+
+#[test]
+fn users_memories_are_for_operators() {
+    let user = || "a/b".to_owned();
+    for (method, path, users) in [
+        (Method::GET, "/admin/users/a%2Fb/memories", Users::Memories(user())),
+        (Method::DELETE, "/admin/users/a%2Fb/memories", Users::Forget(user())),
+        (Method::GET, "/admin/users/a%2Fb/context", Users::Context(user())),
+        (Method::DELETE, "/admin/cache", Users::ClearCache(None)),
+        (Method::DELETE, "/admin/cache/a%2Fb", Users::ClearCache(Some(user()))),
+    ] {
+        let route = Route::find(&method, path).unwrap();
+        assert_eq!((route.policy(), route), (Policy::Admin, Route::Users(users)), "{path}");
+    }
+    assert_eq!(get("/admin/cache"), Err(Miss::Method("DELETE")));
+    assert_eq!(get("/admin/users/memories"), Err(Miss::NotFound));
+    assert_eq!(get("/admin/users//memories"), Err(Miss::NotFound));
+}
+
+/// Row A1: whatever this file calls `/admin…` is for operators.
+#[test]
+fn every_admin_path_is_for_operators() {
+    let source = include_str!("routes.rs").split("#[cfg(test)]").next().unwrap();
+    let named = source.split('"').filter(|text| text.starts_with("/admin"));
+    let hands = ["drain", "resume", "reset"].map(|hand| format!("/admin/providers/x/{hand}"));
+    let paths: Vec<_> = named.filter(|path| !path.ends_with('/')).map(str::to_owned).chain(hands).collect();
+    assert!(paths.len() >= 10, "{paths:?}");
+    for path in paths {
+        let methods = [Method::GET, Method::POST, Method::DELETE];
+        let route = methods.iter().find_map(|method| Route::find(method, &path).ok()).unwrap();
+        assert_eq!(route.policy(), Policy::Admin, "{path}");
+    }
+}

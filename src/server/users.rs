@@ -1,0 +1,152 @@
+//! An operator's view of one user's memories and context, and the operator's hand on them.
+//!
+//! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
+//! to show.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    Edge, Gateway,
+    body::ReplyBody,
+    memories::{page_of, query, wire},
+    personal::{Desk, erased},
+    routes::Users,
+};
+use crate::{
+    recall::{
+        service::State,
+        store::{Activity, Forget, UnixMillis},
+    },
+    refusal::Refusal,
+    user::UserId,
+};
+
+/// Answers an operator; `query` is the request's.
+///
+/// # Errors
+/// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    edge: &Edge,
+    what: &Users,
+    query: Option<&str>,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let (Users::Memories(name) | Users::Forget(name) | Users::Context(name)) = what else {
+        return clear_cache(gateway, what);
+    };
+    let config = &edge.snapshot.config.memory;
+    let limit = match what {
+        Users::Forget(_) => config.update_context_timeout,
+        _ => config.get_context_timeout,
+    };
+    let desk = Desk { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
+    match what {
+        Users::Forget(_) => {
+            let which = query::forget(query)?;
+            tracing::info!(user = %desk.user, everything = which == Forget::ALL, "an operator forgets memories");
+            let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
+            wire::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
+        }
+        Users::Context(_) => context(gateway, &desk).await,
+        _ => {
+            let listing = query::listing(query)?;
+            page_of(&desk.ask(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
+        }
+    }
+}
+
+fn known(name: &str) -> Result<UserId, Refusal> {
+    let message = "A user's id is 1 to 256 bytes without control characters.";
+    UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
+}
+
+fn clear_cache(gateway: &Gateway, what: &Users) -> Result<Response<ReplyBody>, Refusal> {
+    let user = match what {
+        Users::ClearCache(Some(name)) => Some(known(name)?),
+        _ => None,
+    };
+    let cleared = gateway.memory.as_ref().map_or(0, |memory| memory.clear_cache(user.as_ref()));
+    tracing::info!(user = user.as_ref().map(UserId::as_str), cleared, "an operator clears recalled context");
+    wire::answer(StatusCode::OK, &json!({ "cleared": cleared }))
+}
+
+/// What is stored for the user, how it is doing, and what happened last.
+#[derive(serde::Serialize)]
+struct Whole {
+    context: Box<RawValue>,
+    state: Value,
+    activity: Vec<Value>,
+}
+
+async fn context(gateway: &Gateway, desk: &Desk) -> Result<Response<ReplyBody>, Refusal> {
+    let (memory, user) = (&desk.memory, &desk.user);
+    let context = desk.ask(memory.context(user)).await?;
+    let state = desk.ask(memory.state(user)).await?;
+    let activity = desk.ask(memory.activity(user)).await?;
+    let written = context.updated_at.and_then(wire::date);
+    let state = live(&state, slots(gateway, user), written);
+    wire::answer(
+        StatusCode::OK,
+        &Whole {
+            context: RawValue::from_string(context.json).map_err(|_| Refusal::Internal)?,
+            state,
+            activity: activity.iter().map(event).collect(),
+        },
+    )
+}
+
+fn live(state: &State, slots: Value, context_updated_at: Option<String>) -> Value {
+    let date = |at: Option<UnixMillis>| at.and_then(wire::date);
+    json!({
+        "slots": slots,
+        "cache": { "entries": state.cached },
+        "index_bytes": state.index_bytes,
+        "memories": {
+            "count": state.counts.memories,
+            "sessions": state.counts.sessions,
+            "oldest": date(state.counts.oldest),
+            "newest": date(state.counts.newest),
+        },
+        "context_updated_at": context_updated_at,
+        "last_seen": date(state.last_seen),
+    })
+}
+
+/// The user's line of `/admin/slots`; who neither runs nor waits has none there.
+fn slots(gateway: &Gateway, user: &UserId) -> Value {
+    let line = gateway.slots.view().users.into_iter().find(|line| line.user == user.as_str());
+    line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))
+}
+
+fn event(activity: &Activity) -> Value {
+    json!({ "at": wire::date(activity.at), "kind": activity.kind.as_str(), "items": activity.items })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recall::store::Counts;
+
+    #[test]
+    fn ids_that_cannot_be_are_refused() {
+        assert!(known("Zoë 🦀").is_ok());
+        for bad in ["", " ", "a\nb", &"x".repeat(257)] {
+            assert!(known(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_live_state_has_its_times_in_words() {
+        let counts = Counts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
+        let state = State { counts, cached: 3, index_bytes: None, last_seen: Some(UnixMillis(1500)) };
+        let shown = live(&state, json!({}), None);
+        assert_eq!(shown["memories"]["oldest"], "1970-01-01T00:00:00Z");
+        assert_eq!(shown["memories"]["newest"], Value::Null);
+        assert_eq!(shown["last_seen"], "1970-01-01T00:00:01.5Z");
+        assert_eq!(shown["cache"]["entries"], 3);
+    }
+}
