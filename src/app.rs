@@ -18,7 +18,9 @@ use tokio::{
 use crate::{
     admin,
     config::{self, Config},
-    demo, reload,
+    demo,
+    recall::service::Memory,
+    reload,
     server::{Gateway, listen},
     tasks::Tasks,
     telemetry,
@@ -71,7 +73,8 @@ async fn serve(source: Source) -> Result<(), String> {
         listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
-    let gateway = Gateway::new(config, path, tasks)?;
+    let memory = config.memory.enabled.then(|| Memory::open(&config.memory, &tasks)).transpose()?;
+    let gateway = Gateway::new(config, path, memory, tasks)?;
     start(&gateway, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.
     drop(writeln!(io::stdout(), "{greeting}"));
@@ -108,6 +111,11 @@ async fn drain(gateway: &Gateway) {
     idle_before(gateway, Instant::now() + LAST_WORDS).await;
     // A moment for the last bytes to leave the sockets.
     sleep(DRAIN_TICK).await;
+    if let Some(memory) = &gateway.memory
+        && timeout(LAST_WORDS, memory.close()).await.is_err()
+    {
+        tracing::warn!("what was said last is not remembered: the memory store does not answer");
+    }
     gateway.tasks.shutdown().cancel();
     if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
         tracing::warn!("some tasks did not end");
@@ -137,9 +145,7 @@ async fn stop_signal() -> Result<(), String> {
 
 /// What the configuration asks for and this version does not do: said aloud rather than passed over.
 fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
-    let memory = config.memory.enabled && config.memory != config::Memory::default();
     let asked = [
-        (memory, "memory: this version remembers nothing yet; the section is checked and not in force"),
         (config.redis.url.is_some(), "redis.url: this version keeps everything in this process"),
         (config.telemetry.otlp_endpoint.is_some(), "telemetry.otlp_endpoint: this version exports no traces"),
     ];

@@ -47,10 +47,44 @@ pub struct Call {
     pub slot: Slot,
     /// The client itself set the deadline.
     pub impatient: bool,
+    /// What the client wants of the memory.
+    pub memory: MemoryUse,
     /// Its line in `/admin/requests`.
     pub entry: Entry,
     /// Its line in the log.
     pub report: Report,
+}
+
+/// What a call may do with the user's memory (`x-concierge-memory`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MemoryUse {
+    /// Recall and remember.
+    #[default]
+    On,
+    /// Neither.
+    Off,
+    /// Only recall.
+    Read,
+    /// Only remember.
+    Write,
+}
+
+impl MemoryUse {
+    /// What the word in the header means.
+    pub fn parse(word: &str) -> Option<Self> {
+        let words = [("on", Self::On), ("off", Self::Off), ("read", Self::Read), ("write", Self::Write)];
+        words.into_iter().find_map(|(name, meaning)| name.eq_ignore_ascii_case(word).then_some(meaning))
+    }
+
+    /// Whether something may be recalled.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::On | Self::Read)
+    }
+
+    /// Whether something may be remembered.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::On | Self::Write)
+    }
 }
 
 /// What is to be sent to a provider.

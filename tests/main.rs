@@ -23,6 +23,7 @@ mod gateway {
     mod identity; // who a request is for
     mod ledger; // usage in the log, once per attempt
     mod memories; // what a user keeps: memories and context
+    mod memory; // what is recalled, where it goes, and that it is never in the way
     mod models; // names, aliases, slashes, pins
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on

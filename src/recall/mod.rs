@@ -1,15 +1,17 @@
 //! Memory: what a user said before is recalled and put into the prompt.
 //!
-//! It is a step of every call, between the slot and the attempts. Nothing is remembered yet, so nothing is
-//! recalled, and the call goes on as it came.
+//! It is a step of every call, between the slot and the attempts. A call never fails for want of memory: past the
+//! budget, or with the store away, it goes on as it came.
 
 pub mod embed;
+mod enrich;
 pub mod index;
 pub mod inject;
 pub mod matrix;
 pub mod pack;
 pub mod postings;
 pub mod rank;
+pub mod remember;
 pub mod secrets;
 pub mod service;
 pub mod signals;
@@ -17,9 +19,4 @@ pub mod store;
 pub mod terms;
 pub mod text;
 
-use crate::call::Call;
-
-/// The call with what was recalled for it.
-pub async fn enrich(call: Box<Call>) -> Box<Call> {
-    call
-}
+pub use enrich::{Enriched, enrich};

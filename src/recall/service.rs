@@ -1,151 +1,256 @@
 //! Memory as the gateway uses it: one store, one index per user, one cache, one way to forget.
 //!
-//! Skeleton: signatures only.
+//! It must never let one user's call see anything of another: every method takes the user, and what is found is
+//! found in that user's index alone.
 
-use std::sync::Arc;
+mod cache;
+mod engine;
+mod indexes;
+#[cfg(test)]
+mod tests;
+mod types;
 
-use super::store::{
-    Activity, ContextChange, Counts, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
-    UnixMillis, UserContext,
+use std::{future::Future, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
+
+pub use self::engine::Engine;
+pub use self::types::{Found, Hit, NewItem, Recalled, State, Wanted};
+use self::{cache::Cache, indexes::Indexes};
+use super::{
+    remember::{self, Queue, Turn},
+    store::{
+        Activity, Batch, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
+        UserContext, sqlite::SqliteStore,
+    },
 };
 use crate::{config, tasks::Tasks, user::UserId};
 
-/// What is to be remembered.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct NewItem {
-    /// The words.
-    pub text: String,
-    /// `user` or `assistant`.
-    pub role: String,
-    /// The conversation it belongs to.
-    pub session: Option<String>,
-    /// Who said it, by name.
-    pub speaker: Option<String>,
-    /// When it was said; now, if not given.
-    pub created_at: Option<UnixMillis>,
-    /// A JSON object, as text.
-    pub metadata: Option<String>,
-}
-
-/// A memory that was found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// The memory.
-    pub memory: Stored,
-    /// How well it fits, 0..1.
-    pub score: f32,
-}
-
-/// What a search found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Found {
-    /// Best first.
-    pub hits: Vec<Hit>,
-    /// It came from the cache.
-    pub cached: bool,
-}
-
-/// The live state of one user, for operators.
-#[derive(Debug, Clone, PartialEq)]
-pub struct State {
-    /// What is kept.
-    pub counts: Counts,
-    /// Recalls of this user in the cache.
-    pub cached: usize,
-    /// Bytes of the user's index in memory; `None` if it is not loaded.
-    pub index_bytes: Option<usize>,
-    /// When this process last recalled or remembered something for the user.
-    pub last_seen: Option<UnixMillis>,
-}
+/// How long the store is taken for what it was when it was last looked at.
+const CHECKED: Duration = Duration::from_secs(3);
+/// A store that is silent for so long is away.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// Memory.
-pub struct Memory;
+pub struct Memory {
+    engine: Arc<Engine>,
+    tasks: Tasks,
+    queue: Queue,
+    checked: Mutex<Option<(Instant, bool)>>,
+}
+
+/// Why a chat goes on without memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It would have taken longer than `recall_budget`.
+    Timeout,
+    /// The store is away.
+    Store,
+}
 
 impl Memory {
-    /// Opens the store of `config`. Blocks.
-    pub fn open(_config: &config::Memory, _tasks: &Tasks) -> Result<Arc<Self>, String> {
-        Ok(Arc::new(Self))
+    /// Opens the store of `config`, and starts what writes to it later. Blocks while the file is checked; call it
+    /// inside a runtime.
+    ///
+    /// Errors: one sentence, if the file cannot be used or if `config` asks for what this version does not have.
+    pub fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
+        not_yet(config).map_or(Ok(()), |what| Err(what.to_owned()))?;
+        let store = SqliteStore::open(&config.path).map_err(|error| format!("memory: {error}"))?;
+        let engine = Arc::new(Engine {
+            store: Arc::new(store),
+            indexes: Indexes::new(),
+            cache: Cache::new(),
+            settings: arc_swap::ArcSwap::from_pointee(config.clone()),
+        });
+        let queue = remember::start(engine.clone(), tasks);
+        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, checked: Mutex::default() }))
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
-    pub fn reconfigure(&self, _config: &config::Memory) {}
+    pub fn reconfigure(&self, config: &config::Memory) {
+        let old = self.settings();
+        if (old.store, &old.path, &old.embedder) != (config.store, &config.path, &config.embedder) {
+            tracing::warn!("memory: store, path and embedder stay as they are until a restart");
+        }
+        if let Some(what) = not_yet(config) {
+            tracing::warn!("{what}");
+        }
+        self.engine.settings.store(Arc::new(config.clone()));
+    }
 
-    /// Keeps all items or none.
+    /// What is in force.
+    pub fn settings(&self) -> Arc<config::Memory> {
+        self.engine.settings.load_full()
+    }
+
+    /// Keeps all items or none; with a key that was used within a day for the same items, returns those.
+    ///
+    /// Errors: see [`super::store::Store::append`].
     pub async fn add(
         &self,
-        _user: &UserId,
-        _items: Vec<NewItem>,
-        _idempotency_key: Option<String>,
+        user: &UserId,
+        items: Vec<NewItem>,
+        idempotency_key: Option<String>,
     ) -> Result<Vec<Stored>, StoreError> {
-        Err(StoreError::Closed)
+        let (engine, user) = (self.engine.clone(), user.clone());
+        let batch = Batch { memories: items.into_iter().map(Into::into).collect(), idempotency_key };
+        self.to_its_end(async move { engine.add(user, batch).await }).await
     }
 
     /// One memory of the user.
-    pub async fn get(&self, _user: &UserId, _id: &str) -> Result<Option<Stored>, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
+        self.engine.store.get(user, id).await
     }
 
     /// A page, oldest first.
     pub async fn list(
         &self,
-        _user: &UserId,
-        _cursor: Option<Cursor>,
-        _limit: usize,
+        user: &UserId,
+        cursor: Option<Cursor>,
+        limit: usize,
     ) -> Result<Page, StoreError> {
-        Err(StoreError::Closed)
+        self.engine.store.list(user, cursor, limit).await
     }
 
-    /// Gone means gone: rows, index, cache, files. An error if the files could not be cleaned (say so, 503).
-    pub async fn forget(&self, _user: &UserId, _which: Forget) -> Result<Forgotten, StoreError> {
-        Err(StoreError::Closed)
+    /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
+    /// and the caller must say so.
+    pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
+        let (engine, user) = (self.engine.clone(), user.clone());
+        self.to_its_end(async move { engine.forget(user, which).await }).await
     }
 
     /// What fits `query` best; with `max_tokens` only as much as fits in.
+    ///
+    /// Errors: [`StoreError::Busy`] after `recall_timeout`, and what the store says.
     pub async fn search(
         &self,
-        _user: &UserId,
-        _query: &str,
-        _limit: usize,
-        _max_tokens: Option<u32>,
+        user: &UserId,
+        query: &str,
+        limit: usize,
+        max_tokens: Option<u32>,
     ) -> Result<Found, StoreError> {
-        Err(StoreError::Closed)
+        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens);
+        timeout(self.settings().recall_timeout, searching).await.unwrap_or(Err(StoreError::Busy))
+    }
+
+    /// The block for a chat, within `recall_budget`.
+    ///
+    /// A recall that takes longer goes on up to `recall_timeout` without the chat: the next one finds the index built.
+    pub async fn recall(&self, user: &UserId, wanted: Wanted) -> Result<Recalled, Missed> {
+        let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
+        let stop = settings.recall_timeout;
+        let recalling = self.to_its_end(async move {
+            timeout(stop, engine.recall(user, wanted)).await.unwrap_or(Err(StoreError::Busy))
+        });
+        match timeout(settings.recall_budget, recalling).await {
+            Ok(Ok(recalled)) => Ok(recalled),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "nothing is recalled");
+                Err(Missed::Store)
+            }
+            Err(_) => Err(Missed::Timeout),
+        }
+    }
+
+    /// Remembers what was said, later; whoever says it does not wait.
+    pub fn remember_later(&self, turn: Turn) {
+        self.queue.push(turn);
     }
 
     /// The user's own context.
-    pub async fn context(&self, _user: &UserId) -> Result<UserContext, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
+        self.engine.store.context(user).await
     }
 
     /// Changes it, and with it what is recalled.
+    ///
+    /// Errors: see [`super::store::Store::write_context`].
     pub async fn write_context(
         &self,
-        _user: &UserId,
-        _change: ContextChange,
-        _if_match: Option<Vec<String>>,
+        user: &UserId,
+        change: ContextChange,
+        if_match: Option<Vec<String>>,
     ) -> Result<UserContext, StoreError> {
-        Err(StoreError::Closed)
+        let (engine, user) = (self.engine.clone(), user.clone());
+        self.to_its_end(async move { engine.write_context(user, change, if_match).await }).await
     }
 
     /// For operators.
-    pub async fn state(&self, _user: &UserId) -> Result<State, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn state(&self, user: &UserId) -> Result<State, StoreError> {
+        let counts = self.engine.store.counts(user).await?;
+        let place = self.engine.indexes.peek(user);
+        Ok(State {
+            counts,
+            cached: self.engine.cache.count(user),
+            index_bytes: place.as_ref().and_then(|place| place.bytes()),
+            last_seen: place.map(|place| place.seen()),
+        })
     }
 
     /// For operators: the newest events.
-    pub async fn activity(&self, _user: &UserId) -> Result<Vec<Activity>, StoreError> {
-        Err(StoreError::Closed)
+    pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
+        self.engine.store.activity(user).await
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
-    pub fn clear_cache(&self, _user: Option<&UserId>) -> usize {
-        0
+    pub fn clear_cache(&self, user: Option<&UserId>) -> usize {
+        self.engine.cache.clear(user)
     }
 
-    /// Whether the store can be read and written.
+    /// Questions that the cache has answered, and those that it has not, since the start.
+    pub fn cache_hits_and_misses(&self) -> (u64, u64) {
+        self.engine.cache.hits_and_misses()
+    }
+
+    /// Whether the store can be read and written, as of a few seconds ago at most.
     pub async fn is_healthy(&self) -> bool {
-        false
+        let known = *self.checked.lock();
+        if let Some((at, healthy)) = known
+            && at.elapsed() < CHECKED
+        {
+            return healthy;
+        }
+        let healthy = matches!(timeout(CHECK, self.engine.store.check()).await, Ok(Ok(())));
+        *self.checked.lock() = Some((Instant::now(), healthy));
+        healthy
     }
 
-    /// Takes no more, and closes the files.
-    pub async fn close(&self) {}
+    /// Takes no more, writes what waits, and closes the files.
+    pub async fn close(&self) {
+        self.queue.close().await;
+        self.engine.store.close().await;
+    }
+
+    /// Runs `work` to its end, also when the caller does not wait so long.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, result) = oneshot::channel();
+        self.tasks.spawn(async move { drop(done.send(work.await)) });
+        result.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// What `config` asks for and this version does not have, in one sentence.
+fn not_yet(config: &config::Memory) -> Option<&'static str> {
+    let postgres = config.store == config::Store::Postgres;
+    let openai = matches!(config.embedder, config::Embedder::OpenAi { .. });
+    let both = config.capture == config::Capture::Both;
+    let asked = [
+        (postgres, "memory.store: \"postgres\" is not in this version yet; use \"sqlite\""),
+        (openai, "memory.embedder: \"openai\" is not in this version yet; use \"builtin\""),
+        (both, "memory.capture: \"both\" is not in this version yet; use \"user\" or \"off\""),
+    ];
+    asked.into_iter().find_map(|(asked, what)| asked.then_some(what))
+}
+
+/// Runs what takes long off the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let failed = |_| StoreError::Failed("a task of the memory ended before its time".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }

@@ -40,9 +40,9 @@ impl ReplyBody {
         Self { content: Content::Stream(stream), _until_sent: None }
     }
 
-    /// Keeps `guard` (a slot) until the body has been sent or dropped.
+    /// Keeps `guard` (a slot) until the body has been sent or dropped, beside what is kept already.
     pub fn keeping(mut self, guard: impl Send + 'static) -> Self {
-        self._until_sent = Some(Box::new(guard));
+        self._until_sent = Some(Box::new((self._until_sent.take(), guard)));
         self
     }
 }

@@ -7,13 +7,22 @@ use super::{Edge, Gateway, body::ReplyBody, reply, routes::Route};
 use crate::refusal::Refusal;
 
 /// `/livez`, `/healthz` and `/readyz`.
-pub fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
+pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
     let (ready, status) = match route {
         Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
         Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
+        Route::Ready if is_forgetful(gateway).await => (false, "memory store is away"),
         Route::Ready => (true, "ready"),
         _ => (true, "alive"),
     };
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok(reply::json(code, serde_json::json!({ "status": status }).to_string()))
+}
+
+/// Whether there should be a memory and it cannot be read and written.
+async fn is_forgetful(gateway: &Gateway) -> bool {
+    match &gateway.memory {
+        Some(memory) => !memory.is_healthy().await,
+        None => false,
+    }
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::{
     admission::load::{Held, Load},
     api::{content::Content, multipart, request},
+    call::MemoryUse,
     config::TargetName,
     refusal::Refusal,
 };
@@ -73,6 +74,8 @@ pub struct Wishes {
     pub pin: Option<TargetName>,
     /// `x-concierge-timeout`
     pub timeout: Option<Duration>,
+    /// `x-concierge-memory`
+    pub memory: MemoryUse,
 }
 
 /// Reads the `x-concierge-*` headers.
@@ -84,6 +87,7 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
     });
     let timeout = text("x-concierge-timeout")
         .map(|value| humantime::parse_duration(value).ok().filter(|timeout| !timeout.is_zero()));
+    let memory = text("x-concierge-memory").map(MemoryUse::parse);
     let wrong = |name, form| {
         let message = format!("The header {name} must have the form {form}.");
         Refusal::bad_request("invalid_type", Some(name), message)
@@ -91,6 +95,10 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
     Ok(Wishes {
         pin: pin.map(|pin| pin.ok_or_else(|| wrong("x-concierge-target", "provider/model"))).transpose()?,
         timeout: timeout.map(|t| t.ok_or_else(|| wrong("x-concierge-timeout", "30s"))).transpose()?,
+        memory: memory
+            .map(|m| m.ok_or_else(|| wrong("x-concierge-memory", "on, off, read or write")))
+            .transpose()?
+            .unwrap_or_default(),
     })
 }
 

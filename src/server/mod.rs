@@ -69,7 +69,7 @@ pub struct Gateway {
     load: Load,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
-    /// What users said before; `None`: memory is switched off.
+    /// What users said before; `None` if nothing is remembered.
     pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
@@ -116,12 +116,16 @@ impl Edge {
 
 impl Gateway {
     /// A gateway that runs `config`.
-    pub fn new(config: Config, path: Option<PathBuf>, tasks: Tasks) -> Result<Arc<Self>, String> {
+    pub fn new(
+        config: Config,
+        path: Option<PathBuf>,
+        memory: Option<Arc<Memory>>,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let load = Load::new(config.server.max_body);
-        let memory = config.memory.enabled.then(|| Memory::open(&config.memory, &tasks)).transpose()?;
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -149,6 +153,12 @@ impl Gateway {
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
+        let memory = &edge.snapshot.config.memory;
+        match &self.memory {
+            Some(ours) => ours.reconfigure(memory),
+            None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
+            None => {}
+        }
         self.edge.store(Arc::new(edge));
     }
 
@@ -216,7 +226,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
         Miss::Method(allowed) => Refusal::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
-        Policy::Public => health::answer(gateway, &incomer.edge, &route),
+        Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
             incomer.admit_operator()?;
             match &route {

@@ -21,10 +21,10 @@ use crate::{
         slots::{Slot, SlotRefusal},
     },
     api::{Api, content::Content},
-    call::{Ask, Call},
+    call::{Ask, Call, MemoryUse},
     config::TargetName,
     dispatch::Trail,
-    recall,
+    recall::{self, Enriched},
     refusal::Refusal,
     report::Report,
     upstream::{Model, provider::FORWARDED},
@@ -42,6 +42,7 @@ struct Asked {
     /// The model by the client's name for it.
     model: String,
     timeout: Option<Duration>,
+    memory: MemoryUse,
     cost: Cost,
     ask: Ask,
 }
@@ -72,13 +73,30 @@ pub async fn answer(
 async fn go(gateway: &Arc<Gateway>, asked: Asked, reservation: Reservation) -> Response<ReplyBody> {
     let (id, received, begun) = (asked.id.clone(), asked.received, Instant::now());
     match admit(gateway, asked, reservation).await {
-        Ok(call) => deliver(gateway, recall::enrich(call).await).await,
+        Ok(call) => with_memory(gateway, call).await,
         Err(refusal) => {
             let mut response = refused(&id, &refusal);
             let (queued, overhead) = (begun.elapsed(), begun.saturating_duration_since(received));
             say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
             response
         }
+    }
+}
+
+/// Gets the answer to a call that knows what its user said before, and remembers what he says now.
+async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyBody> {
+    let Enriched { call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
+    let mut response = deliver(gateway, call).await;
+    if let Some(note) = note {
+        response.headers_mut().insert("x-concierge-memory", note);
+    }
+    match remember {
+        Some(remember) if response.status().is_success() => response.map(|body| body.keeping(remember)),
+        Some(remember) => {
+            remember.never_mind();
+            response
+        }
+        None => response,
     }
 }
 
@@ -107,6 +125,7 @@ async fn read(
         api,
         model: content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned),
         timeout: wishes.timeout,
+        memory: wishes.memory,
         cost: cost(api, &content, &body),
         ask: Ask {
             method: parts.method,
@@ -124,7 +143,7 @@ async fn read(
 
 /// Waits for a slot; with it the request is a call.
 async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Result<Box<Call>, Refusal> {
-    let Asked { id, received, edge, user, priority, api, model, timeout, ask, .. } = asked;
+    let Asked { id, received, edge, user, priority, api, model, timeout, memory, ask, .. } = asked;
     let operation = operation(api);
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
     let begun = Instant::now();
@@ -142,6 +161,7 @@ async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Res
         deadline: Instant::now() + total,
         slot,
         impatient: timeout.is_some(),
+        memory,
         entry,
     }))
 }

@@ -1,0 +1,137 @@
+//! Puts what is recalled into a chat: one block, directly before the last user message.
+//!
+//! Everything before the block stays byte for byte, so that the provider's prompt cache stays good. A body that cannot
+//! take a block, a user without a memory or a recall that is late leaves the call as it came: it must never fail here.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::{
+    remember::{Remember, Turn},
+    service::{Memory, Missed, Recalled, Wanted},
+    text,
+};
+use crate::{
+    api::{Api, content::Content, conversation::Conversation, request},
+    call::{Ask, Call, MemoryUse},
+    config::Capture,
+    user::UserId,
+};
+
+/// A call with what was recalled for it.
+pub struct Enriched {
+    /// The call.
+    pub call: Box<Call>,
+    /// `x-concierge-memory` of the answer; `None` if there is no memory for such calls.
+    pub note: Option<HeaderValue>,
+    /// To be kept until the last byte of the answer.
+    pub remember: Option<Remember>,
+}
+
+/// Why nothing was recalled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Skipped {
+    /// The client wants it so.
+    Off,
+    /// Nobody knows who asks.
+    Anonymous,
+    /// Nothing fits.
+    Empty,
+    /// The recall took too long.
+    Timeout,
+    /// The store is away.
+    Store,
+    /// There is no place for a block in the body.
+    Shape,
+}
+
+impl Skipped {
+    fn note(self) -> &'static str {
+        match self {
+            Self::Off => "skipped;reason=off",
+            Self::Anonymous => "skipped;reason=anonymous",
+            Self::Empty => "skipped;reason=empty",
+            Self::Timeout => "skipped;reason=timeout",
+            Self::Store => "skipped;reason=store",
+            Self::Shape => "skipped;reason=shape",
+        }
+    }
+}
+
+/// The call with what was recalled for it, and what is to be remembered of it.
+pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enriched {
+    let talks = matches!(call.api, Api::Chat | Api::Responses);
+    let Some(memory) = memory.filter(|memory| talks && memory.settings().enabled) else {
+        return Enriched { call, note: None, remember: None };
+    };
+    let settings = memory.settings();
+    if call.user == UserId::anonymous() && !settings.anonymous {
+        return skipped(call, Skipped::Anonymous);
+    }
+    if call.memory == MemoryUse::Off {
+        return skipped(call, Skipped::Off);
+    }
+    let Some((said, wanted)) = asked(&call) else { return skipped(call, Skipped::Shape) };
+    let captures = call.memory.writes() && settings.capture != Capture::Off;
+    let turn = captures.then(|| Turn { user: call.user.clone(), role: "user", text: said });
+    let recalled = match call.memory.reads() {
+        true => recall(memory, &mut call, wanted).await,
+        false => Err(Skipped::Off),
+    };
+    let note = match recalled {
+        Ok(note) => HeaderValue::from_str(&note).ok(),
+        Err(skipped) => Some(HeaderValue::from_static(skipped.note())),
+    };
+    Enriched { call, note, remember: turn.map(|turn| Remember::new(memory.clone(), turn)) }
+}
+
+fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
+    Enriched { call, note: Some(HeaderValue::from_static(why.note())), remember: None }
+}
+
+/// The last words of the user, and what to look for with them.
+fn asked(call: &Call) -> Option<(String, Wanted)> {
+    let peek = call.ask.content.json()?;
+    let conversation = Conversation::read(&call.ask.body, peek)?;
+    let said = conversation.last_user()?.text.clone();
+    let wanted = Wanted {
+        query: text::gist(&said).into_owned(),
+        conversation: conversation.said.into_iter().map(|said| said.text).collect(),
+        max_tokens: room(&call.ask),
+    };
+    Some((said, wanted))
+}
+
+/// Tokens that the model's window has left beside the prompt and the answer.
+fn room(ask: &Ask) -> u32 {
+    let Some(window) = ask.models.first().and_then(|model| model.config.context_window) else {
+        return u32::MAX;
+    };
+    let answer = ask.content.json().and_then(|peek| peek.max_tokens).unwrap_or(0);
+    let left = window.saturating_sub(ask.content.prompt_tokens(&ask.body)).saturating_sub(answer);
+    u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+/// Puts the block into the call; says what is in it.
+async fn recall(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
+    let recalled = memory.recall(&call.user, wanted).await.map_err(|missed| match missed {
+        Missed::Timeout => Skipped::Timeout,
+        Missed::Store => Skipped::Store,
+    })?;
+    let Recalled { block, items, tokens, cached } = recalled;
+    let (body, content) = noted(&call.ask, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
+    call.ask.body = body;
+    call.ask.content = content;
+    let cache = if cached { "hit" } else { "miss" };
+    Ok(format!("items={items};tokens={tokens};cache={cache}"))
+}
+
+/// The body with the block in its place, read anew: every offset behind it has moved.
+fn noted(ask: &Ask, block: &str) -> Option<(Bytes, Content)> {
+    let conversation = Conversation::read(&ask.body, ask.content.json()?)?;
+    let body = conversation.with_note(&ask.body, conversation.last_user()?, block)?.concat();
+    let peek = request::peek(&body).ok()?;
+    Some((body, Content::Json(Box::new(peek))))
+}

@@ -1,0 +1,216 @@
+//! The order of things between store, indexes and cache: what is read and written for one user.
+//!
+//! A write must run to its end once it has begun, also when nobody waits for it: else the index would not know of it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::{
+    blocking,
+    cache::{Bounds, Cache, Question, Ranking},
+    indexes::{Change, Indexes, Place, Reading},
+    types::{Found, Hit, Recalled, Wanted},
+};
+use crate::{
+    config,
+    recall::{
+        inject,
+        pack::{self, Limits},
+        rank::{self, Query},
+        store::{
+            Batch, ContextChange, Forget, Forgotten, Memory as Stored, Store, StoreError, UnixMillis,
+            UserContext,
+        },
+        text,
+    },
+    user::UserId,
+};
+
+/// A ranking is this long; more would not fit into any block.
+const RANKED: usize = 256;
+
+/// See the module.
+pub struct Engine {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// Who is in memory.
+    pub indexes: Indexes,
+    /// What was asked lately.
+    pub cache: Cache,
+    /// In force now.
+    pub settings: ArcSwap<config::Memory>,
+}
+
+/// The ranking of one question over the index that it was made from.
+struct Ranked {
+    reading: Arc<Reading>,
+    ranking: Ranking,
+    cached: bool,
+}
+
+impl Engine {
+    /// Keeps all memories of `batch`, or none.
+    pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<Stored>, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let appended = self.store.append(&user, batch, now()).await?;
+        let change = Change::Added(appended.memories.clone());
+        self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        Ok(appended.memories)
+    }
+
+    /// Takes them out of the store, the index and the cache.
+    pub async fn forget(&self, user: UserId, which: Forget) -> Result<Forgotten, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let forgotten = self.store.forget(&user, which, now()).await;
+        self.cache.clear(Some(&user));
+        let forgotten = match forgotten {
+            Ok(forgotten) => forgotten,
+            Err(error) => {
+                self.indexes.distrust(&user, &place).await;
+                return Err(error);
+            }
+        };
+        let change = Change::Removed(forgotten.seqs.clone());
+        self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        Ok(forgotten)
+    }
+
+    /// Changes the context, and with it what is recalled.
+    pub async fn write_context(
+        &self,
+        user: UserId,
+        change: ContextChange,
+        if_match: Option<Vec<String>>,
+    ) -> Result<UserContext, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let written = self.store.write_context(&user, change, if_match, now()).await?;
+        *place.context.lock() = None;
+        match self.store.epoch(&user).await {
+            Ok(epoch) => self.indexes.apply(&user, &place, epoch, Change::Other).await?,
+            Err(_) => self.indexes.distrust(&user, &place).await,
+        }
+        Ok(written)
+    }
+
+    /// The memories that fit `query` best.
+    pub async fn search(
+        &self,
+        user: UserId,
+        query: String,
+        limit: usize,
+        max_tokens: Option<u32>,
+    ) -> Result<Found, StoreError> {
+        let place = self.indexes.place(&user);
+        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &query).await?;
+        let hits = blocking(move || {
+            let mut chosen: Vec<_> = match max_tokens {
+                None => ranking.iter().take(limit).map(|scored| (scored.key, scored.score)).collect(),
+                Some(max_tokens) => {
+                    let limits = Limits { max_tokens, max_items: limit, min_score: 0.0 };
+                    let block = pack::pack(&reading.index, &ranking, &limits, &[]);
+                    block.items.iter().map(|item| (item.key, item.score)).collect()
+                }
+            };
+            chosen.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+            let hit = |(key, score)| Some(Hit { memory: reading.row(key)?, score });
+            chosen.into_iter().filter_map(hit).collect()
+        });
+        Ok(Found { hits: hits.await?, cached })
+    }
+
+    /// The block for a chat.
+    pub async fn recall(&self, user: UserId, wanted: Wanted) -> Result<Recalled, StoreError> {
+        let settings = self.settings.load_full();
+        let place = self.indexes.place(&user);
+        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &wanted.query).await?;
+        let context = match settings.include_context {
+            true => self.context_at(&user, &place, reading.epoch).await?,
+            false => None,
+        };
+        let limits = Limits {
+            max_tokens: wanted.max_tokens.min(settings.max_tokens),
+            max_items: settings.max_items as usize,
+            min_score: settings.min_score as f32,
+        };
+        blocking(move || {
+            let seen: Vec<&str> = wanted.conversation.iter().map(String::as_str).collect();
+            let packed = pack::pack(&reading.index, &ranking, &limits, &seen);
+            let (block, items) = printed(packed, context.as_deref(), limits.max_tokens);
+            let tokens = block.as_deref().map_or(0, text::tokens);
+            Recalled { block, items, tokens, cached }
+        })
+        .await
+    }
+
+    /// The context as of `epoch`; `None` if there is nothing in it.
+    async fn context_at(
+        &self,
+        user: &UserId,
+        place: &Place,
+        epoch: u64,
+    ) -> Result<Option<Arc<str>>, StoreError> {
+        let known =
+            place.context.lock().as_ref().filter(|(at, _)| *at == epoch).map(|(_, json)| json.clone());
+        let json = match known {
+            Some(json) => json,
+            None => {
+                let json: Arc<str> = self.store.context(user).await?.json.into();
+                *place.context.lock() = Some((epoch, json.clone()));
+                json
+            }
+        };
+        Ok((&*json != "{}").then_some(json))
+    }
+
+    async fn ranked(&self, user: &UserId, place: &Place, query: &str) -> Result<Ranked, StoreError> {
+        let settings = self.settings.load();
+        let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
+        drop(settings);
+        let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
+        let query: Box<str> = text::gist(query.trim()).into();
+        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone() };
+        let cell = self.cache.place(question, bounds, Instant::now());
+        let cached = cell.initialized();
+        let make = || {
+            let reading = reading.clone();
+            let rank = move || {
+                let query = Query { text: &query, vector: None };
+                Arc::new(rank::rank(&reading.index, &query, RANKED))
+            };
+            blocking(rank)
+        };
+        let ranking = cell.get_or_try_init(make).await?.clone();
+        Ok(Ranked { reading, ranking, cached })
+    }
+}
+
+/// The block with as many of the best items as `max_tokens` has room for, frame and context included.
+fn printed(packed: pack::Block, context: Option<&str>, max_tokens: u32) -> (Option<String>, usize) {
+    let fence = inject::fence(&mut fastrand::Rng::new());
+    let mut items = packed.items;
+    let mut context = context;
+    loop {
+        if items.is_empty() && context.is_none() {
+            return (None, 0);
+        }
+        let lines: Vec<String> = items.iter().map(|item| item.line.clone()).collect();
+        let block = inject::block(&lines, context, &fence);
+        if text::tokens(&block) <= max_tokens {
+            return (Some(block), items.len());
+        }
+        let worst = (0..items.len()).min_by(|one, other| items[*one].score.total_cmp(&items[*other].score));
+        match worst {
+            Some(worst) => drop(items.remove(worst)),
+            None => context = None,
+        }
+    }
+}
+
+fn now() -> UnixMillis {
+    SystemTime::now().into()
+}

@@ -1,0 +1,175 @@
+//! Memory over a real file: what is found, what is cached, and what a slow or locked store does.
+
+use std::time::Duration;
+
+use super::*;
+use crate::recall::store::Forget;
+
+fn user(name: &str) -> UserId {
+    UserId::authenticated(name).unwrap()
+}
+
+fn settings(folder: &tempfile::TempDir) -> config::Memory {
+    config::Memory {
+        path: folder.path().join("m.db"),
+        recall_budget: Duration::from_secs(5),
+        ..config::Memory::default()
+    }
+}
+
+fn open(folder: &tempfile::TempDir) -> Arc<Memory> {
+    Memory::open(&settings(folder), &Tasks::new()).unwrap()
+}
+
+fn item(text: &str) -> NewItem {
+    NewItem { text: text.to_owned(), role: "user".to_owned(), ..NewItem::default() }
+}
+
+fn wanted(query: &str) -> Wanted {
+    Wanted { query: query.to_owned(), conversation: vec![query.to_owned()], max_tokens: u32::MAX }
+}
+
+async fn texts(memory: &Memory, user: &UserId, query: &str) -> Vec<String> {
+    let found = memory.search(user, query, 10, None).await.unwrap();
+    found.hits.into_iter().map(|hit| hit.memory.text).collect()
+}
+
+#[tokio::test]
+async fn what_is_written_is_found_by_its_user_alone_and_at_once() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann, bob) = (open(&folder), user("ann"), user("bob"));
+    assert!(texts(&memory, &ann, "violin").await.is_empty());
+    let kept = memory.add(&ann, vec![item("I play the violin"), item("I hate rain")], None).await.unwrap();
+    assert_eq!(texts(&memory, &ann, "violin").await[0], "I play the violin");
+    assert!(texts(&memory, &bob, "violin").await.is_empty());
+    assert_eq!(memory.get(&bob, &kept[0].id).await.unwrap(), None);
+    assert_eq!(memory.recall(&bob, wanted("violin")).await.unwrap().block, None);
+}
+
+#[tokio::test]
+async fn the_cache_answers_until_the_next_write() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
+    let cached = async || memory.search(&ann, "violin", 10, None).await.unwrap().cached;
+    assert_eq!((cached().await, cached().await), (false, true));
+    assert_eq!(memory.clear_cache(Some(&user("bob"))), 0);
+    assert_eq!(memory.clear_cache(Some(&ann)), 1);
+    assert_eq!((cached().await, cached().await), (false, true));
+    let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
+    memory.write_context(&ann, change, None).await.unwrap();
+    assert_eq!((cached().await, cached().await), (false, true));
+    memory.forget(&ann, Forget::ALL).await.unwrap();
+    assert!(!cached().await && texts(&memory, &ann, "violin").await.is_empty());
+    assert!(memory.cache_hits_and_misses().0 >= 3);
+}
+
+#[tokio::test]
+async fn a_block_stays_within_its_budget_frame_and_context_included() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = config::Memory { include_context: true, ..settings(&folder) };
+    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let ann = user("ann");
+    let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
+    memory.add(&ann, items, None).await.unwrap();
+    let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
+    memory.write_context(&ann, change, None).await.unwrap();
+    let mut last = 0;
+    for max_tokens in [0, 50, 100, 150, 200, 400] {
+        let recalled = memory.recall(&ann, Wanted { max_tokens, ..wanted("violin lesson") }).await.unwrap();
+        assert!(recalled.tokens <= max_tokens, "{recalled:?}");
+        assert!(recalled.items >= last);
+        last = recalled.items;
+    }
+    let all = memory.recall(&ann, wanted("violin lesson")).await.unwrap();
+    assert!(all.block.unwrap().contains("Oslo") && all.items <= 20 && last > 0);
+}
+
+#[tokio::test]
+async fn many_who_write_at_once_are_all_found() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    assert!(texts(&memory, &ann, "violin").await.is_empty());
+    let writes = (0..40).map(|n| {
+        let (memory, ann) = (memory.clone(), ann.clone());
+        async move { memory.add(&ann, vec![item(&format!("violin {n}"))], None).await.map(drop) }
+    });
+    futures_util::future::try_join_all(writes).await.unwrap();
+    assert_eq!(memory.search(&ann, "violin", 100, None).await.unwrap().hits.len(), 40);
+    assert!(memory.state(&ann).await.unwrap().index_bytes.is_some(), "no write made it read anew");
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_is_known_to_the_index() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    assert!(texts(&memory, &ann, "violin").await.is_empty());
+    let write = memory.add(&ann, vec![item("I play the violin")], None);
+    assert!(timeout(Duration::ZERO, write).await.is_err());
+    while memory.state(&ann).await.unwrap().counts.memories == 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(texts(&memory, &ann, "violin").await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_queued_is_written_before_the_end_and_once() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    for _ in 0..3 {
+        memory.remember_later(Turn { user: ann.clone(), role: "user", text: "I play the violin".to_owned() });
+    }
+    memory.close().await;
+    assert_eq!(memory.get(&ann, "x").await, Err(StoreError::Closed));
+    let again = open(&folder);
+    assert_eq!(texts(&again, &ann, "violin").await, ["I play the violin"]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_at_the_start() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let postgres = config::Memory { store: config::Store::Postgres, ..settings(&folder) };
+    let both = config::Memory { capture: config::Capture::Both, ..settings(&folder) };
+    for config in [postgres, both] {
+        let refused = Memory::open(&config, &Tasks::new()).err().unwrap();
+        assert!(refused.contains("is not in this version yet"), "{refused}");
+    }
+    assert!(!folder.path().join("m.db").exists());
+}
+
+#[tokio::test]
+async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
+    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let (ann, bob) = (user("ann"), user("bob"));
+    let hanging = memory.engine.indexes.place(&ann).hang().await;
+    let begun = Instant::now();
+    assert_eq!(memory.recall(&ann, wanted("violin")).await, Err(Missed::Timeout));
+    assert!(begun.elapsed() >= Duration::from_millis(100) && begun.elapsed() < Duration::from_millis(250));
+    assert!(memory.recall(&bob, wanted("violin")).await.is_ok());
+    drop(hanging);
+    assert!(memory.search(&ann, "violin", 1, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_stops_no_recall() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
+    let place = memory.engine.indexes.place(&ann);
+    let _hanging = place.writing.lock().await;
+    assert_eq!(memory.recall(&ann, wanted("Where is my violin?")).await.unwrap().items, 1);
+}
+
+#[tokio::test]
+async fn old_memories_go_and_young_ones_stay() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann) = (open(&folder), user("ann"));
+    let old = NewItem { created_at: Some(super::super::store::UnixMillis(1_000)), ..item("an old violin") };
+    memory.add(&ann, vec![old, item("a young violin")], None).await.unwrap();
+    assert_eq!(texts(&memory, &ann, "violin").await.len(), 2);
+    remember::sweep(&memory.engine, super::super::store::UnixMillis(2_000)).await.unwrap();
+    assert_eq!(texts(&memory, &ann, "violin").await, ["a young violin"]);
+}

@@ -1,0 +1,84 @@
+//! What goes into the memory and what comes out of it.
+
+use crate::recall::store::{Counts, Memory as Stored, NewMemory, UnixMillis};
+
+/// What is to be remembered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewItem {
+    /// The words.
+    pub text: String,
+    /// `user` or `assistant`.
+    pub role: String,
+    /// The conversation it belongs to.
+    pub session: Option<String>,
+    /// Who said it, by name.
+    pub speaker: Option<String>,
+    /// When it was said; now, if not given.
+    pub created_at: Option<UnixMillis>,
+    /// A JSON object, as text.
+    pub metadata: Option<String>,
+}
+
+impl From<NewItem> for NewMemory {
+    fn from(item: NewItem) -> Self {
+        let NewItem { text, role, session, speaker, created_at, metadata } = item;
+        let tokens = crate::recall::text::tokens(&text);
+        // The built-in embedder needs no stored vectors: the index sums the table's own.
+        Self { session, role, speaker, text, created_at, metadata, tokens, embedding: None }
+    }
+}
+
+/// A memory that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The memory.
+    pub memory: Stored,
+    /// How well it fits, 0..1.
+    pub score: f32,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// It came from the cache.
+    pub cached: bool,
+}
+
+/// The live state of one user, for operators.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// What is kept.
+    pub counts: Counts,
+    /// Recalls of this user in the cache.
+    pub cached: usize,
+    /// Bytes of the user's index in memory; `None` if it is not loaded.
+    pub index_bytes: Option<usize>,
+    /// When this process last recalled or remembered something for the user.
+    pub last_seen: Option<UnixMillis>,
+}
+
+/// What a chat wants to know.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What the user asks.
+    pub query: String,
+    /// What the model will see anyway, message by message.
+    pub conversation: Vec<String>,
+    /// Tokens of the whole block.
+    pub max_tokens: u32,
+}
+
+/// What a chat gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The block; `None` if nothing fits.
+    pub block: Option<String>,
+    /// Memories in it.
+    pub items: usize,
+    /// Its tokens.
+    pub tokens: u32,
+    /// The ranking came from the cache.
+    pub cached: bool,
+}
