@@ -12,7 +12,7 @@
 //! | body | `server::intake`, [`api::content`] | read within bounds; of it only what we act on |
 //! | slot | [`admission`] | the user's right to run; held to the last byte |
 //! | call | [`call`] | one admitted request; pins the [`upstream::Snapshot`] it was admitted under |
-//! | recall | [`recall`] | what the user said before, put into the prompt (not yet: a step that passes) |
+//! | recall | [`recall`] | what the user said before, put into the prompt within a hard time budget |
 //! | plan | [`dispatch::plan`] | who is asked next: every decision of failover, without I/O or clock |
 //! | attempt | [`upstream::attempt`], [`upstream::ask`] | one question to one target, up to its first content |
 //! | outcome | [`upstream::outcome`] | how it ended: the root of scoring, breaking and failover |

@@ -1,7 +1,7 @@
 //! Who a request is for, as `/admin/requests` shows it: what a caller may claim, and what is ignored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use concierge_testkit::{Client, ConfigFile, Script, openai::ask};
+use concierge_testkit::{Client, ConfigFile, Script, eventually, ms, openai::ask};
 use ring::hmac;
 use serde_json::{Value, json};
 
@@ -11,6 +11,11 @@ const SECRET: &str = "open-webui-secret-0123456789";
 
 /// Asks `a`, which stays silent, and looks who is shown to be waiting.
 async fn shown(stage: &Stage, client: &Client, operator: &Client, more: Value) -> String {
+    let idle = || async {
+        let running = operator.get("/admin/requests").await.json();
+        running["requests"].as_array().unwrap().is_empty().then_some(())
+    };
+    eventually("the request before this has gone", ms(2000), idle).await;
     stage.a.clear();
     stage.a.next(Script::silent());
     let mut body = ask("m");

@@ -63,7 +63,8 @@ async fn held(stage: &Stage, kind: &str) -> usize {
 async fn slow_readers_cost_little_and_the_mute_are_let_go() {
     let stage = talkative().await;
     // What the first stream costs once, it shall not cost here.
-    stage.client.open_stream(&ask_stream("m")).await.until("xxxx").await;
+    let first = stage.client.clone().header("x-user-id", "first");
+    first.open_stream(&ask_stream("m")).await.until("xxxx").await;
     let before = stage.gw.rss();
     let (mut mute, mut slow) = (Vec::new(), JoinSet::new());
     for n in 0..MUTE {
