@@ -205,10 +205,7 @@ impl Outcome {
 
     /// Its connection may lead nowhere, and so may those that are idle beside it.
     pub fn doubts_the_connection(self) -> bool {
-        matches!(
-            self,
-            Self::Hard(HardKind::Silent | HardKind::Reset) | Self::Broken(BrokenKind::Stalled)
-        )
+        matches!(self, Self::Hard(HardKind::Silent | HardKind::Reset) | Self::Broken(BrokenKind::Stalled))
     }
 
     /// A 5xx or a reset: the same target may be asked once more before a fallback model is.
