@@ -225,13 +225,15 @@ impl Relay {
                 self.sent_at = Instant::now();
                 return Some(KEEP_ALIVE_COMMENT);
             }
-            () = cut.cancelled() => {
-                self.state = State::Over;
-                self.abandon();
-                return Some(self.error("The gateway is shutting down.", "server_error", "shutting_down"));
-            }
+            () = cut.cancelled() => return Some(self.shut_down()),
         }
         None
+    }
+
+    fn shut_down(&mut self) -> Bytes {
+        self.state = State::Over;
+        self.abandon();
+        self.error("The gateway is shutting down.", "server_error", "shutting_down")
     }
 
     /// The call has had all its time. That proves nothing against the target, which was answering.

@@ -31,7 +31,7 @@ use super::{body::Parts, tls};
 use crate::tasks::Tasks;
 
 /// Bytes of an answer read ahead of a slow client (hyper: 400 KB), and of its head.
-const READ_AHEAD: usize = 64 * 1024;
+const READ_AHEAD: usize = 32 * 1024;
 /// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
 /// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
 #[cfg(target_os = "linux")]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use concierge_testkit::{
-    Client, ConfigFile, FakeProvider, Script, eventually,
+    Call, Client, ConfigFile, FakeProvider, Script, eventually,
     fake_h2::H2Provider,
     link::{self, Link},
     ms,
@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::stage::{Load, errors, gateway, launch};
+use super::stage::{Load, errors, gateway, launch, many};
 
 /// The deadline of an attempt in these tests: what a dead connection may cost a request, once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -140,6 +140,15 @@ fn an_http1_connection_into_the_dark_is_left_and_never_used_again() {
         let link = Link::new();
         let (a, b) = (FakeProvider::start_behind(&link).await, FakeProvider::start().await);
         let gw = gateway(&pair(&a.base_url(), &b)).await;
+        // More connections than the lanes use: the rest lie idle when it goes dark, and must go as well.
+        a.script(|request| sane(request, SIXTY).head_after(ms(300)));
+        let client = gw.client();
+        many(20, 20, move |_| {
+            let client = client.clone();
+            async move { assert_eq!(client.chat(&ask("m")).await.code(), 200) }
+        })
+        .await;
+        a.heal();
         let begun = Instant::now();
         let dark = in_the_dark(&link, &gw, begun).await;
         let connections = a.calls().iter().map(|call| call.connection).max().unwrap();
@@ -151,11 +160,10 @@ fn an_http1_connection_into_the_dark_is_left_and_never_used_again() {
         // What was written into the dark arrives now, if it arrives at all; nothing that was asked later may.
         sleep(ms(1000)).await;
         let known = (dark + PATIENCE + SLACK).as_millis() as u64;
-        let late = |call: &&concierge_testkit::Call| {
-            call.connection <= connections && call.json()["sent_ms"].as_u64().is_none_or(|sent| sent > known)
-        };
+        let later = |call: &Call| call.json()["sent_ms"].as_u64().is_none_or(|sent| sent > known);
+        let reused = |call: &&Call| call.at > begun + dark && call.connection <= connections && later(call);
         let calls = a.calls();
-        let reused: Vec<_> = calls.iter().filter(late).collect();
+        let reused: Vec<_> = calls.iter().filter(reused).collect();
         assert!(reused.is_empty(), "{reused:?}");
     });
 }

@@ -8,12 +8,11 @@ use std::{
     env,
     fs::File,
     future::Future,
-    io::Write,
+    io::{Read, Write},
     net::Ipv4Addr,
     os::fd::AsFd,
     process::{Child, Command, Stdio},
-    thread::{scope, sleep},
-    time::Duration,
+    thread::scope,
 };
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -66,12 +65,12 @@ impl Link {
 
     /// A link that works.
     pub fn new() -> Self {
-        let far = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().expect("util-linux");
+        let mut holder = Command::new("unshare");
+        holder.args(["--net", "sh", "-c", "echo there; exec sleep infinity"]).stdout(Stdio::piped());
+        let mut far = holder.spawn().expect("util-linux");
+        let mut there = [0; 6];
+        far.stdout.as_mut().expect("piped").read_exact(&mut there).expect("it says so");
         let link = Self { far };
-        let theirs = link.namespace();
-        while std::fs::read_link(&theirs).ok() == std::fs::read_link("/proc/self/ns/net").ok() {
-            sleep(Duration::from_millis(5));
-        }
         let pid = link.far.id().to_string();
         must("ip", &["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &pid]);
         must("ip", &["address", "add", "10.99.0.1/30", "dev", "near"]);
