@@ -13,16 +13,19 @@ mod gateway {
     mod breaker; // when a target is left alone, and how it comes back
     mod clock; // the time of day jumps
     mod cuts; // every byte offset of an answer, cut
+    mod dark; // a link is pulled without a word, a name moves
     mod descriptors; // no open files left
     mod drain; // SIGTERM with streams running
     mod errors; // the table of statuses and codes
     mod exact; // what was sent is what arrives, both ways
     mod failover; // one target fails, the other answers
     mod fallbacks; // other models, patience, Retry-After
+    mod floods; // HTTP/2 clients that flood or take nothing
     mod fuzz; // bodies that are not what they should be
     mod gone; // the client leaves, in every phase
     mod headers; // what travels and what does not, both ways
     mod hostile; // providers that mean ill
+    mod http2; // requests in HTTP/2 that are wrong
     mod identity; // who a request is for
     mod ledger; // usage in the log, once per attempt
     mod memories; // what a user keeps: memories and context

@@ -35,11 +35,13 @@ impl RawRelay {
         }
         while !self.over {
             let cut = self.search.dispatcher.tasks().cut().clone();
-            let deadline = self.search.call.deadline.min(Instant::now() + self.raw.stall);
+            let (stalls, ends) = (Instant::now() + self.raw.stall, self.search.call.deadline);
             let frame = select! {
+                biased;
+                () = sleep_until(ends) => return self.cut_off(),
+                () = cut.cancelled() => return self.cut_off(),
+                () = sleep_until(stalls) => return self.broken(BrokenKind::Stalled),
                 frame = self.raw.body.frame() => frame,
-                () = sleep_until(deadline) => return self.broken(BrokenKind::Stalled),
-                () = cut.cancelled() => return self.broken(BrokenKind::Stalled),
             };
             match frame {
                 Some(Ok(frame)) => {
@@ -55,8 +57,13 @@ impl RawRelay {
     }
 
     fn broken(&mut self, kind: BrokenKind) -> Option<Result<Bytes, ()>> {
-        self.over = true;
         self.raw.attempt.failed(Outcome::Broken(kind), "broke in mid-answer");
+        self.cut_off()
+    }
+
+    /// The end of the call's time, or of ours: nobody's fault.
+    fn cut_off(&mut self) -> Option<Result<Bytes, ()>> {
+        self.over = true;
         self.search.call.report.broke();
         Some(Err(()))
     }

@@ -203,30 +203,48 @@ impl Relay {
         };
         let whole = source.stream.tally.is_whole();
         let silence = if whole { AFTER_THE_END } else { source.stall };
-        let silent_since = source.last_content.max(self.resumed_at);
-        let deadline = self.search.call.deadline.min(silent_since + silence);
+        let stalls = source.last_content.max(self.resumed_at) + silence;
+        let ends = self.search.call.deadline;
+        // Asked first: where the provider is always ahead of a slow client there is nothing to wait for.
+        if ends <= Instant::now() && !whole {
+            return Some(self.out_of_time());
+        }
         let keep_alive = self.sent_at + KEEP_ALIVE;
         let cut = self.search.dispatcher.tasks().cut().clone();
         select! {
             biased;
             () = source.stream.read() => {}
-            () = sleep_until(deadline) => {
-                self.state = match whole {
-                    true => State::Ending(self.done()),
-                    false => State::Broken(Break { kind: BrokenKind::Stalled, error: None }),
-                };
+            () = sleep_until(stalls.min(ends)) => {
+                if whole {
+                    self.state = State::Ending(self.done());
+                } else if stalls <= ends {
+                    self.state = State::Broken(Break { kind: BrokenKind::Stalled, error: None });
+                }
             }
             () = sleep_until(keep_alive) => {
                 self.sent_at = Instant::now();
                 return Some(KEEP_ALIVE_COMMENT);
             }
-            () = cut.cancelled() => {
-                self.state = State::Over;
-                self.abandon();
-                return Some(self.error("The gateway is shutting down.", "server_error", "shutting_down"));
-            }
+            () = cut.cancelled() => return Some(self.shut_down()),
         }
         None
+    }
+
+    fn shut_down(&mut self) -> Bytes {
+        self.state = State::Over;
+        self.abandon();
+        self.error("The gateway is shutting down.", "server_error", "shutting_down")
+    }
+
+    /// The call has had all its time. That proves nothing against the target, which was answering.
+    fn out_of_time(&mut self) -> Bytes {
+        self.state = State::Over;
+        if let Some(source) = self.source.take() {
+            let tally = &source.stream.tally;
+            self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
+        }
+        let message = "The answer is not complete: the time that the request may take is over.";
+        self.error(message, "upstream_error", "stream_interrupted")
     }
 
     /// The answer is whole.
@@ -282,9 +300,10 @@ impl Relay {
         let cut = self.search.dispatcher.tasks().cut().clone();
         let deadline = self.search.call.deadline;
         select! {
-            rescued = rescue::rescue(&mut self.search, &said) => rescued.ok(),
+            biased;
             () = sleep_until(deadline) => None,
             () = cut.cancelled() => None,
+            rescued = rescue::rescue(&mut self.search, &said) => rescued.ok(),
         }
     }
 

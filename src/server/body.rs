@@ -2,12 +2,18 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
+
+use super::patience::Reader;
+
+/// Bytes at hand go out in pieces of this size, so that what is kept until the last byte is kept until then.
+const PIECE: usize = 64 * 1024;
 
 /// A stream that ends before its end; the connection is closed so that the client sees it.
 #[derive(Debug, thiserror::Error)]
@@ -20,24 +26,30 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send
 /// The body of a reply, and whatever must live until its last byte has gone.
 pub struct ReplyBody {
     content: Content,
+    reader: Option<Arc<Reader>>,
     _until_sent: Option<Box<dyn Send>>,
 }
 
 enum Content {
-    Whole(Option<Bytes>),
+    Whole(Bytes),
     Stream(ByteStream),
 }
 
 impl ReplyBody {
     /// Bytes at hand.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        let bytes = bytes.into();
-        Self { content: Content::Whole((!bytes.is_empty()).then_some(bytes)), _until_sent: None }
+        Self { content: Content::Whole(bytes.into()), reader: None, _until_sent: None }
     }
 
     /// Bytes as they come.
     pub fn stream(stream: ByteStream) -> Self {
-        Self { content: Content::Stream(stream), _until_sent: None }
+        Self { content: Content::Stream(stream), reader: None, _until_sent: None }
+    }
+
+    /// Tells `reader` whenever the client has something to take, and when it has taken it.
+    pub fn watched(mut self, reader: Option<Arc<Reader>>) -> Self {
+        self.reader = reader.inspect(|reader| reader.given());
+        self
     }
 
     /// Keeps `guard` (a slot) until the body has been sent or dropped, beside what is kept already.
@@ -55,21 +67,32 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match &mut self.content {
-            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        let polled = match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
             Content::Stream(stream) => {
                 stream.as_mut().poll_next(cx).map(|item| item.map(|bytes| bytes.map(Frame::data)))
             }
+        };
+        if let Some(reader) = &self.reader {
+            match polled {
+                Poll::Ready(_) => reader.given(),
+                Poll::Pending => reader.waits(),
+            }
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Whole(None))
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Stream(_) => SizeHint::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Response;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::{Gateway, auth::Connection, body::ReplyBody, handle, overloaded};
+use super::{Gateway, auth::Connection, body::ReplyBody, handle, overloaded, patience::Streams};
 use crate::config;
 
 /// To the last byte of a request head. It also ends idle connections, so it is longer than the keep-alive of
@@ -106,8 +106,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
     }
 }
 
-/// The kernel's own clock, for while a client takes nothing nobody polls the body, and no timer of ours would fire. It
-/// counts while nothing is acknowledged or the client's window stays closed; who reads on is served to the end.
+/// The kernel's own clock, for while a client takes nothing nobody polls the body, and no timer in it would fire. It
+/// counts while nothing is acknowledged or the client's window stays closed; who reads on is served to the end. A
+/// window of HTTP/2 is none of the kernel's: see [`super::patience`].
 fn give_up_on_the_mute(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {
@@ -123,12 +124,13 @@ async fn serve(
     gateway: Arc<Gateway>,
 ) {
     let connection = Connection { listener: gateway.listener, peer };
+    let streams = Streams { tasks: gateway.tasks.clone(), patience: WRITE_TIMEOUT };
     let service = ServiceBuilder::new()
         .map_result(shed)
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
         .service_fn(move |request| handle(gateway.clone(), connection, request));
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    let mut http = auto::Builder::new(streams);
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

@@ -15,6 +15,7 @@ pub mod listen;
 mod memories;
 mod models;
 mod operator;
+mod patience;
 mod personal;
 mod proxy;
 pub mod reload;
@@ -37,6 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use self::{
     auth::{Connection, Keyring},
     body::ReplyBody,
+    patience::Reader,
     routes::{Miss, Policy, Route},
 };
 use crate::{
@@ -201,7 +203,7 @@ pub async fn handle(
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(with_id(response, &id))
+    Ok(with_id(response, &id).map(|body| body.watched(Reader::current())))
 }
 
 /// Tells the client, and the log.

@@ -88,9 +88,16 @@ fn document(html: String) -> Response<ReplyBody> {
 
 /// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
 fn operate(snapshot: &Snapshot, id: &str, hand: Hand) -> Result<Response<ReplyBody>, Refusal> {
+    let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
-    if targets.is_empty() {
+    if targets.is_empty() && whole.is_none() {
         return Err(Refusal::TargetNotFound(id.to_owned()));
+    }
+    // Before its targets: one that appears in between is drained, too.
+    match (whole, hand) {
+        (Some(provider), Hand::Drain) => provider.drain(true),
+        (Some(provider), Hand::Resume) => provider.drain(false),
+        _ => {}
     }
     let now = Instant::now();
     for target in &targets {

@@ -92,6 +92,30 @@ async fn the_hand_reaches_one_target_or_all_of_a_provider_and_answers_how_they_a
     assert_eq!(states(&resumed), [("one/b", "closed"), ("one/org/a", "closed")]);
 }
 
+/// Regression: a target that was first asked for by its name after the drain was served.
+#[tokio::test]
+async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
+    let gateway = gateway();
+    let hand = |id: &str, hand| get(&gateway, Route::Operate(id.into(), hand));
+    let asked = |model: &str| {
+        let name = config::TargetName { provider: "one".into(), model: model.into() };
+        let target = gateway.edge().snapshot.direct(&name).unwrap().targets[0].clone();
+        target.view([None; 2], Instant::now()).state.as_str()
+    };
+    hand("one", Hand::Drain).await;
+    assert_eq!(asked("later"), "drained");
+    hand("one/later", Hand::Resume).await;
+    assert_eq!(asked("later"), "closed", "one of them may be taken back alone");
+    let other_key = CONFIG.replace("sk-very-secret", "sk-other-secret");
+    let config = config::parse("config.toml", &other_key, &|_| None).unwrap().config;
+    let before = gateway.edge();
+    let edge = Edge::new(config, Some(&before.snapshot), &gateway.events, &gateway.tasks).unwrap();
+    gateway.replace(edge);
+    assert_eq!(asked("latest"), "drained", "a reload is no resume");
+    hand("one", Hand::Resume).await;
+    assert_eq!(asked("new"), "closed");
+}
+
 #[tokio::test]
 async fn the_hand_on_nothing_is_refused() {
     let gateway = gateway();

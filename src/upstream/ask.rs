@@ -131,9 +131,6 @@ pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure
             if impatient && failure.outcome.is_silence() {
                 failure.outcome = Outcome::Cancelled;
             }
-            if matches!(failure.outcome, Outcome::Hard(HardKind::Silent | HardKind::Reset)) {
-                provider.client.evict();
-            }
             attempt.failed(failure.outcome, &failure.message);
             Err(failure)
         }

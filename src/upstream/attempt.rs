@@ -130,6 +130,9 @@ impl Attempt {
             return;
         }
         self.ledger.outcome = outcome;
+        if outcome.doubts_the_connection() {
+            self.target.provider.client.evict();
+        }
         let now = Instant::now();
         let mut facts = self.target.known.facts.lock();
         if outcome.failure_kind().is_some() || outcome.misconfigures() {

@@ -3,47 +3,45 @@
 //! It never retries and never follows a redirect: what was sent and what was not is the caller's to know
 //! ([`SendError`]). The address comes from the configuration alone; nothing of a request can change it.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Weak},
-    task::{Context, Poll},
-    time::Duration,
-};
+mod answer;
+mod pool;
 
-use bytes::Bytes;
+use std::{future::Future, sync::Arc, time::Duration};
+
 use http::{Request, Response, Uri};
-use http_body::{Body, Frame, SizeHint};
 use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
+    client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
 use hyper_util::{
     client::legacy::connect::HttpConnector,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
+pub use self::answer::AnswerBody;
+use self::{
+    answer::Lease,
+    pool::{Connection, Http1, Pool},
+};
 use super::{body::Parts, tls};
 use crate::tasks::Tasks;
 
-/// Shorter than the keep-alive of every provider known, so that we close first.
-const IDLE: Duration = Duration::from_secs(20);
-/// A busy connection is not reused past this age: the next one resolves the name anew.
-const MAX_AGE: Duration = Duration::from_secs(55);
-/// Streams on one HTTP/2 connection before a second is opened; servers commonly allow 100.
-const H2_STREAMS: usize = 90;
-/// Idle HTTP/1.1 connections kept.
-const MAX_IDLE: usize = 256;
 /// Bytes of an answer read ahead of a slow client (hyper: 400 KB), and of its head.
-const READ_AHEAD: usize = 64 * 1024;
-/// A connection whose last answer has ended is ready at once, or it never will be.
-const READY: Duration = Duration::from_millis(50);
+const READ_AHEAD: usize = 32 * 1024;
+/// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
+/// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(25);
+/// Silence after which the kernel asks whether the peer is still there, and how often it asks again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
+/// The same of HTTP/2: after so much silence a ping, which must be answered within so much time.
+const PING: Duration = Duration::from_secs(20);
+const PING_ANSWER: Duration = Duration::from_secs(10);
 
 /// Why no response head came.
 #[derive(Debug, thiserror::Error)]
@@ -56,64 +54,31 @@ pub enum SendError {
     Lost(#[from] hyper::Error),
 }
 
-/// All connections to one origin.
+/// Connects to one origin, and keeps what can be used again.
 pub struct Client {
     origin: Uri,
     connector: HttpConnector,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     connect_timeout: Duration,
     tasks: Tasks,
-    idle: Mutex<Vec<Idle>>,
-    shared: Mutex<Vec<Shared>>,
-    this: Weak<Client>,
-}
-
-struct Idle {
-    sender: http1::SendRequest<Parts>,
-    born: Instant,
-    since: Instant,
-}
-
-/// An HTTP/2 connection; the strong count of `streams` is the number of its users plus one.
-struct Shared {
-    sender: http2::SendRequest<Parts>,
-    born: Instant,
-    streams: Arc<()>,
-}
-
-enum Connection {
-    Http1 { sender: http1::SendRequest<Parts>, born: Instant },
-    Http2 { sender: http2::SendRequest<Parts>, stream: Arc<()> },
+    pool: Arc<Pool>,
 }
 
 impl Client {
     /// Connections to `origin` (scheme and authority), made within `connect_timeout`.
     pub fn new(origin: Uri, connect_timeout: Duration, tasks: Tasks) -> Result<Arc<Self>, String> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(Duration::from_secs(30)));
-        connector.set_connect_timeout(Some(connect_timeout));
+        let connector = connector(connect_timeout);
         let tls = match origin.scheme_str() {
             Some("https") => Some(tls_for(&origin)?),
             _ => None,
         };
-        Ok(Arc::new_cyclic(|this| Self {
-            origin,
-            connector,
-            tls,
-            connect_timeout,
-            tasks,
-            idle: Mutex::default(),
-            shared: Mutex::default(),
-            this: this.clone(),
-        }))
+        Ok(Arc::new(Self { origin, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
     }
 
     /// Sends `request`, whose URI is a path and query, and waits for the head of the answer.
     pub async fn send(&self, request: Request<Parts>) -> Result<Response<AnswerBody>, SendError> {
         let mut request = request;
-        while let Some(connection) = self.pooled().await {
+        while let Some(connection) = self.pool.take().await {
             match self.send_on(connection, request).await {
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Failed(error)) => return Err(error),
@@ -130,37 +95,12 @@ impl Client {
 
     /// Closes what is idle: after a connection proved dead its neighbours are not trusted either.
     pub fn evict(&self) {
-        self.idle.lock().clear();
-        self.shared.lock().clear();
+        self.pool.evict();
     }
 
     /// Closes connections that have been idle too long; called now and then.
     pub fn sweep(&self, now: Instant) {
-        self.idle.lock().retain(|c| now < c.since + IDLE && !c.sender.is_closed());
-        self.shared.lock().retain(|c| now < c.born + MAX_AGE && !c.sender.is_closed());
-    }
-
-    async fn pooled(&self) -> Option<Connection> {
-        if let Some(connection) = self.pooled_h2() {
-            return Some(connection);
-        }
-        loop {
-            let Idle { mut sender, born, since } = self.idle.lock().pop()?;
-            let now = Instant::now();
-            let fresh = now < since + IDLE && now < born + MAX_AGE;
-            if fresh && !sender.is_closed() && matches!(timeout(READY, sender.ready()).await, Ok(Ok(()))) {
-                return Some(Connection::Http1 { sender, born });
-            }
-        }
-    }
-
-    fn pooled_h2(&self) -> Option<Connection> {
-        self.tls.as_ref()?;
-        let now = Instant::now();
-        let mut shared = self.shared.lock();
-        shared.retain(|c| now < c.born + MAX_AGE && !c.sender.is_closed());
-        let free = shared.iter().find(|c| Arc::strong_count(&c.streams) <= H2_STREAMS)?;
-        Some(Connection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
+        self.pool.sweep(now);
     }
 
     async fn send_on(
@@ -169,15 +109,16 @@ impl Client {
         request: Request<Parts>,
     ) -> Result<Response<AnswerBody>, Unsent> {
         match connection {
-            Connection::Http1 { mut sender, born } => {
-                let response = sender.try_send_request(request).await.map_err(Unsent::from)?;
-                let lease = Lease { sender, born, client: self.this.clone() };
-                Ok(response.map(|incoming| AnswerBody { incoming, lease: Some(lease), _stream: None }))
+            Connection::Http1(mut http1) => {
+                let response = http1.sender.try_send_request(request).await?;
+                let lease = Lease::Http1(Some((http1, self.pool.clone())));
+                Ok(response.map(|incoming| AnswerBody::new(incoming, lease)))
             }
             Connection::Http2 { mut sender, stream } => {
                 let request = absolute(request, &self.origin);
-                let response = sender.try_send_request(request).await.map_err(Unsent::from)?;
-                Ok(response.map(|incoming| AnswerBody { incoming, lease: None, _stream: Some(stream) }))
+                let response = sender.try_send_request(request).await?;
+                let lease = Lease::Http2 { _stream: stream };
+                Ok(response.map(|incoming| AnswerBody::new(incoming, lease)))
             }
         }
     }
@@ -212,7 +153,7 @@ impl Client {
         let mut http = http1::Builder::new();
         let (sender, connection) = http.max_headers(200).max_buf_size(READ_AHEAD).handshake(io).await?;
         self.drive(connection);
-        Ok(Connection::Http1 { sender, born: Instant::now() })
+        Ok(Connection::Http1(Http1 { sender, born: Instant::now() }))
     }
 
     async fn handshake_h2<T>(&self, io: T) -> hyper::Result<Connection>
@@ -221,16 +162,14 @@ impl Client {
     {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING_ANSWER)
+            .keep_alive_while_idle(true)
             .adaptive_window(true)
             .handshake(io)
             .await?;
         self.drive(connection);
-        let stream = Arc::new(());
-        let shared = Shared { sender: sender.clone(), born: Instant::now(), streams: stream.clone() };
-        self.shared.lock().push(shared);
-        Ok(Connection::Http2 { sender, stream })
+        Ok(self.pool.share(sender))
     }
 
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
@@ -240,6 +179,19 @@ impl Client {
             }
         });
     }
+}
+
+fn connector(connect_timeout: Duration) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    connector.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+    connector.set_keepalive_retries(Some(3));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(UNHEARD));
+    connector
 }
 
 /// HTTP/2 needs the scheme and authority that HTTP/1.1 keeps in `host`.
@@ -275,59 +227,11 @@ enum Unsent {
     Failed(SendError),
 }
 
-impl From<hyper::client::conn::TrySendError<Request<Parts>>> for Unsent {
-    fn from(mut error: hyper::client::conn::TrySendError<Request<Parts>>) -> Self {
+impl From<TrySendError<Request<Parts>>> for Unsent {
+    fn from(mut error: TrySendError<Request<Parts>>) -> Self {
         match error.take_message() {
             Some(request) => Self::Returned(Box::new(request)),
             None => Self::Failed(SendError::Lost(error.into_error())),
         }
-    }
-}
-
-struct Lease {
-    sender: http1::SendRequest<Parts>,
-    born: Instant,
-    client: Weak<Client>,
-}
-
-/// The body of an answer. Read to its end it hands its connection back; dropped before, it closes it.
-pub struct AnswerBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
-    _stream: Option<Arc<()>>,
-}
-
-impl AnswerBody {
-    fn hand_back(&mut self) {
-        let Some(Lease { sender, born, client }) = self.lease.take() else { return };
-        let Some(client) = client.upgrade() else { return };
-        let mut idle = client.idle.lock();
-        if idle.len() < MAX_IDLE && !sender.is_closed() {
-            idle.push(Idle { sender, born, since: Instant::now() });
-        }
-    }
-}
-
-impl Body for AnswerBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if let Poll::Ready(None) = polled {
-            self.hand_back();
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

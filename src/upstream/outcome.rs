@@ -203,6 +203,11 @@ impl Outcome {
         self == Self::Hard(HardKind::Silent)
     }
 
+    /// Its connection may lead nowhere, and so may those that are idle beside it.
+    pub fn doubts_the_connection(self) -> bool {
+        matches!(self, Self::Hard(HardKind::Silent | HardKind::Reset) | Self::Broken(BrokenKind::Stalled))
+    }
+
     /// A 5xx or a reset: the same target may be asked once more before a fallback model is.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Hard(HardKind::Status(_) | HardKind::Reset))

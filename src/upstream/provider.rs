@@ -5,7 +5,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
@@ -41,6 +41,7 @@ pub struct Provider {
     /// The headers of every request to it, the key among them.
     headers: HeaderMap,
     in_flight: AtomicUsize,
+    drained: AtomicBool,
 }
 
 /// What is asked of a provider.
@@ -69,7 +70,8 @@ impl Provider {
         let client = Client::new(origin, connect_timeout, tasks)?;
         let headers = standing_headers(&config)?;
         let quirks = quirks::of(url.host_str().unwrap_or_default());
-        Ok(Arc::new(Self { config, quirks, client, headers, in_flight: AtomicUsize::new(0) }))
+        let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Self { config, quirks, client, headers, in_flight, drained }))
     }
 
     /// Whether the connections of a provider configured as `other` would be the same.
@@ -121,6 +123,16 @@ impl Provider {
         let one_more = |n| (n < self.most()).then_some(n + 1);
         let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         entered.ok().map(|_| InFlight(self.clone()))
+    }
+
+    /// Whether an operator took it out as a whole: a target of it that nobody has asked for yet begins drained.
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// The operator's hand on targets that are yet to come; those that are there have their own.
+    pub fn drain(&self, drained: bool) {
+        self.drained.store(drained, Ordering::Relaxed);
     }
 
     fn most(&self) -> usize {

@@ -66,13 +66,13 @@ impl Snapshot {
     ) -> Result<Self, String> {
         let mut providers = HashMap::new();
         for provider in &config.providers {
-            let kept = before.and_then(|before| before.providers.get(&provider.name));
-            let kept = kept.filter(|kept| kept.is_same(provider)).cloned();
-            let provider = match kept {
-                Some(kept) => kept,
+            let old = before.and_then(|before| before.providers.get(&provider.name));
+            let provider = match old.filter(|old| old.is_same(provider)) {
+                Some(kept) => kept.clone(),
                 None => Provider::new(provider.clone(), &config.resilience, tasks.clone())
                     .map_err(|error| format!("providers.{}: {error}", provider.name))?,
             };
+            provider.drain(old.is_some_and(|old| old.is_drained()));
             providers.insert(provider.config.name.clone(), provider);
         }
         let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
@@ -92,7 +92,7 @@ impl Snapshot {
                 let provider = self.providers.get(&name.provider)?.clone();
                 let known = known.entry(id.clone()).or_insert_with(|| match old.get(&id) {
                     Some(old) => inherit(old, &provider),
-                    None => Known::new(id.clone(), &self.config, self.events.clone()),
+                    None => self.new_known(&id, &provider),
                 });
                 Some(Arc::new(Target { id, name: name.clone(), provider, known: known.clone() }))
             };
@@ -104,6 +104,10 @@ impl Snapshot {
             models.insert(config.name.clone(), model);
         }
         models
+    }
+
+    fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<Known> {
+        Known::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
     }
 
     fn model_of(&self, config: config::Model, targets: Vec<Arc<Target>>, direct: bool) -> Model {
@@ -132,7 +136,7 @@ impl Snapshot {
             None => {
                 let provider = self.providers.get(&name.provider)?.clone();
                 let id: Arc<str> = Arc::from(id.as_str());
-                let known = Known::new(id.clone(), &self.config, self.events.clone());
+                let known = self.new_known(&id, &provider);
                 Arc::new(Target { id, name: name.clone(), provider, known })
             }
         };
@@ -164,6 +168,11 @@ impl Snapshot {
             at += 1;
         }
         chain
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
     }
 
     /// The providers.

@@ -114,8 +114,8 @@ pub(super) struct Facts {
 }
 
 impl Known {
-    /// A target nothing is known of.
-    pub fn new(id: Arc<str>, config: &config::Config, events: Events) -> Arc<Self> {
+    /// A target nothing is known of, but perhaps that its provider was taken out.
+    pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
         let facts = Facts {
             breaker: Breaker::new(config.breaker.clone()),
             live: Live::new(config.routing.half_life),
@@ -124,7 +124,7 @@ impl Known {
             latencies: Default::default(),
             gaps: Histogram::default(),
             misconfigured: None,
-            drained: false,
+            drained,
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),

@@ -127,6 +127,31 @@ async fn a_close_framed_answer_closed_anywhere_is_made_whole() {
     always_whole(Framing::Close, End::Fin).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_framed_answer_reset_anywhere_is_made_whole() {
+    always_whole(Framing::Close, End::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http10_answer_closed_anywhere_is_never_complete() {
+    never_complete(Framing::Http10, End::Fin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http10_answer_reset_anywhere_is_never_complete() {
+    never_complete(Framing::Http10, End::Reset).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http10_answer_closed_anywhere_is_made_whole() {
+    always_whole(Framing::Http10, End::Fin).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http10_answer_reset_anywhere_is_made_whole() {
+    always_whole(Framing::Http10, End::Reset).await;
+}
+
 #[test]
 fn the_expectation_itself_is_right() {
     let plain: String = events().concat();

@@ -25,7 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, task::JoinSet, time::Sleep};
 use tokio_rustls::TlsAcceptor;
 
-use crate::{openai, tls::Authority};
+use crate::{link::Link, openai, tls::Authority};
 
 /// Streams chats word by word. Dropping it closes everything.
 pub struct H2Provider {
@@ -45,7 +45,19 @@ struct Counts {
 impl H2Provider {
     /// Starts; each chat is a stream of the sixty words with `pause` before each.
     pub async fn start(authority: &Authority, pause: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::serve(listener, authority, pause)
+    }
+
+    /// The same at the far end of a link; the certificate must be for [`Link::FAR`].
+    pub async fn start_behind(link: &Link, authority: &Authority, pause: Duration) -> Self {
+        let listener = link.far(|| std::net::TcpListener::bind((Link::FAR, 0)).expect("a free port"));
+        Self::serve(listener, authority, pause)
+    }
+
+    fn serve(listener: std::net::TcpListener, authority: &Authority, pause: Duration) -> Self {
+        listener.set_nonblocking(true).expect("an option of every socket");
+        let listener = TcpListener::from_std(listener).expect("in a runtime");
         let addr = listener.local_addr().expect("bound");
         let counts = Arc::new(Counts::default());
         let mut tasks = JoinSet::new();
@@ -55,7 +67,10 @@ impl H2Provider {
 
     /// What goes into `base_url`.
     pub fn base_url(&self) -> String {
-        format!("https://localhost:{}/v1", self.addr.port())
+        match self.addr.ip().is_loopback() {
+            true => format!("https://localhost:{}/v1", self.addr.port()),
+            false => format!("https://{}/v1", self.addr),
+        }
     }
 
     /// Connections ever made.

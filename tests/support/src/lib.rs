@@ -8,6 +8,8 @@
 //! - [`gateway`]: the gateway as a real process.
 //! - [`client`]: a client that can go away at any moment; [`answer`]: what it got, byte for byte, and how it ended;
 //!   [`sse`] reads its events.
+//! - [`link`]: a network of one's own, and a link in it that can be pulled.
+//! - [`raw_h2`]: HTTP/2 frames by hand, for what no client library would send.
 //! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
 //!
 //! It knows nothing of the gateway's code, only of its contract. It must never repair what it sees: a broken
@@ -19,7 +21,9 @@ pub mod config;
 pub mod fake;
 pub mod fake_h2;
 pub mod gateway;
+pub mod link;
 pub mod openai;
+pub mod raw_h2;
 pub mod script;
 pub mod sse;
 pub mod tls;

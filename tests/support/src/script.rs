@@ -31,8 +31,10 @@ pub enum Framing {
     Length(isize),
     /// `transfer-encoding: chunked`, a chunk per piece.
     Chunked,
-    /// By closing the connection, as HTTP/1.0 did.
+    /// By closing the connection, which HTTP/1.1 allows.
     Close,
+    /// The same from a server that speaks HTTP/1.0.
+    Http10,
 }
 
 /// One operation on the socket.

@@ -10,7 +10,9 @@ use rustls::{
 use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-/// The authority and one certificate for `localhost` and `127.0.0.1`, in memory and as PEM files.
+use crate::link::Link;
+
+/// The authority and one certificate for `localhost`, `127.0.0.1` and the far end of a [`Link`], in memory and as PEM files.
 pub struct Authority {
     root: CertificateDer<'static>,
     certificate: CertificateDer<'static>,
@@ -24,7 +26,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let root = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a root");
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), Link::FAR.to_string()];
         let key = KeyPair::generate().expect("a key");
         let leaf =
             CertificateParams::new(names).expect("names").signed_by(&key, &root).expect("a certificate");

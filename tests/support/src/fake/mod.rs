@@ -24,7 +24,7 @@ pub use log::Call;
 pub use request::Request;
 use state::Shared;
 
-use crate::{openai, script::Script, tls::Authority};
+use crate::{link::Link, openai, script::Script, tls::Authority};
 
 /// One fake provider. Dropping it closes its port and every connection.
 pub struct FakeProvider {
@@ -53,14 +53,27 @@ impl FakeProvider {
         Self::listen(says, None).await
     }
 
+    /// A sane provider at the far end of a link.
+    pub async fn start_behind(link: &Link) -> Self {
+        let port = link.far(|| Port::reserve_and_listen((Link::FAR, 0).into()));
+        Self::serve(openai::SIXTY, port, None)
+    }
+
+    /// A sane provider at this very address, which must be free.
+    pub async fn start_at(addr: SocketAddr) -> Self {
+        Self::serve(openai::SIXTY, Port::reserve_and_listen(addr), None)
+    }
+
     /// The same over TLS (HTTP/1.1), with a certificate of this authority for `localhost`.
     pub async fn start_tls(says: &str, authority: &Authority) -> Self {
         Self::listen(says, Some(authority.acceptor(&[b"http/1.1"]))).await
     }
 
     async fn listen(says: &str, tls: Option<TlsAcceptor>) -> Self {
-        let port = Port::reserve();
-        let listener = port.listen();
+        Self::serve(says, Port::reserve_and_listen(([127, 0, 0, 1], 0).into()), tls)
+    }
+
+    fn serve(says: &str, (port, listener): (Port, TcpListener), tls: Option<TlsAcceptor>) -> Self {
         let addr = listener.local_addr().expect("bound");
         let shared = Shared::new(says);
         let (doors, orders) = mpsc::channel(1);
@@ -72,8 +85,10 @@ impl FakeProvider {
 
     /// What goes into `base_url`.
     pub fn base_url(&self) -> String {
-        let host = if self.scheme == "https" { "localhost" } else { "127.0.0.1" };
-        format!("{}://{host}:{}/v1", self.scheme, self.addr.port())
+        match self.scheme {
+            "https" => format!("https://localhost:{}/v1", self.addr.port()),
+            scheme => format!("{scheme}://{}/v1", self.addr),
+        }
     }
 
     /// Where it listens.
@@ -202,10 +217,12 @@ struct Port {
 }
 
 impl Port {
-    fn reserve() -> Self {
-        let reserved = shared_socket(([127, 0, 0, 1], 0).into());
+    fn reserve_and_listen(addr: SocketAddr) -> (Self, TcpListener) {
+        let reserved = shared_socket(addr);
         let addr = reserved.local_addr().expect("bound");
-        Self { _reserved: reserved, addr }
+        let port = Self { _reserved: reserved, addr };
+        let listener = port.listen();
+        (port, listener)
     }
 
     fn listen(&self) -> TcpListener {

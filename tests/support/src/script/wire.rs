@@ -26,7 +26,7 @@ impl Script {
             steps.push(Step::Write(bytes));
         }
         steps.extend(tail);
-        if tail_missing(&steps) && self.framing == Framing::Close {
+        if tail_missing(&steps) && matches!(self.framing, Framing::Close | Framing::Http10) {
             steps.push(Step::Over(End::Fin));
         }
         steps
@@ -58,7 +58,9 @@ impl Script {
     /// The head of the final answer.
     pub(super) fn head(&self) -> Bytes {
         let mut head = BytesMut::new();
-        head.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).as_bytes());
+        let version = if self.framing == Framing::Http10 { "1.0" } else { "1.1" };
+        let line = format!("HTTP/{version} {} {}\r\n", self.status, reason(self.status));
+        head.extend_from_slice(line.as_bytes());
         for (name, value) in &self.headers {
             head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
@@ -70,6 +72,7 @@ impl Script {
             }
             Framing::Chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::Close => head.extend_from_slice(b"connection: close\r\n"),
+            Framing::Http10 => {}
         }
         head.extend_from_slice(b"\r\n");
         head.freeze()

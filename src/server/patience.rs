@@ -1,0 +1,155 @@
+//! Lets go of HTTP/2 clients that take nothing.
+//!
+//! While a client keeps its window shut nobody polls the body that it asked for, so no deadline inside the body can
+//! fire; and the connection is well, so no timer of the kernel does either. This is the clock outside: the whole stream
+//! is dropped, which resets it, frees its slot and closes what it had open at the provider. The other streams of the
+//! connection go on, for they may be other people's. A client that takes anything at all is never hurried.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+use tokio::{
+    select, task_local,
+    time::{Instant, sleep_until},
+};
+
+use crate::tasks::Tasks;
+
+task_local! {
+    /// The client at the other end of this HTTP/2 stream.
+    static READER: Arc<Reader>;
+}
+
+/// Runs the streams of HTTP/2 connections, each for as long as its client takes what it is given.
+#[derive(Clone)]
+pub struct Streams {
+    /// Where they run.
+    pub tasks: Tasks,
+    /// For a client that takes nothing.
+    pub patience: Duration,
+}
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        let (reader, patience) = (Arc::new(Reader::default()), self.patience);
+        self.tasks.spawn_until_shutdown(async move {
+            select! {
+                _ = READER.scope(reader.clone(), stream) => {}
+                () = reader.is_mute(patience) => tracing::debug!("an HTTP/2 client took nothing for {patience:?}"),
+            }
+        });
+    }
+}
+
+/// Whether a client has taken what it was given.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// When it was given what it has not taken yet.
+    given: Mutex<Option<Instant>>,
+}
+
+impl Reader {
+    /// The reader of the stream that this task serves; `None` in HTTP/1.1, where the kernel watches.
+    pub fn current() -> Option<Arc<Self>> {
+        READER.try_with(Arc::clone).ok()
+    }
+
+    /// It has something to take, and has taken what was before.
+    pub fn given(&self) {
+        *self.given.lock() = Some(Instant::now());
+    }
+
+    /// It has taken everything, and waits for us.
+    pub fn waits(&self) {
+        *self.given.lock() = None;
+    }
+
+    /// Ends once it has taken nothing for as long as `patience`.
+    async fn is_mute(&self, patience: Duration) {
+        loop {
+            let now = Instant::now();
+            let until = self.given.lock().unwrap_or(now) + patience;
+            if until <= now {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_mute_after_exactly_so_long() {
+        let reader = Reader::default();
+        reader.given();
+        let begun = Instant::now();
+        reader.is_mute(PATIENCE).await;
+        assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_us_or_takes_a_little_is_not() {
+        let reader = Arc::new(Reader::default());
+        assert!(timeout(secs(3600), reader.is_mute(PATIENCE)).await.is_err(), "nothing was given");
+        let sipping = reader.clone();
+        let sip = async move {
+            for _ in 0..10 {
+                sipping.given();
+                advance(secs(29)).await;
+            }
+            sipping.waits();
+        };
+        select! {
+            () = reader.is_mute(PATIENCE) => panic!("it took something every 29 s"),
+            () = sip => {}
+        }
+        assert!(timeout(secs(3600), reader.is_mute(PATIENCE)).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_runs_from_what_was_given_last() {
+        let reader = Reader::default();
+        let late = async {
+            tokio::time::sleep(secs(29)).await;
+            reader.given();
+            Instant::now()
+        };
+        let (given, ()) = tokio::join!(late, reader.is_mute(PATIENCE));
+        assert_eq!(given.elapsed(), PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_client_is_mute_is_dropped_and_others_are_not() {
+        let streams = Streams { tasks: Tasks::new(), patience: PATIENCE };
+        let (alive, mute) = (Arc::new(()), Arc::new(()));
+        for (held, takes) in [(alive.clone(), true), (mute.clone(), false)] {
+            streams.execute(async move {
+                let reader = Reader::current().unwrap();
+                reader.given();
+                if takes {
+                    reader.waits();
+                }
+                std::future::pending::<()>().await;
+                drop(held);
+            });
+        }
+        tokio::time::sleep(secs(31)).await;
+        assert_eq!((Arc::strong_count(&alive), Arc::strong_count(&mute)), (2, 1));
+        assert!(Reader::current().is_none(), "nobody's stream");
+    }
+}

@@ -1,0 +1,122 @@
+//! The connections to one origin that can be used again.
+//!
+//! It knows their ages and how many use them. Whether the other side still lives it cannot know: a connection whose
+//! peer has vanished looks like a good one. Whoever learns better tells it ([`Pool::evict`]).
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::client::conn::{http1, http2};
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use crate::upstream::body::Parts;
+
+/// Shorter than the keep-alive of every provider known, so that we close first.
+const IDLE: Duration = Duration::from_secs(20);
+/// A busy connection is not reused past this age: the next one resolves the name anew.
+const MAX_AGE: Duration = Duration::from_secs(55);
+/// Streams on one HTTP/2 connection before a second is opened; servers commonly allow 100.
+const H2_STREAMS: usize = 90;
+/// Idle HTTP/1.1 connections kept.
+const MAX_IDLE: usize = 256;
+/// A connection whose last answer has ended is ready at once, or it never will be.
+const READY: Duration = Duration::from_millis(50);
+
+/// A connection that a request can be sent on.
+pub(super) enum Connection {
+    Http1(Http1),
+    Http2 { sender: http2::SendRequest<Parts>, stream: Stream },
+}
+
+/// An HTTP/1.1 connection: one request at a time. Dropped in the middle of one, it closes.
+pub(super) struct Http1 {
+    pub sender: http1::SendRequest<Parts>,
+    pub born: Instant,
+}
+
+/// One user of an HTTP/2 connection, until dropped.
+pub(super) type Stream = Arc<()>;
+
+/// All connections to one origin that can be used again.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Mutex<Vec<Idle>>,
+    shared: Mutex<Vec<Shared>>,
+}
+
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+struct Shared {
+    sender: http2::SendRequest<Parts>,
+    born: Instant,
+    /// Its strong count is the number of users plus one.
+    streams: Stream,
+}
+
+impl Pool {
+    /// A connection that looks good; the most recently used one of HTTP/1.1.
+    pub async fn take(&self) -> Option<Connection> {
+        if let Some(connection) = self.take_h2(Instant::now()) {
+            return Some(connection);
+        }
+        loop {
+            let idle = self.idle.lock().pop()?;
+            let fresh = idle.is_fresh(Instant::now());
+            let Idle { mut connection, .. } = idle;
+            if fresh && matches!(timeout(READY, connection.sender.ready()).await, Ok(Ok(()))) {
+                return Some(Connection::Http1(connection));
+            }
+        }
+    }
+
+    fn take_h2(&self, now: Instant) -> Option<Connection> {
+        let mut shared = self.shared.lock();
+        shared.retain(|shared| shared.is_fresh(now));
+        let free = shared.iter().find(|shared| Arc::strong_count(&shared.streams) <= H2_STREAMS)?;
+        Some(Connection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
+    }
+
+    /// Keeps a connection whose answer was read to its end.
+    pub fn put(&self, connection: Http1) {
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE && !connection.sender.is_closed() {
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
+    pub fn share(&self, sender: http2::SendRequest<Parts>) -> Connection {
+        let stream = Stream::default();
+        let shared = Shared { sender: sender.clone(), born: Instant::now(), streams: stream.clone() };
+        self.shared.lock().push(shared);
+        Connection::Http2 { sender, stream }
+    }
+
+    /// Forgets every connection: those that are idle close, those in use serve their users to the end.
+    pub fn evict(&self) {
+        self.idle.lock().clear();
+        self.shared.lock().clear();
+    }
+
+    /// Forgets what has been idle too long, or is too old.
+    pub fn sweep(&self, now: Instant) {
+        self.idle.lock().retain(|idle| idle.is_fresh(now));
+        self.shared.lock().retain(|shared| shared.is_fresh(now));
+    }
+}
+
+impl Idle {
+    fn is_fresh(&self, now: Instant) -> bool {
+        let Http1 { sender, born } = &self.connection;
+        now < self.since + IDLE && now < *born + MAX_AGE && !sender.is_closed()
+    }
+}
+
+impl Shared {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now < self.born + MAX_AGE && !self.sender.is_closed()
+    }
+}
