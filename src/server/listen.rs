@@ -66,7 +66,7 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 }
 
 /// Accepts connections until the process ends.
-pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
     while let Some(room) = gateway.load.connection().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
