@@ -86,15 +86,16 @@ async fn serve(source: Source) -> Result<(), String> {
 /// Starts every task that lives as long as the process.
 fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
-    tasks.spawn_until_shutdown(listen::accept(listener, gateway.clone()));
-    let current = gateway.clone();
-    tasks.spawn_until_shutdown(probe::run(move || current.edge().snapshot.clone()));
-    tasks.spawn_until_shutdown(admin::watch::watch_scores(gateway.events.clone(), {
-        let current = gateway.clone();
-        move || current.edge().snapshot.clone()
-    }));
+    let (listener, accepting) = (Arc::new(listener), gateway.clone());
+    tasks.keep("accept", move || listen::accept(listener.clone(), accepting.clone()));
+    let edge = gateway.clone();
+    let current = move || edge.edge().snapshot.clone();
+    let (probed, watched, events) = (current.clone(), current, gateway.events.clone());
+    tasks.keep("probe", move || probe::run(probed.clone()));
+    tasks.keep("scores", move || admin::watch::watch_scores(events.clone(), watched.clone()));
+    let reloading = gateway.clone();
     match gateway.path {
-        Some(_) => tasks.spawn_until_shutdown(reload::watch(gateway.clone())),
+        Some(_) => tasks.keep("reload", move || reload::watch(reloading.clone())),
         None => demo::start_traffic(address, tasks),
     }
 }

@@ -8,6 +8,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("api", 0),
     ("telemetry", 0),
     ("events", 0),
+    ("failpoint", 0),
     ("refusal", 0),
     ("tasks", 0),
     ("user", 0),
@@ -30,6 +31,7 @@ const FRIENDS: &[(&str, &str)] = &[
     ("dispatch", "call"),
     ("dispatch", "report"),
     ("telemetry", "config"),
+    ("tasks", "failpoint"),
     ("app", "demo"),
     ("app", "reload"),
 ];

@@ -54,6 +54,7 @@ pub mod config;
 pub mod demo;
 pub mod dispatch;
 pub mod events;
+pub mod failpoint;
 pub mod recall;
 pub mod refusal;
 pub mod reload;

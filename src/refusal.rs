@@ -63,6 +63,11 @@ pub enum Refusal {
         /// The model that was asked for.
         model: String,
     },
+    /// Too many wrong keys came from the client's address.
+    WrongKeys {
+        /// Until the next is not too many.
+        retry_after: Duration,
+    },
     /// The user's requests per minute are used up.
     RateLimit {
         /// Until one may be made again.

@@ -108,6 +108,8 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         self.reservation.settle(self.spent);
+        // A bug of ours, on its way up to where it is caught.
+        let panicked = std::thread::panicking();
         let tokens = self.usage.map_or(0, |usage| usage.total_tokens);
         tracing::info!(
             request = %self.id,
@@ -116,13 +118,13 @@ impl Drop for Report {
             target_id = self.target.as_deref().unwrap_or("-"),
             attempts = self.attempts,
             // A client that leaves before the answer gets no status.
-            status = self.status.unwrap_or(499),
+            status = self.status.unwrap_or(if panicked { 500 } else { 499 }),
             first_token_ms = self.first_token.map(|time| time.as_millis() as u64),
             total_ms = self.received.elapsed().as_millis() as u64,
             tokens,
             broken = self.broken,
             rescued = self.rescued,
-            error = self.ended_with,
+            error = self.ended_with.or(panicked.then_some("internal_error")),
             "request"
         );
     }

@@ -1,11 +1,20 @@
 //! Every task of the process, in one set with one end.
 //!
-//! Nothing is spawned anywhere else, so that a shutdown can wait for all of it and a panic in a task is
-//! seen. A task gets a name and must itself watch [`Tasks::shutdown`] if it does not end on its own.
+//! Nothing is spawned anywhere else, so that a shutdown can wait for all of it. A task must itself watch
+//! [`Tasks::shutdown`] if it does not end on its own. One that the process cannot do without is [kept](Tasks::keep): a
+//! panic is a bug of ours, and must not leave a gateway behind that looks alive and has stopped listening, probing or
+//! remembering.
 
-use std::future::Future;
+use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt;
+use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::failpoint;
+
+/// Until a task that panicked is started again: one that always panics must not fill the log.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// The set, and the signals that end it. Clones share both.
 #[derive(Clone, Default)]
@@ -39,6 +48,29 @@ impl Tasks {
         });
     }
 
+    /// Runs what `make` makes until it ends or the process does; what panics is made anew. The first is made at once, before
+    /// this returns.
+    pub fn keep<F>(&self, name: &'static str, mut make: impl FnMut() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut task = make();
+        self.spawn_until_shutdown(async move {
+            loop {
+                let run = async {
+                    failpoint::task(name);
+                    task.await;
+                };
+                if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+                    return;
+                }
+                tracing::error!(task = name, "a task panicked, and is started again");
+                sleep(RESTART).await;
+                task = make();
+            }
+        });
+    }
+
     /// Cancelled when no new requests are taken any more.
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
@@ -58,5 +90,39 @@ impl Tasks {
     pub async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    };
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_is_started_again_until_it_ends() {
+        let (tasks, starts) = (Tasks::new(), Arc::new(AtomicU32::new(0)));
+        tasks.keep("test", {
+            let starts = starts.clone();
+            move || {
+                let start = starts.fetch_add(1, SeqCst) + 1;
+                async move { assert!(start >= 3, "a bug") }
+            }
+        });
+        assert_eq!(starts.load(SeqCst), 1, "made before it is spawned");
+        tasks.finished().await;
+        assert_eq!(starts.load(SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_the_process_ends_a_task_that_always_panics() {
+        let tasks = Tasks::new();
+        tasks.keep("test", || async { panic!("a bug") });
+        sleep(10 * RESTART).await;
+        tasks.shutdown().cancel();
+        tasks.finished().await;
     }
 }

@@ -31,6 +31,8 @@ mod gateway {
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
     mod models; // names, aliases, slashes, pins
+    #[cfg(feature = "failpoints")]
+    mod panics; // bugs of ours, in every phase
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load

@@ -2,15 +2,19 @@
 //!
 //! [`slots`] bounds what runs at once and [`rate`] what is asked per minute; [`load`] bounds what the process takes on from
 //! all of them together. The first two count per user, and a user comes
-//! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire.
+//! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire. [`strangers`] counts
+//! those that are nobody's.
 
 mod bucket;
+mod clock;
 pub mod load;
 mod pace;
 mod queue;
 pub mod rate;
 pub mod slots;
 pub mod standing;
+pub mod strangers;
+mod sync;
 
 /// What a slot is for. Each has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

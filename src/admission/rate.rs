@@ -86,11 +86,18 @@ impl Limits {
         self.book.lock().reconfigure(config.clone());
     }
 
-    /// Counts a request of `user` and holds back the tokens that it may cost.
-    pub fn check(&self, user: &UserId, cost: Cost) -> Checked {
+    /// What `user` has left; counts nothing.
+    pub fn standing(&self, user: &UserId) -> RateHeaders {
+        self.book.lock().standing(user, Instant::now())
+    }
+
+    /// Counts a request of `user` and holds back the tokens that it may cost; `None` if no model reads it.
+    pub fn check(&self, user: &UserId, cost: impl Into<Option<Cost>>) -> Checked {
+        let cost = cost.into();
         let (verdict, headers) = self.book.lock().check(user, cost, Instant::now());
         let held = |tokens| Held { book: self.book.clone(), user: user.clone(), tokens };
-        let verdict = verdict.map(|tokens| Reservation { cost, held: tokens.map(held) });
+        let verdict =
+            verdict.map(|tokens| Reservation { cost: cost.unwrap_or_default(), held: tokens.map(held) });
         Checked { verdict, headers }
     }
 }

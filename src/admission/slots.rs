@@ -6,16 +6,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Operation,
     queue::{Count, Grant, Limit, Limits, Queue, Refused, Ticket},
+    sync::{Mutex, timeout},
 };
 use crate::{config, user::UserId};
 
@@ -128,33 +125,28 @@ impl Slots {
         operation: Operation,
         priority: i64,
     ) -> Result<Slot, SlotRefusal> {
-        if let Some(slot) = self.try_acquire(user, operation) {
-            return Ok(slot);
-        }
-        let (mut waiting, patience) = self.enqueue(user, operation, priority)?;
+        let (mut waiting, patience) = match self.take_or_wait(user, operation, priority)? {
+            Asked::Given(slot) => return Ok(slot),
+            Asked::Waits(waiting, patience) => (waiting, patience),
+        };
         match timeout(patience, &mut waiting.slot).await {
             Ok(Ok(slot)) => Ok(slot),
             _ => waiting.give_up().await,
         }
     }
 
-    /// A slot for `user` if one is free. Overtakes nobody: what is free is kept from nobody who waits.
-    fn try_acquire(&self, user: &UserId, operation: Operation) -> Option<Slot> {
-        let taken = self.shared.state.lock().queue.take(user, operation);
-        taken.then(|| Slot { shared: self.shared.clone(), user: user.clone(), operation })
-    }
-
-    fn enqueue(
-        &self,
-        user: &UserId,
-        operation: Operation,
-        priority: i64,
-    ) -> Result<(Waiting, Duration), SlotRefusal> {
-        let (sender, slot) = oneshot::channel();
+    /// A slot for `user` if one is free, which overtakes nobody: what is free is kept from nobody who waits. Else a place in
+    /// the queue. Both under one lock: a slot that became free in between would wake nobody.
+    fn take_or_wait(&self, user: &UserId, operation: Operation, priority: i64) -> Result<Asked, SlotRefusal> {
+        let shared = self.shared.clone();
         let mut state = self.shared.state.lock();
+        if state.queue.take(user, operation) {
+            return Ok(Asked::Given(Slot { shared, user: user.clone(), operation }));
+        }
+        let (sender, slot) = oneshot::channel();
         let ticket = state.queue.wait(user, (operation, priority), sender, Instant::now());
         let ticket = ticket.map_err(|refused| refusal(refused, Ended::Full))?;
-        Ok((Waiting { shared: self.shared.clone(), ticket, slot }, state.patience))
+        Ok(Asked::Waits(Waiting { shared, ticket, slot }, state.patience))
     }
 
     /// Who runs and who waits now.
@@ -183,6 +175,12 @@ impl Drop for Slot {
             self.shared.hand_over(grant);
         }
     }
+}
+
+/// What asking comes to at once: a slot, or a place in the queue for so long.
+enum Asked {
+    Given(Slot),
+    Waits(Waiting, Duration),
 }
 
 /// Somebody in the queue; leaves it when dropped. A slot that was just handed over is then in the channel, and is
@@ -244,4 +242,8 @@ impl From<Count> for CountView {
 }
 
 #[cfg(test)]
+#[cfg(feature = "model")]
+mod model;
+#[cfg(test)]
+#[cfg(not(feature = "model"))]
 mod tests;

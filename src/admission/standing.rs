@@ -36,11 +36,14 @@ const TOKENS: [HeaderName; 3] = [
 ];
 
 impl RateHeaders {
-    /// Writes them into `headers`, in place of any that are there.
+    /// Writes them into `headers`, unless they are there.
     pub fn write(&self, headers: &mut HeaderMap) {
         for (names, left) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
             let Some(left) = left else { continue };
             let [limit, remaining, reset] = names;
+            if headers.contains_key(&limit) {
+                continue;
+            }
             headers.insert(limit, HeaderValue::from(left.limit));
             headers.insert(remaining, HeaderValue::from(left.remaining));
             if let Ok(value) = HeaderValue::from_str(&in_words(left.reset)) {

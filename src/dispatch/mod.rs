@@ -22,6 +22,7 @@ use self::{budget::Budget, hedge::Hedges, raw::RawRelay, relay::Relay, search::S
 use crate::{
     call::{Call, Phase},
     events::Events,
+    failpoint::{self, Place},
     refusal::Refusal,
     tasks::Tasks,
     upstream::ask::{Answer, Head},
@@ -94,6 +95,7 @@ pub struct Refused {
 /// Gets an answer for `call`.
 pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Answered, Refused> {
     let mut search = Search::new(dispatcher.clone(), call);
+    failpoint::request(Place::Search, &search.call.id);
     let found = search.find_in_time().await;
     let trail = search.trail();
     let (head, body) = match found {

@@ -10,9 +10,12 @@ use tokio::{
 };
 
 use super::search::Search;
-use crate::upstream::{
-    ask::Raw,
-    outcome::{BrokenKind, Outcome},
+use crate::{
+    failpoint::{self, Place},
+    upstream::{
+        ask::Raw,
+        outcome::{BrokenKind, Outcome},
+    },
 };
 
 /// Bytes that nobody looks into, on their way to the client.
@@ -45,6 +48,7 @@ impl RawRelay {
             };
             match frame {
                 Some(Ok(frame)) => {
+                    failpoint::request(Place::Stream, &self.search.call.id);
                     if let Ok(data) = frame.into_data() {
                         return Some(Ok(data));
                     }

@@ -19,6 +19,7 @@ use crate::{
         sse::{Event, Run},
     },
     call::Phase,
+    failpoint::{self, Place},
     upstream::{
         Attempt,
         ask::Open,
@@ -112,8 +113,10 @@ impl Relay {
             }
             match std::mem::replace(&mut self.state, State::Flowing) {
                 State::Flowing => {
-                    if let Some(comment) = self.read().await {
-                        return Some(comment);
+                    let comment = self.read().await;
+                    failpoint::request(Place::Stream, &self.search.call.id);
+                    if comment.is_some() {
+                        return comment;
                     }
                 }
                 State::Ending(last) => {

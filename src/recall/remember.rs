@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::{
-    sync::mpsc,
+    sync::{Mutex as AsyncMutex, mpsc},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -111,16 +111,18 @@ pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> Queue {
     let (sender, turns) = mpsc::channel(WAITING);
     let written = CancellationToken::new();
     let done = written.clone().drop_guard();
-    let writing = engine.clone();
-    tasks.spawn_until_shutdown(async move {
-        let _done = done;
-        write(&writing, turns).await;
+    let (writing, turns) = (engine.clone(), Arc::new(AsyncMutex::new(turns)));
+    tasks.keep("remember", move || {
+        // Dropped with the last of them.
+        let _done = &done;
+        write(writing.clone(), turns.clone())
     });
-    tasks.spawn_until_shutdown(async move { sweep_for_ever(&engine).await });
+    tasks.keep("sweep", move || sweep_for_ever(engine.clone()));
     Queue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
 }
 
-async fn write(engine: &Engine, mut turns: mpsc::Receiver<Turn>) {
+async fn write(engine: Arc<Engine>, turns: Arc<AsyncMutex<mpsc::Receiver<Turn>>>) {
+    let mut turns = turns.lock().await;
     while let Some(turn) = turns.recv().await {
         if !turn.is_worth_it() {
             continue;
@@ -133,14 +135,14 @@ async fn write(engine: &Engine, mut turns: mpsc::Receiver<Turn>) {
     }
 }
 
-async fn sweep_for_ever(engine: &Engine) {
+async fn sweep_for_ever(engine: Arc<Engine>) {
     let mut hours = interval(SWEEP);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         hours.tick().await;
         let Some(kept) = engine.settings.load().retention else { continue };
         let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = sweep(engine, before.into()).await {
+        if let Err(error) = sweep(&engine, before.into()).await {
             tracing::warn!(%error, "memories that are too old are still there");
         }
     }

@@ -1,6 +1,7 @@
 //! What goes down to the client: bytes at hand, or bytes as they come.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -57,6 +58,13 @@ impl ReplyBody {
         self._until_sent = Some(Box::new((self._until_sent.take(), guard)));
         self
     }
+
+    /// After a panic: a bug of ours costs this answer, not the other streams of its connection. It must not look whole.
+    fn break_off(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        tracing::error!("an answer is cut: a bug in the gateway, see the panic above");
+        *self = Self::whole(Bytes::new());
+        Poll::Ready(Some(Err(BrokenOff)))
+    }
 }
 
 impl Body for ReplyBody {
@@ -74,7 +82,9 @@ impl Body for ReplyBody {
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Content::Stream(stream) => {
-                stream.as_mut().poll_next(cx).map(|item| item.map(|bytes| bytes.map(Frame::data)))
+                let polled = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
+                let item = polled.unwrap_or_else(|_| self.break_off());
+                item.map(|item| item.map(|bytes| bytes.map(Frame::data)))
             }
         };
         if let Some(reader) = &self.reader {
@@ -95,5 +105,25 @@ impl Body for ReplyBody {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_breaks_the_answer_off_and_lets_go_of_what_it_held() {
+        let slot = Arc::new(());
+        let bug = stream::once(async { panic!("a bug") });
+        let mut body = ReplyBody::stream(Box::pin(bug)).keeping(slot.clone());
+        assert!(body.frame().await.unwrap().is_err(), "cut, not ended");
+        assert_eq!(Arc::strong_count(&slot), 1, "before the body is dropped");
+        assert!(body.frame().await.is_none(), "and not polled again");
     }
 }

@@ -59,12 +59,22 @@ mod tests {
         assert_eq!(subject(&token, "s3cret", 1060).as_deref(), Some("u1"), "clocks differ a little");
         assert_eq!(subject(&token, "s3cret", 1061), None);
         assert_eq!(subject(&token, "other", 900), None);
+        let early = sign(HS256, r#"{"sub":"u1","nbf":1000}"#, "s3cret");
+        assert_eq!(subject(&early, "s3cret", 939), None);
+        assert_eq!(subject(&early, "s3cret", 940).as_deref(), Some("u1"));
     }
 
     #[test]
     fn no_other_algorithm_and_no_torn_token_is_believed() {
         let claims = r#"{"sub":"u1"}"#;
         assert_eq!(subject(&sign(r#"{"alg":"none"}"#, claims, "s"), "s", 0), None);
+        for other in ["RS256", "HS512", "hs256", ""] {
+            assert_eq!(
+                subject(&sign(&format!(r#"{{"alg":"{other}"}}"#), claims, "s"), "s", 0),
+                None,
+                "{other}"
+            );
+        }
         let token = sign(HS256, claims, "s");
         assert!(subject(&token, "s", 0).is_some());
         for end in 0..token.len() {

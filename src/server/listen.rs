@@ -36,6 +36,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_HEAD: usize = 64 * 1024;
 /// Streams at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
+/// Streams that a client has reset before we looked at them, and resets of ours for its mistakes, on one HTTP/2 connection:
+/// with more it is closed (CVE-2023-44487, CVE-2025-8671).
+const MAX_RESETS: (usize, usize) = (20, 1024);
 /// Pause after an accept error that is not the connection's own (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,7 +69,7 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 }
 
 /// Accepts connections until the process ends.
-pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
     while let Some(room) = gateway.load.connection().await {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -140,6 +143,8 @@ async fn serve(
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS.0)
+        .max_local_error_reset_streams(MAX_RESETS.1)
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));

@@ -11,6 +11,7 @@ mod deliver;
 mod health;
 mod intake;
 mod jwt;
+mod limits;
 pub mod listen;
 mod memories;
 mod models;
@@ -42,11 +43,12 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
-    admission::{load::Load, rate::Limits, slots::Slots},
+    admission::{load::Load, rate::Limits, slots::Slots, strangers::Strangers},
     call::Registry,
     config::Config,
     dispatch::Dispatcher,
     events::Events,
+    failpoint::{self, Place},
     recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
@@ -69,6 +71,8 @@ pub struct Gateway {
     pub limits: Limits,
     /// How much the process takes on.
     load: Load,
+    /// How many wrong keys there were.
+    strangers: Strangers,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
     /// What users said before; `None` if nothing is remembered.
@@ -137,6 +141,7 @@ impl Gateway {
             slots,
             limits,
             load,
+            strangers: Strangers::default(),
             dispatcher,
             memory,
             events,
@@ -162,6 +167,17 @@ impl Gateway {
             None => {}
         }
         self.edge.store(Arc::new(edge));
+    }
+
+    /// A wrong key is one thing, and too many of them another.
+    fn count_wrong_key(&self, incomer: &Incomer, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::InvalidKey => match self.strangers.knock(incomer.connection.peer.ip()) {
+                Ok(()) => Refusal::InvalidKey,
+                Err(retry_after) => Refusal::WrongKeys { retry_after },
+            },
+            other => other,
+        }
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
@@ -197,7 +213,10 @@ pub async fn handle(
     let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
-        Err(_) => reply::refuse(&Refusal::Internal),
+        Err(_) => {
+            tracing::error!(request = %id, "a bug in the gateway: see the panic above");
+            refused(&id, &Refusal::Internal)
+        }
     };
     if !plain {
         // Whatever follows may be the rest of a body.
@@ -209,7 +228,10 @@ pub async fn handle(
 /// Tells the client, and the log.
 fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
     let response = reply::refuse(refusal);
-    tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+    // Who guesses keys must not fill the log.
+    if !matches!(refusal, Refusal::WrongKeys { .. }) {
+        tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+    }
     response
 }
 
@@ -227,6 +249,7 @@ fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
 }
 
 async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {
+    failpoint::request(Place::Handler, &incomer.id);
     if !is_framed_plainly(incomer.request.headers()) {
         let message = "The only transfer-encoding is chunked.";
         return Err(Refusal::bad_request("invalid_type", Some("transfer-encoding"), message));
@@ -239,7 +262,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
     match route.policy() {
         Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
-            incomer.admit_operator()?;
+            incomer.admit_operator().map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
             match &route {
                 Route::Users(what) => {
                     users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).await
@@ -248,13 +271,16 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
             }
         }
         Policy::Client => {
-            let caller = incomer.edge.keys.identify(incomer.request.headers())?;
-            match route {
+            let caller = incomer.edge.keys.identify(incomer.request.headers());
+            let caller = caller.map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
+            let (id, user) = (incomer.id.clone(), caller.user([None; 3]));
+            let answered = match route {
                 Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).await,
                 Route::Own(own) => personal::answer(gateway, incomer, caller, own).await,
                 Route::Model(id) => models::one(&incomer.edge, &caller, &id),
                 _ => models::all(&incomer.edge, &caller),
-            }
+            };
+            Ok(limits::told(gateway, &id, &user, answered))
         }
     }
 }

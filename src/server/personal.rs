@@ -1,4 +1,5 @@
-//! A caller's own memories and context, from the request to the answer: **who → body → slot → store → reply**.
+//! A caller's own memories and context, from the request to the answer: **who → body → limits → slot → store →
+//! reply**.
 //!
 //! Whom a request is for comes from the key, a signed token or a trusted header, never from the body: nothing in
 //! here may take a user's name from what the user wrote.
@@ -15,6 +16,7 @@ use super::{
     body::ReplyBody,
     context::{self, ContextErrand},
     intake,
+    limits::limited,
     memories::{self, MemoryErrand},
     proxy::wait_for_slot,
     routes::Own,
@@ -22,6 +24,7 @@ use super::{
 use crate::{
     admission::Operation,
     config,
+    failpoint::{self, Place},
     recall::{
         service::Memory,
         store::{Forgotten, StoreError},
@@ -37,6 +40,13 @@ pub enum Errand {
     Memories(MemoryErrand),
     /// About the context.
     Context(ContextErrand),
+}
+
+/// An errand that was not counted yet.
+struct Asked {
+    id: Arc<str>,
+    errand: Errand,
+    priority: i64,
 }
 
 /// For whom the store is asked, and how long it may take.
@@ -75,12 +85,19 @@ pub async fn answer(
         Some(limit) => intake::body(body, limit, &gateway.load).await?,
         None => Default::default(),
     };
-    let errand = read(own, &parts, &body)?;
+    let asked = Asked { id: id.clone(), errand: read(own, &parts, &body)?, priority: caller.priority() };
+    let limit = time_limit(asked.errand.operation(), &edge.snapshot.config.memory);
+    let desk = Desk { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
+    Ok(limited(gateway, &id, (&user, None), |_| go(gateway, asked, desk)).await)
+}
+
+/// Waits for a slot, and does it.
+async fn go(gateway: &Gateway, asked: Asked, desk: Desk) -> Result<Response<ReplyBody>, Refusal> {
+    let Asked { id, errand, priority } = asked;
     let operation = errand.operation();
-    let entry = gateway.calls.enter(id, user.clone(), operation.as_str(), String::new());
-    let slot = wait_for_slot(gateway, &user, operation, caller.priority()).await?;
-    let limit = time_limit(operation, &edge.snapshot.config.memory);
-    let desk = Desk { memory, user, limit, tasks: gateway.tasks.clone() };
+    let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), String::new());
+    let slot = wait_for_slot(gateway, &desk.user, operation, priority).await?;
+    failpoint::request(Place::Slot, &id);
     let response = match errand {
         Errand::Memories(errand) => memories::run(&desk, errand).await,
         Errand::Context(errand) => context::run(&desk, errand).await,

@@ -11,19 +11,22 @@ use super::{
     body::ReplyBody,
     cost::cost,
     deliver::{deliver, say_how},
-    intake, refused,
+    intake,
+    limits::limited,
+    refused,
 };
 use crate::{
     admission::{
         Operation,
         load::Load,
-        rate::{Checked, Cost, RateRefusal, Reservation},
+        rate::{Cost, Reservation},
         slots::{Slot, SlotRefusal},
     },
     api::{Api, content::Content},
     call::{Ask, Call, MemoryUse},
     config::TargetName,
     dispatch::Trail,
+    failpoint::{self, Place},
     recall::{self, Enriched},
     refusal::Refusal,
     report::Report,
@@ -59,14 +62,9 @@ pub async fn answer(
     }
     let asked = read(&gateway.load, incomer, caller, (api, path)).await?;
     let id = asked.id.clone();
-    let Checked { verdict, headers } = gateway.limits.check(&asked.user, asked.cost);
-    let mut response = match verdict {
-        Ok(reservation) => go(gateway, asked, reservation).await,
-        Err(RateRefusal::Requests { retry_after }) => refused(&id, &Refusal::RateLimit { retry_after }),
-        Err(RateRefusal::Tokens { retry_after }) => refused(&id, &Refusal::TokenLimit { retry_after }),
-    };
-    headers.write(response.headers_mut());
-    Ok(response)
+    let (user, cost) = (asked.user.clone(), asked.cost);
+    let go = async |reservation| Ok(go(gateway, asked, reservation).await);
+    Ok(limited(gateway, &id, (&user, Some(cost)), go).await)
 }
 
 /// Waits for a slot, and gets the answer.
@@ -148,6 +146,7 @@ async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Res
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
     let begun = Instant::now();
     let slot = wait_for_slot(gateway, &user, operation, priority).await?;
+    failpoint::request(Place::Slot, &id);
     let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
         report: Report::new(id.clone(), operation.as_str(), model, received, reservation),

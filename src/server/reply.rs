@@ -142,7 +142,8 @@ pub fn word(refusal: &Refusal) -> Wording {
         Refusal::MissingKey | Refusal::InvalidKey | Refusal::AdminOnly | Refusal::ModelNotAllowed(_) => {
             word_caller(refusal)
         }
-        Refusal::RateLimit { .. }
+        Refusal::WrongKeys { .. }
+        | Refusal::RateLimit { .. }
         | Refusal::TokenLimit { .. }
         | Refusal::QueueFull { .. }
         | Refusal::QueueTimeout { .. } => word_limits(refusal),
@@ -221,6 +222,13 @@ fn word_caller(refusal: &Refusal) -> Wording {
 /// The user has, or asks for, more than its share.
 fn word_limits(refusal: &Refusal) -> Wording {
     let (code, message, retry_after) = match refusal {
+        // The SDKs would go on trying the same key.
+        Refusal::WrongKeys { retry_after } => {
+            let message = "The API key is not valid, and too many such keys came from your address.";
+            return Wording::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
+                .after(Some(*retry_after))
+                .used_up();
+        }
         Refusal::RateLimit { retry_after } => {
             ("rate_limit_exceeded", "You have made too many requests in the last minute.", *retry_after)
         }

@@ -1,13 +1,16 @@
 //! What the gateway tells about itself: logs. Bodies and secrets are in none of them.
 
+mod panics;
+
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{LogFormat, Telemetry};
 
-/// Starts logging to stderr; `RUST_LOG` overrides the configured filter.
+/// Starts logging to stderr, panics included; `RUST_LOG` overrides the configured filter.
 pub fn start(config: &Telemetry) {
+    panics::log_them();
     let filter = EnvFilter::try_from_default_env()
         .or_else(|_| EnvFilter::try_new(&config.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));

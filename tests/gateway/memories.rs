@@ -40,6 +40,51 @@ fn refused(reply: &Reply, status: u16, code: &str) {
     assert!(!reply.header("x-request-id").is_empty());
 }
 
+/// A client whose user may make five requests a minute; and where the answers were counted.
+async fn five_a_minute() -> (Gateway, Client) {
+    let gw = gateway(&ConfigFile::quick().set("limits", "requests_per_minute", "5")).await;
+    let client = gw.client().header("x-user-id", "alice");
+    (gw, client)
+}
+
+fn left(reply: &Reply) -> &str {
+    assert_eq!(reply.header("x-ratelimit-limit-requests"), "5", "{reply:?}");
+    assert!(!reply.header("x-ratelimit-reset-requests").is_empty(), "{reply:?}");
+    reply.header("x-ratelimit-remaining-requests")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_about_memories_count_and_tell() {
+    let (_gw, alice) = five_a_minute().await;
+    assert_eq!(left(&alice.post("/v1/memories", &json!({"text": "a"})).await), "4");
+    assert_eq!(left(&alice.get("/v1/memories").await), "3");
+    assert_eq!(left(&change(&alice, Method::PUT, json!({"a": 1})).await), "2");
+    let missing = alice.get("/v1/memories/mem_nobody").await;
+    refused(&missing, 404, "memory_not_found");
+    assert_eq!(left(&missing), "1");
+    assert_eq!(left(&alice.post("/v1/memories/search", &json!({"query": "a"})).await), "0");
+    let over = alice.get("/v1/context").await;
+    refused(&over, 429, "rate_limit_exceeded");
+    assert_eq!(left(&over), "0");
+    assert!(!over.header("retry-after").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_counted_tells_what_is_left() {
+    let (gw, alice) = five_a_minute().await;
+    assert_eq!(left(&alice.get("/v1/models").await), "5", "who has not asked yet has all");
+    assert_eq!(left(&alice.get("/v1/memories").await), "4");
+    let unread = alice.post_bytes("/v1/memories", "{").await;
+    refused(&unread, 400, "invalid_json");
+    assert_eq!(left(&unread), "4");
+    let unread = alice.chat(&json!({"model": "nobody", "messages": []})).await;
+    refused(&unread, 404, "model_not_found");
+    assert_eq!(left(&unread), "4");
+    assert_eq!(left(&alice.get("/v1/models").await), "4");
+    assert_eq!(left(&gw.client().header("x-user-id", "bob").get("/v1/models").await), "5");
+    assert!(gw.client().get("/livez").await.header("x-ratelimit-limit-requests").is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_added_is_there_as_it_came() {
     let (_gw, alice, _) = two_users().await;

@@ -47,6 +47,12 @@ fn begin<T: Send + 'static>(job: impl Future<Output = T> + Send + 'static) -> Jo
     set
 }
 
+/// A chat beside the test; its status.
+fn begin_chat(client: &Client) -> JoinSet<u16> {
+    let client = client.clone();
+    begin(async move { client.chat(&ask("m")).await.code() })
+}
+
 async fn end<T: 'static>(mut begun: JoinSet<T>) -> T {
     begun.join_next().await.unwrap().unwrap()
 }
@@ -131,10 +137,7 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
     let stage = stage(1, |c| c.set("slots", "queue_timeout", "\"400ms\"")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1500)));
     let client = of(&stage, "u");
-    let first = begin({
-        let client = client.clone();
-        async move { client.chat(&ask("m")).await.code() }
-    });
+    let first = begin_chat(&client);
     stage.a.wait_calls(1).await;
     let asked = Instant::now();
     let reply = client.chat(&ask_stream("m")).await;
@@ -153,10 +156,7 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
 async fn an_exhausted_gateway_is_overloaded() {
     let stage = stage(5, |c| c.set("slots", "total", "1").set("slots", "queue_timeout", "\"200ms\"")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1000)));
-    let first = begin({
-        let client = of(&stage, "a");
-        async move { client.chat(&ask("m")).await.code() }
-    });
+    let first = begin_chat(&of(&stage, "a"));
     stage.a.wait_calls(1).await;
     refused(&of(&stage, "b").chat(&ask("m")).await, 503, "overloaded");
     assert_eq!(end(first).await, 200);
@@ -167,10 +167,7 @@ async fn operations_have_slots_of_their_own() {
     let stage = stage(1, |c| c.set("slots", "queue", "0")).await;
     slow(&stage);
     let client = of(&stage, "u");
-    let chat = begin({
-        let client = client.clone();
-        async move { client.chat(&ask("m")).await.code() }
-    });
+    let chat = begin_chat(&client);
     stage.a.wait_calls(1).await;
     refused(&client.chat(&ask("m")).await, 429, "queue_full");
     let embeddings = client.post("/v1/embeddings", &json!({"model": "m", "input": "x"})).await;
@@ -215,10 +212,7 @@ async fn a_reload_changes_the_limit() {
     let stage = stage(1, |c| c.set("slots", "queue", "0")).await;
     stage.a.next(Script::json(chat_answer("m", SIXTY)).head_after(ms(1500)));
     let client = of(&stage, "u");
-    let first = begin({
-        let client = client.clone();
-        async move { client.chat(&ask("m")).await.code() }
-    });
+    let first = begin_chat(&client);
     stage.a.wait_calls(1).await;
     refused(&client.chat(&ask("m")).await, 429, "queue_full");
     stage.gw.write_config(ConfigFile::single(&stage.a).set("slots", "per_user", "2").toml());

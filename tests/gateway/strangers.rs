@@ -1,7 +1,7 @@
 //! C6 and A4: thousands of invented keys, models and users leave nothing behind, and a wrong key learns nothing from
 //! its refusal.
 
-use concierge_testkit::{Reply, ms, openai::ask};
+use concierge_testkit::{ConfigFile, Reply, ms, openai::ask};
 use serde_json::json;
 
 use super::stage::{Stage, many};
@@ -29,7 +29,7 @@ fn of_nobody_for_nothing(n: usize) -> String {
     format!("{head}\r\nx-user-id: nobody-{n}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sends them twice, and looks what the second time has added.
+/// Sends them twice, and looks what the second time has added. `status` is how their status lines begin.
 async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status: &str) {
     let mut before = 0;
     for batch in 0..2 * BATCHES {
@@ -49,7 +49,37 @@ async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status:
 #[tokio::test(flavor = "multi_thread")]
 async fn invented_keys_leave_nothing_behind() {
     let stage = Stage::single(|c| c.key("alice", KEY, "")).await;
-    keeps_nothing(&stage, |n| with_key(&format!("invented-{n:020}")), "401").await;
+    // 401, and 429 when there were too many.
+    keeps_nothing(&stage, |n| with_key(&format!("invented-{n:020}")), "4").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_is_slowed_and_locks_nobody_out() {
+    let token = "the-operators-token-0123";
+    let keyed = |c: ConfigFile| c.key("alice", KEY, "").set("admin", "token", &format!("\"{token}\""));
+    let stage = Stage::single(keyed).await;
+    let (wrong, right) = (stage.client.clone().key("sk-wrong"), stage.client.clone().key(KEY));
+    let mut replies = many(60, 4, {
+        let wrong = wrong.clone();
+        move |_| {
+            let wrong = wrong.clone();
+            async move { wrong.get("/v1/models").await }
+        }
+    })
+    .await;
+    replies.retain(|reply| reply.error_code() != "invalid_api_key");
+    assert!((1..=30).contains(&replies.len()), "{}", replies.len());
+    replies.push(wrong.get("/admin/slots").await);
+    for reply in replies {
+        assert_eq!((reply.code(), reply.error_code().as_str()), (429, "rate_limit_exceeded"), "{reply:?}");
+        assert_eq!(reply.header("x-should-retry"), "false", "the key will not become right");
+        assert!(reply.header("retry-after").parse::<u64>().unwrap() >= 1);
+    }
+    assert_eq!(right.chat(&ask("m")).await.code(), 200, "a right key passes");
+    assert_eq!(stage.client.clone().key(token).get("/admin/slots").await.code(), 200);
+    assert_eq!(stage.chat().await.error_code(), "missing_api_key", "which is no guess");
+    let told = stage.gw.logs().matches("refused").count();
+    assert!(told <= 45, "{told} lines: who guesses does not fill the log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! A hundred thousand requests that are given up at any moment: is anything still held afterwards?
 //!
 //! Half-sent heads and bodies, in the queue, before the head, in mid-stream; half of the callers say farewell, half
-//! reset. Panics cannot be caused through the port; the library's own test has them.
+//! reset. One request in ten asks for a panic as well, which a gateway with the feature `failpoints` grants.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ const REQUESTS: u64 = 100_000;
 const LANES: u64 = 100;
 /// Patience of a caller, in milliseconds.
 const PATIENCE_MS: u64 = 80;
+/// Ids of requests that ask for a panic.
+const PANICS: [&str; 4] = ["panic-in-handler", "panic-in-slot", "panic-in-search", "panic-in-stream"];
 /// What is still held after this is lost.
 const LEAK: Duration = Duration::from_secs(5);
 
@@ -43,6 +45,7 @@ pub async fn run() -> Vec<Figure> {
         provider.calls().len()
     );
     sleep(LEAK).await;
+    println!("Panics among them: {}.", panics(&gateway));
     vec![
         Figure::at_least("requests given up at random moments", (each * LANES) as f64, sent as f64),
         Figure::at_most("… slots and places in the queue lost", 0.0, held(&gateway).await),
@@ -72,7 +75,10 @@ async fn lane(addr: String, seed: u64, count: u64) -> u64 {
 async fn give_up(addr: &str, rng: &mut Rng) -> std::io::Result<()> {
     let pad = "x".repeat(rng.usize(0..30));
     let user = format!("user-{}", rng.u8(..20));
+    let id = if rng.u8(..10) == 0 { PANICS[rng.usize(..PANICS.len())] } else { "calm" };
     let mut request = chat(&user, &json!({"stream": rng.bool(), "pad": pad}));
+    let head = request.windows(2).position(|two| two == b"\r\n").unwrap_or_default();
+    request.splice(head..head, format!("\r\nx-request-id: {id}").into_bytes());
     if rng.u8(..8) == 0 {
         request.truncate(rng.usize(1..request.len()));
     }
@@ -83,6 +89,13 @@ async fn give_up(addr: &str, rng: &mut Rng) -> std::io::Result<()> {
         line.reset();
     }
     Ok(())
+}
+
+/// How many the gateway has counted; none without the feature `failpoints`.
+fn panics(gateway: &Gateway) -> u64 {
+    let logs = gateway.logs();
+    let counts = logs.split("panics=").skip(1).filter_map(|rest| rest.split(' ').next()?.parse().ok());
+    counts.max().unwrap_or(0)
 }
 
 /// Everything that the operator's views still show.

@@ -23,8 +23,6 @@ pub struct Answer {
     pub status: u16,
     /// Status line and headers, as they came.
     pub head: String,
-    /// Bytes on the wire, body included.
-    pub length: usize,
 }
 
 impl Line {
@@ -58,15 +56,7 @@ impl Line {
         let body: usize = header(&head, "content-length").parse().map_err(|_| odd(&head))?;
         let status = head.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| odd(&head))?;
         self.skip(end + body).await?;
-        Ok(Answer { status, head, length: end + body })
-    }
-
-    /// Reads `length` bytes and hands them out.
-    pub async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        while self.buf.len() < length {
-            self.more().await?;
-        }
-        Ok(self.buf.drain(..length).collect())
+        Ok(Answer { status, head })
     }
 
     /// Closes with a reset instead of a farewell.
@@ -76,7 +66,11 @@ impl Line {
     }
 
     async fn skip(&mut self, length: usize) -> io::Result<()> {
-        self.take(length).await.map(drop)
+        while self.buf.len() < length {
+            self.more().await?;
+        }
+        self.buf.drain(..length);
+        Ok(())
     }
 
     async fn more(&mut self) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use governor::{
     Quota, RateLimiter,
-    clock::Clock,
+    clock::Clock as _,
     middleware::StateInformationMiddleware,
     state::{InMemoryState, NotKeyed},
 };
@@ -17,6 +17,7 @@ use super::{Cost, RateRefusal};
 use crate::{
     admission::{
         bucket::Bucket,
+        clock::{SinceStart, in_whole_millis},
         standing::{Left, RateHeaders},
     },
     config,
@@ -44,23 +45,13 @@ pub struct Book {
 #[derive(Debug)]
 struct Account {
     requests: Option<Requests>,
+    /// When all requests of a minute are left again.
+    rested: Instant,
     tokens: Bucket,
     last: Instant,
 }
 
 type Requests = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInformationMiddleware>;
-
-/// The clock of the tests when they have one.
-#[derive(Debug, Clone)]
-struct SinceStart(Instant);
-
-impl Clock for SinceStart {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
 
 impl Book {
     /// Nobody has used anything.
@@ -80,7 +71,7 @@ impl Book {
     pub fn check(
         &mut self,
         user: &UserId,
-        cost: Cost,
+        cost: impl Into<Option<Cost>>,
         now: Instant,
     ) -> (Result<Option<u64>, RateRefusal>, RateHeaders) {
         if self.limits == config::Limits::default() {
@@ -96,21 +87,32 @@ impl Book {
         let mut verdict = Ok(None);
         if let Some(limit) = self.limits.requests_per_minute.and_then(NonZeroU32::new) {
             let (allowed, left) = account.request(limit);
+            account.rested = now + left.reset;
             headers.requests = Some(left);
             verdict = allowed.map(|()| None);
         }
         if let Some(limit) = self.limits.tokens_per_minute.map(u64::from) {
-            if verdict.is_ok() {
+            if let (true, Some(cost)) = (verdict.is_ok(), cost.into()) {
                 let reserved = account.tokens.reserve(cost.reserved(limit), limit, now);
                 verdict = reserved
                     .map(Some)
                     .map_err(|wait| RateRefusal::Tokens { retry_after: in_whole_millis(wait) });
             }
-            let (remaining, reset) =
-                (account.tokens.remaining(limit, now), account.tokens.full_in(limit, now));
-            headers.tokens = Some(Left { limit, remaining, reset });
+            headers.tokens = Some(account.tokens_left(limit, now));
         }
         (verdict, headers)
+    }
+
+    /// What `user` has left, for an answer to a request that does not count. Nobody is remembered for it.
+    pub fn standing(&mut self, user: &UserId, now: Instant) -> RateHeaders {
+        let mut stranger = Account::new(now);
+        let account = self.users.get_mut(user).unwrap_or(&mut stranger);
+        let requests = self.limits.requests_per_minute.and_then(NonZeroU32::new);
+        let tokens = self.limits.tokens_per_minute.map(u64::from);
+        RateHeaders {
+            requests: requests.map(|limit| account.requests_left(limit, now)),
+            tokens: tokens.map(|limit| account.tokens_left(limit, now)),
+        }
     }
 
     /// Gives `held` tokens of `user` back and counts what was `spent`.
@@ -136,13 +138,13 @@ impl Book {
 
 impl Account {
     fn new(now: Instant) -> Self {
-        Self { requests: None, tokens: Bucket::new(now), last: now }
+        Self { requests: None, rested: now, tokens: Bucket::new(now), last: now }
     }
 
     fn request(&mut self, limit: NonZeroU32) -> (Result<(), RateRefusal>, Left) {
         let quota = Quota::per_minute(limit);
         let limiter = self.requests.get_or_insert_with(|| {
-            RateLimiter::direct_with_clock(quota, SinceStart(Instant::now()))
+            RateLimiter::direct_with_clock(quota, SinceStart::default())
                 .with_middleware::<StateInformationMiddleware>()
         });
         let (verdict, remaining, extra) = match limiter.check() {
@@ -157,6 +159,22 @@ impl Account {
         (verdict, Left { limit: limit.get().into(), remaining: remaining.into(), reset: reset.min(MINUTE) })
     }
 
+    /// Governor tells nothing without counting; this is what its last word means now.
+    fn requests_left(&self, limit: NonZeroU32, now: Instant) -> Left {
+        let reset =
+            self.requests.as_ref().map_or(Duration::ZERO, |_| self.rested.saturating_duration_since(now));
+        let each = Quota::per_minute(limit).replenish_interval();
+        let used = reset.as_nanos().div_ceil(each.as_nanos().max(1));
+        let limit = u64::from(limit.get());
+        let remaining = limit.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX));
+        Left { limit, remaining, reset }
+    }
+
+    fn tokens_left(&mut self, limit: u64, now: Instant) -> Left {
+        let (remaining, reset) = (self.tokens.remaining(limit, now), self.tokens.full_in(limit, now));
+        Left { limit, remaining, reset }
+    }
+
     fn is_idle(&mut self, limit: u64, now: Instant) -> bool {
         now.saturating_duration_since(self.last) >= MINUTE && self.tokens.is_idle(limit, now)
     }
@@ -165,10 +183,4 @@ impl Account {
 /// Without a limit nothing has to be remembered: what is not held fades at once.
 fn token_limit(limits: &config::Limits) -> u64 {
     limits.tokens_per_minute.map_or(u64::MAX, u64::from)
-}
-
-/// Up, so that nobody comes back a moment too early; at least one.
-fn in_whole_millis(wait: Duration) -> Duration {
-    let millis = wait.as_nanos().div_ceil(1_000_000).max(1);
-    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

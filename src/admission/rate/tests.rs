@@ -6,6 +6,7 @@ use super::{
     book::{Book, MOST_USERS},
     *,
 };
+use crate::admission::standing::Left;
 
 fn limits(requests: Option<u32>, tokens: Option<u32>) -> config::Limits {
     config::Limits { requests_per_minute: requests, tokens_per_minute: tokens }
@@ -48,6 +49,38 @@ async fn a_minutes_requests_may_come_at_once_and_come_back_evenly() {
     assert!(limits.check(&alice, Cost::default()).verdict.is_err());
     advance(Duration::from_millis(1)).await;
     assert!(limits.check(&alice, Cost::default()).verdict.is_ok(), "retry-after is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_what_is_left_counts_nothing_and_remembers_nobody() {
+    let limits = Limits::new(&limits(Some(60), Some(1000)));
+    let alice = user("alice");
+    let told = |limits: &Limits| {
+        let RateHeaders { requests, tokens } = limits.standing(&alice);
+        (requests.unwrap(), tokens.unwrap())
+    };
+    assert_eq!(told(&limits).0, Left { limit: 60, remaining: 60, reset: Duration::ZERO });
+    assert!(format!("{:?}", limits.book.lock()).contains("users: {}"));
+    let checked = limits.check(&alice, cost(100, 0));
+    let now = RateHeaders { requests: Some(told(&limits).0), tokens: Some(told(&limits).1) };
+    assert_eq!(now, checked.headers, "what the last request was told still holds");
+    limits.check(&alice, cost(0, 0)).verdict.unwrap();
+    advance(Duration::from_millis(1500)).await;
+    let (requests, _) = told(&limits);
+    assert_eq!((requests.remaining, requests.reset), (59, Duration::from_millis(500)));
+    for _ in 0..58 {
+        limits.check(&alice, None).verdict.unwrap();
+    }
+    assert_eq!(told(&limits).0.remaining, 1, "only the 60 that were counted count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_no_model_reads_needs_no_tokens() {
+    let limits = Limits::new(&limits(None, Some(100)));
+    let alice = user("alice");
+    let _all = limits.check(&alice, cost(100, 0)).verdict.unwrap();
+    assert!(limits.check(&alice, cost(0, 0)).verdict.is_err());
+    assert_eq!(limits.check(&alice, None).verdict.unwrap().tokens(), 0);
 }
 
 /// Row C4: no request more and none less, however many ask at once.

@@ -20,6 +20,16 @@ fn now_or_never(slots: &Slots, name: &str) -> Option<Slot> {
     slots.acquire(&user(name), Operation::Chat, 0).now_or_never().and_then(Result::ok)
 }
 
+/// Somebody who has asked, and waits.
+fn in_queue<'a>(
+    slots: &'a Slots,
+    user: &'a UserId,
+) -> Task<impl Future<Output = Result<Slot, SlotRefusal>> + 'a> {
+    let mut waits = Box::pin(slots.acquire(user, Operation::Chat, 0));
+    assert!(waits.as_mut().now_or_never().is_none());
+    waits
+}
+
 fn is_idle(slots: &Slots) -> bool {
     let View { total, users } = slots.view();
     users.is_empty() && total.in_use == 0 && total.waiting == 0
@@ -55,10 +65,7 @@ async fn a_full_queue_refuses_at_once() {
     let slots = Slots::new(&config(1, 2, 10));
     let _held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(slots.acquire(&id, Operation::Chat, 0))).collect();
-    for one in &mut waiting {
-        assert!(one.as_mut().now_or_never().is_none());
-    }
+    let waiting: Vec<_> = (0..2).map(|_| in_queue(&slots, &id)).collect();
     let refused = slots.acquire(&id, Operation::Chat, 0).now_or_never().unwrap().unwrap_err();
     assert!(matches!(refused, SlotRefusal::QueueFull { .. }), "{refused:?}");
     drop(waiting);
@@ -83,10 +90,7 @@ async fn a_slot_nobody_takes_goes_to_the_next() {
     let slots = Slots::new(&config(1, 5, 10));
     let held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut leaves = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    let mut stays = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    assert!(leaves.as_mut().now_or_never().is_none());
-    assert!(stays.as_mut().now_or_never().is_none());
+    let (leaves, mut stays) = (in_queue(&slots, &id), in_queue(&slots, &id));
     drop(held);
     assert!(stays.as_mut().now_or_never().is_none(), "it is not its turn");
     drop(leaves);
@@ -108,10 +112,7 @@ async fn a_slot_granted_to_somebody_who_left_goes_to_the_next() {
     let slots = Slots::new(&config(1, 5, 10));
     let held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut leaves = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    let mut stays = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    assert!(leaves.as_mut().now_or_never().is_none());
-    assert!(stays.as_mut().now_or_never().is_none());
+    let (leaves, mut stays) = (in_queue(&slots, &id), in_queue(&slots, &id));
     let grant = grant_next(&slots, held);
     drop(leaves);
     slots.shared.hand_over(grant);
@@ -125,8 +126,7 @@ async fn a_slot_granted_at_the_timeout_is_taken() {
     let slots = Slots::new(&config(1, 5, 10));
     let held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut waits = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    assert!(waits.as_mut().now_or_never().is_none());
+    let mut waits = in_queue(&slots, &id);
     let grant = grant_next(&slots, held);
     advance(Duration::from_secs(11)).await;
     assert!(waits.as_mut().now_or_never().is_none(), "neither refused nor given yet");
@@ -141,8 +141,7 @@ async fn a_slot_handed_over_at_the_last_moment_is_taken() {
     let slots = Slots::new(&config(1, 5, 10));
     let held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut waits = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    assert!(waits.as_mut().now_or_never().is_none());
+    let waits = in_queue(&slots, &id);
     advance(Duration::from_secs(11)).await;
     drop(held);
     assert!(waits.await.is_ok());
@@ -196,10 +195,7 @@ async fn a_reload_lets_more_go_and_takes_nothing_away() {
     let slots = Slots::new(&config(1, 5, 10));
     let held = now_or_never(&slots, "a").unwrap();
     let id = user("a");
-    let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(slots.acquire(&id, Operation::Chat, 0))).collect();
-    for one in &mut waiting {
-        assert!(one.as_mut().now_or_never().is_none());
-    }
+    let mut waiting: Vec<_> = (0..3).map(|_| in_queue(&slots, &id)).collect();
     slots.reconfigure(&config(3, 5, 10));
     let got: Vec<_> = waiting.iter_mut().filter_map(|one| one.as_mut().now_or_never()).collect();
     assert_eq!(got.len(), 2);
@@ -217,8 +213,7 @@ async fn the_view_tells_who_runs_and_who_waits() {
     let _chat = now_or_never(&slots, "b").unwrap();
     let _embeddings = slots.acquire(&user("a"), Operation::Embeddings, 0).await.unwrap();
     let id = user("b");
-    let mut waits = Box::pin(slots.acquire(&id, Operation::Chat, 0));
-    assert!(waits.as_mut().now_or_never().is_none());
+    let _waits = in_queue(&slots, &id);
     let expected = serde_json::json!({
         "total": {"in_use": 2, "waiting": 1, "limit": 10},
         "users": [

@@ -1,0 +1,71 @@
+//! Places where a build for tests panics when it is told to, to prove what a bug of ours would cost.
+//!
+//! Only the feature `failpoints` makes them do anything; no build for users has it, and without it this is nothing at all.
+//! A request asks for its panic by its id: `x-request-id: panic-in-handler-17`. The tasks of the process panic once, at
+//! their start, if the environment variable `CONCIERGE_PANIC` names them.
+
+/// Where a request can panic.
+#[derive(Debug, Clone, Copy)]
+pub enum Place {
+    /// Before anything was done for it.
+    Handler,
+    /// With its slot, before anybody was asked.
+    Slot,
+    /// While a target is looked for.
+    Search,
+    /// In the middle of its answer.
+    Stream,
+}
+
+#[cfg(not(feature = "failpoints"))]
+mod act {
+    use super::Place;
+
+    /// Nothing.
+    #[inline(always)]
+    pub fn request(_: Place, _: &str) {}
+
+    /// Nothing.
+    #[inline(always)]
+    pub fn task(_: &str) {}
+}
+
+#[cfg(feature = "failpoints")]
+#[allow(clippy::panic, reason = "it is what they are for")]
+mod act {
+    use std::{
+        collections::HashSet,
+        env,
+        sync::{LazyLock, Mutex, PoisonError},
+    };
+
+    use super::Place;
+
+    /// Tasks that have not panicked yet.
+    static TASKS: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(|| {
+        let names = env::var("CONCIERGE_PANIC").unwrap_or_default();
+        Mutex::new(names.split(',').map(str::to_owned).collect())
+    });
+
+    /// Panics if the request with this id asks for it here.
+    pub fn request(place: Place, id: &str) {
+        let here = match place {
+            Place::Handler => "handler",
+            Place::Slot => "slot",
+            Place::Search => "search",
+            Place::Stream => "stream",
+        };
+        if id.strip_prefix("panic-in-").is_some_and(|wanted| wanted.starts_with(here)) {
+            panic!("a failpoint");
+        }
+    }
+
+    /// Panics if this is the first start of a task that is to panic.
+    pub fn task(name: &str) {
+        if TASKS.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
+            panic!("a failpoint");
+        }
+    }
+}
+
+pub use act::{request, task};
