@@ -3,6 +3,7 @@
 //! It is a step of every call, between the slot and the attempts. A call never fails for want of memory: past the
 //! budget, or with the store away, it goes on as it came.
 
+mod describe;
 pub mod embed;
 mod enrich;
 pub mod index;

@@ -6,6 +6,7 @@
 mod cache;
 mod engine;
 mod indexes;
+mod open;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -25,7 +26,7 @@ use super::{
     remember::{self, Queue, Turn},
     store::{
         Activity, Batch, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
-        UserContext, sqlite::SqliteStore,
+        UserContext,
     },
 };
 use crate::{config, tasks::Tasks, user::UserId};
@@ -53,16 +54,16 @@ pub enum Missed {
 }
 
 impl Memory {
-    /// Opens the store of `config`, and starts what writes to it later. Blocks while the file is checked; call it
-    /// inside a runtime.
+    /// Opens the store of `config`, and starts what writes to it later. Blocks while a file is checked; a server that
+    /// is away is not waited for.
     ///
-    /// Errors: one sentence, if the file cannot be used or if `config` asks for what this version does not have.
-    pub fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
+    /// Errors: one sentence, if the store cannot be used or if `config` asks for what this version does not have.
+    pub async fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
         not_yet(config).map_or(Ok(()), |what| Err(what.to_owned()))?;
-        let store = SqliteStore::open(&config.path).map_err(|error| format!("memory: {error}"))?;
+        let store = open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
         let engine = Arc::new(Engine {
-            store: Arc::new(store),
-            indexes: Indexes::new(),
+            indexes: Indexes::new(store.is_shared()),
+            store,
             cache: Cache::new(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
         });
@@ -73,8 +74,9 @@ impl Memory {
     /// Budgets, sizes and switches from now on; store and path need a restart.
     pub fn reconfigure(&self, config: &config::Memory) {
         let old = self.settings();
-        if (old.store, &old.path, &old.embedder) != (config.store, &config.path, &config.embedder) {
-            tracing::warn!("memory: store, path and embedder stay as they are until a restart");
+        let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
+        if (place(&old), &old.embedder) != (place(config), &config.embedder) {
+            tracing::warn!("memory: store, path, url and embedder stay as they are until a restart");
         }
         if let Some(what) = not_yet(config) {
             tracing::warn!("{what}");
@@ -238,11 +240,9 @@ impl Memory {
 
 /// What `config` asks for and this version does not have, in one sentence.
 fn not_yet(config: &config::Memory) -> Option<&'static str> {
-    let postgres = config.store == config::Store::Postgres;
     let openai = matches!(config.embedder, config::Embedder::OpenAi { .. });
     let both = config.capture == config::Capture::Both;
     let asked = [
-        (postgres, "memory.store: \"postgres\" is not in this version yet; use \"sqlite\""),
         (openai, "memory.embedder: \"openai\" is not in this version yet; use \"builtin\""),
         (both, "memory.capture: \"both\" is not in this version yet; use \"user\" or \"off\""),
     ];

@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::{
     blocking,
     cache::{Bounds, Cache, Question, Ranking},
-    indexes::{Change, Indexes, Place, Reading},
+    indexes::{Change, Indexes, Loaded, Place, Reading},
     types::{Found, Hit, Recalled, Wanted},
 };
 use crate::{
     config,
     recall::{
-        inject,
+        describe, inject,
         pack::{self, Limits},
         rank::{self, Query},
         store::{
@@ -171,8 +171,11 @@ impl Engine {
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
         drop(settings);
-        let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
         let query: Box<str> = text::gist(query.trim()).into();
+        let Some(reading) = self.indexes.read(&*self.store, user, place).await? else {
+            return self.ranked_among_candidates(user, query).await;
+        };
+        let reading = Arc::new(reading);
         let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone() };
         let cell = self.cache.place(question, bounds, Instant::now());
         let cached = cell.initialized();
@@ -186,6 +189,19 @@ impl Engine {
         };
         let ranking = cell.get_or_try_init(make).await?.clone();
         Ok(Ranked { reading, ranking, cached })
+    }
+
+    /// For a user who is too large for an index: the same ranking over what the store selects. It is made for this
+    /// search and not cached, for the texts would have to be read again.
+    async fn ranked_among_candidates(&self, user: &UserId, query: Box<str>) -> Result<Ranked, StoreError> {
+        let candidates = self.store.candidates(user, describe::query(&query)).await?;
+        blocking(move || {
+            let loaded = Loaded::of(candidates);
+            let ranking = rank::rank(&loaded.index, &Query { text: &query, vector: None }, RANKED);
+            let reading = Arc::new(Reading::Made(Box::new(loaded)));
+            Ranked { reading, ranking: Arc::new(ranking), cached: false }
+        })
+        .await
     }
 }
 

@@ -67,6 +67,14 @@ pub struct NewMemory {
     pub embedding: Option<Embedding>,
 }
 
+impl NewMemory {
+    /// Bytes that it holds while it waits.
+    pub(super) fn weight(&self) -> usize {
+        let vector = self.embedding.as_ref().map_or(0, |embedding| embedding.vector.len());
+        self.text.len() + self.metadata.as_ref().map_or(0, String::len) + vector
+    }
+}
+
 /// Memories that are stored together or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {

@@ -12,7 +12,7 @@ use self::{
     writer::{After, Writer},
 };
 use super::{
-    Activity, Appended, Batch, ContextChange, Counts, Cursor, Embedding, Forget, Forgotten, Memory, Page,
+    Activity, Appended, Batch, ContextChange, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory, Page,
     Sink, Store, StoreError, Stored, UnixMillis, UserContext,
 };
 use crate::user::UserId;
@@ -83,7 +83,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> Stored<'_, Appended> {
         let user = user.clone();
-        let weight = batch.memories.iter().map(weight).sum();
+        let weight = batch.memories.iter().map(NewMemory::weight).sum();
         self.write(weight, move |tx| memories::append(tx, &user, batch, now))
     }
 
@@ -155,6 +155,16 @@ impl Store for SqliteStore {
         self.read(move |tx| memories::users_with_older(tx, before))
     }
 
+    fn users(&self, after: Option<UserId>, limit: usize) -> Stored<'_, Vec<UserId>> {
+        self.read(move |tx| users::page(tx, after.as_ref(), limit))
+    }
+
+    fn restore(&self, user: &UserId, memories: Vec<Memory>) -> Stored<'_, usize> {
+        let user = user.clone();
+        let weight = memories.iter().map(|memory| memory.text.len()).sum();
+        self.write(weight, move |tx| memories::restore(tx, &user, memories))
+    }
+
     fn compact(&self) -> Stored<'_, bool> {
         Box::pin(async move {
             let worthwhile = self.read(space::is_mostly_dead).await?;
@@ -178,10 +188,4 @@ impl Store for SqliteStore {
             self.writer.close().await;
         })
     }
-}
-
-/// Bytes that a memory holds while it waits.
-fn weight(memory: &super::NewMemory) -> usize {
-    let vector = memory.embedding.as_ref().map_or(0, |embedding| embedding.vector.len());
-    memory.text.len() + memory.metadata.as_ref().map_or(0, String::len) + vector
 }
