@@ -19,5 +19,6 @@ pub mod signals;
 pub mod store;
 pub mod terms;
 pub mod text;
+pub mod transfer;
 
 pub use enrich::{Enriched, enrich};

@@ -6,7 +6,7 @@
 mod cache;
 mod engine;
 mod indexes;
-mod open;
+pub(super) mod open;
 #[cfg(test)]
 mod tests;
 mod types;

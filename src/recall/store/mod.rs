@@ -27,6 +27,7 @@ mod suite;
 
 pub use context::{ContextChange, UserContext};
 pub use error::StoreError;
+pub use id::seq_of;
 pub use memory::{
     Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory,
     Page, UnixMillis,

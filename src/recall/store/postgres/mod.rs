@@ -43,7 +43,7 @@ mod writes;
 pub use fill::Describe;
 
 /// A read that takes longer is given up.
-const READ: Duration = Duration::from_secs(5);
+const READ: Duration = Duration::from_secs(10);
 /// A write that takes longer is given up; whether it was done is then not known.
 const WRITE: Duration = Duration::from_secs(10);
 /// All rows of one user.

@@ -63,6 +63,17 @@ impl Place {
         PostgresStore::new(&self.url, &Tasks::new(), describe::memory).unwrap()
     }
 
+    /// Opens it when its schema is made, however slow the machine is.
+    async fn ready(&self) -> PostgresStore {
+        let store = self.open();
+        for _ in 0..20 {
+            if store.epoch(&user("nobody")).await.is_ok() {
+                return store;
+            }
+        }
+        panic!("the server does not come up");
+    }
+
     /// Runs statements as another program would.
     fn run(&self, sql: &str) {
         batch_at(&self.url, sql);
