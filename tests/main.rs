@@ -33,6 +33,7 @@ mod gateway {
     mod models; // names, aliases, slashes, pins
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
+    mod postgres; // the store away, cut, silent and killed; two gateways on one
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
@@ -44,5 +45,6 @@ mod gateway {
     mod strangers; // invented keys, models and users
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
+    mod transfer; // from one store to another
     mod transport; // TLS and HTTP/2 on both sides
 }

@@ -58,7 +58,9 @@ mod tests {
             a.iter().zip(&b).map(|(x, y)| x * y).sum::<f32>()
         };
         assert!((near("my cat is ill", "my cat is ill") - 1.0).abs() < 1e-3);
-        assert!(near("the cat is sick", "my kitten is ill") > near("the cat is sick", "parliament votes today"));
+        assert!(
+            near("the cat is sick", "my kitten is ill") > near("the cat is sick", "parliament votes today")
+        );
         assert_eq!(query("🦀 …"), Description::default());
         assert_eq!(query("Cats and cats").stems, ["cat"]);
     }

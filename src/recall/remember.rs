@@ -129,7 +129,7 @@ async fn write(engine: Arc<Engine>, turns: Arc<AsyncMutex<mpsc::Receiver<Turn>>>
         if !turn.is_worth_it() {
             continue;
         }
-        keep(engine, turn).await;
+        keep(&engine, turn).await;
     }
 }
 

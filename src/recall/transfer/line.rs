@@ -144,7 +144,8 @@ impl Memory {
     fn stored(self) -> Result<store::Memory, String> {
         let seq = seq_of(&self.id).ok_or("has an id that is none")?;
         let embedding = self.embedding.map(|embedding| {
-            let bytes = BASE64.decode(embedding.vector).map_err(|_| "has a vector that is none".to_owned())?;
+            let bytes =
+                BASE64.decode(embedding.vector).map_err(|_| "has a vector that is none".to_owned())?;
             let vector = bytes.into_iter().map(|byte| i8::from_ne_bytes([byte])).collect();
             Ok::<_, String>(store::Embedding { embedder: embedding.embedder, scale: embedding.scale, vector })
         });

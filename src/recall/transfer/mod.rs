@@ -40,7 +40,8 @@ fn with_store(
     work: impl AsyncFnOnce(Arc<dyn Store>) -> Result<String, String>,
 ) -> Result<String, String> {
     let loaded = config::load(config).map_err(|problems| problems.to_string())?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("the runtime does not start: {error}"))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| format!("the runtime does not start: {error}"))?;
     runtime.block_on(async {
         let store = open::store(&loaded.config.memory, &Tasks::new()).await.map_err(in_words)?;
         store.check().await.map_err(in_words)?;

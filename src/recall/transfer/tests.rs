@@ -6,7 +6,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::{
-    recall::store::{Batch, ContextChange, Embedding, Forget, Memory, NewMemory, UnixMillis, sqlite::SqliteStore},
+    recall::store::{
+        Batch, ContextChange, Embedding, Forget, Memory, NewMemory, UnixMillis, sqlite::SqliteStore,
+    },
     user::UserId,
 };
 
@@ -42,7 +44,11 @@ async fn filled(store: &dyn Store) {
             created_at: Some(UnixMillis(n as i64 - 100)),
             metadata: (n % 5 == 0).then(|| r#"{"n": 1.50}"#.to_owned()),
             tokens: crate::recall::text::tokens(&format!("{owner} said\n\0 {n}")),
-            embedding: (n % 7 == 0).then(|| Embedding { embedder: "e".into(), scale: 0.1, vector: vec![-128, 127] }),
+            embedding: (n % 7 == 0).then(|| Embedding {
+                embedder: "e".into(),
+                scale: 0.1,
+                vector: vec![-128, 127],
+            }),
         };
         let batch = Batch { memories: (0..count).map(new).collect(), idempotency_key: None };
         store.append(&user(owner), batch, NOW).await.unwrap();
@@ -62,7 +68,10 @@ async fn assert_same(one: &dyn Store, other: &dyn Store) {
     for owner in ["ann", "bob", "Zoë 🦀"] {
         assert_eq!(all(one, owner).await, all(other, owner).await, "{owner}");
     }
-    assert_eq!(one.context(&user("bob")).await.unwrap().json, other.context(&user("bob")).await.unwrap().json);
+    assert_eq!(
+        one.context(&user("bob")).await.unwrap().json,
+        other.context(&user("bob")).await.unwrap().json
+    );
 }
 
 #[tokio::test]

@@ -108,14 +108,20 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_besides_stays() {
-        let address = Address::parse("postgres://u@h/db?options=-c%20work_mem%3D1MB&sslmode=disable").unwrap();
+        let address =
+            Address::parse("postgres://u@h/db?options=-c%20work_mem%3D1MB&sslmode=disable").unwrap();
         let options = address.config.get_options().unwrap();
-        assert!(options.starts_with("-c statement_timeout") && options.ends_with("-c work_mem=1MB"), "{options}");
+        assert!(
+            options.starts_with("-c statement_timeout") && options.ends_with("-c work_mem=1MB"),
+            "{options}"
+        );
     }
 
     #[test]
     fn a_bad_url_is_named_without_its_password() {
-        for bad in ["postgres://u:hunter2@h/db?sslmode=maybe", "postgres://u:hunter2@h/db?colour=red", "hunter2"] {
+        for bad in
+            ["postgres://u:hunter2@h/db?sslmode=maybe", "postgres://u:hunter2@h/db?colour=red", "hunter2"]
+        {
             let error = Address::parse(bad).err().unwrap().to_string();
             assert!(error.contains("memory.url") && !error.contains("hunter2"), "{error}");
         }

@@ -57,7 +57,9 @@ impl Filler {
                 match step(&pool, &user, describe).await {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(error) => return tracing::warn!(%error, "a large user's memories are searched in part"),
+                    Err(error) => {
+                        return tracing::warn!(%error, "a large user's memories are searched in part");
+                    }
                 }
             }
         });
@@ -81,7 +83,8 @@ async fn step(pool: &Pool, user: &UserId, describe: Describe) -> Result<bool, St
     let has_vectors = pool.server().is_some_and(|server| server.has_vectors);
     let (mut session, name) = (pool.session().await?, user.as_str());
     // One gateway at a time; the lock ends with the transaction.
-    let take = "SELECT id, pg_try_advisory_xact_lock(1131376227, hashint8(id)) FROM concierge.users WHERE name = $1";
+    let take =
+        "SELECT id, pg_try_advisory_xact_lock(1131376227, hashint8(id)) FROM concierge.users WHERE name = $1";
     let taken = session.begin("BEGIN", user, take, &[&name]).await?;
     let Some(row) = taken.first().filter(|row| row.get(1)).map(|row| row.get::<_, i64>(0)) else {
         session.rollback().await;
@@ -111,7 +114,8 @@ async fn write(
 ) -> Result<(), StoreError> {
     // An array of arrays must be a rectangle, so each row's terms travel as text.
     let seqs: Vec<i64> = described.iter().map(|(seq, _)| *seq).collect();
-    let terms: Vec<String> = described.iter().map(|(_, d)| braced(&preselect::terms(user, &d.stems))).collect();
+    let terms: Vec<String> =
+        described.iter().map(|(_, d)| braced(&preselect::terms(user, &d.stems))).collect();
     let words = "INSERT INTO concierge.preselection (user_id, seq, terms)
                  SELECT $1, seq, terms::bigint[] FROM unnest($2::bigint[], $3::text[]) AS new (seq, terms)";
     session.query(words, &[&user, &seqs, &terms]).await?;

@@ -55,7 +55,8 @@ pub(super) async fn keep(
 /// Keys whose memories are no longer whole stay known, so that a late repetition does not bring back what was
 /// forgotten, but no longer say what they stood for.
 pub(super) async fn forget(session: &mut Session<'_>, user: i64) -> Result<(), StoreError> {
-    let write = "UPDATE concierge.keys k SET content = NULL WHERE user_id = $1 AND content IS NOT NULL AND items >
+    let write =
+        "UPDATE concierge.keys k SET content = NULL WHERE user_id = $1 AND content IS NOT NULL AND items >
                      (SELECT count(*) FROM concierge.memories m
                       WHERE m.user_id = $1 AND m.seq BETWEEN k.first AND k.last)";
     session.query(write, &[&user]).await.map(drop)

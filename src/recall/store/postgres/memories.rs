@@ -14,11 +14,7 @@ use crate::{
 const CHUNK_ROWS: usize = 256;
 const CHUNK_BYTES: usize = 1 << 20;
 
-pub(super) async fn get(
-    session: Session<'_>,
-    user: &UserId,
-    id: &str,
-) -> Result<Option<Memory>, StoreError> {
+pub(super) async fn get(session: Session<'_>, user: &UserId, id: &str) -> Result<Option<Memory>, StoreError> {
     let Some(seq) = id::seq_of(id) else {
         session.release();
         return Ok(None);
@@ -61,11 +57,7 @@ pub(super) async fn begin_load<'p>(
 }
 
 /// Hands the rows over as they come, in the order of their numbers.
-pub(super) async fn load(
-    mut session: Session<'_>,
-    user: &UserId,
-    mut sink: Sink,
-) -> Result<(), StoreError> {
+pub(super) async fn load(mut session: Session<'_>, user: &UserId, mut sink: Sink) -> Result<(), StoreError> {
     let query = session.statement(rows::select!("true ORDER BY m.seq")).await?;
     {
         let found = session.client.query_raw(&query, [user.as_str()]).await;

@@ -13,13 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use self::{
-    address::Address,
-    pool::Pool,
-};
+use self::{address::Address, pool::Pool};
 use super::{
     Activity, Appended, Batch, Candidates, ContextChange, Counts, Cursor, Description, Embedding, Forget,
-    Forgotten, Known, Memory, NewMemory, News, Page, Sink, Store, StoreError, Stored, UnixMillis, UserContext,
+    Forgotten, Known, Memory, NewMemory, News, Page, Sink, Store, StoreError, Stored, UnixMillis,
+    UserContext,
 };
 use crate::{tasks::Tasks, user::UserId};
 
@@ -131,7 +129,8 @@ impl Store for PostgresStore {
     fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> Stored<'_, Page> {
         let user = user.clone();
         Box::pin(async move {
-            self.read(|| async { memories::list(self.pool.session().await?, &user, cursor, limit).await }).await
+            self.read(|| async { memories::list(self.pool.session().await?, &user, cursor, limit).await })
+                .await
         })
     }
 
@@ -198,9 +197,9 @@ impl Store for PostgresStore {
 
     fn epoch(&self, user: &UserId) -> Stored<'_, u64> {
         let user = user.clone();
-        Box::pin(
-            async move { self.read(|| async { users::epoch(self.pool.session().await?, &user).await }).await },
-        )
+        Box::pin(async move {
+            self.read(|| async { users::epoch(self.pool.session().await?, &user).await }).await
+        })
     }
 
     fn context(&self, user: &UserId) -> Stored<'_, UserContext> {

@@ -71,7 +71,8 @@ pub(super) async fn insert(
     let times = column(memories, |m| m.created_at.0);
     let metadata = column(memories, |m| text(&m.metadata));
     let tokens = column(memories, |m| i64::from(m.tokens));
-    let insert = "INSERT INTO concierge.memories (user_id, seq, id, session, session_key, role, speaker, text,
+    let insert =
+        "INSERT INTO concierge.memories (user_id, seq, id, session, session_key, role, speaker, text,
                          created_at, metadata, tokens)
                   SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[],
                          $7::text[], $8::text[], $9::bigint[], $10::text[], $11::bigint[])";
@@ -79,7 +80,16 @@ pub(super) async fn insert(
         .query(
             insert,
             &[
-                &user, &seqs, &ids, &sessions, &session_keys, &roles, &speakers, &texts, &times, &metadata,
+                &user,
+                &seqs,
+                &ids,
+                &sessions,
+                &session_keys,
+                &roles,
+                &speakers,
+                &texts,
+                &times,
+                &metadata,
                 &tokens,
             ],
         )

@@ -48,11 +48,8 @@ impl Session<'_> {
         let (name, query, user) = (self.statement(NAME).await?, self.statement(sql).await?, user.as_str());
         let client = &self.client;
         let naming: Params<'_> = &[&user];
-        let begun = try_join3(
-            client.batch_execute(how),
-            client.execute(&name, naming),
-            client.query(&query, params),
-        );
+        let begun =
+            try_join3(client.batch_execute(how), client.execute(&name, naming), client.query(&query, params));
         let (.., rows) = begun.await.map_err(|error| trouble::of(&error))?;
         Ok(rows)
     }

@@ -111,11 +111,7 @@ pub(super) async fn forget(
 }
 
 /// Numbers and bytes of what is gone.
-async fn delete(
-    session: &mut Session<'_>,
-    user: i64,
-    which: &Forget,
-) -> Result<Vec<(i64, i64)>, StoreError> {
+async fn delete(session: &mut Session<'_>, user: i64, which: &Forget) -> Result<Vec<(i64, i64)>, StoreError> {
     let until = |before: &Option<UnixMillis>| before.map_or(i64::MAX, |before| before.0.saturating_sub(1));
     let gone = match which {
         Forget::Id(id) => {
@@ -167,8 +163,7 @@ pub(super) async fn restore(
     }
     rows::insert(&mut session, row, &missing).await?;
     let (count, bytes) = (missing.len(), missing.iter().map(|memory| bytes_of(&memory.text)).sum::<i64>());
-    let (last, oldest) =
-        (missing.iter().map(|m| m.seq).max(), missing.iter().map(|m| m.created_at.0).min());
+    let (last, oldest) = (missing.iter().map(|m| m.seq).max(), missing.iter().map(|m| m.created_at.0).min());
     let write = "UPDATE concierge.users SET rewritten = epoch, memories = memories + $2, bytes = bytes + $3,
                         last_seq = greatest(last_seq, $4), oldest = least(oldest, $5) WHERE id = $1";
     let count = i64::try_from(count).unwrap_or(i64::MAX);

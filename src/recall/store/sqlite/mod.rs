@@ -12,8 +12,8 @@ use self::{
     writer::{After, Writer},
 };
 use super::{
-    Activity, Appended, Batch, ContextChange, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory, Page,
-    Sink, Store, StoreError, Stored, UnixMillis, UserContext,
+    Activity, Appended, Batch, ContextChange, Counts, Cursor, Embedding, Forget, Forgotten, Memory,
+    NewMemory, Page, Sink, Store, StoreError, Stored, UnixMillis, UserContext,
 };
 use crate::user::UserId;
 

@@ -2,7 +2,9 @@
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params};
 
-use crate::recall::store::{Embedding, Memory, NewMemory, StoreError, UnixMillis, fingerprint::session_key, id};
+use crate::recall::store::{
+    Embedding, Memory, NewMemory, StoreError, UnixMillis, fingerprint::session_key, id,
+};
 
 /// `SELECT` of whole memories with `condition` and order, from a table named `m`.
 pub(super) fn select<'c>(

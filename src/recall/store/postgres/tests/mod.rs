@@ -81,11 +81,13 @@ impl Place {
 
     /// Whether `word` is in any row of any table.
     fn holds(&self, word: &str) -> bool {
-        let found = "SELECT string_agg(query_to_xml(format('SELECT * FROM concierge.%I', tablename), true, true, '')
+        let found =
+            "SELECT string_agg(query_to_xml(format('SELECT * FROM concierge.%I', tablename), true, true, '')
                      ::text, '') FROM pg_tables WHERE schemaname = 'concierge'";
         let names = column(&self.url, "SELECT name FROM concierge.users");
         names.iter().any(|name| {
-            let naming = format!("SELECT set_config('concierge.user', '{}', false)", name.replace('\'', "''"));
+            let naming =
+                format!("SELECT set_config('concierge.user', '{}', false)", name.replace('\'', "''"));
             column_after(&self.url, &naming, found).concat().contains(word)
         }) || names.iter().any(|name| name.contains(word))
     }

@@ -6,7 +6,8 @@ use super::*;
 async fn gateways_that_start_at_once_make_it_once() {
     let Some(place) = Place::new() else { return };
     let stores: Vec<_> = (0..8).map(|_| Arc::new(place.open())).collect();
-    let starts: Vec<_> = stores.iter().cloned().map(|store| task(async move { store.check().await })).collect();
+    let starts: Vec<_> =
+        stores.iter().cloned().map(|store| task(async move { store.check().await })).collect();
     for start in starts {
         // Who waits for the others longer than a check may take finds the schema made the next time.
         drop(start.await.unwrap());

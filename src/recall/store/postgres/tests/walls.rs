@@ -26,7 +26,8 @@ async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
         assert_eq!(count(table).await, 0, "{table}");
     }
     stranger.batch_execute("SET concierge.\"user\" = 'bob'").await.unwrap();
-    let theirs = "UPDATE concierge.memories SET user_id = (SELECT id FROM concierge.users WHERE name = 'alice')";
+    let theirs =
+        "UPDATE concierge.memories SET user_id = (SELECT id FROM concierge.users WHERE name = 'alice')";
     let error = stranger.batch_execute(theirs).await.unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains("row-level security"), "{error}");
     stranger.batch_execute("DELETE FROM concierge.memories").await.unwrap();
@@ -38,7 +39,8 @@ async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
 async fn every_table_with_words_has_its_wall() {
     let Some(place) = Place::new() else { return };
     drop(place.ready().await);
-    let open = "SELECT relname::text FROM pg_class WHERE relnamespace = 'concierge'::regnamespace AND relkind = 'r'
+    let open =
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'concierge'::regnamespace AND relkind = 'r'
                 AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname";
     assert_eq!(column(&place.url, open), ["users", "version"]);
 }
