@@ -221,6 +221,11 @@ impl Memory {
         healthy
     }
 
+    /// By what users are searched who are too large for memory; `None` if nobody is.
+    pub fn preselection(&self) -> Option<&'static str> {
+        self.engine.store.preselection()
+    }
+
     /// Takes no more, writes what waits, and closes the files.
     pub async fn close(&self) {
         self.queue.close().await;

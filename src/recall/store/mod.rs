@@ -77,6 +77,12 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
+    /// By what users are searched who are too large for memory, in words; `None` if nobody is, or if the server was
+    /// not there yet.
+    fn preselection(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What others have written since an index was built; `None` if there is none yet. A store that is not
     /// shared has no news.
     fn news(&self, _user: &UserId, _known: Option<Known>) -> Stored<'_, News> {

@@ -37,14 +37,14 @@ fn user(name: &str) -> UserId {
 async fn filled(store: &dyn Store) {
     for (owner, count) in [("ann", 600), ("bob", 1), ("Zoë 🦀", 3)] {
         let new = |n: usize| NewMemory {
-            session: (n % 2 == 0).then(|| "s\0".to_owned()),
+            session: n.is_multiple_of(2).then(|| "s\0".to_owned()),
             role: "user".into(),
-            speaker: (n % 3 == 0).then(|| "Ann".to_owned()),
+            speaker: n.is_multiple_of(3).then(|| "Ann".to_owned()),
             text: format!("{owner} said\n\0 {n}"),
             created_at: Some(UnixMillis(n as i64 - 100)),
-            metadata: (n % 5 == 0).then(|| r#"{"n": 1.50}"#.to_owned()),
+            metadata: n.is_multiple_of(5).then(|| r#"{"n": 1.50}"#.to_owned()),
             tokens: crate::recall::text::tokens(&format!("{owner} said\n\0 {n}")),
-            embedding: (n % 7 == 0).then(|| Embedding {
+            embedding: n.is_multiple_of(7).then(|| Embedding {
                 embedder: "e".into(),
                 scale: 0.1,
                 vector: vec![-128, 127],

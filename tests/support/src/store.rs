@@ -33,7 +33,7 @@ pub(crate) fn placed(config: &str) -> String {
         return config.to_owned();
     }
     let path = config.lines().find(|line| line.starts_with("path = ") && line.contains(".db"));
-    let url = database(path.map_or_else(unique, |path| named(path)));
+    let url = database(path.map_or_else(unique, named));
     let line = format!("store = \"postgres\"\nurl = \"{url}\"\n");
     match config.contains("[memory]\n") {
         true => config.replacen("[memory]\n", &format!("[memory]\n{line}"), 1),

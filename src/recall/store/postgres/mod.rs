@@ -76,12 +76,6 @@ impl PostgresStore {
         })
     }
 
-    /// How users are searched who are too large for memory; `None` before the server was there.
-    pub fn preselection(&self) -> Option<&'static str> {
-        let server = self.pool.server()?;
-        Some(if server.has_vectors { "words and meaning" } else { "words" })
-    }
-
     async fn read<T, F: Future<Output = Result<T, StoreError>>>(
         &self,
         call: impl Fn() -> F,
@@ -155,6 +149,11 @@ impl Store for PostgresStore {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn preselection(&self) -> Option<&'static str> {
+        let server = self.pool.server()?;
+        Some(if server.has_vectors { "words and meaning" } else { "words" })
     }
 
     fn news(&self, user: &UserId, known: Option<Known>) -> Stored<'_, News> {

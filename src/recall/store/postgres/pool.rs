@@ -8,7 +8,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OnceCell, Semaphore, SemaphorePermit},
+    sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 use tokio_postgres::{Client, Statement};
@@ -26,15 +26,18 @@ const WAIT: Duration = Duration::from_secs(3);
 /// Name and number of what a [`Session`] keeps prepared.
 type Statements = HashMap<&'static str, Statement>;
 
+/// A connection and its place among them.
+type Lent = (Client, OwnedSemaphorePermit);
+
 /// See the module.
 pub(super) struct Pool {
     address: Address,
     tasks: Tasks,
     idle: Mutex<Vec<(Client, Statements)>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     queue: Semaphore,
     /// What is known of the server since the first connection.
-    server: OnceCell<schema::Server>,
+    server: Arc<OnceCell<schema::Server>>,
 }
 
 impl Pool {
@@ -43,9 +46,9 @@ impl Pool {
             address,
             tasks,
             idle: Mutex::default(),
-            room: Semaphore::new(CONNECTIONS),
+            room: Arc::new(Semaphore::new(CONNECTIONS)),
             queue: Semaphore::new(WAITING),
-            server: OnceCell::new(),
+            server: Arc::default(),
         })
     }
 
@@ -55,7 +58,7 @@ impl Pool {
     /// reached, [`StoreError::Denied`] if it does not let us in.
     pub async fn session(&self) -> Result<Session<'_>, StoreError> {
         let waiting = self.queue.try_acquire().map_err(|_| StoreError::Busy)?;
-        let room = timeout(WAIT, self.room.acquire()).await.map_err(|_| StoreError::Busy)?;
+        let room = timeout(WAIT, self.room.clone().acquire_owned()).await.map_err(|_| StoreError::Busy)?;
         let room = room.map_err(|_| StoreError::Closed)?;
         drop(waiting);
         let known = self.idle.lock().pop().filter(|(client, _)| !client.is_closed());
@@ -63,9 +66,23 @@ impl Pool {
             Some(known) => known,
             None => (self.connect().await?, Statements::new()),
         };
-        let session = Session { client, statements, pool: self, _room: room };
-        self.server.get_or_try_init(|| schema::prepare(&session.client)).await?;
-        Ok(session)
+        let (client, room) = match self.server.get() {
+            Some(_) => (client, room),
+            None => self.prepared(client, room).await?,
+        };
+        Ok(Session { client, statements, pool: self, _room: room })
+    }
+
+    /// Makes the schema ready, once for all who wait. It is done to its end, also if the caller has less time than it
+    /// takes: else a slow server would never get there.
+    async fn prepared(&self, client: Client, room: OwnedSemaphorePermit) -> Result<Lent, StoreError> {
+        let (server, (sender, done)) = (self.server.clone(), oneshot::channel());
+        self.tasks.spawn(async move {
+            let prepared = server.get_or_try_init(|| schema::prepare(&client)).await.map(drop);
+            // Whoever has left does not need the connection.
+            drop(sender.send(prepared.map(|()| (client, room))));
+        });
+        done.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// What is known of the server; `None` before the first connection.
@@ -126,7 +143,7 @@ pub(super) struct Session<'p> {
     pub client: Client,
     statements: Statements,
     pool: &'p Pool,
-    _room: SemaphorePermit<'p>,
+    _room: OwnedSemaphorePermit,
 }
 
 impl Session<'_> {

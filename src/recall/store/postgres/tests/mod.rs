@@ -3,6 +3,8 @@
 //! The server is the one that `CONCIERGE_TEST_POSTGRES` names, see `tests/postgres/with-server`; each test makes a
 //! database of its own. Without it these tests do nothing and say so.
 
+#![allow(clippy::duplicate_mod, reason = "the suite is compiled once for each store")]
+
 use std::{
     env,
     sync::{Arc, LazyLock},
@@ -17,6 +19,7 @@ use super::{
 };
 use crate::{recall::describe, tasks::Tasks, user::UserId};
 
+mod large;
 mod schema;
 mod several;
 mod trouble;

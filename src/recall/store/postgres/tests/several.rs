@@ -51,9 +51,8 @@ async fn a_view_grown_from_news_is_never_behind_what_was_acknowledged() {
     loop {
         let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
         let acknowledged = *newest.lock();
-        let seen = epoch.and_then(|epoch| {
-            Some(Known { epoch, seq: view.iter().map(|m: &Memory| m.seq).max().unwrap_or(0) })
-        });
+        let seen =
+            epoch.map(|epoch| Known { epoch, seq: view.iter().map(|m: &Memory| m.seq).max().unwrap_or(0) });
         match stores[0].news(&alice, seen).await.unwrap() {
             News::Same => {}
             News::Added { epoch: now, memories } => {

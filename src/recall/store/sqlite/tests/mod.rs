@@ -1,5 +1,7 @@
 //! The SQLite store against real files: what it promises, and every trouble that a file can have.
 
+#![allow(clippy::duplicate_mod, reason = "the suite is compiled once for each store")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
