@@ -106,7 +106,7 @@ fn name(owner: u8) -> UserId {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn it_does_what_a_list_would(steps in proptest::collection::vec(step(), 1..30)) {

@@ -37,6 +37,9 @@ mod model;
 #[path = "../../suite/reading.rs"]
 mod reading;
 
+/// How often the model of a store is tried: each try is a database of its own.
+const CASES: u32 = 4;
+
 /// The store under test.
 type Opened = PostgresStore;
 

@@ -35,6 +35,9 @@ mod model;
 #[path = "../../suite/reading.rs"]
 mod reading;
 
+/// How often the model of a store is tried.
+const CASES: u32 = 24;
+
 /// The store under test.
 type Opened = SqliteStore;
 
