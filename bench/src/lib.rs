@@ -1,9 +1,13 @@
-//! Benchmarks that a sceptic can run: `bench/run failover`, `bench/run storm`, `bench/run slots`.
+//! Benchmarks that a sceptic can run: `bench/run overhead`, `instructions`, `scale`, `failover`, `storm`, `slots`.
 //!
 //! All start the real gateway as a process, in front of fake providers on raw sockets, and look at it from outside
 //! only: what callers got, and what the providers saw. In reading order:
 //!
 //! - [`setup`]: the binary under test, and where results go.
+//! - [`traffic`]: a fake provider and a load generator that cost little.
+//! - [`overhead`]: what the gateway costs, beside others.
+//! - [`instructions`]: the same, as counts that a busy machine does not move.
+//! - [`scale`]: many streams, targets, users, cores.
 //! - [`caller`]: one call, read as a careful client reads it.
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
@@ -16,7 +20,11 @@
 
 pub mod caller;
 pub mod failover;
+pub mod instructions;
+pub mod overhead;
 pub mod recall;
+pub mod scale;
 pub mod setup;
 pub mod slots;
 pub mod storm;
+pub mod traffic;

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
     time::SystemTime,
 };
 
@@ -60,6 +60,18 @@ pub fn save(name: &str, figures: Value) {
         std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, format!("{document:#}\n")));
     written.unwrap_or_else(|e| panic!("{}: {e}; start it from the repository's root", path.display()));
     println!("\nSaved to {}", path.display());
+}
+
+/// The exit code of a benchmark that kept its limits, missed one, or could not run.
+pub fn exit(done: Result<bool, String>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The first line a command prints; empty if it cannot.
