@@ -24,7 +24,7 @@ pub fn reload(gateway: &Gateway) -> Reloaded {
         }
     }
     let message = messages.join("; ");
-    gateway.events.tell(|| Event::Reload { ok, message });
+    gateway.events.record(Event::Reload { ok, message });
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let reloaded = Reloaded { at, ok, messages };
     *last = Some(reloaded.clone());
