@@ -5,8 +5,9 @@
 
 use std::time::SystemTime;
 
-use super::{Edge, Gateway, Reloaded};
+use super::{Edge, Gateway};
 use crate::{
+    admin::Reloaded,
     config::{self, Config, Loaded},
     events::Event,
 };

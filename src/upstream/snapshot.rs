@@ -242,6 +242,11 @@ fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
 }
 
 impl Model {
+    /// How one of its targets is chosen.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
     /// The median latency of its targets: what one without samples is taken for.
     pub fn prior(&self, kind: Kind) -> Option<f64> {
         pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))

@@ -14,8 +14,6 @@ pub struct Rehearsal {
     pub asked: Vec<Rehearsed>,
     /// Every other target of the asked model and its fallbacks.
     pub passed_over: Vec<PassedOver>,
-    /// What the client would be told in the end.
-    pub refusal: Refusal,
 }
 
 /// A target that would be asked.
@@ -88,7 +86,7 @@ impl Plan {
             }
         }
         let passed_over = self.passed_over(&asked, now);
-        Rehearsal { asked, passed_over, refusal: self.refusal(at) }
+        Rehearsal { asked, passed_over }
     }
 
     /// `chance`: `None` for a target that no draw chose.

@@ -36,7 +36,6 @@ async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
     let rehearsal = plan(&snapshot).rehearse(Instant::now());
     assert_eq!(told(&rehearsal), [("b/x", 0.75), ("a/x", 1.0), ("c/x", 1.0)]);
     assert!(rehearsal.passed_over.is_empty());
-    assert!(matches!(rehearsal.refusal, Refusal::UpstreamError(_)));
 }
 
 /// The chance of the first step is how often real plans take it.
