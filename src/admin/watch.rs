@@ -52,7 +52,7 @@ pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> Scene
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for looks in 0_u64.. {
         tick.tick().await;
-        let sampled = looks % LOOKS_PER_SAMPLE == 0;
+        let sampled = looks.is_multiple_of(LOOKS_PER_SAMPLE);
         if !events.is_watched() {
             told = Told::default();
         }
@@ -98,7 +98,7 @@ impl Told {
         let attempts = rows.iter().map(|row| row.total_calls).sum();
         let (in_flight, waiting) = (scene.in_flight, scene.waiting);
         let figures = Some((in_flight, waiting, attempts));
-        if looks % 2 == 0 && figures != self.figures {
+        if looks.is_multiple_of(2) && figures != self.figures {
             self.figures = figures;
             events.tell(|| Event::Tick { in_flight, waiting, attempts });
         }

@@ -17,8 +17,6 @@ use crate::{
 pub struct News {
     /// When.
     pub when: When,
-    /// `failover`, `state` or `reload`.
-    pub kind: &'static str,
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
     /// Who did what.
@@ -80,8 +78,11 @@ impl News {
                 (class, format!("{from} → {to}"), details, Some(words::short(request)))
             }
             Event::State { target, state, reason } => {
-                let class = if *state == "closed" { "good" } else { "bad" };
-                let state = if *state == "closed" { "in service" } else { state };
+                let (class, state) = match *state {
+                    "closed" => ("good", "in service"),
+                    "open" | "misconfigured" => ("bad", *state),
+                    _ => ("soso", *state),
+                };
                 let what = format!("{target}: {}", state.replace('_', " "));
                 (class, what, without_prefix(reason, target).to_owned(), None)
             }
@@ -93,7 +94,7 @@ impl News {
             // These are told and not kept.
             Event::Score { .. } | Event::Tick { .. } => ("good", String::new(), String::new(), None),
         };
-        Self { when: When::of(&stamped.at, now), kind: stamped.event.name(), class, what, details, request }
+        Self { when: When::of(&stamped.at, now), class, what, details, request }
     }
 }
 

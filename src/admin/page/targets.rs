@@ -221,10 +221,35 @@ fn percentiles(of_kind: &OfKind) -> String {
     }
 }
 
+/// `5,900 of 6,000 requests per minute, full in 12 s`
 fn limit(window: &Headroom, now: SystemTime) -> String {
     let Headroom { unit, window: name, limit, remaining, reset_at } = window;
     let of = limit.map_or(String::new(), |limit| format!(" of {}", words::count(limit)));
-    let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+    // Most headers say the unit again in the name of the window.
+    let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
+    let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
     let reset = When::of(reset_at, now).words;
-    format!("{}{of} {unit}{name}, full {reset}", words::count(*remaining))
+    format!("{}{of} {unit}{per}, full {reset}", words::count(*remaining))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_in_words() {
+        let tell = |unit, window: &str, limit| {
+            let reset_at = "1970-01-01T00:00:11.5Z".to_owned();
+            super::limit(
+                &Headroom { unit, window: window.into(), limit, remaining: 5900, reset_at },
+                UNIX_EPOCH,
+            )
+        };
+        assert_eq!(tell("requests", "requests", Some(6000)), "5,900 of 6,000 requests, full in 12 s");
+        assert_eq!(tell("tokens", "tokens-minute", None), "5,900 tokens per minute, full in 12 s");
+        assert_eq!(tell("requests", "req-day", None), "5,900 requests per day, full in 12 s");
+        assert_eq!(tell("tokens", "", None), "5,900 tokens, full in 12 s");
+    }
 }
