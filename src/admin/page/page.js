@@ -65,7 +65,7 @@
 
   // ---- refreshing: at most one at a time, and not more often than there is a reason to
 
-  let last = 0, due = Infinity, timer = 0, skew = 0;
+  let last = 0, due = Infinity, timer = 0, skew = 0, busy = false;
 
   function refreshWithin(gap) {
     const at = Math.max(last + gap, Date.now());
@@ -78,11 +78,19 @@
   async function refresh() {
     // Nobody looks: the page is drawn when somebody does.
     if (document.hidden) return;
+    // One after the other: an older answer must not be drawn over a newer one.
+    if (busy) {
+      timer = setTimeout(refresh, 20);
+      return;
+    }
+    busy = true;
     due = Infinity;
     last = Date.now();
-    const reply = await ask('/admin', 'text/html').catch(() => null);
-    if (reply && refused(reply)) return signOut('The token is not accepted any more.');
-    if (reply?.ok) draw(await reply.text());
+    const reply = await ask('/admin', 'text/html', { signal: AbortSignal.timeout(10000) }).catch(() => null);
+    const html = reply?.ok ? await reply.text().catch(() => '') : '';
+    busy = false;
+    if (reply && refused(reply)) signOut('The token is not accepted any more.');
+    else if (html) draw(html);
   }
 
   function draw(html) {
@@ -191,7 +199,6 @@
     const reply = await ask(form.action, 'application/json', { method: 'POST' }).catch(() => null);
     const wrong = reply?.ok ? '' : (await reply?.json().catch(() => null))?.error?.message;
     say(reply?.ok ? '' : wrong ?? 'The gateway does not answer.');
-    last = 0;
     refreshWithin(0);
   }
 
@@ -233,7 +240,10 @@
   document.addEventListener('click', event => {
     if (event.target.closest('[data-sign-out]')) signOut();
   });
-  document.addEventListener('visibilitychange', () => refreshWithin(SOON));
+  document.addEventListener('visibilitychange', () => {
+    due = Infinity;
+    refreshWithin(SOON);
+  });
   setInterval(tellTimes, 1000);
 
   const farewell = sessionStorage.getItem('concierge-farewell');
