@@ -114,6 +114,8 @@
     for (const time of document.querySelectorAll('time[datetime]')) {
       const at = new Date(time.dateTime);
       const words = 'clock' in time.dataset ? at.toLocaleTimeString() : relative((at - Date.now() - skew) / 1000);
+      // Its time has come, and no event tells of it: a breaker that wants its probe, a limit that is full again.
+      if (time.textContent.startsWith('in ') && !words.startsWith('in ')) refreshWithin(CALM);
       if (time.textContent !== words) time.textContent = words;
       time.title = at.toLocaleString();
     }
