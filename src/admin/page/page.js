@@ -206,23 +206,23 @@
 
   async function signIn(form) {
     sessionStorage.setItem(TOKEN, form.elements.token.value.trim());
-    if (!await enter()) {
-      say('This token is not accepted.');
-      form.elements.token.select();
-    }
+    const status = await enter();
+    if (status === 200) return;
+    say(status === 429 ? 'Too many wrong tokens: wait a while.' : 'This token is not accepted.');
+    form.elements.token.select();
   }
 
-  // The page in place of the form, if the token is right.
+  // The page in place of the form, if the token is right; the status in any case.
   async function enter() {
     const reply = await ask('/admin', 'text/html').catch(() => null);
     if (!reply?.ok) {
       sessionStorage.removeItem(TOKEN);
-      return false;
+      return reply?.status;
     }
     say('');
     draw(await reply.text());
     watch();
-    return true;
+    return reply.status;
   }
 
   function signOut(words = '') {
