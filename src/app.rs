@@ -88,11 +88,16 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
     let (listener, accepting) = (Arc::new(listener), gateway.clone());
     tasks.keep("accept", move || listen::accept(listener.clone(), accepting.clone()));
-    let edge = gateway.clone();
-    let current = move || edge.edge().snapshot.clone();
-    let (probed, watched, events) = (current.clone(), current, gateway.events.clone());
-    tasks.keep("probe", move || probe::run(probed.clone()));
-    tasks.keep("scores", move || admin::watch::watch_scores(events.clone(), watched.clone()));
+    let probed = gateway.clone();
+    tasks.keep("probe", move || {
+        let probed = probed.clone();
+        probe::run(move || probed.edge().snapshot.clone())
+    });
+    let seen = gateway.clone();
+    tasks.keep("watch", move || {
+        let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
+        admin::watch::run(events, history, move || seen.scene())
+    });
     let reloading = gateway.clone();
     match gateway.path {
         Some(_) => tasks.keep("reload", move || reload::watch(reloading.clone())),

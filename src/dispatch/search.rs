@@ -147,7 +147,7 @@ impl Search {
 
     fn tell_of_failover(&mut self, to: Option<&str>) {
         let Some(Left { from, reason, elapsed }) = self.left.take() else { return };
-        self.dispatcher.events.tell(|| Event::Failover {
+        self.dispatcher.events.record(Event::Failover {
             request: self.call.id.to_string(),
             from: from.to_string(),
             to: to.map(str::to_owned),

@@ -99,6 +99,13 @@ impl Queue {
         }
     }
 
+    /// Turns that wait to be written, and those that were dropped since the start.
+    pub fn waiting_and_dropped(&self) -> (usize, u64) {
+        let sender = self.sender.lock();
+        let waiting = sender.as_ref().map_or(0, |sender| sender.max_capacity() - sender.capacity());
+        (waiting, self.dropped.load(Relaxed))
+    }
+
     /// Takes no more, and returns when what waits is written.
     pub async fn close(&self) {
         drop(self.sender.lock().take());

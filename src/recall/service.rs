@@ -6,6 +6,7 @@
 mod cache;
 mod engine;
 mod indexes;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -19,6 +20,8 @@ use tokio::{
 };
 
 pub use self::engine::Engine;
+pub use self::stats::Stats;
+use self::stats::Tally;
 pub use self::types::{Found, Hit, NewItem, Recalled, State, Wanted};
 use self::{cache::Cache, indexes::Indexes};
 use super::{
@@ -40,6 +43,7 @@ pub struct Memory {
     engine: Arc<Engine>,
     tasks: Tasks,
     queue: Queue,
+    tally: Tally,
     checked: Mutex<Option<(Instant, bool)>>,
 }
 
@@ -67,7 +71,13 @@ impl Memory {
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
         });
         let queue = remember::start(engine.clone(), tasks);
-        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, checked: Mutex::default() }))
+        Ok(Arc::new(Self {
+            engine,
+            tasks: tasks.clone(),
+            queue,
+            tally: Tally::default(),
+            checked: Mutex::default(),
+        }))
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
@@ -146,14 +156,16 @@ impl Memory {
         let recalling = self.to_its_end(async move {
             timeout(stop, engine.recall(user, wanted)).await.unwrap_or(Err(StoreError::Busy))
         });
-        match timeout(settings.recall_budget, recalling).await {
+        let ended = match timeout(settings.recall_budget, recalling).await {
             Ok(Ok(recalled)) => Ok(recalled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "nothing is recalled");
                 Err(Missed::Store)
             }
             Err(_) => Err(Missed::Timeout),
-        }
+        };
+        self.tally.count(&ended);
+        ended
     }
 
     /// Remembers what was said, later; whoever says it does not wait.
@@ -204,6 +216,11 @@ impl Memory {
     /// Questions that the cache has answered, and those that it has not, since the start.
     pub fn cache_hits_and_misses(&self) -> (u64, u64) {
         self.engine.cache.hits_and_misses()
+    }
+
+    /// How recall has gone since the start.
+    pub fn stats(&self) -> Stats {
+        self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
     }
 
     /// Whether the store can be read and written, as of a few seconds ago at most.

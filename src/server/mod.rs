@@ -16,6 +16,7 @@ pub mod listen;
 mod memories;
 mod models;
 mod operator;
+mod page;
 mod patience;
 mod personal;
 mod proxy;
@@ -43,6 +44,7 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
+    admin::{Reloaded, history::History, watch::Scene},
     admission::{load::Load, rate::Limits, slots::Slots, strangers::Strangers},
     call::Registry,
     config::Config,
@@ -79,6 +81,8 @@ pub struct Gateway {
     pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
+    /// What they see of the last minutes.
+    pub history: Arc<History>,
     /// The file that was read; `None` in the demo.
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
@@ -92,17 +96,6 @@ pub struct Edge {
     pub snapshot: Arc<Snapshot>,
     keys: Keyring,
     tls: Option<TlsAcceptor>,
-}
-
-/// How a reload went.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Reloaded {
-    /// RFC 3339.
-    pub at: String,
-    /// Whether the new configuration is in force.
-    pub ok: bool,
-    /// What was wrong, or what is now in force.
-    pub messages: Vec<String>,
 }
 
 impl Edge {
@@ -145,6 +138,7 @@ impl Gateway {
             dispatcher,
             memory,
             events,
+            history: Arc::default(),
             path,
             last_reload: Mutex::default(),
             edge: ArcSwap::from_pointee(edge),
@@ -154,6 +148,12 @@ impl Gateway {
     /// What is in force now.
     pub fn edge(&self) -> Arc<Edge> {
         self.edge.load_full()
+    }
+
+    /// What the watch of operators looks at.
+    pub fn scene(&self) -> Scene {
+        let (in_flight, waiting) = (self.calls.len(), self.slots.view().total.waiting);
+        Scene { snapshot: self.edge().snapshot.clone(), in_flight, waiting }
     }
 
     /// Puts `edge` in force. Calls in flight end under the old one.
@@ -262,12 +262,15 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
     match route.policy() {
         Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
-            incomer.admit_operator().map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
+            if let Err(refusal) = incomer.admit_operator() {
+                let refusal = gateway.count_wrong_key(&incomer, refusal);
+                return page::sign_in(&route, incomer.request.headers(), &refusal).ok_or(refusal);
+            }
             match &route {
                 Route::Users(what) => {
                     users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).await
                 }
-                _ => operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await,
+                _ => operator::answer(gateway, &incomer.edge, &route, (&incomer.request).into()).await,
             }
         }
         Policy::Client => {

@@ -39,6 +39,10 @@ pub enum Route {
     Reload,
     /// `GET /admin/events`
     Events,
+    /// `GET /admin/explain`
+    Explain,
+    /// `GET /admin/openapi.json`
+    OpenApi,
     /// The caller's own memories and context.
     Own(Own),
     /// An operator's view of users' memories.
@@ -127,6 +131,8 @@ impl Route {
             | Self::Config
             | Self::Reload
             | Self::Events
+            | Self::Explain
+            | Self::OpenApi
             | Self::Users(_) => Policy::Admin,
         }
     }
@@ -146,6 +152,8 @@ impl Route {
             "/admin/slots" => Self::Slots,
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
+            "/admin/explain" => Self::Explain,
+            "/admin/openapi.json" => Self::OpenApi,
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),
             other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
                 let user = other.strip_prefix("/admin/cache/").map(decoded);

@@ -145,7 +145,7 @@ impl Attempt {
         if outcome.misconfigures() {
             facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
             drop(facts);
-            self.target.known.tell("misconfigured", || detail.to_owned());
+            self.target.known.tell("misconfigured", detail.to_owned());
         } else {
             drop(facts);
         }
@@ -168,11 +168,11 @@ impl Attempt {
             Some(Change::Opened) => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
-                known.tell("open", || reason);
+                known.tell("open", reason);
             }
             Some(Change::Closed) => {
                 tracing::info!(target_id = %known.id, "a target is back");
-                known.tell("closed", || "the probe succeeded".to_owned());
+                known.tell("closed", "the probe succeeded".to_owned());
             }
             None => {}
         }

@@ -131,6 +131,19 @@ impl Snapshot {
         if let Some(model) = self.direct.lock().get(&id) {
             return Some(model.clone());
         }
+        let model = self.new_direct(name)?;
+        self.direct.lock().put(id, model.clone());
+        Some(model)
+    }
+
+    /// The same for somebody who only looks: a name that was never asked for leaves no trace.
+    pub fn look_at_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let known = self.direct.lock().peek(&name.to_string()).cloned();
+        known.or_else(|| self.new_direct(name))
+    }
+
+    fn new_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let id = name.to_string();
         let target = match self.find(&id) {
             Some(target) => target,
             None => {
@@ -141,7 +154,7 @@ impl Snapshot {
             }
         };
         let config = config::Model {
-            name: id.clone(),
+            name: id,
             alias: Vec::new(),
             targets: vec![name.clone()],
             fallbacks: Vec::new(),
@@ -150,9 +163,7 @@ impl Snapshot {
             weights: Vec::new(),
             strategy: None,
         };
-        let model = Arc::new(self.model_of(config, vec![target], true));
-        self.direct.lock().put(id, model.clone());
-        Some(model)
+        Some(Arc::new(self.model_of(config, vec![target], true)))
     }
 
     /// The asked model and its fallbacks, in the order in which they are asked, each once.
@@ -231,6 +242,11 @@ fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
 }
 
 impl Model {
+    /// How one of its targets is chosen.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
     /// The median latency of its targets: what one without samples is taken for.
     pub fn prior(&self, kind: Kind) -> Option<f64> {
         pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
@@ -258,23 +274,40 @@ impl Model {
         order.first().map(|first| eligible[*first])
     }
 
+    /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
+    pub fn likeliest(&self, eligible: &[usize], standings: &[Standing]) -> Option<usize> {
+        if self.strategy == Strategy::RoundRobin {
+            let turn = self.turn.load(Ordering::Relaxed);
+            return order::round_robin(eligible.len(), turn).first().map(|first| eligible[*first]);
+        }
+        let chances = self.chances(eligible, standings);
+        // The first of equals.
+        let best = chances.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map(|(index, _)| eligible[index])
+    }
+
     /// The chance of each target to be asked first now.
     pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
         let eligible: Vec<usize> =
             (0..standings.len()).filter(|index| standings[*index].access == Access::Ready).collect();
+        let mut shares = vec![0.0; standings.len()];
+        let chances = self.chances(&eligible, standings);
+        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
+        shares
+    }
+
+    /// The chance of each target at `eligible` to be the first of them.
+    pub fn chances(&self, eligible: &[usize], standings: &[Standing]) -> Vec<f64> {
         let count = eligible.len();
-        let chances = match self.strategy {
+        match self.strategy {
             Strategy::Score => {
-                let (scores, ramps) = self.keys(&eligible, standings);
+                let (scores, ramps) = self.keys(eligible, standings);
                 order::shares(&scores, &ramps, self.temperature)
             }
             Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
-            Strategy::Weighted => order::weight_shares(count, &self.weights(&eligible)),
+            Strategy::Weighted => order::weight_shares(count, &self.weights(eligible)),
             Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
-        };
-        let mut shares = vec![0.0; standings.len()];
-        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
-        shares
+        }
     }
 
     fn keys(&self, eligible: &[usize], standings: &[Standing]) -> (Vec<f64>, Vec<f64>) {

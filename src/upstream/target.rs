@@ -139,7 +139,7 @@ impl Known {
         let state = facts.state(now);
         drop(facts);
         let what = if drained { "drained" } else { "resumed" };
-        self.tell(state.as_str(), || format!("{what} by an operator"));
+        self.tell(state.as_str(), format!("{what} by an operator"));
     }
 
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
@@ -155,7 +155,7 @@ impl Known {
         facts.last_failure = None;
         let state = facts.state(now);
         drop(facts);
-        self.tell(state.as_str(), || "reset by an operator".to_owned());
+        self.tell(state.as_str(), "reset by an operator".to_owned());
     }
 
     /// New keys or a new address: what was refused before may be granted now.
@@ -214,8 +214,8 @@ impl Known {
         (first.count() >= 20).then(|| first.quantile(0.95))?
     }
 
-    pub(super) fn tell(&self, state: &'static str, reason: impl FnOnce() -> String) {
-        self.events.tell(|| Event::State { target: self.id.to_string(), state, reason: reason() });
+    pub(super) fn tell(&self, state: &'static str, reason: String) {
+        self.events.record(Event::State { target: self.id.to_string(), state, reason });
     }
 }
 
