@@ -1,4 +1,4 @@
-//! Benchmarks that a sceptic can run: `bench/run failover`, `bench/run storm`, `bench/run slots`.
+//! Benchmarks that a sceptic can run: `bench/run` and a name.
 //!
 //! All start the real gateway as a process, in front of fake providers on raw sockets, and look at it from outside
 //! only: what callers got, and what the providers saw. In reading order:
@@ -9,14 +9,19 @@
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
 //! - [`recall`]: what memory finds, and how fast.
+//! - [`durability`]: what memory still knows after `kill -9`.
+//! - [`isolation`]: what memory tells to whom, and what it has forgotten.
+//! - [`wire`]: requests on raw keep-alive connections.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
-//! [`recall`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
-//! called.
+//! The program `slot-cost` alone links it, because what it measures is a function; only public ones are called.
 
 pub mod caller;
+pub mod durability;
 pub mod failover;
+pub mod isolation;
 pub mod recall;
 pub mod setup;
 pub mod slots;
 pub mod storm;
+pub mod wire;

@@ -159,6 +159,7 @@ impl Engine {
         let json = match known {
             Some(json) => json,
             None => {
+                place.read_store();
                 let json: Arc<str> = self.store.context(user).await?.json.into();
                 *place.context.lock() = Some((epoch, json.clone()));
                 json
@@ -168,6 +169,7 @@ impl Engine {
     }
 
     async fn ranked(&self, user: &UserId, place: &Place, query: &str) -> Result<Ranked, StoreError> {
+        place.recalled();
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
         drop(settings);
