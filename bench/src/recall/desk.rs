@@ -21,6 +21,7 @@ const SEARCH: &str = "/v1/memories/search";
 
 /// See the module.
 pub struct Desk {
+    addr: String,
     line: Line,
     user: String,
     /// The place of a turn in its conversation, by the id that the gateway gave it.
@@ -40,8 +41,15 @@ pub struct Found {
 impl Desk {
     /// A user of `gateway` who has said nothing yet.
     pub async fn open(gateway: &Gateway, user: &str) -> io::Result<Self> {
-        let line = Line::open(gateway.addr()).await?;
-        Ok(Self { line, user: user.to_owned(), places: HashMap::new() })
+        let addr = gateway.addr().to_owned();
+        let line = Line::open(&addr).await?;
+        Ok(Self { addr, line, user: user.to_owned(), places: HashMap::new() })
+    }
+
+    /// Takes a new connection: one that was idle for long is closed by the gateway.
+    pub async fn reconnect(&mut self) -> io::Result<()> {
+        self.line = Line::open(&self.addr).await?;
+        Ok(())
     }
 
     /// Sends turns to be kept.

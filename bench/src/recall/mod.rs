@@ -92,12 +92,14 @@ async fn measure(
     let mut all = [Figures::default(); 6];
     let mut strangers = quality::Strangers::default();
     for (n, conversation) in conversations.iter().enumerate() {
+        let next = (n + 1) % conversations.len();
+        desks[n].reconnect().await?;
+        desks[next].reconnect().await?;
         for question in &conversation.questions {
             let found = desks[n].find(&question.text).await?;
             let figures = Figures::of(conversation, question, &found);
             all[0].add(&figures);
             all[question.category].add(&figures);
-            let next = (n + 1) % conversations.len();
             strangers.add(desks[next].best_score(&question.text).await?);
         }
     }
