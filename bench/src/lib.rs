@@ -1,4 +1,4 @@
-//! Benchmarks that a sceptic can run: `bench/run overhead`, `instructions`, `scale`, `failover`, `storm`, `slots`.
+//! Benchmarks that a sceptic can run: `bench/run` and a name.
 //!
 //! All start the real gateway as a process, in front of fake providers on raw sockets, and look at it from outside
 //! only: what callers got, and what the providers saw. In reading order:
@@ -13,14 +13,18 @@
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
 //! - [`recall`]: what memory finds, and how fast.
+//! - [`durability`]: what memory still knows after `kill -9`.
+//! - [`isolation`]: what memory tells to whom, and what it has forgotten.
+//! - [`wire`]: requests on raw keep-alive connections.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
-//! [`recall`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
-//! called.
+//! The program `slot-cost` alone links it, because what it measures is a function; only public ones are called.
 
 pub mod caller;
+pub mod durability;
 pub mod failover;
 pub mod instructions;
+pub mod isolation;
 pub mod overhead;
 pub mod recall;
 pub mod scale;
@@ -28,3 +32,4 @@ pub mod setup;
 pub mod slots;
 pub mod storm;
 pub mod traffic;
+pub mod wire;

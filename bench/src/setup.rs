@@ -34,6 +34,11 @@ pub fn fast() -> bool {
     std::env::args().any(|arg| arg == "--fast")
 }
 
+/// Ten times less of `n` when it has to be fast.
+pub fn scaled(n: u64) -> u64 {
+    if fast() { n / 10 } else { n }
+}
+
 /// The machine's load average before the benchmark adds its own; warns where it would spoil latencies.
 pub fn load_average() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();

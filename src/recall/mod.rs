@@ -7,6 +7,7 @@ pub mod embed;
 mod enrich;
 pub mod index;
 pub mod inject;
+pub mod kinds;
 pub mod matrix;
 pub mod pack;
 pub mod postings;

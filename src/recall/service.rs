@@ -199,6 +199,8 @@ impl Memory {
             counts,
             cached: self.engine.cache.count(user),
             index_bytes: place.as_ref().and_then(|place| place.bytes()),
+            recalls: place.as_ref().map_or(0, |place| place.recalls()),
+            store_reads: place.as_ref().map_or(0, |place| place.store_reads()),
             last_seen: place.map(|place| place.seen()),
         })
     }

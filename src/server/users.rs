@@ -105,6 +105,7 @@ fn live(state: &State, slots: Value, context_updated_at: Option<String>) -> Valu
         "slots": slots,
         "cache": { "entries": state.cached },
         "index_bytes": state.index_bytes,
+        "recalls": { "count": state.recalls, "store_reads": state.store_reads },
         "memories": {
             "count": state.counts.memories,
             "sessions": state.counts.sessions,
@@ -142,11 +143,19 @@ mod tests {
     #[test]
     fn the_live_state_has_its_times_in_words() {
         let counts = Counts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
-        let state = State { counts, cached: 3, index_bytes: None, last_seen: Some(UnixMillis(1500)) };
+        let state = State {
+            counts,
+            cached: 3,
+            index_bytes: None,
+            recalls: 5,
+            store_reads: 1,
+            last_seen: Some(UnixMillis(1500)),
+        };
         let shown = live(&state, json!({}), None);
         assert_eq!(shown["memories"]["oldest"], "1970-01-01T00:00:00Z");
         assert_eq!(shown["memories"]["newest"], Value::Null);
         assert_eq!(shown["last_seen"], "1970-01-01T00:00:01.5Z");
         assert_eq!(shown["cache"]["entries"], 3);
+        assert_eq!(shown["recalls"], json!({ "count": 5, "store_reads": 1 }));
     }
 }

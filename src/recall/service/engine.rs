@@ -28,6 +28,8 @@ use crate::{
     user::UserId,
 };
 
+/// So few memories are copied at once: to wake another thread would take longer.
+const FEW: usize = 20;
 /// A ranking is this long; more would not fit into any block.
 const RANKED: usize = 256;
 
@@ -107,7 +109,8 @@ impl Engine {
     ) -> Result<Found, StoreError> {
         let place = self.indexes.place(&user);
         let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &query).await?;
-        let hits = blocking(move || {
+        let few = max_tokens.is_none() && limit <= FEW;
+        let choose = move || -> Vec<Hit> {
             let mut chosen: Vec<_> = match max_tokens {
                 None => ranking.iter().take(limit).map(|scored| (scored.key, scored.score)).collect(),
                 Some(max_tokens) => {
@@ -119,8 +122,9 @@ impl Engine {
             chosen.sort_by(|(_, one), (_, other)| other.total_cmp(one));
             let hit = |(key, score)| Some(Hit { memory: reading.row(key)?, score });
             chosen.into_iter().filter_map(hit).collect()
-        });
-        Ok(Found { hits: hits.await?, cached })
+        };
+        let hits = if few { choose() } else { blocking(choose).await? };
+        Ok(Found { hits, cached })
     }
 
     /// The block for a chat.
@@ -159,6 +163,7 @@ impl Engine {
         let json = match known {
             Some(json) => json,
             None => {
+                place.read_store();
                 let json: Arc<str> = self.store.context(user).await?.json.into();
                 *place.context.lock() = Some((epoch, json.clone()));
                 json
@@ -168,6 +173,7 @@ impl Engine {
     }
 
     async fn ranked(&self, user: &UserId, place: &Place, query: &str) -> Result<Ranked, StoreError> {
+        place.recalled();
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
         drop(settings);

@@ -9,7 +9,7 @@ use std::{
     mem::size_of,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -121,6 +121,9 @@ impl Loaded {
 pub struct Place {
     /// Held by who writes, from before the store knows until the index does.
     pub writing: tokio::sync::Mutex<()>,
+    /// How often something was recalled, and how often that took a read of the store.
+    recalls: AtomicU64,
+    store_reads: AtomicU64,
     /// The stored context, as of an epoch.
     pub context: Mutex<Option<(u64, Arc<str>)>>,
     loaded: Arc<RwLock<Option<Loaded>>>,
@@ -138,6 +141,26 @@ impl Place {
     #[cfg(test)]
     pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<Loaded>> {
         self.loaded.clone().write_owned().await
+    }
+
+    /// Notes a recall.
+    pub fn recalled(&self) {
+        self.recalls.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that a recall had to read the store.
+    pub fn read_store(&self) {
+        self.store_reads.fetch_add(1, Relaxed);
+    }
+
+    /// Recalls so far.
+    pub fn recalls(&self) -> u64 {
+        self.recalls.load(Relaxed)
+    }
+
+    /// Reads of the store that they took.
+    pub fn store_reads(&self) -> u64 {
+        self.store_reads.load(Relaxed)
     }
 
     /// When the user was last here.
@@ -189,6 +212,7 @@ impl Indexes {
         }
         let mut writing = place.loaded.clone().write_owned().await;
         if writing.is_none() {
+            place.read_store();
             let loaded = Loaded::load(store, user).await?;
             self.weigh(user, place, Some(loaded.bytes()));
             *writing = Some(loaded);

@@ -65,6 +65,27 @@ async fn the_cache_answers_until_the_next_write() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_goes_on_reads_the_store_once() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let config = config::Memory { include_context: true, ..settings(&folder) };
+    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let ann = user("ann");
+    let counts = async || {
+        let state = memory.state(&ann).await.unwrap();
+        (state.recalls, state.store_reads)
+    };
+    assert_eq!(counts().await, (0, 0));
+    for turn in 0..5 {
+        memory.add(&ann, vec![item(&format!("violin lesson {turn}"))], None).await.unwrap();
+        memory.recall(&ann, wanted("violin")).await.unwrap();
+    }
+    // The index once, and the context anew for each epoch.
+    assert_eq!(counts().await, (5, 6));
+    memory.recall(&ann, wanted("violin")).await.unwrap();
+    assert_eq!(counts().await, (6, 6));
+}
+
+#[tokio::test]
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };

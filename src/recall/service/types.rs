@@ -55,6 +55,10 @@ pub struct State {
     pub cached: usize,
     /// Bytes of the user's index in memory; `None` if it is not loaded.
     pub index_bytes: Option<usize>,
+    /// Recalls and searches of this user, and the reads of the store that they took, since this process knows the user.
+    pub recalls: u64,
+    /// See [`State::recalls`].
+    pub store_reads: u64,
     /// When this process last recalled or remembered something for the user.
     pub last_seen: Option<UnixMillis>,
 }
