@@ -30,6 +30,7 @@ const FRIENDS: &[(&str, &str)] = &[
     ("dispatch", "call"),
     ("dispatch", "report"),
     ("telemetry", "config"),
+    ("telemetry", "tasks"),
     ("app", "demo"),
     ("app", "reload"),
 ];

@@ -1,6 +1,12 @@
 //! What operators may watch live: a bounded broadcast that never waits for a slow watcher.
 
-use std::time::SystemTime;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 use serde::Serialize;
 use tokio::sync::broadcast;
@@ -76,12 +82,31 @@ pub struct Stamped {
 
 /// The broadcast. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Events(broadcast::Sender<Stamped>);
+pub struct Events {
+    sender: broadcast::Sender<Stamped>,
+    losses: Losses,
+}
+
+/// Events that slow watchers have missed. Clones share it; holding one keeps no broadcast open.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<AtomicU64>);
+
+impl Losses {
+    /// A watcher was too slow for so many.
+    pub fn add(&self, events: u64) {
+        self.0.fetch_add(events, Relaxed);
+    }
+
+    /// All of them since the start.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 impl Events {
     /// A broadcast nobody watches yet.
     pub fn new() -> Self {
-        Self(broadcast::channel(CAPACITY).0)
+        Self { sender: broadcast::channel(CAPACITY).0, losses: Losses::default() }
     }
 
     /// Tells `event` to whoever watches.
@@ -89,18 +114,23 @@ impl Events {
         if self.is_watched() {
             let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
             // It fails when the last watcher has just left: then nobody wanted to know.
-            drop(self.0.send(Stamped { at, event: event() }));
+            drop(self.sender.send(Stamped { at, event: event() }));
         }
     }
 
     /// Whether anybody watches now.
     pub fn is_watched(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.sender.receiver_count() > 0
+    }
+
+    /// What slow watchers have missed.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Watches from now on.
     pub fn watch(&self) -> broadcast::Receiver<Stamped> {
-        self.0.subscribe()
+        self.sender.subscribe()
     }
 }
 

@@ -1,9 +1,10 @@
 //! What operators see: read-only views of the targets, as JSON, as a page, and as they change.
 //!
-//! [`view`] is the data, [`reason`] the sentence in it, [`summary`] and [`page`] the same in fewer words and as HTML, [`watch`] the changes. Nothing
+//! [`view`] is the data, [`reason`] the sentence in it, [`summary`] and [`page`] the same in fewer words and as HTML, [`watch`] the changes, [`metrics`] the page for Prometheus. Nothing
 //! here changes a target or knows a route: the operator's hand is `server::operator`.
 
 pub mod accept;
+pub mod metrics;
 pub mod page;
 mod reason;
 pub mod summary;

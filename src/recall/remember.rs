@@ -99,6 +99,11 @@ impl Queue {
         }
     }
 
+    /// Turns that were dropped because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
     /// Takes no more, and returns when what waits is written.
     pub async fn close(&self) {
         drop(self.sender.lock().take());
@@ -125,7 +130,7 @@ async fn write(engine: &Engine, mut turns: mpsc::Receiver<Turn>) {
         if !turn.is_worth_it() {
             continue;
         }
-        match engine.add(turn.user.clone(), turn.batch()).await {
+        match engine.heard(engine.add(turn.user.clone(), turn.batch()).await) {
             // Said before, and forgotten since: it stays forgotten.
             Ok(_) | Err(StoreError::Duplicate) => {}
             Err(error) => tracing::warn!(%error, "a turn is not remembered"),
@@ -140,7 +145,7 @@ async fn sweep_for_ever(engine: &Engine) {
         hours.tick().await;
         let Some(kept) = engine.settings.load().retention else { continue };
         let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = sweep(engine, before.into()).await {
+        if let Err(error) = engine.heard(sweep(engine, before.into()).await) {
             tracing::warn!(%error, "memories that are too old are still there");
         }
     }

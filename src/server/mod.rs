@@ -50,10 +50,13 @@ use crate::{
     recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
-    upstream::Snapshot,
+    telemetry::{meters::GatewayMeters, trace::Tracer},
+    upstream::{self, Snapshot},
 };
 
 const REQUEST_ID: &str = "x-request-id";
+/// For one request to the collector of traces.
+const COLLECTOR: Duration = Duration::from_secs(5);
 
 /// Everything that outlives a reload, and the [`Edge`] that does not.
 pub struct Gateway {
@@ -75,6 +78,10 @@ pub struct Gateway {
     pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
+    /// What is counted of the gateway as a whole.
+    pub meters: Arc<GatewayMeters>,
+    /// Makes the spans of requests.
+    pub tracer: Tracer,
     /// The file that was read; `None` in the demo.
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
@@ -128,6 +135,7 @@ impl Gateway {
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let load = Load::new(config.server.max_body);
+        let tracer = tracer(&config, &tasks)?;
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -140,6 +148,8 @@ impl Gateway {
             dispatcher,
             memory,
             events,
+            meters: Arc::default(),
+            tracer,
             path,
             last_reload: Mutex::default(),
             edge: ArcSwap::from_pointee(edge),
@@ -161,12 +171,21 @@ impl Gateway {
             None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
             None => {}
         }
+        let (old, new) = (&self.edge().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
+        if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
+            tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
+        }
         self.edge.store(Arc::new(edge));
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
         self.edge.load().tls.clone()
     }
+}
+
+fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
+    let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Tracer::default()) };
+    Tracer::to(endpoint, upstream::http_client(COLLECTOR)?, tasks)
 }
 
 /// A request on its way to its handler.
@@ -197,8 +216,14 @@ pub async fn handle(
     let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
-        Err(_) => reply::refuse(&Refusal::Internal),
+        Err(_) => {
+            gateway.meters.panics.inc();
+            reply::refuse(&Refusal::Internal)
+        }
     };
+    if let Some(reply::Code(code)) = response.extensions().get() {
+        gateway.meters.refusals.add(code);
+    }
     if !plain {
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -214,7 +239,8 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
 }
 
 /// The answer to a request that the process does not take on.
-fn overloaded() -> Response<ReplyBody> {
+fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
+    gateway.meters.refusals.add("overloaded");
     let id = request_id(&HeaderMap::new());
     let response = refused(&id, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
     with_id(response, &id)
