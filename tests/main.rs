@@ -30,6 +30,7 @@ mod gateway {
     mod ledger; // usage in the log, once per attempt
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
+    mod metrics; // what is counted, and by which labels
     mod models; // names, aliases, slashes, pins
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
@@ -42,5 +43,6 @@ mod gateway {
     mod strangers; // invented keys, models and users
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
+    mod traces; // spans by OTLP, and the W3C headers in and out
     mod transport; // TLS and HTTP/2 on both sides
 }

@@ -171,7 +171,8 @@ impl Slots {
 impl View {
     /// Over all users, by operation: for who must not know who they are.
     pub fn by_operation(&self) -> BTreeMap<&'static str, CountView> {
-        let mut sums: BTreeMap<&'static str, CountView> = BTreeMap::new();
+        let nothing = Operation::ALL.map(|operation| (operation.as_str(), CountView::default()));
+        let mut sums = BTreeMap::from(nothing);
         for (operation, count) in self.users.iter().flat_map(|user| &user.operations) {
             let sum = sums.entry(operation).or_default();
             sum.in_use += count.in_use;
