@@ -15,7 +15,7 @@ use crate::{
     admission::slots::Slots,
     call::Registry,
     dispatch::budget::Budget,
-    recall::service::Memory,
+    recall::{service::Memory, store::StoreError},
     telemetry::{
         exposition::{Labels, Page},
         histogram::Reading,
@@ -147,7 +147,11 @@ async fn remembered(page: &mut Page, memory: &Memory) {
     let help = "Questions to the cache of recalled rankings.";
     page.counter("concierge_recall_cache", help, [of("hit", hits), of("miss", misses)]);
     let errors = memory.meters().store_errors.read();
-    let errors = errors.into_iter().map(|(error, count)| (vec![("error", error.to_owned())], count));
+    // Also those that never happened: an increase from nothing at all is none to Prometheus.
+    let errors = StoreError::OUTAGES.map(|word| {
+        let count = errors.iter().find(|(error, _)| *error == word).map_or(0, |(_, count)| *count);
+        (vec![("error", word.to_owned())], count)
+    });
     page.counter("concierge_store_errors", "Calls of the memory store that failed because of it.", errors);
     let help = "Whether the memory store can be read and written.";
     page.gauge("concierge_store_up", help, plain(f64::from(u8::from(memory.is_healthy().await))));

@@ -73,6 +73,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The words of what is the store's own trouble.
+    pub const OUTAGES: [&str; 9] =
+        ["busy", "closed", "corrupt", "failed", "foreign", "full", "locked", "newer", "read_only"];
+
     /// Its word in metrics.
     pub fn word(&self) -> &'static str {
         match self {
