@@ -35,6 +35,7 @@ mod gateway {
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
+    mod secrets; // nothing of them is shown, however loud the log
     mod slots; // what one user may have at once, and in a minute
     mod slow; // clients that read slowly or not at all
     mod smuggling; // requests that two parsers could read differently

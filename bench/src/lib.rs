@@ -9,6 +9,7 @@
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
 //! - [`recall`]: what memory finds, and how fast.
+//! - [`telemetry`]: what counting costs.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
 //! [`recall`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
@@ -20,3 +21,4 @@ pub mod recall;
 pub mod setup;
 pub mod slots;
 pub mod storm;
+pub mod telemetry;

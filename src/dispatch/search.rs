@@ -143,7 +143,11 @@ impl Search {
 
     fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), Refusal> {
         self.unproven = None;
-        let (reason, from) = (failure.message.clone(), candidate.target.clone());
+        let from = candidate.target.clone();
+        let reason = match failure.outcome.quotes_the_request() {
+            true => format!("{}: {}", from.id, failure.outcome),
+            false => failure.message.clone(),
+        };
         tracing::info!(request = %self.call.id, reason, "an attempt failed");
         self.left = Some(Left { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
         let goes_on = self.plan.failed(candidate, failure, Instant::now());

@@ -227,6 +227,11 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// Whether what the provider says of it probably quotes the request: then no log may repeat it.
+    pub fn quotes_the_request(self) -> bool {
+        matches!(self, Self::ClientFault | Self::TooBig | Self::NotServed(Missing::Field))
+    }
+
     /// Its word in metrics and spans.
     pub fn word(self) -> &'static str {
         match self {
