@@ -242,7 +242,7 @@ impl Relay {
         self.state = State::Over;
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
-            self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
+            self.search.call.report.streamed(tally.usage, tally.events);
         }
         let message = "The answer is not complete: the time that the request may take is over.";
         self.error(message, "upstream_error", "stream_interrupted")

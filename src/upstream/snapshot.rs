@@ -108,7 +108,6 @@ impl Snapshot {
         let old = before.into_iter().flat_map(Snapshot::targets);
         let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
         let mut meters: HashMap<Arc<str>, Option<Arc<TargetMeters>>> = HashMap::new();
-        let counts = self.config.telemetry.metrics;
         let mut models = HashMap::new();
         for config in &self.config.models {
             let target = |name: &TargetName| {
@@ -118,20 +117,12 @@ impl Snapshot {
                     Some(old) => inherit(old, &provider),
                     None => self.new_known(&id, &provider),
                 });
-                let meters = meters.entry(id.clone()).or_insert_with(|| {
-                    let counted = old.get(&id).and_then(|old| old.meters.clone());
-                    // One that was asked for by its own name has been counted among the others.
-                    let own = counted.filter(|meters| meters.label == id);
-                    counts.then(|| own.unwrap_or_else(|| Arc::new(TargetMeters::new(id.clone()))))
-                });
+                let meters = meters.entry(id.clone()).or_insert_with(|| self.meters_of(&id, old.get(&id)));
                 let (known, meters) = (known.clone(), meters.clone());
                 Some(Arc::new(Target { id, name: name.clone(), provider, known, meters }))
             };
             let targets = config.targets.iter().filter_map(target).collect();
-            let meters = counts.then(|| {
-                let before = before.and_then(|before| before.models.get(&config.name));
-                before.and_then(|before| before.meters.clone()).unwrap_or_default()
-            });
+            let meters = self.meters_of_model(&config.name, before);
             let model = Arc::new(self.model_of(config.clone(), targets, (false, meters)));
             for alias in &config.alias {
                 models.insert(alias.clone(), model.clone());
@@ -143,6 +134,20 @@ impl Snapshot {
 
     fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<Known> {
         Known::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
+    }
+
+    /// Those that `old` had, unless it was counted among the others.
+    fn meters_of(&self, id: &Arc<str>, old: Option<&Arc<Target>>) -> Option<Arc<TargetMeters>> {
+        let counted = old.and_then(|old| old.meters.clone()).filter(|meters| meters.label == *id);
+        let new = || Arc::new(TargetMeters::new(id.clone()));
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_else(new))
+    }
+
+    /// Those of the model that had this name before, and not merely as an alias.
+    fn meters_of_model(&self, name: &str, before: Option<&Snapshot>) -> Option<Arc<ModelMeters>> {
+        let old = before.and_then(|before| before.models.get(name)).filter(|old| old.config.name == name);
+        let counted = old.and_then(|old| old.meters.clone());
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_default())
     }
 
     fn model_of(

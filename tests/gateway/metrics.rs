@@ -173,8 +173,9 @@ async fn switched_off_it_tells_of_the_process_alone() {
 
 /// Every word here is chosen by the client: model, target, user, id, path.
 fn strange(n: usize) -> String {
-    let model = if n % 2 == 0 { format!("a/stray-{n}") } else { format!("stray-{n}") };
-    let pin = if n % 3 == 0 { format!("x-concierge-target: a/stray-pin-{n}\r\n") } else { String::new() };
+    let model = if n.is_multiple_of(2) { format!("a/stray-{n}") } else { format!("stray-{n}") };
+    let pin =
+        if n.is_multiple_of(3) { format!("x-concierge-target: a/stray-pin-{n}\r\n") } else { String::new() };
     let path = ["chat/completions", "embeddings", "stray"][n % 3];
     let body = json!({"model": model, "messages": [], "user": format!("stray-{n}")}).to_string();
     format!(
