@@ -122,6 +122,7 @@ async fn drain(gateway: &Gateway) {
     {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
+    gateway.tracer.close(LAST_WORDS).await;
     gateway.tasks.shutdown().cancel();
     if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
         tracing::warn!("some tasks did not end");
@@ -151,10 +152,7 @@ async fn stop_signal() -> Result<(), String> {
 
 /// What the configuration asks for and this version does not do: said aloud rather than passed over.
 fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
-    let asked = [
-        (config.redis.url.is_some(), "redis.url: this version keeps everything in this process"),
-        (config.telemetry.otlp_endpoint.is_some(), "telemetry.otlp_endpoint: this version exports no traces"),
-    ];
+    let asked = [(config.redis.url.is_some(), "redis.url: this version keeps everything in this process")];
     asked.into_iter().filter_map(|(asked, what)| asked.then_some(what))
 }
 

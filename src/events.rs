@@ -3,7 +3,14 @@
 //! A bounded broadcast that never waits for a slow watcher, and a bounded past: whoever looks only now still sees what
 //! happened last. Neither may hold up a request.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -98,6 +105,7 @@ pub struct Events(Arc<Shared>);
 struct Shared {
     live: broadcast::Sender<Stamped>,
     past: Mutex<Past>,
+    losses: Losses,
 }
 
 /// The oldest first.
@@ -107,10 +115,30 @@ struct Past {
     changes: VecDeque<Stamped>,
 }
 
+/// Events that slow watchers have missed. Clones share it; holding one keeps no broadcast open.
+#[derive(Debug, Clone, Default)]
+pub struct Losses(Arc<AtomicU64>);
+
+impl Losses {
+    /// A watcher was too slow for so many.
+    pub fn add(&self, events: u64) {
+        self.0.fetch_add(events, Relaxed);
+    }
+
+    /// All of them since the start.
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 impl Events {
     /// A broadcast nobody watches yet.
     pub fn new() -> Self {
-        Self(Arc::new(Shared { live: broadcast::channel(CAPACITY).0, past: Mutex::default() }))
+        Self(Arc::new(Shared {
+            live: broadcast::channel(CAPACITY).0,
+            past: Mutex::default(),
+            losses: Losses::default(),
+        }))
     }
 
     /// Tells `event` to whoever watches; it is forgotten at once.
@@ -140,6 +168,11 @@ impl Events {
     /// Whether anybody watches now.
     pub fn is_watched(&self) -> bool {
         self.0.live.receiver_count() > 0
+    }
+
+    /// What slow watchers have missed.
+    pub fn losses(&self) -> &Losses {
+        &self.0.losses
     }
 
     /// Watches from now on.

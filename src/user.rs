@@ -3,7 +3,14 @@
 //! A [`UserId`] comes from authentication alone (`server::auth`): every store, queue and limit takes one,
 //! so no code path can act for a user whom nobody vouched for.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock},
+};
+
+/// Drawn when the process starts: without it nobody can find out whose pseudonym one is by trying names.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Longer ids are not ids.
 const MAX_LEN: usize = 256;
@@ -25,9 +32,24 @@ impl UserId {
         sane.then(|| Self(Arc::from(id)))
     }
 
+    /// What the log calls this user: the same for as long as the process lives, and nobody's name.
+    pub fn pseudonym(&self) -> Pseudonym {
+        Pseudonym(KEY.hash_one(&self.0))
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A keyed hash of a user's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pseudonym(u64);
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -46,6 +68,15 @@ impl fmt::Debug for UserId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pseudonym_tells_users_apart_and_names_nobody() {
+        let (ann, bob) = (UserId::authenticated("ann").unwrap(), UserId::authenticated("bob").unwrap());
+        assert_eq!(ann.pseudonym(), ann.pseudonym());
+        assert_ne!(ann.pseudonym(), bob.pseudonym());
+        assert_eq!(ann.pseudonym().to_string().len(), 16);
+        assert_ne!(ann.pseudonym().0, RandomState::new().hash_one(&ann.0), "the key is not the default one");
+    }
 
     #[test]
     fn only_sane_ids_are_ids() {

@@ -16,6 +16,7 @@
 //! - [`durability`]: what memory still knows after `kill -9`.
 //! - [`isolation`]: what memory tells to whom, and what it has forgotten.
 //! - [`wire`]: requests on raw keep-alive connections.
+//! - [`telemetry`]: what counting costs.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
 //! The program `slot-cost` alone links it, because what it measures is a function; only public ones are called.
@@ -31,5 +32,6 @@ pub mod scale;
 pub mod setup;
 pub mod slots;
 pub mod storm;
+pub mod telemetry;
 pub mod traffic;
 pub mod wire;

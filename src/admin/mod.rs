@@ -1,12 +1,13 @@
 //! What operators see: read-only views of the gateway, as JSON, as a page, and as it changes.
 //!
 //! [`view`] is the data of the targets, [`reason`] the sentence in it, [`summary`] the same in fewer words, [`explain`] who
-//! would be asked, [`watch`] the changes, [`history`] the last minutes, and [`page`] all of it for people. Nothing here
-//! changes a target or knows a route: the operator's hand is `server::operator`.
+//! would be asked, [`watch`] the changes, [`history`] the last minutes, [`metrics`] the page for Prometheus, and [`page`] all
+//! of it for people. Nothing here changes a target or knows a route: the operator's hand is `server::operator`.
 
 pub mod accept;
 pub mod explain;
 pub mod history;
+pub mod metrics;
 pub mod page;
 mod reason;
 pub mod summary;

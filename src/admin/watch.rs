@@ -19,7 +19,7 @@ use super::{
     view::{self, Row},
 };
 use crate::{
-    events::{Event, Events, Stamped},
+    events::{Event, Events, Losses, Stamped},
     upstream::Snapshot,
 };
 
@@ -109,19 +109,20 @@ impl Told {
 pub fn stream(events: &Events, shutdown: CancellationToken) -> impl Stream<Item = Bytes> + Send + 'static {
     // The comment makes the head go out at once.
     let first = Bytes::from_static(b": watching\n\n");
-    stream::unfold((events.watch(), shutdown, Some(first)), |(mut events, shutdown, first)| async move {
+    let begin = (events.watch(), events.losses().clone(), shutdown, Some(first));
+    stream::unfold(begin, |(mut events, losses, shutdown, first)| async move {
         let frame = match first {
             Some(first) => first,
             None => tokio::select! {
                 () = shutdown.cancelled() => return None,
-                frame = next_frame(&mut events) => frame?,
+                frame = next_frame(&mut events, &losses) => frame?,
             },
         };
-        Some((frame, (events, shutdown, None)))
+        Some((frame, (events, losses, shutdown, None)))
     })
 }
 
-async fn next_frame(events: &mut Receiver<Stamped>) -> Option<Bytes> {
+async fn next_frame(events: &mut Receiver<Stamped>, losses: &Losses) -> Option<Bytes> {
     let received = tokio::select! {
         received = events.recv() => received,
         () = sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": keep-alive\n\n")),
@@ -129,6 +130,7 @@ async fn next_frame(events: &mut Receiver<Stamped>) -> Option<Bytes> {
     match received {
         Ok(stamped) => Some(frame(stamped.event.name(), &json!(stamped))),
         Err(RecvError::Lagged(missed)) => {
+            losses.add(missed);
             Some(frame("lagged", &json!({ "event": "lagged", "missed": missed })))
         }
         Err(RecvError::Closed) => None,

@@ -54,6 +54,7 @@ impl Config {
             "telemetry": {
                 "log": self.telemetry.log,
                 "log_format": self.telemetry.log_format.word(),
+                "metrics": self.telemetry.metrics,
                 "otlp_endpoint": self.telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()),
             },
         })

@@ -467,6 +467,8 @@ pub struct Telemetry {
     pub log: String,
     /// Shape of a log line.
     pub log_format: LogFormat,
+    /// Whether requests are counted for `GET /metrics`.
+    pub metrics: bool,
     /// OTLP traces, when set.
     pub otlp_endpoint: Option<url::Url>,
 }

@@ -105,6 +105,7 @@ pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Answer
             (head, AnsweredBody::Whole(body, search.call))
         }
         Ok(Answer::Stream(open)) => {
+            search.call.report.begins();
             search.call.entry.phase(Phase::Streaming);
             (open.head.clone(), AnsweredBody::Events(Box::new(Relay::new(search, *open))))
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use super::{
     remember::{Remember, Turn},
@@ -58,6 +59,12 @@ impl Skipped {
             Self::Shape => "skipped;reason=shape",
         }
     }
+
+    /// Its word in metrics: the reason alone.
+    fn word(self) -> &'static str {
+        let note = self.note();
+        note.rsplit_once('=').map_or(note, |(_, reason)| reason)
+    }
 }
 
 /// The call with what was recalled for it, and what is to be remembered of it.
@@ -77,7 +84,7 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     let captures = call.memory.writes() && settings.capture != Capture::Off;
     let turn = captures.then(|| Turn { user: call.user.clone(), role: "user", text: said });
     let recalled = match call.memory.reads() {
-        true => recall(memory, &mut call, wanted).await,
+        true => timed(memory, &mut call, wanted).await,
         false => Err(Skipped::Off),
     };
     let note = match recalled {
@@ -112,6 +119,14 @@ fn room(ask: &Ask) -> u32 {
     let answer = ask.content.json().and_then(|peek| peek.max_tokens).unwrap_or(0);
     let left = window.saturating_sub(ask.content.prompt_tokens(&ask.body)).saturating_sub(answer);
     u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+async fn timed(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
+    let begun = Instant::now();
+    let recalled = recall(memory, call, wanted).await;
+    let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
+    memory.meters().recalls.observe(begun.elapsed(), skipped);
+    recalled
 }
 
 /// Puts the block into the call; says what is in it.

@@ -134,7 +134,7 @@ async fn write(engine: Arc<Engine>, turns: Arc<AsyncMutex<mpsc::Receiver<Turn>>>
         if !turn.is_worth_it() {
             continue;
         }
-        match engine.add(turn.user.clone(), turn.batch()).await {
+        match engine.heard(engine.add(turn.user.clone(), turn.batch()).await) {
             // Said before, and forgotten since: it stays forgotten.
             Ok(_) | Err(StoreError::Duplicate) => {}
             Err(error) => tracing::warn!(%error, "a turn is not remembered"),
@@ -149,7 +149,7 @@ async fn sweep_for_ever(engine: Arc<Engine>) {
         hours.tick().await;
         let Some(kept) = engine.settings.load().retention else { continue };
         let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = sweep(&engine, before.into()).await {
+        if let Err(error) = engine.heard(sweep(&engine, before.into()).await) {
             tracing::warn!(%error, "memories that are too old are still there");
         }
     }

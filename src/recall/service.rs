@@ -31,10 +31,12 @@ use super::{
         UserContext, sqlite::SqliteStore,
     },
 };
-use crate::{config, tasks::Tasks, user::UserId};
+use crate::{config, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
 
 /// How long the store is taken for what it was when it was last looked at.
 const CHECKED: Duration = Duration::from_secs(3);
+/// How long the number of memories is taken for what it was when they were last counted.
+const COUNTED: Duration = Duration::from_secs(30);
 /// A store that is silent for so long is away.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,7 @@ pub struct Memory {
     queue: Queue,
     tally: Tally,
     checked: Mutex<Option<(Instant, bool)>>,
+    counted: Mutex<Option<(Instant, u64)>>,
 }
 
 /// Why a chat goes on without memory.
@@ -69,15 +72,12 @@ impl Memory {
             indexes: Indexes::new(),
             cache: Cache::new(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
+            meters: MemoryMeters::default(),
         });
         let queue = remember::start(engine.clone(), tasks);
-        Ok(Arc::new(Self {
-            engine,
-            tasks: tasks.clone(),
-            queue,
-            tally: Tally::default(),
-            checked: Mutex::default(),
-        }))
+        let (checked, counted) = Default::default();
+        let tally = Tally::default();
+        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, checked, counted }))
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
@@ -113,7 +113,7 @@ impl Memory {
 
     /// One memory of the user.
     pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
-        self.engine.store.get(user, id).await
+        self.engine.heard(self.engine.store.get(user, id).await)
     }
 
     /// A page, oldest first.
@@ -123,7 +123,7 @@ impl Memory {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.engine.store.list(user, cursor, limit).await
+        self.engine.heard(self.engine.store.list(user, cursor, limit).await)
     }
 
     /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
@@ -144,7 +144,8 @@ impl Memory {
         max_tokens: Option<u32>,
     ) -> Result<Found, StoreError> {
         let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens);
-        timeout(self.settings().recall_timeout, searching).await.unwrap_or(Err(StoreError::Busy))
+        let found = timeout(self.settings().recall_timeout, searching).await;
+        self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
     }
 
     /// The block for a chat, within `recall_budget`.
@@ -175,7 +176,7 @@ impl Memory {
 
     /// The user's own context.
     pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
-        self.engine.store.context(user).await
+        self.engine.heard(self.engine.store.context(user).await)
     }
 
     /// Changes it, and with it what is recalled.
@@ -193,7 +194,7 @@ impl Memory {
 
     /// For operators.
     pub async fn state(&self, user: &UserId) -> Result<State, StoreError> {
-        let counts = self.engine.store.counts(user).await?;
+        let counts = self.engine.heard(self.engine.store.counts(user).await)?;
         let place = self.engine.indexes.peek(user);
         Ok(State {
             counts,
@@ -207,7 +208,7 @@ impl Memory {
 
     /// For operators: the newest events.
     pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
-        self.engine.store.activity(user).await
+        self.engine.heard(self.engine.store.activity(user).await)
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
@@ -223,6 +224,30 @@ impl Memory {
     /// How recall has gone since the start.
     pub fn stats(&self) -> Stats {
         self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
+    }
+
+    /// What is counted of it.
+    pub fn meters(&self) -> &MemoryMeters {
+        &self.engine.meters
+    }
+
+    /// Turns that were not remembered because too many waited for the store.
+    pub fn dropped(&self) -> u64 {
+        self.queue.waiting_and_dropped().1
+    }
+
+    /// How many memories are kept, as of half a minute ago at most; `None` while the store is away.
+    pub async fn items(&self) -> Option<u64> {
+        let known = *self.counted.lock();
+        if let Some((at, items)) = known
+            && at.elapsed() < COUNTED
+        {
+            return Some(items);
+        }
+        let counted = timeout(CHECK, self.engine.store.total()).await.unwrap_or(Err(StoreError::Busy));
+        let items = self.engine.heard(counted).ok()?;
+        *self.counted.lock() = Some((Instant::now(), items));
+        Some(items)
     }
 
     /// Whether the store can be read and written, as of a few seconds ago at most.
@@ -250,7 +275,8 @@ impl Memory {
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (done, result) = oneshot::channel();
-        self.tasks.spawn(async move { drop(done.send(work.await)) });
+        let engine = self.engine.clone();
+        self.tasks.spawn(async move { drop(done.send(engine.heard(work.await))) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 }

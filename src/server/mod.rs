@@ -54,10 +54,13 @@ use crate::{
     recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
-    upstream::Snapshot,
+    telemetry::{meters::GatewayMeters, trace::Tracer},
+    upstream::{self, Snapshot},
 };
 
 const REQUEST_ID: &str = "x-request-id";
+/// For one request to the collector of traces.
+const COLLECTOR: Duration = Duration::from_secs(5);
 
 /// Everything that outlives a reload, and the [`Edge`] that does not.
 pub struct Gateway {
@@ -83,6 +86,10 @@ pub struct Gateway {
     pub events: Events,
     /// What they see of the last minutes.
     pub history: Arc<History>,
+    /// What is counted of the gateway as a whole.
+    pub meters: Arc<GatewayMeters>,
+    /// Makes the spans of requests.
+    pub tracer: Tracer,
     /// The file that was read; `None` in the demo.
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
@@ -125,6 +132,7 @@ impl Gateway {
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let load = Load::new(config.server.max_body);
+        let tracer = tracer(&config, &tasks)?;
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -139,6 +147,8 @@ impl Gateway {
             memory,
             events,
             history: Arc::default(),
+            meters: Arc::default(),
+            tracer,
             path,
             last_reload: Mutex::default(),
             edge: ArcSwap::from_pointee(edge),
@@ -166,6 +176,10 @@ impl Gateway {
             None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
             None => {}
         }
+        let (old, new) = (&self.edge().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
+        if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
+            tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
+        }
         self.edge.store(Arc::new(edge));
     }
 
@@ -183,6 +197,11 @@ impl Gateway {
     fn tls(&self) -> Option<TlsAcceptor> {
         self.edge.load().tls.clone()
     }
+}
+
+fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
+    let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Tracer::default()) };
+    Tracer::to(endpoint, upstream::http_client(COLLECTOR)?, tasks)
 }
 
 /// A request on its way to its handler.
@@ -215,9 +234,13 @@ pub async fn handle(
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => {
             tracing::error!(request = %id, "a bug in the gateway: see the panic above");
+            gateway.meters.panics.inc();
             refused(&id, &Refusal::Internal)
         }
     };
+    if let Some(reply::Code(code)) = response.extensions().get() {
+        gateway.meters.refusals.add(code);
+    }
     if !plain {
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -236,7 +259,8 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
 }
 
 /// The answer to a request that the process does not take on.
-fn overloaded() -> Response<ReplyBody> {
+fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
+    gateway.meters.refusals.add("overloaded");
     let id = request_id(&HeaderMap::new());
     let response = refused(&id, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
     with_id(response, &id)

@@ -20,8 +20,9 @@ use super::{
 use crate::{
     admin::{
         self, Moment,
-        accept::prefers_html,
+        accept::{preferred_format, prefers_html},
         explain,
+        metrics::{self, Sources},
         summary::Summary,
         view::{self, Row},
         watch,
@@ -65,6 +66,7 @@ pub async fn answer(
         Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         Route::Operate(id, hand) => operate(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
+        Route::Metrics => metrics(gateway, edge, asked.headers).await?,
         Route::Slots => ok(&gateway.slots.view()),
         Route::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
@@ -168,6 +170,31 @@ fn reloaded(mut outcome: Value) -> Response<ReplyBody> {
     let message = format!("The configuration was not replaced: {}", messages.collect::<Vec<_>>().join("; "));
     outcome["error"] = json!({ "message": message, "type": "invalid_request_error", "param": null, "code": "invalid_config" });
     reply::json(StatusCode::BAD_REQUEST, outcome.to_string())
+}
+
+async fn metrics(
+    gateway: &Gateway,
+    edge: &Edge,
+    headers: &HeaderMap,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let format = preferred_format(headers);
+    let sources = Sources {
+        snapshot: &edge.snapshot,
+        gateway: &gateway.meters,
+        budget: &gateway.dispatcher.budget,
+        slots: &gateway.slots,
+        calls: &gateway.calls,
+        memory: gateway.memory.as_deref(),
+        events_lost: gateway.events.losses().count(),
+        spans_lost: gateway.tracer.lost(),
+    };
+    let page = metrics::page(sources, Moment::current()).await;
+    let mut response = Response::new(ReplyBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 fn events(gateway: &Gateway) -> Response<ReplyBody> {

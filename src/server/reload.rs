@@ -24,6 +24,7 @@ pub fn reload(gateway: &Gateway) -> Reloaded {
             tracing::error!("reload refused, the configuration in force stays: {reason}");
         }
     }
+    gateway.meters.reloaded(ok);
     let message = messages.join("; ");
     gateway.events.record(Event::Reload { ok, message });
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();

@@ -31,6 +31,8 @@ pub enum Route {
     Operate(String, Hand),
     /// `GET /admin/requests`
     Requests,
+    /// `GET /metrics`
+    Metrics,
     /// `GET /admin/slots`
     Slots,
     /// `GET /admin/config`
@@ -127,6 +129,7 @@ impl Route {
             | Self::Summary
             | Self::Operate(..)
             | Self::Requests
+            | Self::Metrics
             | Self::Slots
             | Self::Config
             | Self::Reload
@@ -149,6 +152,7 @@ impl Route {
             "/admin/providers" => Self::Providers,
             "/admin/providers/summary" => Self::Summary,
             "/admin/requests" => Self::Requests,
+            "/metrics" => Self::Metrics,
             "/admin/slots" => Self::Slots,
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,

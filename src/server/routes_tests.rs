@@ -107,6 +107,7 @@ fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
         Route::Operate(_, Hand::Resume) => ("post", "/admin/providers/{id}/resume"),
         Route::Operate(_, Hand::Reset) => ("post", "/admin/providers/{id}/reset"),
         Route::Requests => ("get", "/admin/requests"),
+        Route::Metrics => ("get", "/metrics"),
         Route::Slots => ("get", "/admin/slots"),
         Route::Config => ("get", "/admin/config"),
         Route::Reload => ("post", "/admin/reload"),

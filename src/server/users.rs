@@ -47,7 +47,7 @@ pub async fn answer(
     match what {
         Users::Forget(_) => {
             let which = query::forget(query)?;
-            tracing::info!(user = %desk.user, everything = which == Forget::ALL, "an operator forgets memories");
+            tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
             let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
             wire::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
         }
@@ -70,7 +70,11 @@ fn clear_cache(gateway: &Gateway, what: &Users) -> Result<Response<ReplyBody>, R
         _ => None,
     };
     let cleared = gateway.memory.as_ref().map_or(0, |memory| memory.clear_cache(user.as_ref()));
-    tracing::info!(user = user.as_ref().map(UserId::as_str), cleared, "an operator clears recalled context");
+    tracing::info!(
+        user = user.as_ref().map(|user| tracing::field::display(user.pseudonym())),
+        cleared,
+        "an operator clears recalled context"
+    );
     wire::answer(StatusCode::OK, &json!({ "cleared": cleared }))
 }
 

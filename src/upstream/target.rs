@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{self, TargetName, Timeout},
     events::{Event, Events},
+    telemetry::meters::TargetMeters,
 };
 
 /// What a call needs of a target.
@@ -85,6 +86,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// What we know; shared with the same target of other configurations.
     pub known: Arc<Known>,
+    /// What is counted of it; shared likewise. `None` if nothing is counted.
+    pub meters: Option<Arc<TargetMeters>>,
 }
 
 /// What we know of a target.

@@ -67,6 +67,10 @@ pub struct TargetView {
 }
 
 impl TargetState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
+
     /// Its word in JSON and events.
     pub fn as_str(self) -> &'static str {
         match self {

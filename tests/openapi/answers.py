@@ -111,7 +111,7 @@ class Document:
 def operators(document, gateway, model, target):
     """Everything that an operator may ask of any gateway."""
     for path in ("/admin", "/admin/providers", "/admin/providers/summary", "/admin/requests", "/admin/slots",
-                 "/admin/config", "/admin/events", "/admin/openapi.json"):
+                 "/admin/config", "/admin/events", "/admin/openapi.json", "/metrics"):
         document.check(gateway, "get", path)
     document.check(gateway, "get", "/admin/explain", model=model)
     document.check(gateway, "get", "/admin/explain", model="nobody-has-this", status=404)

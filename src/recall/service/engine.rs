@@ -25,6 +25,7 @@ use crate::{
         },
         text,
     },
+    telemetry::meters::MemoryMeters,
     user::UserId,
 };
 
@@ -43,6 +44,8 @@ pub struct Engine {
     pub cache: Cache,
     /// In force now.
     pub settings: ArcSwap<config::Memory>,
+    /// What is counted of it.
+    pub meters: MemoryMeters,
 }
 
 /// The ranking of one question over the index that it was made from.
@@ -53,6 +56,15 @@ struct Ranked {
 }
 
 impl Engine {
+    /// What the store said; its troubles are counted.
+    pub fn heard<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
+        said.inspect_err(|error| {
+            if error.is_outage() {
+                self.meters.store_errors.add(error.word());
+            }
+        })
+    }
+
     /// Keeps all memories of `batch`, or none.
     pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<Stored>, StoreError> {
         let place = self.indexes.place(&user);

@@ -73,6 +73,29 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The words of what is the store's own trouble.
+    pub const OUTAGES: [&str; 9] =
+        ["busy", "closed", "corrupt", "failed", "foreign", "full", "locked", "newer", "read_only"];
+
+    /// Its word in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::Duplicate => "duplicate",
+            Self::Stale { .. } => "stale",
+            Self::NotAnObject => "not_an_object",
+            Self::Locked => "locked",
+            Self::Full => "full",
+            Self::ReadOnly => "read_only",
+            Self::Corrupt(_) => "corrupt",
+            Self::Newer { .. } => "newer",
+            Self::Foreign => "foreign",
+            Self::Failed(_) => "failed",
+            Self::Open { error, .. } => error.word(),
+        }
+    }
+
     /// Whether the store is away, whoever asks; otherwise the caller can do something about it.
     pub fn is_outage(&self) -> bool {
         !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject)

@@ -69,6 +69,9 @@ pub trait Store: Send + Sync + 'static {
     /// Memories that are gone by now are passed over.
     fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64>;
 
+    /// How many memories are kept for all users together: for operators.
+    fn total(&self) -> Stored<'_, u64>;
+
     /// How much is kept for the user.
     fn counts(&self, user: &UserId) -> Stored<'_, Counts>;
 

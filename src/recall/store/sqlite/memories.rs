@@ -157,6 +157,12 @@ pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<Counts, S
     })?)
 }
 
+/// Memories of all users: one index is read.
+pub(super) fn total(connection: &Connection) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT count(*) FROM memories WHERE user IS NOT NULL")?;
+    Ok(query.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+}
+
 /// Users with memories created before `before`.
 pub(super) fn users_with_older(
     connection: &Connection,

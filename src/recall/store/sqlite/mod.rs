@@ -118,6 +118,10 @@ impl Store for SqliteStore {
         self.write(weight, move |tx| memories::set_embeddings(tx, &user, &embeddings))
     }
 
+    fn total(&self) -> Stored<'_, u64> {
+        self.read(memories::total)
+    }
+
     fn counts(&self, user: &UserId) -> Stored<'_, Counts> {
         let user = user.clone();
         self.read(move |tx| memories::counts(tx, &user))
