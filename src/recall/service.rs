@@ -24,8 +24,8 @@ use self::{cache::Cache, indexes::Indexes};
 use super::{
     remember::{self, Queue, Turn},
     store::{
-        Activity, Batch, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
-        UserContext, sqlite::SqliteStore,
+        Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
+        StoreError, UserContext, Written, sqlite::SqliteStore,
     },
 };
 use crate::{config, tasks::Tasks, user::UserId};
@@ -173,10 +173,10 @@ impl Memory {
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
-    ) -> Result<UserContext, StoreError> {
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.to_its_end(async move { engine.write_context(user, change, if_match).await }).await
+        self.to_its_end(async move { engine.write_context(user, change, condition).await }).await
     }
 
     /// For operators.

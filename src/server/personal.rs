@@ -182,12 +182,9 @@ impl Desk {
 
 /// How many memories are gone; a refusal if their text may still be in the files.
 pub fn erased(forgotten: &Forgotten) -> Result<usize, Refusal> {
-    if !forgotten.erased {
-        let message = "The memories are gone, but their text could not be wiped from the files yet: \
-            please repeat the request.";
-        return Err(Refusal::StoreUnavailable(message));
-    }
-    Ok(forgotten.seqs.len())
+    let message = "The memories are gone, but their text could not be wiped from the files yet: \
+        please repeat the request.";
+    if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
 }
 
 fn refusal(error: &StoreError) -> Refusal {
@@ -196,6 +193,7 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Duplicate => Refusal::Duplicate(message),
         StoreError::Stale { etag } => Refusal::PreconditionFailed { etag: etag.clone() },
         StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
+        StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
         outage => {
             tracing::error!(error = %outage, "the memory store");
             Refusal::StoreUnavailable(message)

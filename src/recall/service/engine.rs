@@ -20,8 +20,8 @@ use crate::{
         pack::{self, Limits},
         rank::{self, Query},
         store::{
-            Batch, ContextChange, Forget, Forgotten, Memory as Stored, Store, StoreError, UnixMillis,
-            UserContext,
+            Batch, Condition, ContextChange, Forget, Forgotten, Memory as Stored, Store, StoreError,
+            UnixMillis, Written,
         },
         text,
     },
@@ -84,11 +84,11 @@ impl Engine {
         &self,
         user: UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
-    ) -> Result<UserContext, StoreError> {
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
         let place = self.indexes.place(&user);
         let _writing = place.writing.lock().await;
-        let written = self.store.write_context(&user, change, if_match, now()).await?;
+        let written = self.store.write_context(&user, change, condition, now()).await?;
         *place.context.lock() = None;
         match self.store.epoch(&user).await {
             Ok(epoch) => self.indexes.apply(&user, &place, epoch, Change::Other).await?,

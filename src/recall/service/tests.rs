@@ -57,7 +57,7 @@ async fn the_cache_answers_until_the_next_write() {
     assert_eq!(memory.clear_cache(Some(&ann)), 1);
     assert_eq!((cached().await, cached().await), (false, true));
     let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
-    memory.write_context(&ann, change, None).await.unwrap();
+    memory.write_context(&ann, change, Condition::Always).await.unwrap();
     assert_eq!((cached().await, cached().await), (false, true));
     memory.forget(&ann, Forget::ALL).await.unwrap();
     assert!(!cached().await && texts(&memory, &ann, "violin").await.is_empty());
@@ -73,7 +73,7 @@ async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
     memory.add(&ann, items, None).await.unwrap();
     let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
-    memory.write_context(&ann, change, None).await.unwrap();
+    memory.write_context(&ann, change, Condition::Always).await.unwrap();
     let mut last = 0;
     for max_tokens in [0, 50, 100, 150, 200, 400] {
         let recalled = memory.recall(&ann, Wanted { max_tokens, ..wanted("violin lesson") }).await.unwrap();
