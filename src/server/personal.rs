@@ -164,18 +164,29 @@ impl Errand {
 }
 
 impl Desk {
-    /// What the store says to `work`, within the time limit.
+    /// What the store says to `work`, within the time limit: see [`ask`].
     ///
     /// # Errors
     /// The refusal that the store's trouble means to the client; the log has the rest.
     pub async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
-        match timeout(self.limit, work).await {
-            Ok(done) => done.map_err(|error| refusal(&error)),
-            Err(_) => {
-                tracing::warn!(limit = ?self.limit, "the memory store did not answer in time");
-                let message = "The memory store did not answer in time; a write may have been done or not.";
-                Err(Refusal::StoreUnavailable(message))
-            }
+        ask(self.limit, work).await
+    }
+}
+
+/// What the store says to `work`, within `limit`.
+///
+/// # Errors
+/// The refusal that the store's trouble means to the client; the log has the rest.
+pub async fn ask<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Refusal> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| refusal(&error)),
+        Err(_) => {
+            tracing::warn!(?limit, "the memory store did not answer in time");
+            let message = "The memory store did not answer in time; a write may have been done or not.";
+            Err(Refusal::StoreUnavailable(message))
         }
     }
 }

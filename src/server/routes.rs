@@ -71,6 +71,8 @@ pub enum Own {
 /// What an operator does with users' memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Users {
+    /// `GET /admin/memory`
+    Overview,
     /// `GET /admin/users/{user}/memories`
     Memories(String),
     /// `DELETE /admin/users/{user}/memories`
@@ -144,6 +146,7 @@ impl Route {
             "/admin/providers/summary" => Self::Summary,
             "/admin/requests" => Self::Requests,
             "/admin/slots" => Self::Slots,
+            "/admin/memory" => Self::Users(Users::Overview),
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),

@@ -5,7 +5,10 @@
 use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     blocking,
@@ -18,10 +21,12 @@ use crate::{
     recall::{
         inject,
         pack::{self, Limits},
+        pending::Pending,
         rank::{self, Query},
+        remote::{NoVector, Purpose, Remote},
         store::{
-            Batch, Condition, ContextChange, Forget, Forgotten, Memory as Stored, Store, StoreError,
-            UnixMillis, Written,
+            Batch, Condition, ContextChange, Embedding, Forget, Forgotten, Memory as Stored, Store,
+            StoreError, UnixMillis, Written,
         },
         text,
     },
@@ -39,6 +44,10 @@ pub struct Engine {
     pub indexes: Indexes,
     /// What was asked lately.
     pub cache: Cache,
+    /// Who makes vectors, if not the table in the binary.
+    pub remote: Option<Arc<Remote>>,
+    /// What waits for a vector.
+    pub pending: Arc<Pending>,
     /// In force now.
     pub settings: ArcSwap<config::Memory>,
 }
@@ -48,6 +57,7 @@ struct Ranked {
     reading: Arc<Reading>,
     ranking: Ranking,
     cached: bool,
+    unembedded: Option<NoVector>,
 }
 
 impl Engine {
@@ -56,6 +66,7 @@ impl Engine {
         let place = self.indexes.place(&user);
         let _writing = place.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
+        self.pending.wake();
         let change = Change::Added(appended.memories.clone());
         self.indexes.apply(&user, &place, appended.epoch, change).await?;
         Ok(appended.memories)
@@ -104,9 +115,10 @@ impl Engine {
         query: String,
         limit: usize,
         max_tokens: Option<u32>,
+        due: Instant,
     ) -> Result<Found, StoreError> {
         let place = self.indexes.place(&user);
-        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &query).await?;
+        let Ranked { reading, ranking, cached, .. } = self.ranked(&user, &place, &query, due).await?;
         let hits = blocking(move || {
             let mut chosen: Vec<_> = match max_tokens {
                 None => ranking.iter().take(limit).map(|scored| (scored.key, scored.score)).collect(),
@@ -123,11 +135,12 @@ impl Engine {
         Ok(Found { hits: hits.await?, cached })
     }
 
-    /// The block for a chat.
-    pub async fn recall(&self, user: UserId, wanted: Wanted) -> Result<Recalled, StoreError> {
+    /// The block for a chat; a vector of the query counts if it is there at `due`.
+    pub async fn recall(&self, user: UserId, wanted: Wanted, due: Instant) -> Result<Recalled, StoreError> {
         let settings = self.settings.load_full();
         let place = self.indexes.place(&user);
-        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &wanted.query).await?;
+        let ranked = self.ranked(&user, &place, &wanted.query, due).await?;
+        let Ranked { reading, ranking, cached, unembedded } = ranked;
         let context = match settings.include_context {
             true => self.context_at(&user, &place, reading.epoch).await?,
             false => None,
@@ -142,7 +155,7 @@ impl Engine {
             let packed = pack::pack(&reading.index, &ranking, &limits, &seen);
             let (block, items) = printed(packed, context.as_deref(), limits.max_tokens);
             let tokens = block.as_deref().map_or(0, text::tokens);
-            Recalled { block, items, tokens, cached }
+            Recalled { block, items, tokens, cached, unembedded }
         })
         .await
     }
@@ -167,26 +180,96 @@ impl Engine {
         Ok((&*json != "{}").then_some(json))
     }
 
-    async fn ranked(&self, user: &UserId, place: &Place, query: &str) -> Result<Ranked, StoreError> {
+    /// Vectors that have come for memories of the user.
+    pub async fn embedded(&self, user: UserId, embeddings: Vec<(i64, Embedding)>) -> Result<(), StoreError> {
+        let place = self.indexes.place_of(&user);
+        let _writing = place.writing.lock().await;
+        let epoch = self.store.set_embeddings(&user, embeddings.clone()).await?;
+        self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
+    }
+
+    /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
+    /// would, for words and near words carry most of the score.
+    async fn ranked(
+        &self,
+        user: &UserId,
+        place: &Place,
+        query: &str,
+        due: Instant,
+    ) -> Result<Ranked, StoreError> {
+        let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
+        let query: Arc<str> = text::gist(query.trim()).into();
+        let mut unembedded = None;
+        if let Some(remote) = &self.remote {
+            let (cell, cached) = self.cell(user, &reading, &query, true);
+            let make = || async {
+                if !reading.index.has_vectors() {
+                    return Err(Unranked::Vector(NoVector::Pending));
+                }
+                let left = due.saturating_duration_since(Instant::now());
+                let vectors = remote.embed(&[&query], Purpose::Query, left).await?;
+                Ok(rank(reading.clone(), query.clone(), vectors.into_iter().next()).await?)
+            };
+            match timeout_at(due, cell.get_or_try_init(make)).await {
+                Ok(Ok(ranking)) => {
+                    return Ok(Ranked { ranking: ranking.clone(), reading, cached, unembedded });
+                }
+                Ok(Err(Unranked::Store(error))) => return Err(error),
+                Ok(Err(Unranked::Vector(why))) => unembedded = Some(why),
+                Err(_) => unembedded = Some(NoVector::Late),
+            }
+        }
+        let (cell, cached) = self.cell(user, &reading, &query, false);
+        let make = || rank(reading.clone(), query.clone(), None);
+        let ranking = cell.get_or_try_init(make).await?.clone();
+        Ok(Ranked { ranking, reading, cached, unembedded })
+    }
+
+    /// Where the ranking is or will be, and whether it is there.
+    fn cell(
+        &self,
+        user: &UserId,
+        reading: &Reading,
+        query: &str,
+        embedded: bool,
+    ) -> (Arc<OnceCell<Ranking>>, bool) {
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
-        drop(settings);
-        let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
-        let query: Box<str> = text::gist(query.trim()).into();
-        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone() };
+        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.into(), embedded };
         let cell = self.cache.place(question, bounds, Instant::now());
         let cached = cell.initialized();
-        let make = || {
-            let reading = reading.clone();
-            let rank = move || {
-                let query = Query { text: &query, vector: None };
-                Arc::new(rank::rank(&reading.index, &query, RANKED))
-            };
-            blocking(rank)
-        };
-        let ranking = cell.get_or_try_init(make).await?.clone();
-        Ok(Ranked { reading, ranking, cached })
+        (cell, cached)
     }
+}
+
+/// Why there is no ranking with a vector.
+enum Unranked {
+    Vector(NoVector),
+    Store(StoreError),
+}
+
+impl From<NoVector> for Unranked {
+    fn from(why: NoVector) -> Self {
+        Self::Vector(why)
+    }
+}
+
+impl From<StoreError> for Unranked {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+async fn rank(
+    reading: Arc<Reading>,
+    query: Arc<str>,
+    vector: Option<Vec<f32>>,
+) -> Result<Ranking, StoreError> {
+    blocking(move || {
+        let query = Query { text: &query, vector: vector.as_deref() };
+        Arc::new(rank::rank(&reading.index, &query, RANKED))
+    })
+    .await
 }
 
 /// The block with as many of the best items as `max_tokens` has room for, frame and context included.

@@ -61,7 +61,7 @@ async fn the_cache_answers_until_the_next_write() {
     assert_eq!((cached().await, cached().await), (false, true));
     memory.forget(&ann, Forget::ALL).await.unwrap();
     assert!(!cached().await && texts(&memory, &ann, "violin").await.is_empty());
-    assert!(memory.cache_hits_and_misses().0 >= 3);
+    assert!(memory.overview().await.unwrap().cache.0 >= 3);
 }
 
 #[tokio::test]
@@ -118,7 +118,8 @@ async fn what_is_queued_is_written_before_the_end_and_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let (memory, ann) = (open(&folder), user("ann"));
     for _ in 0..3 {
-        memory.remember_later(Turn { user: ann.clone(), role: "user", text: "I play the violin".to_owned() });
+        let said = "I play the violin".to_owned();
+        memory.remember_later(Exchange { user: ann.clone(), said, answered: None });
     }
     memory.close().await;
     assert_eq!(memory.get(&ann, "x").await, Err(StoreError::Closed));
@@ -130,11 +131,8 @@ async fn what_is_queued_is_written_before_the_end_and_once() {
 async fn what_is_not_there_is_said_at_the_start() {
     let folder = tempfile::TempDir::new().unwrap();
     let postgres = config::Memory { store: config::Store::Postgres, ..settings(&folder) };
-    let both = config::Memory { capture: config::Capture::Both, ..settings(&folder) };
-    for config in [postgres, both] {
-        let refused = Memory::open(&config, &Tasks::new()).err().unwrap();
-        assert!(refused.contains("is not in this version yet"), "{refused}");
-    }
+    let refused = Memory::open(&postgres, &Tasks::new()).err().unwrap();
+    assert!(refused.contains("is not in this version yet"), "{refused}");
     assert!(!folder.path().join("m.db").exists());
 }
 

@@ -54,6 +54,13 @@ pub struct Embedding {
     pub vector: Vec<i8>,
 }
 
+impl Embedding {
+    /// The vector's components.
+    pub fn components(&self) -> Vec<f32> {
+        self.vector.iter().map(|component| f32::from(*component) * self.scale).collect()
+    }
+}
+
 /// A memory to be stored. Fields as in [`Memory`].
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
