@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{
     remote::{NoVector, Purpose, Remote},
-    service::Engine,
-    store::{Embedding, StoreError, Unembedded},
+    service::{Engine, Trouble},
+    store::{Embedding, Unembedded},
 };
 use crate::user::UserId;
 
@@ -29,7 +29,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const GATHER: Duration = Duration::from_millis(50);
 /// After the first failure, doubled with each further one.
 const REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(60);
+/// Short, for a target in trouble is guarded by its breaker.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Between two lines in the log.
 const TELL: Duration = Duration::from_secs(30);
 
@@ -66,15 +67,6 @@ pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
             Err(trouble) => embedding.rest_after(trouble).await,
         }
     }
-}
-
-/// Why a look was not brought to its end.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    #[error("{0}")]
-    Vector(NoVector),
 }
 
 struct Embedder {
@@ -119,7 +111,7 @@ impl Embedder {
 
     async fn embed(&self, batch: &[Unembedded]) -> Result<(), Trouble> {
         let texts: Vec<&str> = batch.iter().map(|item| item.text.as_str()).collect();
-        let vectors = self.remote.embed(&texts, Purpose::Memory, LIMIT).await.map_err(Trouble::Vector)?;
+        let vectors = self.remote.embed(&texts, Purpose::Memory, LIMIT).await?;
         let mut of_user: BTreeMap<&UserId, Vec<(i64, Embedding)>> = BTreeMap::new();
         for (item, vector) in batch.iter().zip(&vectors) {
             // A vector of nothing but zeros has no direction: it is as if refused.

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 pub use self::engine::Engine;
-pub use self::types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Wanted};
+pub use self::types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted};
 use self::{cache::Cache, indexes::Indexes};
 use super::{
     embed::Table,

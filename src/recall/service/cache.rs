@@ -28,7 +28,7 @@ pub struct Question {
     /// As of when.
     pub epoch: u64,
     /// What was asked.
-    pub query: Box<str>,
+    pub query: Arc<str>,
     /// Its vector counts, too.
     pub embedded: bool,
 }

@@ -14,7 +14,7 @@ use super::{
     blocking,
     cache::{Bounds, Cache, Question, Ranking},
     indexes::{Change, Indexes, Place, Reading},
-    types::{Found, Hit, Recalled, Wanted},
+    types::{Found, Hit, Recalled, Trouble, Wanted},
 };
 use crate::{
     config,
@@ -198,78 +198,68 @@ impl Engine {
         due: Instant,
     ) -> Result<Ranked, StoreError> {
         let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
-        let query: Arc<str> = text::gist(query.trim()).into();
-        let mut unembedded = None;
-        if let Some(remote) = &self.remote {
-            let (cell, cached) = self.cell(user, &reading, &query, true);
-            let make = || async {
-                if !reading.index.has_vectors() {
-                    return Err(Unranked::Vector(NoVector::Pending));
+        let asked = Asked { user: user.clone(), reading, query: text::gist(query.trim()).into() };
+        let unembedded = match &self.remote {
+            None => None,
+            Some(_) if !asked.reading.index.has_vectors() => Some(NoVector::Pending),
+            Some(remote) => match self.by_vector(&asked, remote, due).await {
+                Ok((ranking, cached)) => {
+                    return Ok(Ranked { ranking, reading: asked.reading, cached, unembedded: None });
                 }
-                let left = due.saturating_duration_since(Instant::now());
-                let vectors = remote.embed(&[&query], Purpose::Query, left).await?;
-                Ok(rank(reading.clone(), query.clone(), vectors.into_iter().next()).await?)
-            };
-            match timeout_at(due, cell.get_or_try_init(make)).await {
-                Ok(Ok(ranking)) => {
-                    return Ok(Ranked { ranking: ranking.clone(), reading, cached, unembedded });
-                }
-                Ok(Err(Unranked::Store(error))) => return Err(error),
-                Ok(Err(Unranked::Vector(why))) => unembedded = Some(why),
-                Err(_) => unembedded = Some(NoVector::Late),
-            }
-        }
-        let (cell, cached) = self.cell(user, &reading, &query, false);
-        let make = || rank(reading.clone(), query.clone(), None);
-        let ranking = cell.get_or_try_init(make).await?.clone();
-        Ok(Ranked { ranking, reading, cached, unembedded })
+                Err(Trouble::Vector(why)) => Some(why),
+                Err(Trouble::Store(error)) => return Err(error),
+            },
+        };
+        let (cell, cached) = self.cell(&asked, false);
+        let ranking = cell.get_or_try_init(|| asked.rank(None)).await?.clone();
+        Ok(Ranked { ranking, reading: asked.reading, cached, unembedded })
+    }
+
+    /// The ranking with the vector of the query, and whether it was there.
+    async fn by_vector(
+        &self,
+        asked: &Asked,
+        remote: &Remote,
+        due: Instant,
+    ) -> Result<(Ranking, bool), Trouble> {
+        let (cell, cached) = self.cell(asked, true);
+        let make = || async {
+            let left = due.saturating_duration_since(Instant::now());
+            let vectors = remote.embed(&[&asked.query], Purpose::Query, left).await?;
+            asked.rank(vectors.into_iter().next()).await.map_err(Trouble::Store)
+        };
+        let made = timeout_at(due, cell.get_or_try_init(make)).await;
+        Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
     }
 
     /// Where the ranking is or will be, and whether it is there.
-    fn cell(
-        &self,
-        user: &UserId,
-        reading: &Reading,
-        query: &str,
-        embedded: bool,
-    ) -> (Arc<OnceCell<Ranking>>, bool) {
+    fn cell(&self, asked: &Asked, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
-        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.into(), embedded };
+        let Asked { user, reading, query } = asked;
+        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone(), embedded };
         let cell = self.cache.place(question, bounds, Instant::now());
         let cached = cell.initialized();
         (cell, cached)
     }
 }
 
-/// Why there is no ranking with a vector.
-enum Unranked {
-    Vector(NoVector),
-    Store(StoreError),
-}
-
-impl From<NoVector> for Unranked {
-    fn from(why: NoVector) -> Self {
-        Self::Vector(why)
-    }
-}
-
-impl From<StoreError> for Unranked {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-async fn rank(
+/// A question about the memories of one user, as they were at one moment.
+struct Asked {
+    user: UserId,
     reading: Arc<Reading>,
     query: Arc<str>,
-    vector: Option<Vec<f32>>,
-) -> Result<Ranking, StoreError> {
-    blocking(move || {
-        let query = Query { text: &query, vector: vector.as_deref() };
-        Arc::new(rank::rank(&reading.index, &query, RANKED))
-    })
-    .await
+}
+
+impl Asked {
+    async fn rank(&self, vector: Option<Vec<f32>>) -> Result<Ranking, StoreError> {
+        let (reading, query) = (self.reading.clone(), self.query.clone());
+        blocking(move || {
+            let query = Query { text: &query, vector: vector.as_deref() };
+            Arc::new(rank::rank(&reading.index, &query, RANKED))
+        })
+        .await
+    }
 }
 
 /// The block with as many of the best items as `max_tokens` has room for, frame and context included.

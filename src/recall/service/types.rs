@@ -2,7 +2,7 @@
 
 use crate::recall::{
     remote::NoVector,
-    store::{Counts, Embedded, Memory as Stored, NewMemory, UnixMillis},
+    store::{Counts, Embedded, Memory as Stored, NewMemory, StoreError, UnixMillis},
 };
 
 /// What is to be remembered.
@@ -29,6 +29,17 @@ impl From<NewItem> for NewMemory {
         // The built-in embedder needs no stored vectors; those of another come later, see `pending`.
         Self { session, role, speaker, text, created_at, metadata, tokens, embedding: None }
     }
+}
+
+/// What can stand in the way of a vector, or of its use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is none.
+    #[error(transparent)]
+    Vector(#[from] NoVector),
+    /// The store is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A memory that was found.
