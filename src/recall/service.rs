@@ -87,12 +87,14 @@ impl Memory {
     pub fn connect(&self, line: Line) {
         let Some(remote) = self.engine.remote.clone() else { return };
         remote.connect(line);
-        let embedding = pending::run(self.engine.clone(), remote);
-        let draining = self.tasks.draining().clone();
-        self.tasks.spawn(async move {
-            select! {
-                () = draining.cancelled() => {}
-                () = embedding => {}
+        let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
+        self.tasks.keep("embed", move || {
+            let (embedding, draining) = (pending::run(engine.clone(), remote.clone()), draining.clone());
+            async move {
+                select! {
+                    () = draining.cancelled() => {}
+                    () = embedding => {}
+                }
             }
         });
     }
