@@ -237,7 +237,8 @@ async fn its_calls_take_no_slot_and_no_limit_of_a_user() {
     let config = with_embedder(ConfigFile::single(&a), "a/e", 3)
         .set("slots", "total", "1")
         .set("slots", "per_user", "1")
-        .set("limits", "requests_per_minute", "3");
+        // The write and three chats.
+        .set("limits", "requests_per_minute", "4");
     let gw = gateway(&config).await;
     let ann = of(&gw, "ann");
     keep(&ann, &[FACT, "Bread and milk"]).await;
