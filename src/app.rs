@@ -19,7 +19,7 @@ use crate::{
     admin,
     config::{self, Config},
     demo,
-    recall::service::Memory,
+    recall::{remote::Line, service::Memory},
     reload,
     server::{Gateway, listen},
     tasks::Tasks,
@@ -86,6 +86,7 @@ async fn serve(source: Source) -> Result<(), String> {
 /// Starts every task that lives as long as the process.
 fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
+    connect_memory(gateway);
     let (listener, accepting) = (Arc::new(listener), gateway.clone());
     tasks.keep("accept", move || listen::accept(listener.clone(), accepting.clone()));
     let probed = gateway.clone();
@@ -103,6 +104,17 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
         Some(_) => tasks.keep("reload", move || reload::watch(reloading.clone())),
         None => demo::start_traffic(address, tasks),
     }
+}
+
+/// The memory was opened before there was anybody to ask.
+fn connect_memory(gateway: &Arc<Gateway>) {
+    let Some(memory) = &gateway.memory else { return };
+    let current = Arc::downgrade(gateway);
+    memory.connect(Line {
+        dispatcher: gateway.dispatcher.clone(),
+        calls: gateway.calls.clone(),
+        snapshot: Box::new(move || Some(current.upgrade()?.edge().snapshot.clone())),
+    });
 }
 
 /// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.

@@ -14,6 +14,8 @@ static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Longer ids are not ids.
 const MAX_LEN: usize = 256;
+/// See [`UserId::gateway`].
+const GATEWAY: &str = "(gateway)";
 
 /// The id of an authenticated (or, in open mode, claimed) user.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,10 +27,21 @@ impl UserId {
         Self(Arc::from("anonymous"))
     }
 
-    /// `id` if it can be one: not empty, not longer than 256 bytes, without control characters.
+    /// The gateway itself, where it asks a provider something of its own. Nobody can claim it, and it has no memory.
+    pub(crate) fn gateway() -> Self {
+        Self(Arc::from(GATEWAY))
+    }
+
+    /// Whether it is [`UserId::gateway`].
+    pub(crate) fn is_gateway(&self) -> bool {
+        &*self.0 == GATEWAY
+    }
+
+    /// `id` if it can be one: not empty, not longer than 256 bytes, without control characters, not the gateway's.
     pub(crate) fn authenticated(id: &str) -> Option<Self> {
         let id = id.trim();
-        let sane = !id.is_empty() && id.len() <= MAX_LEN && !id.chars().any(char::is_control);
+        let sane =
+            !id.is_empty() && id.len() <= MAX_LEN && id != GATEWAY && !id.chars().any(char::is_control);
         sane.then(|| Self(Arc::from(id)))
     }
 
@@ -82,7 +95,7 @@ mod tests {
     fn only_sane_ids_are_ids() {
         assert_eq!(UserId::authenticated(" alice ").unwrap().as_str(), "alice");
         assert!(UserId::authenticated("Zoë 🦀").is_some());
-        for bad in ["", "  ", "a\nb", "a\0b", &"x".repeat(257)] {
+        for bad in ["", "  ", "a\nb", "a\0b", " (gateway) ", &"x".repeat(257)] {
             assert!(UserId::authenticated(bad).is_none(), "{bad:?}");
         }
     }

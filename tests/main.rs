@@ -30,6 +30,10 @@ mod gateway {
     mod ledger; // usage in the log, once per attempt
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
+    mod memory_answers; // the model's words, remembered
+    mod memory_shapes; // bodies of every shape
+    mod memory_store; // a store that is slow, locked or full
+    mod memory_vectors; // an embedder that is not built in
     mod metrics; // what is counted, and by which labels
     mod models; // names, aliases, slashes, pins
     #[cfg(feature = "failpoints")]

@@ -371,8 +371,8 @@ pub enum Embedder {
     Builtin,
     /// A target with an OpenAI-compatible `/embeddings` route.
     OpenAi {
-        /// `provider/model`.
-        model: TargetName,
+        /// The name of a model, or `provider/model`.
+        model: String,
         /// Length of its vectors.
         dimensions: u32,
     },

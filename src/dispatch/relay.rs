@@ -188,8 +188,15 @@ impl Relay {
             source.longest_gap = source.longest_gap.max(Some(gap));
             source.last_content = now;
         }
+        let overheard = self.search.call.overheard.as_deref();
+        if self.said.is_none() && overheard.is_none() {
+            return;
+        }
+        let reading = chunk::read(self.search.call.api, event);
+        if let Some(overheard) = overheard {
+            overheard.event(&reading);
+        }
         if let Some(said) = &mut self.said {
-            let reading = chunk::read(Api::Chat, event);
             if let Some(text) = &reading.text {
                 said.push_str(text.escaped());
             }
@@ -254,6 +261,9 @@ impl Relay {
     /// The answer is whole.
     fn complete(&mut self) {
         let Some(mut source) = self.source.take() else { return };
+        if let Some(overheard) = &self.search.call.overheard {
+            overheard.ended();
+        }
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
         self.search.call.report.streamed(tally.usage, tally.events);

@@ -321,6 +321,7 @@ impl Search {
             stall: known.stall_deadline(resilience.stall_timeout),
             total: call.deadline,
             impatient: call.impatient && left < usual,
+            quiet: call.user.is_gateway(),
         }
     }
 

@@ -10,7 +10,8 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{
-    remember::{Remember, Turn},
+    remember::Remember,
+    remote::NoVector,
     service::{Memory, Missed, Recalled, Wanted},
     text,
 };
@@ -82,7 +83,11 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     }
     let Some((said, wanted)) = asked(&call) else { return skipped(call, Skipped::Shape) };
     let captures = call.memory.writes() && settings.capture != Capture::Off;
-    let turn = captures.then(|| Turn { user: call.user.clone(), role: "user", text: said });
+    if captures && settings.capture == Capture::Both {
+        call.overheard = Some(Arc::default());
+    }
+    let overheard = call.overheard.clone();
+    let remember = captures.then(|| Remember::new(memory.clone(), call.user.clone(), said, overheard));
     let recalled = match call.memory.reads() {
         true => timed(memory, &mut call, wanted).await,
         false => Err(Skipped::Off),
@@ -91,7 +96,7 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
         Ok(note) => HeaderValue::from_str(&note).ok(),
         Err(skipped) => Some(HeaderValue::from_static(skipped.note())),
     };
-    Enriched { call, note, remember: turn.map(|turn| Remember::new(memory.clone(), turn)) }
+    Enriched { call, note, remember }
 }
 
 fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
@@ -135,12 +140,18 @@ async fn recall(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<Stri
         Missed::Timeout => Skipped::Timeout,
         Missed::Store => Skipped::Store,
     })?;
-    let Recalled { block, items, tokens, cached } = recalled;
+    let Recalled { block, items, tokens, cached, unembedded } = recalled;
     let (body, content) = noted(&call.ask, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
     call.ask.body = body;
     call.ask.content = content;
     let cache = if cached { "hit" } else { "miss" };
-    Ok(format!("items={items};tokens={tokens};cache={cache}"))
+    let embedding = match unembedded {
+        None => "",
+        Some(NoVector::Late) => ";embedding=timeout",
+        Some(NoVector::Pending) => ";embedding=pending",
+        Some(NoVector::Refused | NoVector::Away(_)) => ";embedding=unavailable",
+    };
+    Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
 }
 
 /// The body with the block in its place, read anew: every offset behind it has moved.

@@ -152,6 +152,18 @@ impl UserIndex {
         self.post(slot, terms);
     }
 
+    /// Gives a turn its vector, or another one.
+    pub fn embed(&mut self, key: Key, vector: &[f32]) {
+        if let Some(slot) = self.slots.get(&key) {
+            self.vectors.set(*slot as usize, vector);
+        }
+    }
+
+    /// Whether there is any vector to compare a query's with.
+    pub fn has_vectors(&self) -> bool {
+        !self.vectors.is_empty()
+    }
+
     /// Forgets a turn: its text is gone from memory when this returns. Whether it was there.
     pub fn remove(&mut self, key: Key) -> bool {
         let Some(slot) = self.slots.remove(&key) else { return false };

@@ -15,20 +15,24 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::oneshot,
+    select,
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
 pub use self::engine::Engine;
 pub use self::stats::Stats;
 use self::stats::Tally;
-pub use self::types::{Found, Hit, NewItem, Recalled, State, Wanted};
+pub use self::types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted};
 use self::{cache::Cache, indexes::Indexes};
 use super::{
-    remember::{self, Queue, Turn},
+    embed::Table,
+    pending,
+    remember::{self, Exchange, Queue},
+    remote::{Line, Remote},
     store::{
-        Activity, Batch, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
-        UserContext, sqlite::SqliteStore,
+        Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
+        StoreError, UserContext, Written, sqlite::SqliteStore,
     },
 };
 use crate::{config, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
@@ -39,6 +43,8 @@ const CHECKED: Duration = Duration::from_secs(3);
 const COUNTED: Duration = Duration::from_secs(30);
 /// A store that is silent for so long is away.
 const CHECK: Duration = Duration::from_secs(1);
+/// Writes under way, of all users.
+const WRITES: usize = 1024;
 
 /// Memory.
 pub struct Memory {
@@ -46,6 +52,7 @@ pub struct Memory {
     tasks: Tasks,
     queue: Queue,
     tally: Tally,
+    writes: Arc<Semaphore>,
     checked: Mutex<Option<(Instant, bool)>>,
     counted: Mutex<Option<(Instant, u64)>>,
 }
@@ -67,17 +74,39 @@ impl Memory {
     pub fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
         not_yet(config).map_or(Ok(()), |what| Err(what.to_owned()))?;
         let store = SqliteStore::open(&config.path).map_err(|error| format!("memory: {error}"))?;
+        let remote = remote(config);
         let engine = Arc::new(Engine {
             store: Arc::new(store),
-            indexes: Indexes::new(),
+            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone())),
             cache: Cache::new(),
+            remote,
+            pending: Arc::default(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
             meters: MemoryMeters::default(),
         });
         let queue = remember::start(engine.clone(), tasks);
+        // The first recall would wait for it else.
+        tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
+        let writes = Arc::new(Semaphore::new(WRITES));
         let (checked, counted) = Default::default();
         let tally = Tally::default();
-        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, checked, counted }))
+        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, writes, checked, counted }))
+    }
+
+    /// Lets an embedder that is not built in make its calls through `line`, and begins to embed what has no vector.
+    pub fn connect(&self, line: Line) {
+        let Some(remote) = self.engine.remote.clone() else { return };
+        remote.connect(line);
+        let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
+        self.tasks.keep("embed", move || {
+            let (embedding, draining) = (pending::run(engine.clone(), remote.clone()), draining.clone());
+            async move {
+                select! {
+                    () = draining.cancelled() => {}
+                    () = embedding => {}
+                }
+            }
+        });
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
@@ -108,7 +137,7 @@ impl Memory {
     ) -> Result<Vec<Stored>, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
         let batch = Batch { memories: items.into_iter().map(Into::into).collect(), idempotency_key };
-        self.to_its_end(async move { engine.add(user, batch).await }).await
+        self.written(async move { engine.add(user, batch).await }).await
     }
 
     /// One memory of the user.
@@ -130,7 +159,7 @@ impl Memory {
     /// and the caller must say so.
     pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.to_its_end(async move { engine.forget(user, which).await }).await
+        self.written(async move { engine.forget(user, which).await }).await
     }
 
     /// What fits `query` best; with `max_tokens` only as much as fits in.
@@ -143,8 +172,10 @@ impl Memory {
         limit: usize,
         max_tokens: Option<u32>,
     ) -> Result<Found, StoreError> {
-        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens);
-        let found = timeout(self.settings().recall_timeout, searching).await;
+        let stop = self.settings().recall_timeout;
+        let due = Instant::now() + stop / 2;
+        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
+        let found = timeout(stop, searching).await;
         self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
     }
 
@@ -154,8 +185,10 @@ impl Memory {
     pub async fn recall(&self, user: &UserId, wanted: Wanted) -> Result<Recalled, Missed> {
         let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
         let stop = settings.recall_timeout;
+        // The rest is for the ranking, with the vector or without.
+        let due = Instant::now() + settings.recall_budget * 2 / 3;
         let recalling = self.to_its_end(async move {
-            timeout(stop, engine.recall(user, wanted)).await.unwrap_or(Err(StoreError::Busy))
+            timeout(stop, engine.recall(user, wanted, due)).await.unwrap_or(Err(StoreError::Busy))
         });
         let ended = match timeout(settings.recall_budget, recalling).await {
             Ok(Ok(recalled)) => Ok(recalled),
@@ -170,8 +203,8 @@ impl Memory {
     }
 
     /// Remembers what was said, later; whoever says it does not wait.
-    pub fn remember_later(&self, turn: Turn) {
-        self.queue.push(turn);
+    pub fn remember_later(&self, exchange: Exchange) {
+        self.queue.push(exchange);
     }
 
     /// The user's own context.
@@ -186,10 +219,10 @@ impl Memory {
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
-    ) -> Result<UserContext, StoreError> {
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.to_its_end(async move { engine.write_context(user, change, if_match).await }).await
+        self.written(async move { engine.write_context(user, change, condition).await }).await
     }
 
     /// For operators.
@@ -216,14 +249,28 @@ impl Memory {
         self.engine.cache.clear(user)
     }
 
-    /// Questions that the cache has answered, and those that it has not, since the start.
-    pub fn cache_hits_and_misses(&self) -> (u64, u64) {
-        self.engine.cache.hits_and_misses()
+    /// For operators.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        let embedding = match &self.engine.remote {
+            None => None,
+            Some(remote) => Some(Embedding {
+                embedder: remote.id().to_string(),
+                progress: self.engine.store.embedded(remote.id()).await?,
+                trouble: self.engine.pending.trouble(),
+            }),
+        };
+        let (cache, dropped) = (self.cache_hits_and_misses(), self.dropped());
+        Ok(Overview { cache, dropped, embedding })
     }
 
     /// How recall has gone since the start.
     pub fn stats(&self) -> Stats {
         self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
+    }
+
+    /// Questions that the cache has answered, and those that it has not, since the start.
+    pub fn cache_hits_and_misses(&self) -> (u64, u64) {
+        self.engine.cache.hits_and_misses()
     }
 
     /// What is counted of it.
@@ -269,6 +316,21 @@ impl Memory {
         self.engine.store.close().await;
     }
 
+    /// A write, which runs to its end once it has begun. It is refused if too many are under way already: those of one
+    /// user wait for each other before they wait for the store.
+    async fn written<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let room = self.writes.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        self.to_its_end(async move {
+            let done = work.await;
+            drop(room);
+            done
+        })
+        .await
+    }
+
     /// Runs `work` to its end, also when the caller does not wait so long.
     async fn to_its_end<T: Send + 'static>(
         &self,
@@ -284,14 +346,14 @@ impl Memory {
 /// What `config` asks for and this version does not have, in one sentence.
 fn not_yet(config: &config::Memory) -> Option<&'static str> {
     let postgres = config.store == config::Store::Postgres;
-    let openai = matches!(config.embedder, config::Embedder::OpenAi { .. });
-    let both = config.capture == config::Capture::Both;
-    let asked = [
-        (postgres, "memory.store: \"postgres\" is not in this version yet; use \"sqlite\""),
-        (openai, "memory.embedder: \"openai\" is not in this version yet; use \"builtin\""),
-        (both, "memory.capture: \"both\" is not in this version yet; use \"user\" or \"off\""),
-    ];
-    asked.into_iter().find_map(|(asked, what)| asked.then_some(what))
+    postgres.then_some("memory.store: \"postgres\" is not in this version yet; use \"sqlite\"")
+}
+
+fn remote(config: &config::Memory) -> Option<Arc<Remote>> {
+    match &config.embedder {
+        config::Embedder::Builtin => None,
+        config::Embedder::OpenAi { model, dimensions } => Some(Arc::new(Remote::new(model, *dimensions))),
+    }
 }
 
 /// Runs what takes long off the async threads.

@@ -205,6 +205,7 @@ async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Res
         slot,
         impatient: timeout.is_some(),
         memory,
+        overheard: None,
         entry,
     }))
 }

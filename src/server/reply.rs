@@ -185,7 +185,9 @@ fn word_request(refusal: &Refusal) -> Wording {
             413,
             INVALID,
             "request_too_large",
-            format!("The request body is larger than {} bytes, the limit of this gateway.", limit),
+            format!(
+                "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
+            ),
         ),
         // Not 408: the SDKs would send the same slow body again.
         Refusal::SlowBody => {

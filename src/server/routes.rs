@@ -77,6 +77,8 @@ pub enum Own {
 /// What an operator does with users' memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Users {
+    /// `GET /admin/memory`
+    Overview,
     /// `GET /admin/users/{user}/memories`
     Memories(String),
     /// `DELETE /admin/users/{user}/memories`
@@ -154,6 +156,7 @@ impl Route {
             "/admin/requests" => Self::Requests,
             "/metrics" => Self::Metrics,
             "/admin/slots" => Self::Slots,
+            "/admin/memory" => Self::Users(Users::Overview),
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
             "/admin/explain" => Self::Explain,

@@ -123,6 +123,7 @@ fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
         Route::Own(Own::ReadContext) => ("get", "/v1/context"),
         Route::Own(Own::ReplaceContext) => ("put", "/v1/context"),
         Route::Own(Own::MergeContext) => ("patch", "/v1/context"),
+        Route::Users(Users::Overview) => ("get", "/admin/memory"),
         Route::Users(Users::Memories(_)) => ("get", "/admin/users/{user}/memories"),
         Route::Users(Users::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
         Route::Users(Users::Context(_)) => ("get", "/admin/users/{user}/context"),

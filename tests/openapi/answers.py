@@ -132,6 +132,7 @@ def memories(document, gateway):
     document.check(gateway, "get", "/v1/context")
     known = gateway.json("GET", "/v1/memories")["data"][0]["id"]
     document.check(gateway, "get", "/v1/memories/{id}", id=known)
+    document.check(gateway, "get", "/admin/memory")
     document.check(gateway, "get", "/admin/users/{user}/memories", user=USER)
     document.check(gateway, "get", "/admin/users/{user}/context", user=USER)
     document.check(gateway, "delete", "/v1/memories/{id}", id=known)

@@ -22,7 +22,7 @@ use super::blocking;
 use crate::{
     recall::{
         index::{Key, Turn, UserIndex},
-        store::{Memory as Row, Store, StoreError, UnixMillis},
+        store::{Embedding, Memory as Row, Store, StoreError, UnixMillis},
     },
     user::UserId,
 };
@@ -41,6 +41,8 @@ pub struct Loaded {
     pub epoch: u64,
     /// The rest of each row.
     rows: HashMap<Key, Row>,
+    /// Whose vectors are compared; those of others are as if they were not there.
+    embedder: Option<Arc<str>>,
 }
 
 /// An index that nobody changes while this is held.
@@ -52,13 +54,15 @@ pub enum Change {
     Added(Vec<Row>),
     /// These are gone, by `seq`.
     Removed(Vec<i64>),
+    /// These have a vector now, by `seq`.
+    Embedded(Vec<(i64, Embedding)>),
     /// Something else than memories.
     Other,
 }
 
 impl Loaded {
-    async fn load(store: &dyn Store, user: &UserId) -> Result<Self, StoreError> {
-        let building = Arc::new(Mutex::new(Self::default()));
+    async fn load(store: &dyn Store, user: &UserId, embedder: Option<Arc<str>>) -> Result<Self, StoreError> {
+        let building = Arc::new(Mutex::new(Self { embedder, ..Self::default() }));
         let sink = building.clone();
         let epoch = store
             .load(
@@ -82,15 +86,20 @@ impl Loaded {
     fn add(&mut self, mut row: Row) {
         let key = row.seq.unsigned_abs();
         let text = std::mem::take(&mut row.text);
+        let vector = row.embedding.take().and_then(|embedding| self.vector(&embedding));
         self.index.add(&Turn {
             key,
             session: row.session.as_deref().unwrap_or_default(),
             at: row.created_at.0.div_euclid(1000),
             speaker: row.speaker.as_deref().unwrap_or(&row.role),
             text: &text,
-            vector: None,
+            vector: vector.as_deref(),
         });
         self.rows.insert(key, row);
+    }
+
+    fn vector(&self, embedding: &Embedding) -> Option<Vec<f32>> {
+        (self.embedder.as_deref() == Some(&*embedding.embedder)).then(|| embedding.components())
     }
 
     fn change(&mut self, change: Change) {
@@ -100,6 +109,13 @@ impl Loaded {
                 self.rows.remove(&key);
                 self.index.remove(key);
             }),
+            Change::Embedded(embeddings) => {
+                for (seq, embedding) in embeddings {
+                    if let Some(vector) = self.vector(&embedding) {
+                        self.index.embed(seq.unsigned_abs(), &vector);
+                    }
+                }
+            }
             Change::Other => {}
         }
     }
@@ -172,6 +188,7 @@ impl Place {
 /// See the module.
 pub struct Indexes {
     bound: usize,
+    embedder: Option<Arc<str>>,
     users: Mutex<Users>,
 }
 
@@ -182,21 +199,25 @@ struct Users {
 }
 
 impl Indexes {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::bounded(BYTES)
+    /// None yet; with the vectors of `embedder`, if there is one that is not built in.
+    pub fn new(embedder: Option<Arc<str>>) -> Self {
+        Self { embedder, ..Self::bounded(BYTES) }
     }
 
     fn bounded(bound: usize) -> Self {
-        Self { bound, users: Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 }) }
+        Self { bound, embedder: None, users: Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 }) }
     }
 
     /// The place of a user who is here now.
     pub fn place(&self, user: &UserId) -> Arc<Place> {
-        let mut users = self.users.lock();
-        let place = users.places.get_or_insert_ref(user, Arc::default).clone();
+        let place = self.place_of(user);
         place.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
         place
+    }
+
+    /// The place of a user who is not here: something is done on the user's behalf.
+    pub fn place_of(&self, user: &UserId) -> Arc<Place> {
+        self.users.lock().places.get_or_insert_ref(user, Arc::default).clone()
     }
 
     /// The place of the user, if there is one; he does not count as seen.
@@ -213,7 +234,7 @@ impl Indexes {
         let mut writing = place.loaded.clone().write_owned().await;
         if writing.is_none() {
             place.read_store();
-            let loaded = Loaded::load(store, user).await?;
+            let loaded = Loaded::load(store, user, self.embedder.clone()).await?;
             self.weigh(user, place, Some(loaded.bytes()));
             *writing = Some(loaded);
         }

@@ -23,7 +23,7 @@ async fn say(store: &SqliteStore, user: &UserId, text: &str) -> (u64, Vec<Row>) 
 #[tokio::test]
 async fn a_write_is_applied_once_whether_the_load_saw_it_or_not() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None), user("ann"));
     let place = indexes.place(&ann);
     let (epoch, rows) = say(&store, &ann, "one").await;
     assert_eq!(indexes.read(&store, &ann, &place).await.unwrap().index.len(), 1);
@@ -39,7 +39,7 @@ async fn a_write_is_applied_once_whether_the_load_saw_it_or_not() {
 #[tokio::test]
 async fn an_epoch_that_was_missed_makes_it_read_anew() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None), user("ann"));
     let place = indexes.place(&ann);
     drop(indexes.read(&store, &ann, &place).await.unwrap());
     say(&store, &ann, "missed").await;
@@ -52,7 +52,7 @@ async fn an_epoch_that_was_missed_makes_it_read_anew() {
 #[tokio::test]
 async fn what_is_forgotten_is_in_no_index() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None), user("ann"));
     let place = indexes.place(&ann);
     say(&store, &ann, "one").await;
     drop(indexes.read(&store, &ann, &place).await.unwrap());

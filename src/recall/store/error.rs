@@ -28,6 +28,12 @@ pub enum StoreError {
     /// A context must be a JSON object, nested at most 128 deep.
     #[error("the context is not a JSON object, or is nested too deeply")]
     NotAnObject,
+    /// What the context would become is too large.
+    #[error("the context would be larger than {limit} bytes")]
+    TooLarge {
+        /// The largest, in bytes.
+        limit: usize,
+    },
     /// Another process has locked the database for longer than a call may wait.
     #[error("the memory store is locked by another process")]
     Locked,
@@ -85,6 +91,7 @@ impl StoreError {
             Self::Duplicate => "duplicate",
             Self::Stale { .. } => "stale",
             Self::NotAnObject => "not_an_object",
+            Self::TooLarge { .. } => "too_large",
             Self::Locked => "locked",
             Self::Full => "full",
             Self::ReadOnly => "read_only",
@@ -98,7 +105,7 @@ impl StoreError {
 
     /// Whether the store is away, whoever asks; otherwise the caller can do something about it.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject)
+        !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject | Self::TooLarge { .. })
     }
 
     /// One sentence that may be shown to anybody.
@@ -109,6 +116,7 @@ impl StoreError {
             }
             Self::Stale { .. } => "The context was changed in the meantime: read it again, then write.",
             Self::NotAnObject => "The context must be a JSON object, nested at most 128 levels deep.",
+            Self::TooLarge { .. } => "The context would be larger than it may be. Nothing was changed.",
             Self::Busy => "Too many requests wait for the memory store. Please try again.",
             _ => "The memory store is not available at the moment. Nothing was changed.",
         }
@@ -144,8 +152,13 @@ mod tests {
 
     #[test]
     fn what_the_caller_can_cure_is_no_outage() {
-        for error in [StoreError::Duplicate, StoreError::NotAnObject, StoreError::Stale { etag: "x".into() }]
-        {
+        let curable = [
+            StoreError::Duplicate,
+            StoreError::NotAnObject,
+            StoreError::Stale { etag: "x".into() },
+            StoreError::TooLarge { limit: 1 },
+        ];
+        for error in curable {
             assert!(!error.is_outage(), "{error}");
         }
     }

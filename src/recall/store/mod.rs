@@ -20,11 +20,11 @@ mod memory;
 mod merge;
 pub mod sqlite;
 
-pub use context::{ContextChange, UserContext};
+pub use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
 pub use error::StoreError;
 pub use memory::{
-    Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory,
-    Page, UnixMillis,
+    Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedded, Embedding, Forget, Forgotten, Memory,
+    NewMemory, Page, Pending, Unembedded, UnixMillis,
 };
 
 /// Most memories that one [`Store::list`] returns.
@@ -72,6 +72,13 @@ pub trait Store: Send + Sync + 'static {
     /// How many memories are kept for all users together: for operators.
     fn total(&self) -> Stored<'_, u64>;
 
+    /// Which of the `limit` memories after the one with the number `after`, of whatever user, have no vector of
+    /// `embedder`. For the gateway's own embedding in the background: what is found goes back to its user alone.
+    fn pending(&self, embedder: &str, after: i64, limit: usize) -> Stored<'_, Pending>;
+
+    /// How many memories of all users have a vector of `embedder`.
+    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded>;
+
     /// How much is kept for the user.
     fn counts(&self, user: &UserId) -> Stored<'_, Counts>;
 
@@ -81,18 +88,18 @@ pub trait Store: Send + Sync + 'static {
     /// The user's own context; `{}` if none was ever written.
     fn context(&self, user: &UserId) -> Stored<'_, UserContext>;
 
-    /// Changes the context if its present `ETag` is one of `if_match`, or in any case without them; returns the new
-    /// one. Comparing and changing are one step, so that no update is lost.
+    /// Changes the context if `condition` is met; returns the new one. Comparing and changing are one step, so that no
+    /// update is lost. With [`Written::erased`] nothing of the old one can be read from the store's files any more.
     ///
-    /// Errors: [`StoreError::Stale`] if the tag is another one, [`StoreError::NotAnObject`] if the change is not a
-    /// JSON object.
+    /// Errors: [`StoreError::Stale`] if the condition is not met, [`StoreError::NotAnObject`] if the change is not a
+    /// JSON object, [`StoreError::TooLarge`] if the result were larger than [`MAX_CONTEXT`].
     fn write_context(
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
+        condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, UserContext>;
+    ) -> Stored<'_, Written>;
 
     /// The newest events of the user, newest first, at most 50 of them. They hold no word of any memory.
     fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>>;

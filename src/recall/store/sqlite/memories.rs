@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{keys, keys::Key, rows, users};
+use super::{keys, keys::Key, rows, users, vectors};
 use crate::{
     recall::store::{
         Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, MAX_PAGE, Memory, Page,
@@ -133,7 +133,7 @@ pub(super) fn set_embeddings(
     }
     let (row, epoch) = users::bump(connection, user)?;
     for (seq, embedding) in embeddings {
-        rows::set_embedding(connection, row, *seq, embedding)?;
+        vectors::set(connection, row, *seq, embedding)?;
     }
     Ok(epoch)
 }

@@ -21,6 +21,7 @@ mod killed;
 mod model;
 mod reading;
 mod trouble;
+mod vectors;
 mod writing;
 
 /// A time in 2026.
