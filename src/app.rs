@@ -19,7 +19,7 @@ use crate::{
     admin,
     config::{self, Config},
     demo,
-    recall::service::Memory,
+    recall::{remote::Line, service::Memory},
     reload,
     server::{Gateway, listen},
     tasks::Tasks,
@@ -89,18 +89,35 @@ async fn serve(source: Source) -> Result<(), String> {
 /// Starts every task that lives as long as the process.
 fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
+    connect_memory(gateway);
     let (listener, accepting) = (Arc::new(listener), gateway.clone());
     tasks.keep("accept", move || listen::accept(listener.clone(), accepting.clone()));
-    let edge = gateway.clone();
-    let current = move || edge.edge().snapshot.clone();
-    let (probed, watched, events) = (current.clone(), current, gateway.events.clone());
-    tasks.keep("probe", move || probe::run(probed.clone()));
-    tasks.keep("scores", move || admin::watch::watch_scores(events.clone(), watched.clone()));
+    let probed = gateway.clone();
+    tasks.keep("probe", move || {
+        let probed = probed.clone();
+        probe::run(move || probed.edge().snapshot.clone())
+    });
+    let seen = gateway.clone();
+    tasks.keep("watch", move || {
+        let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
+        admin::watch::run(events, history, move || seen.scene())
+    });
     let reloading = gateway.clone();
     match gateway.path {
         Some(_) => tasks.keep("reload", move || reload::watch(reloading.clone())),
         None => demo::start_traffic(address, tasks),
     }
+}
+
+/// The memory was opened before there was anybody to ask.
+fn connect_memory(gateway: &Arc<Gateway>) {
+    let Some(memory) = &gateway.memory else { return };
+    let current = Arc::downgrade(gateway);
+    memory.connect(Line {
+        dispatcher: gateway.dispatcher.clone(),
+        calls: gateway.calls.clone(),
+        snapshot: Box::new(move || Some(current.upgrade()?.edge().snapshot.clone())),
+    });
 }
 
 /// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.
@@ -120,6 +137,7 @@ async fn drain(gateway: &Gateway) {
     {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
+    gateway.tracer.close(LAST_WORDS).await;
     gateway.tasks.shutdown().cancel();
     if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
         tracing::warn!("some tasks did not end");
@@ -149,10 +167,7 @@ async fn stop_signal() -> Result<(), String> {
 
 /// What the configuration asks for and this version does not do: said aloud rather than passed over.
 fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
-    let asked = [
-        (config.redis.url.is_some(), "redis.url: this version keeps everything in this process"),
-        (config.telemetry.otlp_endpoint.is_some(), "telemetry.otlp_endpoint: this version exports no traces"),
-    ];
+    let asked = [(config.redis.url.is_some(), "redis.url: this version keeps everything in this process")];
     asked.into_iter().filter_map(|(asked, what)| asked.then_some(what))
 }
 

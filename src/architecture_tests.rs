@@ -32,6 +32,7 @@ const FRIENDS: &[(&str, &str)] = &[
     ("dispatch", "report"),
     ("telemetry", "config"),
     ("tasks", "failpoint"),
+    ("telemetry", "tasks"),
     ("app", "demo"),
     ("app", "reload"),
 ];

@@ -25,6 +25,10 @@ use crate::{
     user::UserId,
 };
 
+mod overheard;
+
+pub use overheard::Overheard;
+
 /// One admitted client request.
 pub struct Call {
     /// `x-request-id`
@@ -49,6 +53,8 @@ pub struct Call {
     pub impatient: bool,
     /// What the client wants of the memory.
     pub memory: MemoryUse,
+    /// Who listens to the answer; usually nobody.
+    pub overheard: Option<Arc<Overheard>>,
     /// Its line in `/admin/requests`.
     pub entry: Entry,
     /// Its line in the log.

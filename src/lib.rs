@@ -35,7 +35,8 @@
 //!
 //! # The seven invariants
 //!
-//! 1. No [`call::Call`] without a [`admission::slots::Slot`]; a slot lives until the last byte.
+//! 1. No [`call::Call`] without a [`admission::slots::Slot`]; a slot lives until the last byte. The gateway's own calls
+//!    (for vectors of memories) have slots of their own.
 //! 2. Every [`upstream::Attempt`] ends in one [`upstream::outcome::Outcome`], also when dropped.
 //! 3. Nothing is repeated after commit (the first content byte sent down).
 //! 4. A client that leaves is never the target's fault.

@@ -3,10 +3,19 @@
 //! A [`UserId`] comes from authentication alone (`server::auth`): every store, queue and limit takes one,
 //! so no code path can act for a user whom nobody vouched for.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock},
+};
+
+/// Drawn when the process starts: without it nobody can find out whose pseudonym one is by trying names.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Longer ids are not ids.
 const MAX_LEN: usize = 256;
+/// See [`UserId::gateway`].
+const GATEWAY: &str = "(gateway)";
 
 /// The id of an authenticated (or, in open mode, claimed) user.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,16 +27,42 @@ impl UserId {
         Self(Arc::from("anonymous"))
     }
 
-    /// `id` if it can be one: not empty, not longer than 256 bytes, without control characters.
+    /// The gateway itself, where it asks a provider something of its own. Nobody can claim it, and it has no memory.
+    pub(crate) fn gateway() -> Self {
+        Self(Arc::from(GATEWAY))
+    }
+
+    /// Whether it is [`UserId::gateway`].
+    pub(crate) fn is_gateway(&self) -> bool {
+        &*self.0 == GATEWAY
+    }
+
+    /// `id` if it can be one: not empty, not longer than 256 bytes, without control characters, not the gateway's.
     pub(crate) fn authenticated(id: &str) -> Option<Self> {
         let id = id.trim();
-        let sane = !id.is_empty() && id.len() <= MAX_LEN && !id.chars().any(char::is_control);
+        let sane =
+            !id.is_empty() && id.len() <= MAX_LEN && id != GATEWAY && !id.chars().any(char::is_control);
         sane.then(|| Self(Arc::from(id)))
+    }
+
+    /// What the log calls this user: the same for as long as the process lives, and nobody's name.
+    pub fn pseudonym(&self) -> Pseudonym {
+        Pseudonym(KEY.hash_one(&self.0))
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A keyed hash of a user's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pseudonym(u64);
+
+impl fmt::Display for Pseudonym {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -48,10 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pseudonym_tells_users_apart_and_names_nobody() {
+        let (ann, bob) = (UserId::authenticated("ann").unwrap(), UserId::authenticated("bob").unwrap());
+        assert_eq!(ann.pseudonym(), ann.pseudonym());
+        assert_ne!(ann.pseudonym(), bob.pseudonym());
+        assert_eq!(ann.pseudonym().to_string().len(), 16);
+        assert_ne!(ann.pseudonym().0, RandomState::new().hash_one(&ann.0), "the key is not the default one");
+    }
+
+    #[test]
     fn only_sane_ids_are_ids() {
         assert_eq!(UserId::authenticated(" alice ").unwrap().as_str(), "alice");
         assert!(UserId::authenticated("Zoë 🦀").is_some());
-        for bad in ["", "  ", "a\nb", "a\0b", &"x".repeat(257)] {
+        for bad in ["", "  ", "a\nb", "a\0b", " (gateway) ", &"x".repeat(257)] {
             assert!(UserId::authenticated(bad).is_none(), "{bad:?}");
         }
     }

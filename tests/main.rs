@@ -30,6 +30,11 @@ mod gateway {
     mod ledger; // usage in the log, once per attempt
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
+    mod memory_answers; // the model's words, remembered
+    mod memory_shapes; // bodies of every shape
+    mod memory_store; // a store that is slow, locked or full
+    mod memory_vectors; // an embedder that is not built in
+    mod metrics; // what is counted, and by which labels
     mod models; // names, aliases, slashes, pins
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
@@ -37,6 +42,7 @@ mod gateway {
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
+    mod secrets; // nothing of them is shown, however loud the log
     mod slots; // what one user may have at once, and in a minute
     mod slow; // clients that read slowly or not at all
     mod smuggling; // requests that two parsers could read differently
@@ -45,6 +51,7 @@ mod gateway {
     mod strangers; // invented keys, models and users
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
+    mod traces; // spans by OTLP, and the W3C headers in and out
     mod transfer; // from one store to another
     mod transport; // TLS and HTTP/2 on both sides
 }

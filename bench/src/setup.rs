@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
     time::SystemTime,
 };
 
@@ -34,6 +34,11 @@ pub fn fast() -> bool {
     std::env::args().any(|arg| arg == "--fast")
 }
 
+/// Ten times less of `n` when it has to be fast.
+pub fn scaled(n: u64) -> u64 {
+    if fast() { n / 10 } else { n }
+}
+
 /// The machine's load average before the benchmark adds its own; warns where it would spoil latencies.
 pub fn load_average() -> f64 {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -60,6 +65,18 @@ pub fn save(name: &str, figures: Value) {
         std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&path, format!("{document:#}\n")));
     written.unwrap_or_else(|e| panic!("{}: {e}; start it from the repository's root", path.display()));
     println!("\nSaved to {}", path.display());
+}
+
+/// The exit code of a benchmark that kept its limits, missed one, or could not run.
+pub fn exit(done: Result<bool, String>) -> ExitCode {
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The first line a command prints; empty if it cannot.

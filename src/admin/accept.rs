@@ -4,13 +4,31 @@
 
 use http::{HeaderMap, header};
 
+use crate::telemetry::exposition::Format;
+
 /// Whether `accept` gives `text/html` a higher quality than `application/json`.
 pub fn prefers_html(headers: &HeaderMap) -> bool {
     let lists: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let ranges: Vec<Range<'_>> =
-        lists.iter().flat_map(|list| list.split(',')).filter_map(Range::parse).collect();
+    let ranges = ranges(&lists);
     quality(&ranges, ("text", "html")) > quality(&ranges, ("application", "json"))
+}
+
+/// OpenMetrics where `accept` gives it at least the quality of Prometheus' own format, by name; browsers, `*/*` and
+/// nothing get what a terminal can show as well.
+pub fn preferred_format(headers: &HeaderMap) -> Format {
+    let lists: Vec<&str> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let named: Vec<Range<'_>> = ranges(&lists).into_iter().filter(|range| range.subtype != "*").collect();
+    let open = quality(&named, ("application", "openmetrics-text"));
+    match open > 0.0 && open >= quality(&named, ("text", "plain")) {
+        true => Format::OpenMetrics,
+        false => Format::Prometheus,
+    }
+}
+
+fn ranges<'a>(lists: &[&'a str]) -> Vec<Range<'a>> {
+    lists.iter().flat_map(|list| list.split(',')).filter_map(Range::parse).collect()
 }
 
 /// One media range and its quality, 0..1.
@@ -91,6 +109,26 @@ mod tests {
         ] {
             assert!(!html(accept), "{accept:?}");
         }
+    }
+
+    #[test]
+    fn scrapers_get_open_metrics_if_they_ask_for_it() {
+        let format = |accept: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            preferred_format(&headers)
+        };
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,application/openmetrics-text;version=0.0.1;\
+             q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for open in [prometheus, "application/openmetrics-text", "text/plain, application/openmetrics-text"] {
+            assert_eq!(format(open), Format::OpenMetrics, "{open}");
+        }
+        for plain in
+            ["*/*", "text/plain", "application/*", "application/openmetrics-text;q=0", "text/html,*/*;q=0.8"]
+        {
+            assert_eq!(format(plain), Format::Prometheus, "{plain}");
+        }
+        assert_eq!(preferred_format(&HeaderMap::new()), Format::Prometheus);
     }
 
     #[test]

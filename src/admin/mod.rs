@@ -1,9 +1,13 @@
-//! What operators see: read-only views of the targets, as JSON, as a page, and as they change.
+//! What operators see: read-only views of the gateway, as JSON, as a page, and as it changes.
 //!
-//! [`view`] is the data, [`reason`] the sentence in it, [`summary`] and [`page`] the same in fewer words and as HTML, [`watch`] the changes. Nothing
-//! here changes a target or knows a route: the operator's hand is `server::operator`.
+//! [`view`] is the data of the targets, [`reason`] the sentence in it, [`summary`] the same in fewer words, [`explain`] who
+//! would be asked, [`watch`] the changes, [`history`] the last minutes, [`metrics`] the page for Prometheus, and [`page`] all
+//! of it for people. Nothing here changes a target or knows a route: the operator's hand is `server::operator`.
 
 pub mod accept;
+pub mod explain;
+pub mod history;
+pub mod metrics;
 pub mod page;
 mod reason;
 pub mod summary;
@@ -15,6 +19,20 @@ pub mod watch;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
+
+/// What `/admin/openapi.json` answers: the admin and memory routes, for programs. `tests/openapi` holds it to the truth.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// How a reload of the configuration went.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Reloaded {
+    /// RFC 3339.
+    pub at: String,
+    /// Whether the new configuration is in force.
+    pub ok: bool,
+    /// What was wrong, or what is now in force.
+    pub messages: Vec<String>,
+}
 
 /// One moment on both clocks: targets remember the steady one, people read the other.
 #[derive(Debug, Clone, Copy)]

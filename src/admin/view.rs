@@ -11,7 +11,7 @@ use super::{Moment, reason, rfc3339};
 use crate::upstream::{
     Model, Need, Snapshot, Target, TargetState, TargetView,
     headroom::{self, Unit},
-    score::Kind,
+    score::{Kind, Score},
 };
 
 const KINDS: [Kind; 2] = [Kind::Stream, Kind::Whole];
@@ -31,7 +31,9 @@ pub struct Row {
     pub state: TargetState,
     /// One sentence why.
     pub reason: String,
-    /// What routing uses, for the kind of the latest attempt.
+    /// `stream` or `whole`: the kind of the latest attempt, which the figures below are about.
+    pub kind: &'static str,
+    /// What routing uses.
     pub score: f64,
     /// 0..1, decayed.
     pub success_rate: f64,
@@ -100,6 +102,10 @@ pub struct OfKind {
     pub silence: f64,
     /// 0..1
     pub share: f64,
+    /// Seconds: the median of the first content, or of the whole answer.
+    pub p50: Option<f64>,
+    /// Seconds: the 95th percentile of the same.
+    pub p95: Option<f64>,
 }
 
 /// One rate-limit window of a provider.
@@ -161,6 +167,10 @@ impl Row {
             models: snapshot.models().filter(serves).map(|model| model.config.name.clone()).collect(),
             state: view.state,
             reason: reason::of(view),
+            kind: match view.kind {
+                Kind::Stream => "stream",
+                Kind::Whole => "whole",
+            },
             score: score.score,
             success_rate: score.success_rate,
             avg_latency: score.avg_latency,
@@ -182,18 +192,34 @@ impl Row {
     }
 }
 
+impl Kinds {
+    /// The score for requests of `kind`.
+    pub fn of(&self, kind: Kind) -> &OfKind {
+        match kind {
+            Kind::Stream => &self.stream,
+            Kind::Whole => &self.whole,
+        }
+    }
+}
+
 impl Latency {
     fn of(view: &TargetView) -> Self {
-        let [p50, p95, p99] = view.quantiles.map(|quantile| quantile.map(|time| time.as_secs_f64()));
+        let [p50, p95, p99] = seconds(view, view.kind);
         Self { p50, p95, p99, tokens_per_second: view.tokens_per_second }
     }
 }
 
 impl OfKind {
     fn of(view: &TargetView, kind: Kind) -> Self {
-        let score = view.scores[kind as usize];
-        Self { score: score.score, avg_latency: score.avg_latency, silence: score.silence, share: 0.0 }
+        let Score { score, avg_latency, silence, .. } = view.scores[kind as usize];
+        let [p50, p95, _] = seconds(view, kind);
+        Self { score, avg_latency, silence, share: 0.0, p50, p95 }
     }
+}
+
+/// The percentiles of the latency of `kind`.
+fn seconds(view: &TargetView, kind: Kind) -> [Option<f64>; 3] {
+    view.quantiles[kind as usize].map(|quantile| quantile.map(|time| time.as_secs_f64()))
 }
 
 impl Headroom {

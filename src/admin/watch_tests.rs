@@ -90,7 +90,8 @@ async fn only_scores_that_moved_are_told_and_only_to_somebody() {
     let events = Events::new();
     let targets = Arc::new(snapshot(&events));
     let current = targets.clone();
-    let mut task = Box::pin(watch_scores(events.clone(), move || current.clone()));
+    let scene = move || Scene { snapshot: current.clone(), in_flight: 0, waiting: 0 };
+    let mut task = Box::pin(run(events.clone(), Arc::default(), scene));
     let mut look = async || {
         for _ in 0..2 {
             assert!(futures_util::poll!(&mut task).is_pending());
@@ -113,4 +114,46 @@ async fn only_scores_that_moved_are_told_and_only_to_somebody() {
     let mut next = events.watch();
     look().await;
     assert_eq!(scores(&mut next).len(), 3, "a new watcher knows nothing yet");
+}
+
+/// Every waiting tick.
+fn ticks(receiver: &mut Receiver<Stamped>) -> Vec<(usize, usize, u64)> {
+    std::iter::from_fn(|| receiver.try_recv().ok())
+        .filter_map(|stamped| match stamped.event {
+            Event::Tick { in_flight, waiting, attempts } => Some((in_flight, waiting, attempts)),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn figures_are_told_when_they_change_and_at_most_once_a_second() {
+    let events = Events::new();
+    let targets = Arc::new(snapshot(&events));
+    let busy = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (current, in_flight) = (targets.clone(), busy.clone());
+    let scene = move || Scene {
+        snapshot: current.clone(),
+        in_flight: in_flight.load(std::sync::atomic::Ordering::Relaxed),
+        waiting: 0,
+    };
+    let history = Arc::new(History::default());
+    let mut task = Box::pin(run(events.clone(), history.clone(), scene));
+    let mut watcher = events.watch();
+    let mut seconds = async |count: u32| {
+        for _ in 0..2 * count {
+            assert!(futures_util::poll!(&mut task).is_pending());
+            yield_now().await;
+            advance(LOOK).await;
+        }
+    };
+    seconds(3).await;
+    assert_eq!(ticks(&mut watcher), [(0, 0, 0)], "nothing changed after the first");
+    busy.store(4, std::sync::atomic::Ordering::Relaxed);
+    fail(&targets, "fast/big", Outcome::Hard(HardKind::Connect), 1);
+    seconds(1).await;
+    assert_eq!(ticks(&mut watcher), [(4, 0, 1)]);
+    drop(watcher);
+    seconds(10).await;
+    assert!(history.of("fast/big").len() >= 2, "it is sampled whether anybody watches or not");
 }

@@ -160,6 +160,21 @@ impl Slots {
     }
 }
 
+impl View {
+    /// Over all users, by operation: for who must not know who they are.
+    pub fn by_operation(&self) -> BTreeMap<&'static str, CountView> {
+        let nothing = Operation::ALL.map(|operation| (operation.as_str(), CountView::default()));
+        let mut sums = BTreeMap::from(nothing);
+        for (operation, count) in self.users.iter().flat_map(|user| &user.operations) {
+            let sum = sums.entry(operation).or_default();
+            sum.in_use += count.in_use;
+            sum.waiting += count.waiting;
+            sum.limit += count.limit;
+        }
+        sums
+    }
+}
+
 impl Shared {
     /// A slot whose receiver has gone comes back as an error, is dropped here, and so goes to the next.
     fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<Slot>>) {

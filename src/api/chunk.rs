@@ -51,13 +51,24 @@ pub struct Reading<'a> {
     pub seen: u64,
     /// Choices that this event finishes, as bits. The answer is whole when every choice ever seen has finished.
     pub finished: u64,
+    /// It finishes a choice for a reason that leaves its words unsaid: a filter, a call of a tool.
+    pub withheld: bool,
     /// Usage so far. Later ones replace earlier ones.
     pub usage: Option<Usage>,
 }
 
 impl Reading<'_> {
     fn of(kind: Kind) -> Self {
-        Self { kind, text: None, reasoning: false, opaque: false, seen: 0, finished: 0, usage: None }
+        Self {
+            kind,
+            text: None,
+            reasoning: false,
+            opaque: false,
+            seen: 0,
+            finished: 0,
+            withheld: false,
+            usage: None,
+        }
     }
 
     fn into_owned(self) -> Reading<'static> {

@@ -79,8 +79,12 @@ impl<'a> Conversation<'a> {
 
 fn read_one<'a>(item: &'a RawValue, at: Range<usize>) -> Said<'a> {
     let role = json::get(item, "role").and_then(json::string).unwrap_or(Cow::Borrowed(""));
-    let text = json::get(item, "content").map(words).unwrap_or_default();
-    Said { role, text, at }
+    Said { role, text: words_of(item), at }
+}
+
+/// The words of a message; empty if it has none.
+pub(super) fn words_of(message: &RawValue) -> String {
+    json::get(message, "content").map(words).unwrap_or_default()
 }
 
 /// The words of a message's content: a string, or the text of its text parts.

@@ -17,12 +17,14 @@ pub mod answer;
 pub mod chunk;
 pub mod content;
 pub mod conversation;
+pub mod embeddings;
 pub mod error;
 mod json;
 pub mod multipart;
 pub mod request;
 pub mod rewrite;
 pub mod splice;
+pub mod spoken;
 pub mod sse;
 pub mod usage;
 

@@ -110,6 +110,6 @@ impl Default for Memory {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log: "info".into(), log_format: LogFormat::Text, otlp_endpoint: None }
+        Self { log: "info".into(), log_format: LogFormat::Text, metrics: true, otlp_endpoint: None }
     }
 }

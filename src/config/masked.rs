@@ -54,6 +54,7 @@ impl Config {
             "telemetry": {
                 "log": self.telemetry.log,
                 "log_format": self.telemetry.log_format.word(),
+                "metrics": self.telemetry.metrics,
                 "otlp_endpoint": self.telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()),
             },
         })
@@ -138,7 +139,7 @@ fn health(health: &Health) -> Value {
 fn memory(memory: &Memory) -> Value {
     let (embedder, embedding_model, dimensions) = match &memory.embedder {
         Embedder::Builtin => ("builtin", None, None),
-        Embedder::OpenAi { model, dimensions } => ("openai", Some(model.to_string()), Some(dimensions)),
+        Embedder::OpenAi { model, dimensions } => ("openai", Some(model.as_str()), Some(dimensions)),
     };
     without_nulls(json!({
         "enabled": memory.enabled,

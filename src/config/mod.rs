@@ -371,8 +371,8 @@ pub enum Embedder {
     Builtin,
     /// A target with an OpenAI-compatible `/embeddings` route.
     OpenAi {
-        /// `provider/model`.
-        model: TargetName,
+        /// The name of a model, or `provider/model`.
+        model: String,
         /// Length of its vectors.
         dimensions: u32,
     },
@@ -467,6 +467,8 @@ pub struct Telemetry {
     pub log: String,
     /// Shape of a log line.
     pub log_format: LogFormat,
+    /// Whether requests are counted for `GET /metrics`.
+    pub metrics: bool,
     /// OTLP traces, when set.
     pub otlp_endpoint: Option<url::Url>,
 }

@@ -102,9 +102,13 @@ pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Answer
         Err(refusal) => return Err(Refused { refusal, trail, call: search.call }),
         Ok(Answer::Whole(head, body, usage)) => {
             search.call.report.answered(&head, usage);
+            if let Some(overheard) = &search.call.overheard {
+                overheard.whole(search.call.api, &body);
+            }
             (head, AnsweredBody::Whole(body, search.call))
         }
         Ok(Answer::Stream(open)) => {
+            search.call.report.begins();
             search.call.entry.phase(Phase::Streaming);
             (open.head.clone(), AnsweredBody::Events(Box::new(Relay::new(search, *open))))
         }

@@ -4,6 +4,8 @@
 //! The asked model comes first, then its fallbacks. Targets of one model are equals: a failure moves on at once. A
 //! fallback is another model: before it is used, a passing trouble is tried once more and a short rest waited out.
 
+pub mod rehearsal;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
@@ -63,6 +65,17 @@ pub struct Plan {
     /// Since when there is nobody to ask.
     stuck: Option<Instant>,
     last: Option<Last>,
+    /// Nothing is asked: the likeliest target is taken in place of a draw.
+    rehearsed: bool,
+}
+
+/// Who of a model may be asked now.
+struct Choices {
+    standings: Vec<Standing>,
+    /// Indices of the targets that may be asked.
+    ready: Vec<usize>,
+    /// The target whose breaker wants a probe: it is asked before the others.
+    probe: Option<usize>,
 }
 
 /// The same target once more.
@@ -86,7 +99,19 @@ impl Plan {
     /// A plan for `models`: the asked one, then its fallbacks. `unsuited` targets come after all others.
     pub fn new(models: Vec<Arc<Model>>, unsuited: Vec<Arc<str>>, need: Need, rules: Resilience) -> Self {
         let (tried, second) = (Vec::new(), Second::Idle);
-        Self { models, at: 0, need, rules, attempts: 0, unsuited, tried, second, stuck: None, last: None }
+        Self {
+            models,
+            at: 0,
+            need,
+            rules,
+            attempts: 0,
+            unsuited,
+            tried,
+            second,
+            stuck: None,
+            last: None,
+            rehearsed: false,
+        }
     }
 
     /// Attempts so far.
@@ -238,9 +263,9 @@ impl Plan {
         Some(self.candidate(target, false, false))
     }
 
-    /// A target of `model` that was not asked yet, and whether there is another. A breaker that wants a probe gets
-    /// it first, if somebody else can catch its failure or there is nobody else at all.
-    fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
+    /// Who of `model` may be asked and was not asked yet. A breaker that wants a probe gets it first, if somebody
+    /// else can catch its failure or there is nobody else at all.
+    fn choices(&self, model: &Model, now: Instant) -> Choices {
         let standings = model.standings(&self.need, now);
         let with = |access| {
             let fresh = (0..standings.len()).filter(|index| self.is_fresh(model, *index));
@@ -250,7 +275,17 @@ impl Plan {
         // The last attempt of a call is no time for a probe, unless there is nobody else.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
         let probe = with(Access::Probe).first().copied().filter(|_| caught);
-        let chosen = probe.or_else(|| model.best(&ready, &standings, rng))?;
+        Choices { standings, ready, probe }
+    }
+
+    /// One of the choices, and whether there is another.
+    fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
+        let Choices { standings, ready, probe } = self.choices(model, now);
+        let draw = || match self.rehearsed {
+            true => model.likeliest(&ready, &standings),
+            false => model.best(&ready, &standings, rng),
+        };
+        let chosen = probe.or_else(draw)?;
         let others = ready.iter().any(|index| *index != chosen);
         Some((model.targets[chosen].clone(), others))
     }

@@ -27,7 +27,7 @@ name = "c"
 base_url = "http://127.0.0.1:3/v1"
 "#;
 
-fn snapshot(models: &str) -> Snapshot {
+pub(super) fn snapshot(models: &str) -> Snapshot {
     let loaded = config::parse("test.toml", &format!("{PROVIDERS}{models}"), &|_| None).unwrap();
     Snapshot::new(loaded.config, None, &Events::new(), &Tasks::new()).unwrap()
 }
@@ -48,13 +48,13 @@ name = "n"
 targets = ["c/x"]
 "#;
 
-fn plan(snapshot: &Snapshot) -> Plan {
+pub(super) fn plan(snapshot: &Snapshot) -> Plan {
     let chain = snapshot.chain(snapshot.model("m").unwrap());
     Plan::new(chain, Vec::new(), Need::default(), snapshot.config.resilience.clone())
 }
 
 /// What a plan does, in words.
-fn step(plan: &mut Plan) -> (String, Option<Candidate>) {
+pub(super) fn step(plan: &mut Plan) -> (String, Option<Candidate>) {
     let now = Instant::now();
     match plan.next(now, &mut fastrand::Rng::with_seed(1)) {
         Step::Try(candidate) => (format!("try {}", candidate.target.id), Some(candidate)),
@@ -70,7 +70,7 @@ fn failure(outcome: Outcome) -> Failure {
 }
 
 /// The attempt is made and fails, as in a real search.
-fn fails(plan: &mut Plan, expected: &str, outcome: Outcome) -> Result<(), Refusal> {
+pub(super) fn fails(plan: &mut Plan, expected: &str, outcome: Outcome) -> Result<(), Refusal> {
     let (words, candidate) = step(plan);
     assert_eq!(words, expected);
     let candidate = candidate.unwrap();

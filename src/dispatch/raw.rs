@@ -54,7 +54,10 @@ impl RawRelay {
                     }
                 }
                 Some(Err(_)) => return self.broken(BrokenKind::Cut),
-                None => self.over = true,
+                None => {
+                    self.over = true;
+                    self.search.call.report.carried(self.raw.head.status);
+                }
             }
         }
         None
@@ -68,7 +71,10 @@ impl RawRelay {
     /// The end of the call's time, or of ours: nobody's fault.
     fn cut_off(&mut self) -> Option<Result<Bytes, ()>> {
         self.over = true;
-        self.search.call.report.broke();
+        let report = &mut self.search.call.report;
+        report.carried(self.raw.head.status);
+        report.broke();
+        report.ended_with("stream_interrupted");
         Some(Err(()))
     }
 }

@@ -62,6 +62,7 @@ impl Drop for Source {
     /// A client that leaves: what was counted so far.
     fn drop(&mut self) {
         self.attempt.used(self.stream.tally.usage);
+        self.attempt.left_out(self.stream.tally.noise);
     }
 }
 
@@ -187,8 +188,15 @@ impl Relay {
             source.longest_gap = source.longest_gap.max(Some(gap));
             source.last_content = now;
         }
+        let overheard = self.search.call.overheard.as_deref();
+        if self.said.is_none() && overheard.is_none() {
+            return;
+        }
+        let reading = chunk::read(self.search.call.api, event);
+        if let Some(overheard) = overheard {
+            overheard.event(&reading);
+        }
         if let Some(said) = &mut self.said {
-            let reading = chunk::read(Api::Chat, event);
             if let Some(text) = &reading.text {
                 said.push_str(text.escaped());
             }
@@ -244,7 +252,7 @@ impl Relay {
         self.state = State::Over;
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
-            self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
+            self.search.call.report.streamed(tally.usage, tally.events);
         }
         let message = "The answer is not complete: the time that the request may take is over.";
         self.error(message, "upstream_error", "stream_interrupted")
@@ -253,9 +261,12 @@ impl Relay {
     /// The answer is whole.
     fn complete(&mut self) {
         let Some(mut source) = self.source.take() else { return };
+        if let Some(overheard) = &self.search.call.overheard {
+            overheard.ended();
+        }
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
-        self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
+        self.search.call.report.streamed(tally.usage, tally.events);
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
         // Nearly always the end is here already; else a task waits a moment for it.
@@ -281,7 +292,7 @@ impl Relay {
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
             let tally = &source.stream.tally;
-            self.search.call.report.streamed(tally.usage, tally.events, source.attempt.first_token());
+            self.search.call.report.streamed(tally.usage, tally.events);
             source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }

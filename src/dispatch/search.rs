@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::Either;
+use opentelemetry::trace::SpanKind;
 use tokio::{
     pin, select,
     time::{Instant, sleep, sleep_until, timeout_at},
@@ -21,14 +22,20 @@ use crate::{
     config::Timeout,
     events::Event,
     refusal::{Failed, Refusal},
+    telemetry::trace::Span,
     upstream::{
         Attempt, Model, Need, Target,
         ask::{Answer, Asking, ask},
+        attempt::Purpose,
         failure::Failure,
+        outcome::Outcome,
         provider::Question,
         score::Kind,
     },
 };
+
+/// The label of a failover that found nobody.
+const NOBODY: &str = "none";
 
 /// One call's search.
 pub struct Search {
@@ -49,7 +56,8 @@ pub struct Search {
 
 /// A target that was left, for whoever watches.
 struct Left {
-    from: Arc<str>,
+    from: Arc<Target>,
+    outcome: Outcome,
     reason: String,
     elapsed: Duration,
 }
@@ -135,9 +143,13 @@ impl Search {
 
     fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), Refusal> {
         self.unproven = None;
-        let (reason, from) = (failure.message.clone(), candidate.target.id.clone());
+        let from = candidate.target.clone();
+        let reason = match failure.outcome.quotes_the_request() {
+            true => format!("{}: {}", from.id, failure.outcome),
+            false => failure.message.clone(),
+        };
         tracing::info!(request = %self.call.id, reason, "an attempt failed");
-        self.left = Some(Left { from, reason, elapsed: failure.elapsed });
+        self.left = Some(Left { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
         let goes_on = self.plan.failed(candidate, failure, Instant::now());
         if goes_on.is_err() {
             self.tell_of_failover(None);
@@ -145,12 +157,17 @@ impl Search {
         goes_on
     }
 
-    fn tell_of_failover(&mut self, to: Option<&str>) {
-        let Some(Left { from, reason, elapsed }) = self.left.take() else { return };
-        self.dispatcher.events.tell(|| Event::Failover {
+    fn tell_of_failover(&mut self, to: Option<&Target>) {
+        let Some(Left { from, outcome, reason, elapsed }) = self.left.take() else { return };
+        if let Some(meters) = &from.meters {
+            let to =
+                to.and_then(|to| to.meters.as_ref()).map_or_else(|| NOBODY.into(), |to| to.label.clone());
+            meters.failovers.add((to, outcome.word()));
+        }
+        self.dispatcher.events.record(Event::Failover {
             request: self.call.id.to_string(),
-            from: from.to_string(),
-            to: to.map(str::to_owned),
+            from: from.id.to_string(),
+            to: to.map(|to| to.id.to_string()),
             reason,
             elapsed_ms: elapsed.as_millis() as u64,
         });
@@ -239,20 +256,39 @@ impl Search {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
-        let attempt = attempt.for_request(self.call.id.clone());
+        self.tell_of_failover(Some(target));
+        self.first_asked.get_or_insert_with(Instant::now);
+        self.target = Some(target.id.clone());
+        self.call.entry.asks(target.id.clone());
+        self.call.report.asks(target, self.plan.attempts());
         let ask = &self.call.ask;
         let body = match continuation {
             Some(continuation) => continuation.body_for(&self.call, target),
             None => ask.content.with_model(&ask.body, &target.name.model),
         };
-        let asking = self.asking(candidate, model, body, continuation.is_some());
-        self.tell_of_failover(Some(&target.id));
-        self.first_asked.get_or_insert_with(Instant::now);
-        self.target = Some(target.id.clone());
-        self.call.entry.asks(target.id.clone());
-        self.call.report.target = Some(target.id.clone());
-        self.call.report.attempts = self.plan.attempts();
-        Some((attempt, asking))
+        let mut asking = self.asking(candidate, model, body, continuation.is_some());
+        let span = self.span_of(target);
+        span.tell(&mut asking.question.headers);
+        let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
+        Some((attempt.with_purpose(Purpose { request, operation, span }), asking))
+    }
+
+    /// The attempt in the trace of the call.
+    fn span_of(&self, target: &Target) -> Span {
+        let operation = self.call.report.gen_ai().as_str();
+        let (provider, model) = (&target.name.provider, &target.name.model);
+        let mut span = self.call.report.span.child(|| format!("{operation} {model}"), SpanKind::Client);
+        span.note(|| {
+            let url = &target.provider.config.base_url;
+            [
+                ("gen_ai.operation.name", operation.into()),
+                ("gen_ai.provider.name", provider.clone().into()),
+                ("gen_ai.request.model", model.clone().into()),
+                ("server.address", url.host_str().unwrap_or_default().to_owned().into()),
+                ("server.port", i64::from(url.port_or_known_default().unwrap_or_default()).into()),
+            ]
+        });
+        span
     }
 
     fn asking(&self, candidate: &Candidate, model: &Model, body: splice::Parts, rescue: bool) -> Asking {
@@ -285,6 +321,7 @@ impl Search {
             stall: known.stall_deadline(resilience.stall_timeout),
             total: call.deadline,
             impatient: call.impatient && left < usual,
+            quiet: call.user.is_gateway(),
         }
     }
 

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use super::{
-    remember::{Remember, Turn},
+    remember::Remember,
+    remote::NoVector,
     service::{Memory, Missed, Recalled, Wanted},
     text,
 };
@@ -58,6 +60,12 @@ impl Skipped {
             Self::Shape => "skipped;reason=shape",
         }
     }
+
+    /// Its word in metrics: the reason alone.
+    fn word(self) -> &'static str {
+        let note = self.note();
+        note.rsplit_once('=').map_or(note, |(_, reason)| reason)
+    }
 }
 
 /// The call with what was recalled for it, and what is to be remembered of it.
@@ -75,16 +83,20 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     }
     let Some((said, wanted)) = asked(&call) else { return skipped(call, Skipped::Shape) };
     let captures = call.memory.writes() && settings.capture != Capture::Off;
-    let turn = captures.then(|| Turn { user: call.user.clone(), role: "user", text: said });
+    if captures && settings.capture == Capture::Both {
+        call.overheard = Some(Arc::default());
+    }
+    let overheard = call.overheard.clone();
+    let remember = captures.then(|| Remember::new(memory.clone(), call.user.clone(), said, overheard));
     let recalled = match call.memory.reads() {
-        true => recall(memory, &mut call, wanted).await,
+        true => timed(memory, &mut call, wanted).await,
         false => Err(Skipped::Off),
     };
     let note = match recalled {
         Ok(note) => HeaderValue::from_str(&note).ok(),
         Err(skipped) => Some(HeaderValue::from_static(skipped.note())),
     };
-    Enriched { call, note, remember: turn.map(|turn| Remember::new(memory.clone(), turn)) }
+    Enriched { call, note, remember }
 }
 
 fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
@@ -114,18 +126,32 @@ fn room(ask: &Ask) -> u32 {
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 
+async fn timed(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
+    let begun = Instant::now();
+    let recalled = recall(memory, call, wanted).await;
+    let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
+    memory.meters().recalls.observe(begun.elapsed(), skipped);
+    recalled
+}
+
 /// Puts the block into the call; says what is in it.
 async fn recall(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
     let recalled = memory.recall(&call.user, wanted).await.map_err(|missed| match missed {
         Missed::Timeout => Skipped::Timeout,
         Missed::Store => Skipped::Store,
     })?;
-    let Recalled { block, items, tokens, cached } = recalled;
+    let Recalled { block, items, tokens, cached, unembedded } = recalled;
     let (body, content) = noted(&call.ask, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
     call.ask.body = body;
     call.ask.content = content;
     let cache = if cached { "hit" } else { "miss" };
-    Ok(format!("items={items};tokens={tokens};cache={cache}"))
+    let embedding = match unembedded {
+        None => "",
+        Some(NoVector::Late) => ";embedding=timeout",
+        Some(NoVector::Pending) => ";embedding=pending",
+        Some(NoVector::Refused | NoVector::Away(_)) => ";embedding=unavailable",
+    };
+    Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
 }
 
 /// The body with the block in its place, read anew: every offset behind it has moved.

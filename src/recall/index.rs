@@ -10,6 +10,7 @@ use std::{collections::HashMap, mem::size_of};
 
 use super::{
     embed::Piece,
+    kinds::Kinds,
     matrix::Matrix,
     postings::{Posting, Postings},
     terms::Terms,
@@ -52,6 +53,7 @@ pub struct Entry {
     /// Logarithm of one more than the words of the text alone.
     pub(super) log_words: f32,
     pub(super) is_question: bool,
+    pub(super) kinds: Kinds,
     /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
     pub(super) spread: f32,
 }
@@ -123,8 +125,11 @@ impl UserIndex {
         if let Some(before) = self.entry_mut(previous) {
             before.next = Some(slot);
         }
-        let mut words = 0u32;
-        text::words(turn.text, |_| words += 1);
+        let (mut words, mut kinds) = (0u32, Kinds::default());
+        text::words(turn.text, |word| {
+            words += 1;
+            kinds.tell(word);
+        });
         let entry = Entry {
             key: turn.key,
             at: turn.at,
@@ -136,6 +141,7 @@ impl UserIndex {
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
             is_question: turn.text.contains(['?', '？', '؟']),
+            kinds,
             spread: terms.spread(),
         };
         self.owned += turn.text.len();
@@ -144,6 +150,18 @@ impl UserIndex {
         self.slots.insert(turn.key, slot);
         self.vectors.push(turn.vector);
         self.post(slot, terms);
+    }
+
+    /// Gives a turn its vector, or another one.
+    pub fn embed(&mut self, key: Key, vector: &[f32]) {
+        if let Some(slot) = self.slots.get(&key) {
+            self.vectors.set(*slot as usize, vector);
+        }
+    }
+
+    /// Whether there is any vector to compare a query's with.
+    pub fn has_vectors(&self) -> bool {
+        !self.vectors.is_empty()
     }
 
     /// Forgets a turn: its text is gone from memory when this returns. Whether it was there.

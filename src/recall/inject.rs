@@ -4,8 +4,6 @@
 //! alone, and whatever could pretend to be a fence, a role or a control character is made harmless. That lowers the
 //! risk of injection; it does not remove it.
 
-use std::fmt::Write as _;
-
 /// Marks that chat templates take for the beginning of a role or a turn, and what stands in for them.
 const ROLE_MARKS: [(&str, &str); 9] = [
     ("<|", "‹|"),
@@ -28,14 +26,12 @@ pub fn block(lines: &[String], context: Option<&str>, fence: &str) -> String {
          BEGIN-{fence}\n"
     );
     if let Some(context) = context {
-        // Writing into a String cannot fail.
-        let _ = writeln!(block, "What the user's application keeps about the user: {}", harmless(context));
+        block += &format!("What the user's application keeps about the user: {}\n", harmless(context));
     }
     for line in lines {
-        let _ = writeln!(block, "- {}", harmless(line));
+        block += &format!("- {}\n", harmless(line));
     }
-    let _ = write!(block, "END-{fence}");
-    block
+    block + "END-" + fence
 }
 
 /// A name for a fence.

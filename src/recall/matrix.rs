@@ -33,6 +33,26 @@ impl Matrix {
         }
     }
 
+    /// Gives a slot a vector, or another one. What is no vector of the same length is passed over.
+    pub fn set(&mut self, slot: usize, vector: &[f32]) {
+        if !usable(vector) || slot >= self.scales.len() || (self.dims != 0 && self.dims != vector.len()) {
+            return;
+        }
+        if self.dims == 0 {
+            self.dims = vector.len();
+            self.cells.resize(self.scales.len() * self.dims, 0);
+        }
+        let (row, scale) = quantise(vector);
+        let cells = self.cells.iter_mut().skip(slot * self.dims);
+        cells.zip(row).for_each(|(cell, x)| *cell = x);
+        self.scales[slot] = scale;
+    }
+
+    /// Whether any slot ever had a vector.
+    pub fn is_empty(&self) -> bool {
+        self.dims == 0
+    }
+
     /// Forgets the vector of a slot.
     pub fn clear(&mut self, slot: usize) {
         if let Some(scale) = self.scales.get_mut(slot) {
@@ -77,6 +97,14 @@ fn length(vector: &[f32]) -> f32 {
     vector.iter().map(|x| x * x).sum::<f32>().sqrt()
 }
 
+/// A vector in int8, and the factor that makes it the unit vector; `None` if it has no direction.
+pub fn quantised(vector: &[f32]) -> Option<(Vec<i8>, f32)> {
+    usable(vector).then(|| {
+        let (cells, scale) = quantise(vector);
+        (cells.collect(), scale)
+    })
+}
+
 /// Cells of −127 to 127, and the factor that makes them the unit vector.
 fn quantise(vector: &[f32]) -> (impl Iterator<Item = i8> + '_, f32) {
     let peak = vector.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
@@ -116,6 +144,19 @@ mod tests {
         assert!(matrix.cosines(&[1.0]).is_none());
         assert!(matrix.cosines(&[f32::INFINITY, 0.0]).is_none());
         assert!(Matrix::default().cosines(&[]).is_none());
+    }
+
+    #[test]
+    fn a_vector_may_come_later_than_its_slot() {
+        let mut late = matrix(&[None, None, None]);
+        assert!(late.is_empty());
+        late.set(1, &[0.0, 2.0]);
+        late.set(1, &[3.0, 4.0]);
+        late.set(2, &[1.0]);
+        late.set(7, &[1.0, 0.0]);
+        let (cosines, expected) = (late.cosines(&[0.0, 1.0]).unwrap(), [0.0, 0.8, 0.0]);
+        assert!(cosines.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.01), "{cosines:?}");
+        assert!(quantised(&[0.0, 0.0]).is_none());
     }
 
     #[test]

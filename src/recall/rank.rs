@@ -6,6 +6,7 @@
 //! 2. **Near words**: the best match of each query token among a turn's tokens, the table's neighbours included.
 //! 3. **Meaning**: cosine of the summed token vectors, or of the vectors that another embedder made.
 //! 4. **Place**: what was said around it, how good its session is, who said it, whether it answers a question.
+//! 5. **Kind**: whether it tells a time where a time is asked for, or a number.
 //!
 //! Sums of normalised scores, not ranks: reciprocal rank fusion of the same signals is worse than
 //! BM25 alone on conversations, for it throws the distances away. Pure, and the same to the last bit every time. It
@@ -13,6 +14,7 @@
 
 use super::{
     index::{Entry, Key, UserIndex},
+    kinds::Kinds,
     signals::{self, Signals},
     terms::Terms,
     text,
@@ -58,6 +60,8 @@ struct Weights {
     length: f32,
     /// Who said it is named in the query.
     speaker: f32,
+    /// It tells the kind of answer that the query wants.
+    kind: f32,
     /// A question asks for facts rather than stating them.
     question: f32,
 }
@@ -73,6 +77,7 @@ const WEIGHTS: Weights = Weights {
     session_words: 0.2,
     length: 0.35,
     speaker: 0.2,
+    kind: 0.2,
     question: -0.08,
 };
 
@@ -137,7 +142,8 @@ fn in_place(index: &UserIndex, query: &str, signals: &Signals, fused: &[f32]) ->
         *best = best.max(fused[slot]);
     }
     let named = named(index, query);
-    let place = Place { index, fused, best_of, named, session_words: &signals.session_words };
+    let asked = Kinds::asked(query);
+    let place = Place { index, fused, best_of, named, asked, session_words: &signals.session_words };
     index.live().map(|(slot, entry)| (slot, fused[slot] + place.gain(entry))).collect()
 }
 
@@ -146,6 +152,7 @@ struct Place<'a> {
     fused: &'a [f32],
     best_of: Vec<f32>,
     named: Vec<bool>,
+    asked: Kinds,
     session_words: &'a [f32],
 }
 
@@ -164,6 +171,7 @@ impl Place<'_> {
             + WEIGHTS.session_words * self.session_words[session]
             + WEIGHTS.length * (entry.log_words / LONG).min(1.0)
             + WEIGHTS.speaker * f32::from(u8::from(self.named[entry.speaker as usize]))
+            + WEIGHTS.kind * f32::from(u8::from(entry.kinds.meet(self.asked)))
             + WEIGHTS.question * f32::from(u8::from(entry.is_question))
     }
 

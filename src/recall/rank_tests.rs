@@ -50,6 +50,24 @@ fn the_answer_comes_with_its_question() {
 }
 
 #[test]
+fn who_asks_when_gets_what_tells_a_time() {
+    let mut index = UserIndex::new();
+    let said = ["We moved to Oslo and the Oslo flat is tiny.", "So we moved to Oslo, it was last week."];
+    for (key, text) in (0..).zip(said) {
+        index.add(&Turn {
+            key,
+            session: if key == 0 { "a" } else { "b" },
+            at: 0,
+            speaker: "Ann",
+            text,
+            vector: None,
+        });
+    }
+    let first = |query: &str| rank(&index, &Query { text: query, vector: None }, 1)[0].key;
+    assert_eq!((first("Where is the Oslo flat?"), first("When did we move to Oslo?")), (0, 1));
+}
+
+#[test]
 fn a_date_finds_what_was_said_then() {
     // The fourth turn is of 14 April 1973.
     assert_eq!(best("What did we talk about in April 1973?")[0], 3);

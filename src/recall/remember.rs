@@ -24,9 +24,9 @@ use super::{
     service::{Engine, Memory, NewItem},
     store::{Batch, Forget, StoreError, UnixMillis},
 };
-use crate::{tasks::Tasks, user::UserId};
+use crate::{call::Overheard, tasks::Tasks, user::UserId};
 
-/// Turns that may wait for the store.
+/// Exchanges that may wait for the store.
 const WAITING: usize = 1024;
 /// Longer turns are documents, not something that was said. In bytes.
 const LONGEST: usize = 32 << 10;
@@ -35,39 +35,53 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often is looked for memories that are too old.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// Something that was said.
+/// What was said in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
-    /// By whom or to whom.
+pub struct Exchange {
+    /// Who spoke.
     pub user: UserId,
-    /// `user` or `assistant`.
-    pub role: &'static str,
-    /// The words.
-    pub text: String,
+    /// The user's words.
+    pub said: String,
+    /// The model's, if they are kept.
+    pub answered: Option<String>,
 }
 
-impl Turn {
-    /// Whether it may be kept.
-    fn is_worth_it(&self) -> bool {
-        !self.text.trim().is_empty() && self.text.len() <= LONGEST && !secrets::found(&self.text)
-    }
-
-    /// The same words of the same user are one memory for a day, however often a client sends its history again.
-    fn batch(self) -> Batch {
-        let hash = Sha256::digest(format!("{}\0{}", self.role, self.text));
-        let idempotency_key = Some(format!("chat {hash:x}"));
-        let item = NewItem { text: self.text, role: self.role.to_owned(), ..NewItem::default() };
-        Batch { memories: vec![item.into()], idempotency_key }
+impl Exchange {
+    /// What of it may be kept, in the order in which it was said. An answer to what may not be kept would repeat it.
+    fn turns(self) -> impl Iterator<Item = Batch> {
+        let worth = is_worth_it(&self.said);
+        let answered = self.answered.filter(|answered| worth && is_worth_it(answered));
+        let said = worth.then(|| batch("user", self.said));
+        said.into_iter().chain(answered.map(|answered| batch("assistant", answered)))
     }
 }
 
-/// Remembers a turn when it is dropped: with the last byte of the answer, or when the client leaves.
-pub struct Remember(Option<(Arc<Memory>, Turn)>);
+fn is_worth_it(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= LONGEST && !secrets::found(text)
+}
+
+/// The same words of the same role are one memory for a day, however often a client sends its history again.
+fn batch(role: &str, text: String) -> Batch {
+    let hash = Sha256::digest(format!("{role}\0{text}"));
+    let idempotency_key = Some(format!("chat {hash:x}"));
+    let item = NewItem { text, role: role.to_owned(), ..NewItem::default() };
+    Batch { memories: vec![item.into()], idempotency_key }
+}
+
+/// Remembers an exchange when it is dropped: with the last byte of the answer, or when the client leaves.
+pub struct Remember(Option<Kept>);
+
+struct Kept {
+    memory: Arc<Memory>,
+    user: UserId,
+    said: String,
+    overheard: Option<Arc<Overheard>>,
+}
 
 impl Remember {
-    /// Not yet.
-    pub fn new(memory: Arc<Memory>, turn: Turn) -> Self {
-        Self(Some((memory, turn)))
+    /// Not yet: what the user `said`, and what will be overheard.
+    pub fn new(memory: Arc<Memory>, user: UserId, said: String, overheard: Option<Arc<Overheard>>) -> Self {
+        Self(Some(Kept { memory, user, said, overheard }))
     }
 
     /// There was no answer, and the client will ask again.
@@ -78,27 +92,35 @@ impl Remember {
 
 impl Drop for Remember {
     fn drop(&mut self) {
-        if let Some((memory, turn)) = self.0.take() {
-            memory.remember_later(turn);
+        if let Some(Kept { memory, user, said, overheard }) = self.0.take() {
+            let answered = overheard.and_then(|overheard| overheard.take());
+            memory.remember_later(Exchange { user, said, answered });
         }
     }
 }
 
-/// Turns on their way to the store.
+/// What is on its way to the store.
 pub struct Queue {
-    sender: Mutex<Option<mpsc::Sender<Turn>>>,
+    sender: Mutex<Option<mpsc::Sender<Exchange>>>,
     dropped: AtomicU64,
     written: CancellationToken,
 }
 
 impl Queue {
-    /// Takes the turn, or drops it if too many wait.
-    pub fn push(&self, turn: Turn) {
+    /// Takes the exchange, or drops it if too many wait.
+    pub fn push(&self, exchange: Exchange) {
         let Some(sender) = self.sender.lock().clone() else { return };
-        if sender.try_send(turn).is_err() {
+        if sender.try_send(exchange).is_err() {
             let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
-            tracing::warn!(dropped, "a turn is not remembered: too many wait for the memory store");
+            tracing::warn!(dropped, "what was said is not remembered: too many wait for the memory store");
         }
+    }
+
+    /// Turns that wait to be written, and those that were dropped since the start.
+    pub fn waiting_and_dropped(&self) -> (usize, u64) {
+        let sender = self.sender.lock();
+        let waiting = sender.as_ref().map_or(0, |sender| sender.max_capacity() - sender.capacity());
+        (waiting, self.dropped.load(Relaxed))
     }
 
     /// Takes no more, and returns when what waits is written.
@@ -110,36 +132,35 @@ impl Queue {
 
 /// Starts what writes turns and what forgets old ones.
 pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> Queue {
-    let (sender, turns) = mpsc::channel(WAITING);
+    let (sender, exchanges) = mpsc::channel(WAITING);
     let written = CancellationToken::new();
     let done = written.clone().drop_guard();
-    let (writing, turns) = (engine.clone(), Arc::new(AsyncMutex::new(turns)));
+    let (writing, exchanges) = (engine.clone(), Arc::new(AsyncMutex::new(exchanges)));
     tasks.keep("remember", move || {
         // Dropped with the last of them.
         let _done = &done;
-        write(writing.clone(), turns.clone())
+        write(writing.clone(), exchanges.clone())
     });
     tasks.keep("sweep", move || sweep_for_ever(engine.clone()));
     Queue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
 }
 
-async fn write(engine: Arc<Engine>, turns: Arc<AsyncMutex<mpsc::Receiver<Turn>>>) {
-    let mut turns = turns.lock().await;
-    while let Some(turn) = turns.recv().await {
-        if !turn.is_worth_it() {
-            continue;
+async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exchange>>>) {
+    let mut exchanges = exchanges.lock().await;
+    while let Some(exchange) = exchanges.recv().await {
+        let user = exchange.user.clone();
+        for turn in exchange.turns() {
+            keep(&engine, &user, turn).await;
         }
-        keep(&engine, turn).await;
     }
 }
 
 /// Tries until the store is back: what waits meanwhile is bounded by the queue, and the turn's own idempotency key
 /// keeps it from being remembered twice.
-async fn keep(engine: &Engine, turn: Turn) {
-    let (user, batch) = (turn.user.clone(), turn.batch());
+async fn keep(engine: &Engine, user: &UserId, turn: Batch) {
     let mut waits = false;
     loop {
-        match engine.add(user.clone(), batch.clone()).await {
+        match engine.heard(engine.add(user.clone(), turn.clone()).await) {
             // Said before, and forgotten since: it stays forgotten.
             Ok(_) | Err(StoreError::Duplicate) => return,
             Err(error) if error.is_passing() => {
@@ -161,7 +182,7 @@ async fn sweep_for_ever(engine: Arc<Engine>) {
         hours.tick().await;
         let Some(kept) = engine.settings.load().retention else { continue };
         let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = sweep(&engine, before.into()).await {
+        if let Err(error) = engine.heard(sweep(&engine, before.into()).await) {
             tracing::warn!(%error, "memories that are too old are still there");
         }
     }
@@ -179,24 +200,28 @@ pub(super) async fn sweep(engine: &Engine, before: UnixMillis) -> Result<(), Sto
 mod tests {
     use super::*;
 
-    fn turn(text: &str) -> Turn {
-        Turn { user: UserId::authenticated("ann").unwrap(), role: "user", text: text.to_owned() }
+    fn kept(said: &str, answered: Option<&str>) -> Vec<Batch> {
+        let user = UserId::authenticated("ann").unwrap();
+        Exchange { user, said: said.to_owned(), answered: answered.map(str::to_owned) }.turns().collect()
     }
 
     #[test]
     fn secrets_nothing_and_documents_are_not_kept() {
-        assert!(turn("I live in Oslo").is_worth_it());
-        assert!(turn(&"x".repeat(LONGEST)).is_worth_it());
+        assert_eq!(kept("I live in Oslo", None).len(), 1);
+        assert_eq!(kept(&"x".repeat(LONGEST), Some(&"y".repeat(LONGEST))).len(), 2);
         for text in ["", " \n", "my password is hunter2", &"x".repeat(LONGEST + 1)] {
-            assert!(!turn(text).is_worth_it());
+            assert_eq!(kept(text, Some("I see")).len(), 0, "nor an answer to it: {text:.20}");
+            assert_eq!(kept("Hello", Some(text)).len(), 1);
         }
     }
 
     #[test]
-    fn the_same_words_are_one_write() {
-        assert_eq!(turn("a").batch(), turn("a").batch());
-        assert_ne!(turn("a").batch().idempotency_key, turn("b").batch().idempotency_key);
-        let answer = Turn { role: "assistant", ..turn("a") };
-        assert_ne!(turn("a").batch().idempotency_key, answer.batch().idempotency_key);
+    fn the_same_words_of_the_same_role_are_one_write() {
+        assert_eq!(kept("a", None), kept("a", None));
+        assert_ne!(kept("a", None)[0].idempotency_key, kept("b", None)[0].idempotency_key);
+        let both = kept("a", Some("a"));
+        assert_ne!(both[0].idempotency_key, both[1].idempotency_key);
+        let roles: Vec<_> = both.iter().map(|batch| batch.memories[0].role.as_str()).collect();
+        assert_eq!(roles, ["user", "assistant"]);
     }
 }

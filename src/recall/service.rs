@@ -7,6 +7,7 @@ mod cache;
 mod engine;
 mod indexes;
 pub(super) mod open;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -15,33 +16,46 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::oneshot,
+    select,
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout},
 };
 
 pub use self::engine::Engine;
-pub use self::types::{Found, Hit, NewItem, Recalled, State, Wanted};
+pub use self::stats::Stats;
+use self::stats::Tally;
+pub use self::types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted};
 use self::{cache::Cache, indexes::Indexes};
 use super::{
-    remember::{self, Queue, Turn},
+    embed::Table,
+    pending,
+    remember::{self, Exchange, Queue},
+    remote::{Line, Remote},
     store::{
-        Activity, Batch, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page, StoreError,
-        UserContext,
+        Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
+        StoreError, UserContext, Written,
     },
 };
-use crate::{config, tasks::Tasks, user::UserId};
+use crate::{config, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
 
 /// How long the store is taken for what it was when it was last looked at.
 const CHECKED: Duration = Duration::from_secs(3);
+/// How long the number of memories is taken for what it was when they were last counted.
+const COUNTED: Duration = Duration::from_secs(30);
 /// A store that is silent for so long is away.
 const CHECK: Duration = Duration::from_secs(1);
+/// Writes under way, of all users.
+const WRITES: usize = 1024;
 
 /// Memory.
 pub struct Memory {
     engine: Arc<Engine>,
     tasks: Tasks,
     queue: Queue,
+    tally: Tally,
+    writes: Arc<Semaphore>,
     checked: Mutex<Option<(Instant, bool)>>,
+    counted: Mutex<Option<(Instant, u64)>>,
 }
 
 /// Why a chat goes on without memory.
@@ -57,18 +71,42 @@ impl Memory {
     /// Opens the store of `config`, and starts what writes to it later. Blocks while a file is checked; a server that
     /// is away is not waited for.
     ///
-    /// Errors: one sentence, if the store cannot be used or if `config` asks for what this version does not have.
+    /// Errors: one sentence, if the store cannot be used.
     pub async fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
-        not_yet(config).map_or(Ok(()), |what| Err(what.to_owned()))?;
         let store = open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
+        let remote = remote(config);
         let engine = Arc::new(Engine {
-            indexes: Indexes::new(store.is_shared()),
+            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
             store,
             cache: Cache::new(),
+            remote,
+            pending: Arc::default(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
+            meters: MemoryMeters::default(),
         });
         let queue = remember::start(engine.clone(), tasks);
-        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, checked: Mutex::default() }))
+        // The first recall would wait for it else.
+        tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
+        let writes = Arc::new(Semaphore::new(WRITES));
+        let (checked, counted) = Default::default();
+        let tally = Tally::default();
+        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, writes, checked, counted }))
+    }
+
+    /// Lets an embedder that is not built in make its calls through `line`, and begins to embed what has no vector.
+    pub fn connect(&self, line: Line) {
+        let Some(remote) = self.engine.remote.clone() else { return };
+        remote.connect(line);
+        let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
+        self.tasks.keep("embed", move || {
+            let (embedding, draining) = (pending::run(engine.clone(), remote.clone()), draining.clone());
+            async move {
+                select! {
+                    () = draining.cancelled() => {}
+                    () = embedding => {}
+                }
+            }
+        });
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
@@ -77,9 +115,6 @@ impl Memory {
         let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
         if (place(&old), &old.embedder) != (place(config), &config.embedder) {
             tracing::warn!("memory: store, path, url and embedder stay as they are until a restart");
-        }
-        if let Some(what) = not_yet(config) {
-            tracing::warn!("{what}");
         }
         self.engine.settings.store(Arc::new(config.clone()));
     }
@@ -100,12 +135,12 @@ impl Memory {
     ) -> Result<Vec<Stored>, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
         let batch = Batch { memories: items.into_iter().map(Into::into).collect(), idempotency_key };
-        self.to_its_end(async move { engine.add(user, batch).await }).await
+        self.written(async move { engine.add(user, batch).await }).await
     }
 
     /// One memory of the user.
     pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
-        self.engine.store.get(user, id).await
+        self.engine.heard(self.engine.store.get(user, id).await)
     }
 
     /// A page, oldest first.
@@ -115,14 +150,14 @@ impl Memory {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        self.engine.store.list(user, cursor, limit).await
+        self.engine.heard(self.engine.store.list(user, cursor, limit).await)
     }
 
     /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
     /// and the caller must say so.
     pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.to_its_end(async move { engine.forget(user, which).await }).await
+        self.written(async move { engine.forget(user, which).await }).await
     }
 
     /// What fits `query` best; with `max_tokens` only as much as fits in.
@@ -135,8 +170,11 @@ impl Memory {
         limit: usize,
         max_tokens: Option<u32>,
     ) -> Result<Found, StoreError> {
-        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens);
-        timeout(self.settings().recall_timeout, searching).await.unwrap_or(Err(StoreError::Busy))
+        let stop = self.settings().recall_timeout;
+        let due = Instant::now() + stop / 2;
+        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
+        let found = timeout(stop, searching).await;
+        self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
     }
 
     /// The block for a chat, within `recall_budget`.
@@ -145,27 +183,31 @@ impl Memory {
     pub async fn recall(&self, user: &UserId, wanted: Wanted) -> Result<Recalled, Missed> {
         let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
         let stop = settings.recall_timeout;
+        // The rest is for the ranking, with the vector or without.
+        let due = Instant::now() + settings.recall_budget * 2 / 3;
         let recalling = self.to_its_end(async move {
-            timeout(stop, engine.recall(user, wanted)).await.unwrap_or(Err(StoreError::Busy))
+            timeout(stop, engine.recall(user, wanted, due)).await.unwrap_or(Err(StoreError::Busy))
         });
-        match timeout(settings.recall_budget, recalling).await {
+        let ended = match timeout(settings.recall_budget, recalling).await {
             Ok(Ok(recalled)) => Ok(recalled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "nothing is recalled");
                 Err(Missed::Store)
             }
             Err(_) => Err(Missed::Timeout),
-        }
+        };
+        self.tally.count(&ended);
+        ended
     }
 
     /// Remembers what was said, later; whoever says it does not wait.
-    pub fn remember_later(&self, turn: Turn) {
-        self.queue.push(turn);
+    pub fn remember_later(&self, exchange: Exchange) {
+        self.queue.push(exchange);
     }
 
     /// The user's own context.
     pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
-        self.engine.store.context(user).await
+        self.engine.heard(self.engine.store.context(user).await)
     }
 
     /// Changes it, and with it what is recalled.
@@ -175,27 +217,29 @@ impl Memory {
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
-    ) -> Result<UserContext, StoreError> {
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.to_its_end(async move { engine.write_context(user, change, if_match).await }).await
+        self.written(async move { engine.write_context(user, change, condition).await }).await
     }
 
     /// For operators.
     pub async fn state(&self, user: &UserId) -> Result<State, StoreError> {
-        let counts = self.engine.store.counts(user).await?;
+        let counts = self.engine.heard(self.engine.store.counts(user).await)?;
         let place = self.engine.indexes.peek(user);
         Ok(State {
             counts,
             cached: self.engine.cache.count(user),
             index_bytes: place.as_ref().and_then(|place| place.bytes()),
+            recalls: place.as_ref().map_or(0, |place| place.recalls()),
+            store_reads: place.as_ref().map_or(0, |place| place.store_reads()),
             last_seen: place.map(|place| place.seen()),
         })
     }
 
     /// For operators: the newest events.
     pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
-        self.engine.store.activity(user).await
+        self.engine.heard(self.engine.store.activity(user).await)
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
@@ -203,9 +247,52 @@ impl Memory {
         self.engine.cache.clear(user)
     }
 
+    /// For operators.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        let embedding = match &self.engine.remote {
+            None => None,
+            Some(remote) => Some(Embedding {
+                embedder: remote.id().to_string(),
+                progress: self.engine.store.embedded(remote.id()).await?,
+                trouble: self.engine.pending.trouble(),
+            }),
+        };
+        let (cache, dropped) = (self.cache_hits_and_misses(), self.dropped());
+        Ok(Overview { cache, dropped, embedding })
+    }
+
+    /// How recall has gone since the start.
+    pub fn stats(&self) -> Stats {
+        self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
+    }
+
     /// Questions that the cache has answered, and those that it has not, since the start.
     pub fn cache_hits_and_misses(&self) -> (u64, u64) {
         self.engine.cache.hits_and_misses()
+    }
+
+    /// What is counted of it.
+    pub fn meters(&self) -> &MemoryMeters {
+        &self.engine.meters
+    }
+
+    /// Turns that were not remembered because too many waited for the store.
+    pub fn dropped(&self) -> u64 {
+        self.queue.waiting_and_dropped().1
+    }
+
+    /// How many memories are kept, as of half a minute ago at most; `None` while the store is away.
+    pub async fn items(&self) -> Option<u64> {
+        let known = *self.counted.lock();
+        if let Some((at, items)) = known
+            && at.elapsed() < COUNTED
+        {
+            return Some(items);
+        }
+        let counted = timeout(CHECK, self.engine.store.total()).await.unwrap_or(Err(StoreError::Busy));
+        let items = self.engine.heard(counted).ok()?;
+        *self.counted.lock() = Some((Instant::now(), items));
+        Some(items)
     }
 
     /// Whether the store can be read and written, as of a few seconds ago at most.
@@ -232,26 +319,38 @@ impl Memory {
         self.engine.store.close().await;
     }
 
+    /// A write, which runs to its end once it has begun. It is refused if too many are under way already: those of one
+    /// user wait for each other before they wait for the store.
+    async fn written<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let room = self.writes.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        self.to_its_end(async move {
+            let done = work.await;
+            drop(room);
+            done
+        })
+        .await
+    }
+
     /// Runs `work` to its end, also when the caller does not wait so long.
     async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (done, result) = oneshot::channel();
-        self.tasks.spawn(async move { drop(done.send(work.await)) });
+        let engine = self.engine.clone();
+        self.tasks.spawn(async move { drop(done.send(engine.heard(work.await))) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 
-/// What `config` asks for and this version does not have, in one sentence.
-fn not_yet(config: &config::Memory) -> Option<&'static str> {
-    let openai = matches!(config.embedder, config::Embedder::OpenAi { .. });
-    let both = config.capture == config::Capture::Both;
-    let asked = [
-        (openai, "memory.embedder: \"openai\" is not in this version yet; use \"builtin\""),
-        (both, "memory.capture: \"both\" is not in this version yet; use \"user\" or \"off\""),
-    ];
-    asked.into_iter().find_map(|(asked, what)| asked.then_some(what))
+fn remote(config: &config::Memory) -> Option<Arc<Remote>> {
+    match &config.embedder {
+        config::Embedder::Builtin => None,
+        config::Embedder::OpenAi { model, dimensions } => Some(Arc::new(Remote::new(model, *dimensions))),
+    }
 }
 
 /// Runs what takes long off the async threads.

@@ -5,7 +5,7 @@ use std::{fs, future::poll_fn, path::PathBuf, process, task::Poll};
 use tokio::time::timeout;
 
 use super::*;
-use crate::{events::Event, server::Reloaded, tasks::Tasks};
+use crate::{admin::Reloaded, events::Event, tasks::Tasks};
 
 /// A gateway and its file, which is removed at the end.
 struct Running {

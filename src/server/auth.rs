@@ -73,8 +73,10 @@ impl Keyring {
             let user = subject.as_deref().and_then(UserId::authenticated);
             return user.map(Some).ok_or(Refusal::InvalidKey);
         }
-        let named = self.user_headers.iter().filter_map(|name| headers.get(name)?.to_str().ok());
-        Ok(named.filter_map(UserId::authenticated).next())
+        let named = self.user_headers.iter().filter_map(|name| headers.get(name));
+        // Names outside ASCII travel as UTF-8. Bytes that are none become an id that cannot be.
+        let named = named.map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("\0"));
+        Ok(named.filter_map(claim).next())
     }
 }
 
@@ -84,7 +86,7 @@ impl Caller {
         if let Some(user) = &self.user {
             return user.clone();
         }
-        let claimed = claims.into_iter().flatten().find_map(UserId::authenticated);
+        let claimed = claims.into_iter().flatten().find_map(claim);
         let owner = self.key.as_ref().and_then(|key| UserId::authenticated(&key.user));
         claimed.or(owner).unwrap_or_else(UserId::anonymous)
     }
@@ -102,6 +104,13 @@ impl Caller {
     pub fn priority(&self) -> i64 {
         self.key.as_ref().map_or(0, |key| key.priority)
     }
+}
+
+/// The user that `id` claims; `None` if it claims nothing. An id that cannot be one is nobody's: never the key's owner,
+/// or all users with such ids would share the owner's memory.
+fn claim(id: &str) -> Option<UserId> {
+    let nothing = id.trim_matches(' ').is_empty();
+    (!nothing).then(|| UserId::authenticated(id).unwrap_or_else(UserId::anonymous))
 }
 
 /// The key in `headers`, in any of the spellings clients use.

@@ -59,6 +59,24 @@ fn a_forged_id_counts_only_where_claims_count() {
 }
 
 #[test]
+fn an_id_that_cannot_be_one_is_nobodys_and_not_the_keys_owner() {
+    let app = ClientKey { act_for_users: true, ..key("app", "k-app") };
+    let ring = keyring(vec![app]);
+    let of = |id: &[u8], body: Claims<'_>| {
+        let mut headers = headers(&[("x-api-key", "k-app")]);
+        headers.insert("x-user-id", http::HeaderValue::from_bytes(id).unwrap());
+        ring.identify(&headers).unwrap().user(body).as_str().to_owned()
+    };
+    assert_eq!(of("Zoë".as_bytes(), NO_CLAIMS), "Zoë");
+    let long = "x".repeat(300);
+    for unusable in [long.as_bytes(), b"Zo\xeb"] {
+        assert_eq!(of(unusable, [Some("mallory"), None, None]), "anonymous");
+    }
+    assert_eq!(of(b" ", [Some(&long), Some("mallory"), None]), "anonymous");
+    assert_eq!(of(b" ", [Some(""), Some("safe"), None]), "safe");
+}
+
+#[test]
 fn a_forged_token_is_refused_and_not_replaced_by_an_unsigned_claim() {
     let auth = config::Auth { jwt_secret: Some(Secret::new("s")), ..config::Auth::default() };
     let forged = headers(&[(USER_JWT, "a.b.c"), ("x-user-id", "bob")]);

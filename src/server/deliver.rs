@@ -42,7 +42,7 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         Ok(answered) => answered,
         Err(Refused { refusal, trail, mut call }) => {
             let mut response = reply::refuse(&refusal);
-            call.report.refused(response.status());
+            call.report.refused(response.status(), reply::code(&refusal));
             say_how(response.headers_mut(), &trail);
             return response;
         }
@@ -126,7 +126,7 @@ impl Waiting {
             // A stream was asked for, and `ask` takes nothing else for an answer.
             Ok(_) => Some((Err(BrokenOff), Self::Over)),
             Err(Refused { refusal, mut call, .. }) => {
-                call.report.refused(StatusCode::OK);
+                call.report.refused_late(reply::code(&refusal));
                 Some((Ok(reply::as_event(&refusal)), Self::Over))
             }
         }

@@ -129,7 +129,7 @@ async fn serve(
     let connection = Connection { listener: gateway.listener, peer };
     let streams = Streams { tasks: gateway.tasks.clone(), patience: WRITE_TIMEOUT };
     let service = ServiceBuilder::new()
-        .map_result(shed)
+        .map_result(shed(gateway.clone()))
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
         .service_fn(move |request| handle(gateway.clone(), connection, request));
@@ -153,9 +153,11 @@ async fn serve(
     }
 }
 
+type Answered = Result<Response<ReplyBody>, BoxError>;
+
 /// What tower sheds is answered like every other refusal.
-fn shed(answered: Result<Response<ReplyBody>, BoxError>) -> Result<Response<ReplyBody>, Shed> {
-    Ok(answered.unwrap_or_else(|_| overloaded()))
+fn shed(gateway: Arc<Gateway>) -> impl FnOnce(Answered) -> Result<Response<ReplyBody>, Shed> + Clone {
+    move |answered| Ok(answered.unwrap_or_else(|_| overloaded(&gateway)))
 }
 
 /// Nothing is left to go wrong: every error has become an answer.

@@ -16,6 +16,7 @@ pub mod listen;
 mod memories;
 mod models;
 mod operator;
+mod page;
 mod patience;
 mod personal;
 mod proxy;
@@ -43,6 +44,7 @@ use self::{
     routes::{Miss, Policy, Route},
 };
 use crate::{
+    admin::{Reloaded, history::History, watch::Scene},
     admission::{load::Load, rate::Limits, slots::Slots, strangers::Strangers},
     call::Registry,
     config::Config,
@@ -52,10 +54,13 @@ use crate::{
     recall::service::Memory,
     refusal::Refusal,
     tasks::Tasks,
-    upstream::Snapshot,
+    telemetry::{meters::GatewayMeters, trace::Tracer},
+    upstream::{self, Snapshot},
 };
 
 const REQUEST_ID: &str = "x-request-id";
+/// For one request to the collector of traces.
+const COLLECTOR: Duration = Duration::from_secs(5);
 
 /// Everything that outlives a reload, and the [`Edge`] that does not.
 pub struct Gateway {
@@ -79,6 +84,12 @@ pub struct Gateway {
     pub memory: Option<Arc<Memory>>,
     /// What operators watch.
     pub events: Events,
+    /// What they see of the last minutes.
+    pub history: Arc<History>,
+    /// What is counted of the gateway as a whole.
+    pub meters: Arc<GatewayMeters>,
+    /// Makes the spans of requests.
+    pub tracer: Tracer,
     /// The file that was read; `None` in the demo.
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
@@ -92,17 +103,6 @@ pub struct Edge {
     pub snapshot: Arc<Snapshot>,
     keys: Keyring,
     tls: Option<TlsAcceptor>,
-}
-
-/// How a reload went.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Reloaded {
-    /// RFC 3339.
-    pub at: String,
-    /// Whether the new configuration is in force.
-    pub ok: bool,
-    /// What was wrong, or what is now in force.
-    pub messages: Vec<String>,
 }
 
 impl Edge {
@@ -132,6 +132,7 @@ impl Gateway {
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
         let load = Load::new(config.server.max_body);
+        let tracer = tracer(&config, &tasks)?;
         let edge = Edge::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
@@ -145,6 +146,9 @@ impl Gateway {
             dispatcher,
             memory,
             events,
+            history: Arc::default(),
+            meters: Arc::default(),
+            tracer,
             path,
             last_reload: Mutex::default(),
             edge: ArcSwap::from_pointee(edge),
@@ -156,6 +160,12 @@ impl Gateway {
         self.edge.load_full()
     }
 
+    /// What the watch of operators looks at.
+    pub fn scene(&self) -> Scene {
+        let (in_flight, waiting) = (self.calls.len(), self.slots.view().total.waiting);
+        Scene { snapshot: self.edge().snapshot.clone(), in_flight, waiting }
+    }
+
     /// Puts `edge` in force. Calls in flight end under the old one.
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
@@ -165,6 +175,10 @@ impl Gateway {
             Some(ours) => ours.reconfigure(memory),
             None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
             None => {}
+        }
+        let (old, new) = (&self.edge().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
+        if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
+            tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
         }
         self.edge.store(Arc::new(edge));
     }
@@ -183,6 +197,11 @@ impl Gateway {
     fn tls(&self) -> Option<TlsAcceptor> {
         self.edge.load().tls.clone()
     }
+}
+
+fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
+    let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Tracer::default()) };
+    Tracer::to(endpoint, upstream::http_client(COLLECTOR)?, tasks)
 }
 
 /// A request on its way to its handler.
@@ -215,9 +234,13 @@ pub async fn handle(
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => {
             tracing::error!(request = %id, "a bug in the gateway: see the panic above");
+            gateway.meters.panics.inc();
             refused(&id, &Refusal::Internal)
         }
     };
+    if let Some(reply::Code(code)) = response.extensions().get() {
+        gateway.meters.refusals.add(code);
+    }
     if !plain {
         // Whatever follows may be the rest of a body.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -236,7 +259,8 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
 }
 
 /// The answer to a request that the process does not take on.
-fn overloaded() -> Response<ReplyBody> {
+fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
+    gateway.meters.refusals.add("overloaded");
     let id = request_id(&HeaderMap::new());
     let response = refused(&id, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
     with_id(response, &id)
@@ -262,12 +286,15 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
     match route.policy() {
         Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
         Policy::Admin => {
-            incomer.admit_operator().map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
+            if let Err(refusal) = incomer.admit_operator() {
+                let refusal = gateway.count_wrong_key(&incomer, refusal);
+                return page::sign_in(&route, incomer.request.headers(), &refusal).ok_or(refusal);
+            }
             match &route {
                 Route::Users(what) => {
                     users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).await
                 }
-                _ => operator::answer(gateway, &incomer.edge, &route, incomer.request.headers()).await,
+                _ => operator::answer(gateway, &incomer.edge, &route, (&incomer.request).into()).await,
             }
         }
         Policy::Client => {

@@ -5,52 +5,80 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use url::form_urlencoded;
 
 use super::{
     Edge, Gateway,
     body::ReplyBody,
-    reply,
+    page, reply,
     routes::{Hand, Route},
 };
 use crate::{
     admin::{
-        Moment,
-        accept::prefers_html,
-        page,
+        self, Moment,
+        accept::{preferred_format, prefers_html},
+        explain,
+        metrics::{self, Sources},
         summary::Summary,
         view::{self, Row},
         watch,
     },
     refusal::Refusal,
-    upstream::{Snapshot, Target},
+    upstream::{Need, Snapshot, Target, score::Kind},
 };
 
-/// Answers an admin route. `headers`: the request's, for its `accept`.
+/// What an admin route looks at of its request.
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The headers, for `accept`.
+    pub headers: &'a HeaderMap,
+    /// The query.
+    pub query: Option<&'a str>,
+}
+
+impl<'a, B> From<&'a Request<B>> for Asked<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self { method: request.method(), headers: request.headers(), query: request.uri().query() }
+    }
+}
+
+/// Answers an admin route.
+///
+/// # Errors
+/// There is no such target or model, or a parameter is wrong.
 pub async fn answer(
     gateway: &Arc<Gateway>,
     edge: &Edge,
     route: &Route,
-    headers: &HeaderMap,
+    asked: Asked<'_>,
 ) -> Result<Response<ReplyBody>, Refusal> {
     let snapshot = &edge.snapshot;
-    Ok(match route {
-        Route::Page => providers(snapshot, true),
-        Route::Providers => providers(snapshot, prefers_html(headers)),
+    let html = prefers_html(asked.headers);
+    let response = match route {
+        Route::Page => page::show(gateway, edge, asked.headers).await,
+        Route::Providers if html => page::show(gateway, edge, asked.headers).await,
+        Route::Providers => providers(snapshot),
         Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         Route::Operate(id, hand) => operate(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
+        Route::Metrics => metrics(gateway, edge, asked.headers).await?,
         Route::Slots => ok(&gateway.slots.view()),
         Route::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
         }
         Route::Reload => reloaded(json!(super::reload::reload(gateway))),
         Route::Events => events(gateway),
+        Route::Explain => explained(snapshot, asked.query)?,
+        Route::OpenApi => reply::json(StatusCode::OK, admin::OPENAPI),
         other => return Err(Refusal::RouteNotFound(format!("{other:?}"))),
-    })
+    };
+    // A form of the page that was sent without its script: the page shows how it went.
+    Ok(if html && asked.method == Method::POST { page::back() } else { response })
 }
 
 fn ok(body: &impl Serialize) -> Response<ReplyBody> {
@@ -63,27 +91,38 @@ fn ok(body: &impl Serialize) -> Response<ReplyBody> {
     }
 }
 
-fn providers(snapshot: &Snapshot, html: bool) -> Response<ReplyBody> {
-    let at = Moment::current();
-    let rows = view::rows(snapshot, at);
-    let mut response =
-        if html { document(page::render(&rows, at)) } else { ok(&json!({ "providers": rows })) };
+fn providers(snapshot: &Snapshot) -> Response<ReplyBody> {
+    let mut response = ok(&json!({ "providers": view::rows(snapshot, Moment::current()) }));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
-/// An HTML page that may do nothing but be read.
-fn document(html: String) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(html));
-    let policy = HeaderValue::from_str(&page::policy());
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    let strictest = HeaderValue::from_static("default-src 'none'");
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy.unwrap_or(strictest));
-    response
+/// Who would be asked now: `?model=`, and for other than short streams `&stream=false` and `&tokens=`.
+fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+    let (mut name, mut need) = (None, Need { kind: Kind::Stream, tokens: 0 });
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match (&*key, &*value) {
+            ("model", _) => name = Some(value.into_owned()),
+            ("stream", "true") => need.kind = Kind::Stream,
+            ("stream", "false") => need.kind = Kind::Whole,
+            ("stream", _) => return Err(wrong("stream", "must be true or false")),
+            ("tokens", _) => match value.parse() {
+                Ok(tokens) => need.tokens = tokens,
+                Err(_) => return Err(wrong("tokens", "must be a number of tokens")),
+            },
+            _ => return Err(wrong(&key, "is not known here; known are model, stream and tokens")),
+        }
+    }
+    let name = name.ok_or_else(|| wrong("model", "is needed: it names a model, or a target"))?;
+    let Some(model) = explain::find(snapshot, &name) else {
+        let nearest = snapshot.nearest_model(&name);
+        return Err(Refusal::ModelNotFound { model: name, nearest });
+    };
+    Ok(ok(&explain::explain(snapshot, &model, need, Moment::current())))
+}
+
+fn wrong(name: &str, what: &str) -> Refusal {
+    Refusal::bad_request("invalid_type", Some(name), format!("The query parameter `{name}` {what}."))
 }
 
 /// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
@@ -131,6 +170,31 @@ fn reloaded(mut outcome: Value) -> Response<ReplyBody> {
     let message = format!("The configuration was not replaced: {}", messages.collect::<Vec<_>>().join("; "));
     outcome["error"] = json!({ "message": message, "type": "invalid_request_error", "param": null, "code": "invalid_config" });
     reply::json(StatusCode::BAD_REQUEST, outcome.to_string())
+}
+
+async fn metrics(
+    gateway: &Gateway,
+    edge: &Edge,
+    headers: &HeaderMap,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let format = preferred_format(headers);
+    let sources = Sources {
+        snapshot: &edge.snapshot,
+        gateway: &gateway.meters,
+        budget: &gateway.dispatcher.budget,
+        slots: &gateway.slots,
+        calls: &gateway.calls,
+        memory: gateway.memory.as_deref(),
+        events_lost: gateway.events.losses().count(),
+        spans_lost: gateway.tracer.lost(),
+    };
+    let page = metrics::page(sources, Moment::current()).await;
+    let mut response = Response::new(ReplyBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 fn events(gateway: &Gateway) -> Response<ReplyBody> {

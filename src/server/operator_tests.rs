@@ -32,7 +32,8 @@ fn gateway() -> Arc<Gateway> {
 async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Response<ReplyBody> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    answer(gateway, &gateway.edge(), &route, &headers).await.unwrap()
+    let asked = Asked { method: &Method::GET, headers: &headers, query: None };
+    answer(gateway, &gateway.edge(), &route, asked).await.unwrap()
 }
 
 async fn text(response: Response<ReplyBody>) -> String {
@@ -64,7 +65,8 @@ async fn providers_are_json_for_programs_and_a_page_for_people() {
 
     let page = ask(&gateway, Route::Providers, "text/html,*/*;q=0.8").await;
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
-    assert_eq!(page.headers()["vary"], "accept");
+    assert_eq!(page.headers()["vary"], "accept, accept-encoding");
+    assert_eq!(page.headers()["referrer-policy"], "same-origin");
     assert_eq!(page.headers()["x-content-type-options"], "nosniff");
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
@@ -121,7 +123,8 @@ async fn the_hand_on_nothing_is_refused() {
     let gateway = gateway();
     for id in ["", "three", "one/", "one/c", "One", "one/org"] {
         let route = Route::Operate(id.into(), Hand::Drain);
-        let answer = answer(&gateway, &gateway.edge(), &route, &HeaderMap::new()).await;
+        let asked = Asked { method: &Method::POST, headers: &HeaderMap::new(), query: None };
+        let answer = answer(&gateway, &gateway.edge(), &route, asked).await;
         assert_eq!(answer.err(), Some(Refusal::TargetNotFound(id.into())));
     }
 }
@@ -130,7 +133,7 @@ async fn the_hand_on_nothing_is_refused() {
 async fn the_configuration_is_shown_without_secrets() {
     let gateway = gateway();
     *gateway.last_reload.lock() =
-        Some(crate::server::Reloaded { at: "now".into(), ok: false, messages: vec!["bad".into()] });
+        Some(crate::admin::Reloaded { at: "now".into(), ok: false, messages: vec!["bad".into()] });
     let shown = get(&gateway, Route::Config).await;
     assert_eq!(shown["config"]["models"][0]["name"], "chat");
     assert_eq!(shown["last_reload"], json!({ "at": "now", "ok": false, "messages": ["bad"] }));
@@ -169,4 +172,39 @@ async fn events_stream_what_the_hand_does() {
     get(&gateway, Route::Operate("two/a".into(), Hand::Drain)).await;
     let told = next().await;
     assert!(told.starts_with("event: state\ndata: {") && told.contains(r#""state":"drained""#), "{told}");
+}
+
+#[tokio::test]
+async fn a_form_without_its_script_leads_back_to_the_page() {
+    let gateway = gateway();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
+    let asked = Asked { method: &Method::POST, headers: &headers, query: None };
+    let route = Route::Operate("two/a".into(), Hand::Drain);
+    let response = answer(&gateway, &gateway.edge(), &route, asked).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["location"]),
+        (303, &HeaderValue::from_static("/admin"))
+    );
+    assert_eq!(states(&get(&gateway, Route::Providers).await)[2], ("two/a", "drained"));
+}
+
+fn explanation(query: &str) -> Result<Response<ReplyBody>, Refusal> {
+    explained(&gateway().edge().snapshot, Some(query))
+}
+
+#[tokio::test]
+async fn an_explanation_needs_a_model_that_exists() {
+    let Err(Refusal::ModelNotFound { model, nearest }) = explanation("model=chatt") else { panic!() };
+    assert_eq!((model.as_str(), nearest.as_deref()), ("chatt", Some("chat")));
+    for bad in ["", "stream=true", "model=chat&stream=yes", "model=chat&tokens=many", "model=chat&user=x"] {
+        assert!(matches!(explanation(bad), Err(Refusal::BadRequest(_))), "{bad}");
+    }
+    let told = text(explanation("model=chat&stream=false&tokens=12").unwrap()).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["stream"], &told["prompt_tokens"], &told["model"]),
+        (&json!(false), &json!(12), &json!("chat"))
+    );
+    assert_eq!(told["order"].as_array().map(Vec::len), Some(3));
 }

@@ -164,30 +164,38 @@ impl Errand {
 }
 
 impl Desk {
-    /// What the store says to `work`, within the time limit.
+    /// What the store says to `work`, within the time limit: see [`ask`].
     ///
     /// # Errors
     /// The refusal that the store's trouble means to the client; the log has the rest.
     pub async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
-        match timeout(self.limit, work).await {
-            Ok(done) => done.map_err(|error| refusal(&error)),
-            Err(_) => {
-                tracing::warn!(limit = ?self.limit, "the memory store did not answer in time");
-                let message = "The memory store did not answer in time; a write may have been done or not.";
-                Err(Refusal::StoreUnavailable(message))
-            }
+        ask(self.limit, work).await
+    }
+}
+
+/// What the store says to `work`, within `limit`.
+///
+/// # Errors
+/// The refusal that the store's trouble means to the client; the log has the rest.
+pub async fn ask<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Refusal> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| refusal(&error)),
+        Err(_) => {
+            tracing::warn!(?limit, "the memory store did not answer in time");
+            let message = "The memory store did not answer in time; a write may have been done or not.";
+            Err(Refusal::StoreUnavailable(message))
         }
     }
 }
 
 /// How many memories are gone; a refusal if their text may still be in the files.
 pub fn erased(forgotten: &Forgotten) -> Result<usize, Refusal> {
-    if !forgotten.erased {
-        let message = "The memories are gone, but their text could not be wiped from the files yet: \
-            please repeat the request.";
-        return Err(Refusal::StoreUnavailable(message));
-    }
-    Ok(forgotten.seqs.len())
+    let message = "The memories are gone, but their text could not be wiped from the files yet: \
+        please repeat the request.";
+    if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
 }
 
 fn refusal(error: &StoreError) -> Refusal {
@@ -196,6 +204,7 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Duplicate => Refusal::Duplicate(message),
         StoreError::Stale { etag } => Refusal::PreconditionFailed { etag: etag.clone() },
         StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
+        StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
         outage => {
             tracing::error!(error = %outage, "the memory store");
             Refusal::StoreUnavailable(message)

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, Response};
+use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
 
 use super::{
@@ -13,12 +14,11 @@ use super::{
     deliver::{deliver, say_how},
     intake,
     limits::limited,
-    refused,
+    refused, reply,
 };
 use crate::{
     admission::{
         Operation,
-        load::Load,
         rate::{Cost, Reservation},
         slots::{Slot, SlotRefusal},
     },
@@ -29,7 +29,8 @@ use crate::{
     failpoint::{self, Place},
     recall::{self, Enriched},
     refusal::Refusal,
-    report::Report,
+    report::{self, About, Report},
+    telemetry::{meters::OTHER, trace::Span},
     upstream::{Model, provider::FORWARDED},
     user::UserId,
 };
@@ -47,6 +48,7 @@ struct Asked {
     timeout: Option<Duration>,
     memory: MemoryUse,
     cost: Cost,
+    span: Span,
     ask: Ask,
 }
 
@@ -60,7 +62,7 @@ pub async fn answer(
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let asked = read(&gateway.load, incomer, caller, (api, path)).await?;
+    let asked = read(gateway, incomer, caller, (api, path)).await?;
     let id = asked.id.clone();
     let (user, cost) = (asked.user.clone(), asked.cost);
     let go = async |reservation| Ok(go(gateway, asked, reservation).await);
@@ -83,7 +85,14 @@ async fn go(gateway: &Arc<Gateway>, asked: Asked, reservation: Reservation) -> R
 
 /// Gets the answer to a call that knows what its user said before, and remembers what he says now.
 async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyBody> {
-    let Enriched { call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
+    let mut recalling = call.report.span.child(|| "recall".to_owned(), SpanKind::Internal);
+    let Enriched { mut call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
+    if let Some(note) = &note {
+        let note_text = || note.to_str().unwrap_or_default().to_owned().into();
+        recalling.note(|| [("concierge.memory", note_text())]);
+        call.report.remembers(note);
+    }
+    drop(recalling);
     let mut response = deliver(gateway, call).await;
     if let Some(note) = note {
         response.headers_mut().insert("x-concierge-memory", note);
@@ -100,7 +109,7 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyB
 
 /// Reads the request, and finds out for whom it is and who may be asked.
 async fn read(
-    load: &Load,
+    gateway: &Gateway,
     incomer: Incomer,
     caller: Caller,
     (api, path): (Api, String),
@@ -108,13 +117,14 @@ async fn read(
     let Incomer { id, received, edge, request, .. } = incomer;
     let (parts, body) = request.into_parts();
     let wishes = intake::wishes(&parts.headers)?;
-    let (body, held) = intake::body(body, edge.snapshot.config.server.max_body, load).await?;
+    let (body, held) = intake::body(body, edge.snapshot.config.server.max_body, &gateway.load).await?;
     let content = intake::content(&parts.headers, &body, wishes.pin.is_some())?;
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
     let path = match parts.uri.query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
+    let span = begin_trace(gateway, &id, received, (api, &models[0]), &parts.headers);
     Ok(Asked {
         id,
         received,
@@ -125,6 +135,7 @@ async fn read(
         timeout: wishes.timeout,
         memory: wishes.memory,
         cost: cost(api, &content, &body),
+        span,
         ask: Ask {
             method: parts.method,
             path,
@@ -139,28 +150,62 @@ async fn read(
     })
 }
 
+/// The request in its trace. A model that clients name and the configuration does not is not told.
+fn begin_trace(
+    gateway: &Gateway,
+    id: &str,
+    received: Instant,
+    (api, model): (Api, &Model),
+    headers: &HeaderMap,
+) -> Span {
+    let operation = report::gen_ai(api).as_str();
+    let model = if model.direct { OTHER } else { &model.config.name };
+    let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received.elapsed());
+    span.note(|| {
+        [
+            ("gen_ai.operation.name", operation.into()),
+            ("gen_ai.request.model", model.to_owned().into()),
+            ("concierge.request.id", id.to_owned().into()),
+        ]
+    });
+    span
+}
+
 /// Waits for a slot; with it the request is a call.
 async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Result<Box<Call>, Refusal> {
-    let Asked { id, received, edge, user, priority, api, model, timeout, memory, ask, .. } = asked;
+    let Asked { id, received, edge, user, priority, api, model, timeout, memory, mut span, ask, .. } = asked;
     let operation = operation(api);
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
     let begun = Instant::now();
-    let slot = wait_for_slot(gateway, &user, operation, priority).await?;
+    let slot = wait_for_slot(gateway, &user, operation, priority).await;
+    let slot = slot.inspect_err(|refusal| span.failed(reply::code(refusal)))?;
     failpoint::request(Place::Slot, &id);
+    let queued = begun.elapsed();
+    let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
+    let about = About {
+        id: id.clone(),
+        user: user.pseudonym(),
+        operation: operation.as_str(),
+        gen_ai: report::gen_ai(api),
+        model,
+        received,
+        queued,
+    };
     let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
-        report: Report::new(id.clone(), operation.as_str(), model, received, reservation),
+        report: Report::new(about, meters, span, reservation),
         id,
         user,
         api,
         ask,
         snapshot: edge.snapshot.clone(),
         received,
-        queued: begun.elapsed(),
+        queued,
         deadline: Instant::now() + total,
         slot,
         impatient: timeout.is_some(),
         memory,
+        overheard: None,
         entry,
     }))
 }

@@ -5,8 +5,9 @@
 
 use std::time::SystemTime;
 
-use super::{Edge, Gateway, Reloaded};
+use super::{Edge, Gateway};
 use crate::{
+    admin::Reloaded,
     config::{self, Config, Loaded},
     events::Event,
 };
@@ -23,8 +24,9 @@ pub fn reload(gateway: &Gateway) -> Reloaded {
             tracing::error!("reload refused, the configuration in force stays: {reason}");
         }
     }
+    gateway.meters.reloaded(ok);
     let message = messages.join("; ");
-    gateway.events.tell(|| Event::Reload { ok, message });
+    gateway.events.record(Event::Reload { ok, message });
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let reloaded = Reloaded { at, ok, messages };
     *last = Some(reloaded.clone());

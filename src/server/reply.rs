@@ -17,6 +17,12 @@ const PERMISSION: &str = "permission_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const SERVER: &str = "server_error";
 const UPSTREAM: &str = "upstream_error";
+/// The code of a provider's refusal that has none.
+const PROVIDER_REFUSED: &str = "provider_refused";
+
+/// The error code of a refusal, beside its response: for what counts refusals.
+#[derive(Debug, Clone, Copy)]
+pub struct Code(pub &'static str);
 
 /// A refusal in OpenAI's words.
 pub struct Wording {
@@ -64,8 +70,22 @@ impl Wording {
     }
 }
 
+/// The error code of `refusal`, one of the bounded set in the table of errors.
+pub fn code(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Provider(_) => PROVIDER_REFUSED,
+        _ => word(refusal).code,
+    }
+}
+
 /// `refusal` as a response.
 pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
+    let mut response = worded(refusal);
+    response.extensions_mut().insert(Code(code(refusal)));
+    response
+}
+
+fn worded(refusal: &Refusal) -> Response<ReplyBody> {
     if let Refusal::Provider(reply) = refusal {
         let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
         let mut response = Response::new(ReplyBody::whole(body));
@@ -102,7 +122,7 @@ fn in_our_shape(body: &[u8]) -> Bytes {
     let said = error::ProviderError::parse(body).message;
     let message =
         if said.is_empty() { "The provider refused the request without saying why." } else { &said };
-    error::body(message, INVALID, None, "provider_refused")
+    error::body(message, INVALID, None, PROVIDER_REFUSED)
 }
 
 /// `refusal` as the last event of a stream whose head has been sent.
@@ -165,7 +185,9 @@ fn word_request(refusal: &Refusal) -> Wording {
             413,
             INVALID,
             "request_too_large",
-            format!("The request body is larger than {} bytes, the limit of this gateway.", limit),
+            format!(
+                "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
+            ),
         ),
         // Not 408: the SDKs would send the same slow body again.
         Refusal::SlowBody => {

@@ -31,6 +31,8 @@ pub enum Route {
     Operate(String, Hand),
     /// `GET /admin/requests`
     Requests,
+    /// `GET /metrics`
+    Metrics,
     /// `GET /admin/slots`
     Slots,
     /// `GET /admin/config`
@@ -39,6 +41,10 @@ pub enum Route {
     Reload,
     /// `GET /admin/events`
     Events,
+    /// `GET /admin/explain`
+    Explain,
+    /// `GET /admin/openapi.json`
+    OpenApi,
     /// The caller's own memories and context.
     Own(Own),
     /// An operator's view of users' memories.
@@ -71,6 +77,8 @@ pub enum Own {
 /// What an operator does with users' memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Users {
+    /// `GET /admin/memory`
+    Overview,
     /// `GET /admin/users/{user}/memories`
     Memories(String),
     /// `DELETE /admin/users/{user}/memories`
@@ -123,10 +131,13 @@ impl Route {
             | Self::Summary
             | Self::Operate(..)
             | Self::Requests
+            | Self::Metrics
             | Self::Slots
             | Self::Config
             | Self::Reload
             | Self::Events
+            | Self::Explain
+            | Self::OpenApi
             | Self::Users(_) => Policy::Admin,
         }
     }
@@ -143,9 +154,13 @@ impl Route {
             "/admin/providers" => Self::Providers,
             "/admin/providers/summary" => Self::Summary,
             "/admin/requests" => Self::Requests,
+            "/metrics" => Self::Metrics,
             "/admin/slots" => Self::Slots,
+            "/admin/memory" => Self::Users(Users::Overview),
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
+            "/admin/explain" => Self::Explain,
+            "/admin/openapi.json" => Self::OpenApi,
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),
             other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
                 let user = other.strip_prefix("/admin/cache/").map(decoded);

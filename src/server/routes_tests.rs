@@ -94,3 +94,80 @@ fn every_admin_path_is_for_operators() {
         assert_eq!(route.policy(), Policy::Admin, "{path}");
     }
 }
+
+/// Where the document describes a route; `None` for those of OpenAI and for probes. Exhaustive, so that a new route
+/// does not compile until somebody has thought about it.
+fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
+    Some(match route {
+        Route::Proxy(..) | Route::Models | Route::Model(_) | Route::Live | Route::Ready => return None,
+        Route::Page => ("get", "/admin"),
+        Route::Providers => ("get", "/admin/providers"),
+        Route::Summary => ("get", "/admin/providers/summary"),
+        Route::Operate(_, Hand::Drain) => ("post", "/admin/providers/{id}/drain"),
+        Route::Operate(_, Hand::Resume) => ("post", "/admin/providers/{id}/resume"),
+        Route::Operate(_, Hand::Reset) => ("post", "/admin/providers/{id}/reset"),
+        Route::Requests => ("get", "/admin/requests"),
+        Route::Metrics => ("get", "/metrics"),
+        Route::Slots => ("get", "/admin/slots"),
+        Route::Config => ("get", "/admin/config"),
+        Route::Reload => ("post", "/admin/reload"),
+        Route::Events => ("get", "/admin/events"),
+        Route::Explain => ("get", "/admin/explain"),
+        Route::OpenApi => ("get", "/admin/openapi.json"),
+        Route::Own(Own::List) => ("get", "/v1/memories"),
+        Route::Own(Own::Add) => ("post", "/v1/memories"),
+        Route::Own(Own::Forget) => ("delete", "/v1/memories"),
+        Route::Own(Own::Get(_)) => ("get", "/v1/memories/{id}"),
+        Route::Own(Own::ForgetOne(_)) => ("delete", "/v1/memories/{id}"),
+        Route::Own(Own::Search) => ("post", "/v1/memories/search"),
+        Route::Own(Own::ReadContext) => ("get", "/v1/context"),
+        Route::Own(Own::ReplaceContext) => ("put", "/v1/context"),
+        Route::Own(Own::MergeContext) => ("patch", "/v1/context"),
+        Route::Users(Users::Overview) => ("get", "/admin/memory"),
+        Route::Users(Users::Memories(_)) => ("get", "/admin/users/{user}/memories"),
+        Route::Users(Users::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
+        Route::Users(Users::Context(_)) => ("get", "/admin/users/{user}/context"),
+        Route::Users(Users::ClearCache(None)) => ("delete", "/admin/cache"),
+        Route::Users(Users::ClearCache(Some(_))) => ("delete", "/admin/cache/{user}"),
+    })
+}
+
+/// Every operation of `/admin/openapi.json`: method and path.
+fn operations() -> Vec<(String, String)> {
+    let document: serde_json::Value = serde_json::from_str(crate::admin::OPENAPI).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let of = |(path, item): (&String, &serde_json::Value)| {
+        let methods: Vec<_> = item.as_object().unwrap().keys().cloned().collect();
+        methods.into_iter().map(|method| (method, path.clone())).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(of).collect()
+}
+
+#[test]
+fn every_operation_of_the_document_is_a_route() {
+    for (method, path) in operations() {
+        let there = path.replace("{id}", "x").replace("{user}", "x");
+        let route = Route::find(&method.to_uppercase().parse().unwrap(), &there);
+        let described = route.as_ref().ok().and_then(documented);
+        assert_eq!(described, Some((method.as_str(), path.as_str())), "{route:?}");
+    }
+}
+
+/// All of our own paths, with each method that they take, are in the document.
+#[test]
+fn every_route_of_ours_is_in_the_document() {
+    let known = operations();
+    let paths: std::collections::BTreeSet<_> = known.iter().map(|(_, path)| path.clone()).collect();
+    let source = include_str!("routes.rs").split("#[cfg(test)]").next().unwrap();
+    for literal in source.split('"').filter(|text| text.starts_with("/admin") && !text.ends_with('/')) {
+        assert!(paths.contains(literal), "{literal} is not described");
+    }
+    for path in paths {
+        let there = path.replace("{id}", "x").replace("{user}", "x");
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let Ok(route) = Route::find(&method, &there) else { continue };
+            let (method, path) = documented(&route).unwrap();
+            assert!(known.contains(&(method.into(), path.into())), "{method} {path} is not described");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 //! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
 //! to show.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json, value::RawValue};
@@ -12,12 +12,12 @@ use super::{
     Edge, Gateway,
     body::ReplyBody,
     memories::{page_of, query, wire},
-    personal::{Desk, erased},
+    personal::{Desk, ask, erased},
     routes::Users,
 };
 use crate::{
     recall::{
-        service::State,
+        service::{Memory, State},
         store::{Activity, Forget, UnixMillis},
     },
     refusal::Refusal,
@@ -35,10 +35,12 @@ pub async fn answer(
     query: Option<&str>,
 ) -> Result<Response<ReplyBody>, Refusal> {
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let (Users::Memories(name) | Users::Forget(name) | Users::Context(name)) = what else {
-        return clear_cache(gateway, what);
-    };
     let config = &edge.snapshot.config.memory;
+    let name = match what {
+        Users::Overview => return overview(&memory, config.get_context_timeout).await,
+        Users::ClearCache(user) => return clear_cache(&memory, user.as_deref()),
+        Users::Memories(name) | Users::Forget(name) | Users::Context(name) => name,
+    };
     let limit = match what {
         Users::Forget(_) => config.update_context_timeout,
         _ => config.get_context_timeout,
@@ -47,7 +49,7 @@ pub async fn answer(
     match what {
         Users::Forget(_) => {
             let which = query::forget(query)?;
-            tracing::info!(user = %desk.user, everything = which == Forget::ALL, "an operator forgets memories");
+            tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
             let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
             wire::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
         }
@@ -64,14 +66,35 @@ fn known(name: &str) -> Result<UserId, Refusal> {
     UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
 }
 
-fn clear_cache(gateway: &Gateway, what: &Users) -> Result<Response<ReplyBody>, Refusal> {
-    let user = match what {
-        Users::ClearCache(Some(name)) => Some(known(name)?),
-        _ => None,
-    };
-    let cleared = gateway.memory.as_ref().map_or(0, |memory| memory.clear_cache(user.as_ref()));
-    tracing::info!(user = user.as_ref().map(UserId::as_str), cleared, "an operator clears recalled context");
+fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+    let user = user.map(known).transpose()?;
+    let cleared = memory.clear_cache(user.as_ref());
+    tracing::info!(
+        user = user.as_ref().map(|user| tracing::field::display(user.pseudonym())),
+        cleared,
+        "an operator clears recalled context"
+    );
     wire::answer(StatusCode::OK, &json!({ "cleared": cleared }))
+}
+
+/// The memory as a whole: nothing of any user.
+async fn overview(memory: &Memory, limit: Duration) -> Result<Response<ReplyBody>, Refusal> {
+    let overview = ask(limit, memory.overview()).await?;
+    let embedding = overview.embedding.map(|embedding| {
+        json!({
+            "embedder": embedding.embedder,
+            "embedded": embedding.progress.done,
+            "memories": embedding.progress.all,
+            "trouble": embedding.trouble,
+        })
+    });
+    let (hits, misses) = overview.cache;
+    let whole = json!({
+        "cache": { "hits": hits, "misses": misses },
+        "dropped": overview.dropped,
+        "embedding": embedding,
+    });
+    wire::answer(StatusCode::OK, &whole)
 }
 
 /// What is stored for the user, how it is doing, and what happened last.
@@ -105,6 +128,7 @@ fn live(state: &State, slots: Value, context_updated_at: Option<String>) -> Valu
         "slots": slots,
         "cache": { "entries": state.cached },
         "index_bytes": state.index_bytes,
+        "recalls": { "count": state.recalls, "store_reads": state.store_reads },
         "memories": {
             "count": state.counts.memories,
             "sessions": state.counts.sessions,
@@ -142,11 +166,19 @@ mod tests {
     #[test]
     fn the_live_state_has_its_times_in_words() {
         let counts = Counts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
-        let state = State { counts, cached: 3, index_bytes: None, last_seen: Some(UnixMillis(1500)) };
+        let state = State {
+            counts,
+            cached: 3,
+            index_bytes: None,
+            recalls: 5,
+            store_reads: 1,
+            last_seen: Some(UnixMillis(1500)),
+        };
         let shown = live(&state, json!({}), None);
         assert_eq!(shown["memories"]["oldest"], "1970-01-01T00:00:00Z");
         assert_eq!(shown["memories"]["newest"], Value::Null);
         assert_eq!(shown["last_seen"], "1970-01-01T00:00:01.5Z");
         assert_eq!(shown["cache"]["entries"], 3);
+        assert_eq!(shown["recalls"], json!({ "count": 5, "store_reads": 1 }));
     }
 }

@@ -1,4 +1,29 @@
-//! What the gateway tells about itself: logs. Bodies and secrets are in none of them.
+//! What the gateway tells about itself: logs, metrics and traces. Bodies, secrets and the ids of users are in none of them.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`meters`] | what is counted, as handles that targets, models and the gateway own |
+//! | [`histogram`] | a histogram without a lock |
+//! | [`exposition`] | a page of metrics as text; what is on it is decided in `admin::metrics` |
+//! | [`process`] | what the system knows of this process |
+//! | [`trace`] | spans; [`export`](self) sends them by OTLP |
+//!
+//! # What a level asks of the operator
+//!
+//! | level | asks |
+//! | --- | --- |
+//! | `error` | act now: something does not work and will not heal by itself |
+//! | `warn` | look today: the gateway goes on without something (a target, a memory, a span) |
+//! | `info` | nothing: one line for each request, each attempt's cost, each failure that was survived, each change of state |
+//! | `debug` | nothing: what connections did, for whoever looks for a fault in the network |
+//! | `trace` | nothing: what the libraries say |
+
+mod export;
+pub mod exposition;
+pub mod histogram;
+pub mod meters;
+pub mod process;
+pub mod trace;
 
 mod panics;
 

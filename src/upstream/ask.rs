@@ -49,6 +49,8 @@ pub struct Asking {
     pub total: Instant,
     /// The client itself gave less time than the target would have had: running out of it proves nothing.
     pub impatient: bool,
+    /// The provider's words are not repeated: they may quote what nobody but the user may read.
+    pub quiet: bool,
 }
 
 /// What describes an answer.
@@ -107,7 +109,7 @@ pub struct Raw {
 pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure> {
     let provider = attempt.target.provider.clone();
     let id = attempt.target.id.clone();
-    let impatient = asking.impatient;
+    let (impatient, quiet) = (asking.impatient, asking.quiet);
     match exchange(&attempt, asking, &provider).await {
         Ok(Reading::Whole(head, body, usage)) => {
             attempt.used(usage);
@@ -124,7 +126,10 @@ pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure
         }
         Err(mut failure) => {
             failure.elapsed = attempt.started.elapsed();
-            failure.message = format!("{id}: {}", provider.redact_text(&failure.message));
+            failure.message = match quiet {
+                true => format!("{id}: {}", failure.outcome),
+                false => format!("{id}: {}", provider.redact_text(&failure.message)),
+            };
             if let Some(reply) = &mut failure.reply {
                 reply.body = provider.redact(&reply.body);
             }

@@ -18,7 +18,13 @@ use super::{
     score::Kind,
     target::{Facts, Need, Target},
 };
-use crate::api::usage::Usage;
+use crate::{
+    api::usage::Usage,
+    telemetry::{
+        meters::{Attempts, Cost, Counter, GenAi, TargetMeters},
+        trace::Span,
+    },
+};
 
 /// How long a target whose key or model was refused is left alone.
 const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
@@ -37,15 +43,20 @@ pub struct Attempt {
     pub started: Instant,
     first_content: Option<Instant>,
     ended: bool,
-    ledger: Ledger,
+    purpose: Option<Purpose>,
+    outcome: Outcome,
+    usage: Option<Usage>,
     _provider: InFlight,
 }
 
-/// What the attempt cost, for the log: one line per attempt, so that nothing is counted twice or lost.
-struct Ledger {
-    request: Option<Arc<str>>,
-    outcome: Outcome,
-    usage: Option<Usage>,
+/// What an attempt is for: whom the log, the metrics and the trace tell of it.
+pub struct Purpose {
+    /// The request.
+    pub request: Arc<str>,
+    /// What is asked.
+    pub operation: GenAi,
+    /// The attempt in the request's trace; it ends with the attempt.
+    pub span: Span,
 }
 
 impl Attempt {
@@ -69,21 +80,30 @@ impl Attempt {
             started: now,
             first_content: None,
             ended: false,
-            ledger: Ledger { request: None, outcome: Outcome::Cancelled, usage: None },
+            purpose: None,
+            outcome: Outcome::Cancelled,
+            usage: None,
             _provider: provider,
         })
     }
 
-    /// Names the request that it is for, so that the log can tell what it cost.
+    /// Says what it is for. An attempt without a purpose leaves no trace but in the score.
     #[must_use]
-    pub fn for_request(mut self, id: Arc<str>) -> Self {
-        self.ledger.request = Some(id);
+    pub fn with_purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = Some(purpose);
         self
     }
 
     /// What the provider has counted so far.
     pub fn used(&mut self, usage: Option<Usage>) {
-        self.ledger.usage = usage.or(self.ledger.usage);
+        self.usage = usage.or(self.usage);
+    }
+
+    /// Events of its stream that were left out.
+    pub fn left_out(&self, events: u64) {
+        if let Some(meters) = &self.target.meters {
+            meters.noise.inc_by(events);
+        }
     }
 
     /// The head of an answer came: what it says about our rate limit.
@@ -97,6 +117,9 @@ impl Attempt {
             let now = Instant::now();
             self.first_content = Some(now);
             self.settle(Outcome::Success, now);
+            if let (Kind::Stream, Some(attempts)) = (self.kind, self.meters()) {
+                attempts.first_chunk.observe(now.saturating_duration_since(self.started).as_secs_f64());
+            }
         }
     }
 
@@ -109,7 +132,7 @@ impl Attempt {
     pub fn completed(&mut self, tokens: u64, longest_gap: Option<Duration>) {
         self.succeeded();
         self.ended = true;
-        self.ledger.outcome = Outcome::Success;
+        self.outcome = Outcome::Success;
         let now = Instant::now();
         let from = match self.kind {
             Kind::Stream => self.first_content.unwrap_or(now),
@@ -129,7 +152,7 @@ impl Attempt {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.ledger.outcome = outcome;
+        self.outcome = outcome;
         if outcome.doubts_the_connection() {
             self.target.provider.client.evict();
         }
@@ -145,7 +168,7 @@ impl Attempt {
         if outcome.misconfigures() {
             facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
             drop(facts);
-            self.target.known.tell("misconfigured", || detail.to_owned());
+            self.target.known.tell("misconfigured", detail.to_owned());
         } else {
             drop(facts);
         }
@@ -168,11 +191,13 @@ impl Attempt {
             Some(Change::Opened) => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
-                known.tell("open", || reason);
+                self.changed(|meters| &meters.opened);
+                known.tell("open", reason);
             }
             Some(Change::Closed) => {
                 tracing::info!(target_id = %known.id, "a target is back");
-                known.tell("closed", || "the probe succeeded".to_owned());
+                self.changed(|meters| &meters.closed);
+                known.tell("closed", "the probe succeeded".to_owned());
             }
             None => {}
         }
@@ -185,31 +210,80 @@ impl Drop for Attempt {
             self.settle(Outcome::Cancelled, Instant::now());
         }
         self.target.known.facts.lock().in_flight -= 1;
-        self.ledger.write(&self.target.id);
+        if let Some(purpose) = self.purpose.take() {
+            self.account(purpose);
+        }
     }
 }
 
-impl Ledger {
-    /// `complete`: the provider's count of a whole answer. `partial`: its count of an answer that broke off.
-    /// `unknown`: it may have done work and did not say how much. What certainly cost nothing has no line.
-    fn write(&self, target: &str) {
-        let Some(request) = &self.request else { return };
-        let usage_is = match (self.outcome, self.usage) {
-            (Outcome::Success, Some(_)) => "complete",
-            (_, Some(_)) => "partial",
-            (outcome, None) if outcome.sent() == Sent::No => return,
-            (_, None) => "unknown",
-        };
+impl Attempt {
+    fn changed(&self, which: fn(&TargetMeters) -> &Counter) {
+        if let Some(meters) = &self.target.meters {
+            which(meters).inc();
+        }
+    }
+
+    fn meters(&self) -> Option<&Attempts> {
+        let operation = self.purpose.as_ref()?.operation;
+        Some(self.target.meters.as_ref()?.attempts.of(operation))
+    }
+
+    /// Tells what the attempt was and what it cost, once: nothing is counted twice or lost.
+    fn account(&self, purpose: Purpose) {
+        let Purpose { request, operation, span } = purpose;
+        let error = (self.outcome != Outcome::Success).then(|| self.outcome.word());
+        let cost = self.cost();
+        if let Some(meters) = &self.target.meters {
+            let attempts = meters.attempts.of(operation);
+            attempts.duration.observe(self.started.elapsed(), error);
+            if let Some(usage) = self.usage {
+                attempts.input.observe(usage.prompt_tokens as f64);
+                if operation != GenAi::Embeddings {
+                    attempts.output.observe(usage.completion_tokens as f64);
+                }
+            }
+            if let Some(cost) = cost {
+                meters.usage[cost as usize].inc();
+            }
+        }
+        self.finish(span, error);
+        let Some(cost) = cost else { return };
         let usage = self.usage.unwrap_or_default();
         tracing::info!(
             %request,
-            target_id = target,
+            target_id = &*self.target.id,
             outcome = %self.outcome,
-            usage = usage_is,
+            usage = cost.as_str(),
             prompt_tokens = usage.prompt_tokens,
             completion_tokens = usage.completion_tokens,
             tokens = usage.total_tokens,
             "usage"
         );
+    }
+
+    /// What certainly cost nothing has no cost.
+    fn cost(&self) -> Option<Cost> {
+        match (self.outcome, self.usage) {
+            (Outcome::Success, Some(_)) => Some(Cost::Complete),
+            (_, Some(_)) => Some(Cost::Partial),
+            (outcome, None) if outcome.sent() == Sent::No => None,
+            (_, None) => Some(Cost::Unknown),
+        }
+    }
+
+    fn finish(&self, mut span: Span, error: Option<&'static str>) {
+        if let Some(usage) = self.usage {
+            let (input, output) = (usage.prompt_tokens as i64, usage.completion_tokens as i64);
+            span.note(|| {
+                [("gen_ai.usage.input_tokens", input.into()), ("gen_ai.usage.output_tokens", output.into())]
+            });
+        }
+        if let Some(first) = self.first_token().filter(|_| self.kind == Kind::Stream) {
+            span.note(|| [("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into())]);
+        }
+        match error {
+            Some(error) => span.failed(error),
+            None => span.note(|| [("gen_ai.response.model", self.target.name.model.clone().into())]),
+        }
     }
 }

@@ -29,4 +29,5 @@ pub use attempt::Attempt;
 pub use body::Parts;
 pub use snapshot::{Model, Snapshot};
 pub use target::{Access, Need, Standing, Target, Why};
+pub use tls::http_client;
 pub use view::{TargetState, TargetView};

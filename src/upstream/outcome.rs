@@ -226,6 +226,37 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// Whether what the provider says of it probably quotes the request: then no log may repeat it.
+    pub fn quotes_the_request(self) -> bool {
+        matches!(self, Self::ClientFault | Self::TooBig | Self::NotServed(Missing::Field))
+    }
+
+    /// Its word in metrics and spans.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Hard(HardKind::Connect) => "connect",
+            Self::Hard(HardKind::Reset) => "reset",
+            Self::Hard(HardKind::Silent) => "timeout",
+            Self::Hard(HardKind::Status(_)) => "status",
+            Self::Hard(HardKind::Malformed) => "malformed",
+            Self::Throttled { .. } => "rate_limited",
+            Self::KeyRefused => "key_refused",
+            Self::NotServed(Missing::Model) => "model_missing",
+            Self::NotServed(Missing::Route) => "route_missing",
+            Self::NotServed(Missing::Field) => "field_refused",
+            Self::TooBig => "too_big",
+            Self::ClientFault => "client_fault",
+            Self::Cancelled => "cancelled",
+            Self::Broken(BrokenKind::Cut) => "cut",
+            Self::Broken(BrokenKind::Stalled) => "stalled",
+            Self::Broken(BrokenKind::Error) => "error_event",
+            Self::Broken(BrokenKind::Malformed) => "unreadable_event",
+        }
+    }
+}
+
 impl std::fmt::Display for Outcome {
     /// A few words for logs and the admin page; nothing of what the provider wrote.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,10 +10,9 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use reqwest::redirect;
 use tokio::time::{Instant, sleep};
 
-use super::{Snapshot, provider::Provider, tls};
+use super::{Snapshot, provider::Provider, tls::http_client};
 
 /// Checks at the same time.
 const AT_ONCE: usize = 8;
@@ -24,7 +23,7 @@ const OFF_TICK: Duration = Duration::from_secs(5);
 
 /// Checks for ever; `current` gives the configuration in force.
 pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
-    let client = match client() {
+    let client = match http_client(LIMIT) {
         Ok(client) => client,
         Err(error) => return tracing::error!(%error, "no health checks"),
     };
@@ -38,17 +37,6 @@ pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
             check_all(&client, &snapshot, interval).await;
         }
     }
-}
-
-fn client() -> Result<reqwest::Client, String> {
-    let tls = tls::client_config(&[b"http/1.1"]).map_err(|error| error.to_string())?;
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
-        .redirect(redirect::Policy::none())
-        .timeout(LIMIT)
-        .no_proxy()
-        .build()
-        .map_err(|error| error.to_string())
 }
 
 /// One check per provider, however many of its targets want one.

@@ -22,12 +22,13 @@ use crate::{config, tasks::Tasks};
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
 
 /// The client's headers that travel upstream.
-pub const FORWARDED: [HeaderName; 5] = [
+pub const FORWARDED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("openai-beta"),
     HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
 ];
 
 /// A configured provider.

@@ -22,6 +22,7 @@ use crate::{
     config::{self, Config, Strategy, TargetName},
     events::Events,
     tasks::Tasks,
+    telemetry::meters::{ModelMeters, OTHER, TargetMeters},
 };
 
 /// Targets that were asked for by their own name and are in no model.
@@ -40,7 +41,22 @@ pub struct Snapshot {
     providers: HashMap<String, Arc<Provider>>,
     models: HashMap<String, Arc<Model>>,
     direct: Direct,
+    /// What is counted of targets that are in no model, and of requests for them: all together.
+    others: Option<Others>,
     events: Events,
+}
+
+/// Meters of what clients name and the configuration does not.
+#[derive(Clone)]
+struct Others {
+    target: Arc<TargetMeters>,
+    model: Arc<ModelMeters>,
+}
+
+impl Others {
+    fn new() -> Self {
+        Self { target: Arc::new(TargetMeters::new(OTHER.into())), model: Arc::default() }
+    }
 }
 
 /// A model and its targets.
@@ -51,6 +67,9 @@ pub struct Model {
     pub targets: Vec<Arc<Target>>,
     /// It is a target that was asked for by its own name.
     pub direct: bool,
+    /// What is counted of requests for it; shared with the same model of other configurations. `None` if nothing is
+    /// counted.
+    pub meters: Option<Arc<ModelMeters>>,
     strategy: Strategy,
     temperature: f64,
     turn: AtomicUsize,
@@ -76,7 +95,10 @@ impl Snapshot {
             providers.insert(provider.config.name.clone(), provider);
         }
         let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
-        let mut snapshot = Self { config, providers, models: HashMap::new(), direct, events: events.clone() };
+        let counted = before.and_then(|before| before.others.clone());
+        let others = config.telemetry.metrics.then(|| counted.unwrap_or_else(Others::new));
+        let events = events.clone();
+        let mut snapshot = Self { config, providers, models: HashMap::new(), direct, others, events };
         snapshot.models = snapshot.build_models(before);
         Ok(snapshot)
     }
@@ -85,6 +107,7 @@ impl Snapshot {
         let mut known: HashMap<Arc<str>, Arc<Known>> = HashMap::new();
         let old = before.into_iter().flat_map(Snapshot::targets);
         let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
+        let mut meters: HashMap<Arc<str>, Option<Arc<TargetMeters>>> = HashMap::new();
         let mut models = HashMap::new();
         for config in &self.config.models {
             let target = |name: &TargetName| {
@@ -94,10 +117,13 @@ impl Snapshot {
                     Some(old) => inherit(old, &provider),
                     None => self.new_known(&id, &provider),
                 });
-                Some(Arc::new(Target { id, name: name.clone(), provider, known: known.clone() }))
+                let meters = meters.entry(id.clone()).or_insert_with(|| self.meters_of(&id, old.get(&id)));
+                let (known, meters) = (known.clone(), meters.clone());
+                Some(Arc::new(Target { id, name: name.clone(), provider, known, meters }))
             };
             let targets = config.targets.iter().filter_map(target).collect();
-            let model = Arc::new(self.model_of(config.clone(), targets, false));
+            let meters = self.meters_of_model(&config.name, before);
+            let model = Arc::new(self.model_of(config.clone(), targets, (false, meters)));
             for alias in &config.alias {
                 models.insert(alias.clone(), model.clone());
             }
@@ -110,11 +136,30 @@ impl Snapshot {
         Known::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
     }
 
-    fn model_of(&self, config: config::Model, targets: Vec<Arc<Target>>, direct: bool) -> Model {
+    /// Those that `old` had, unless it was counted among the others.
+    fn meters_of(&self, id: &Arc<str>, old: Option<&Arc<Target>>) -> Option<Arc<TargetMeters>> {
+        let counted = old.and_then(|old| old.meters.clone()).filter(|meters| meters.label == *id);
+        let new = || Arc::new(TargetMeters::new(id.clone()));
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_else(new))
+    }
+
+    /// Those of the model that had this name before, and not merely as an alias.
+    fn meters_of_model(&self, name: &str, before: Option<&Snapshot>) -> Option<Arc<ModelMeters>> {
+        let old = before.and_then(|before| before.models.get(name)).filter(|old| old.config.name == name);
+        let counted = old.and_then(|old| old.meters.clone());
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_default())
+    }
+
+    fn model_of(
+        &self,
+        config: config::Model,
+        targets: Vec<Arc<Target>>,
+        (direct, meters): (bool, Option<Arc<ModelMeters>>),
+    ) -> Model {
         let routing = &self.config.routing;
         let strategy = config.strategy.unwrap_or(routing.strategy);
         let turn = AtomicUsize::new(0);
-        Model { config, targets, direct, strategy, temperature: routing.temperature, turn }
+        Model { config, targets, direct, meters, strategy, temperature: routing.temperature, turn }
     }
 
     /// The model of this name or alias.
@@ -131,17 +176,31 @@ impl Snapshot {
         if let Some(model) = self.direct.lock().get(&id) {
             return Some(model.clone());
         }
+        let model = self.new_direct(name)?;
+        self.direct.lock().put(id, model.clone());
+        Some(model)
+    }
+
+    /// The same for somebody who only looks: a name that was never asked for leaves no trace.
+    pub fn look_at_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let known = self.direct.lock().peek(&name.to_string()).cloned();
+        known.or_else(|| self.new_direct(name))
+    }
+
+    fn new_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let id = name.to_string();
         let target = match self.find(&id) {
             Some(target) => target,
             None => {
                 let provider = self.providers.get(&name.provider)?.clone();
                 let id: Arc<str> = Arc::from(id.as_str());
                 let known = self.new_known(&id, &provider);
-                Arc::new(Target { id, name: name.clone(), provider, known })
+                let meters = self.others.as_ref().map(|others| others.target.clone());
+                Arc::new(Target { id, name: name.clone(), provider, known, meters })
             }
         };
         let config = config::Model {
-            name: id.clone(),
+            name: id,
             alias: Vec::new(),
             targets: vec![name.clone()],
             fallbacks: Vec::new(),
@@ -150,9 +209,8 @@ impl Snapshot {
             weights: Vec::new(),
             strategy: None,
         };
-        let model = Arc::new(self.model_of(config, vec![target], true));
-        self.direct.lock().put(id, model.clone());
-        Some(model)
+        let meters = self.others.as_ref().map(|others| others.model.clone());
+        Some(Arc::new(self.model_of(config, vec![target], (true, meters))))
     }
 
     /// The asked model and its fallbacks, in the order in which they are asked, each once.
@@ -183,6 +241,11 @@ impl Snapshot {
     /// The models, in the order they were written.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
         self.config.models.iter().filter_map(|model| self.models.get(&model.name))
+    }
+
+    /// Meters of what is in no model: of the targets, and of the requests for them.
+    pub fn others(&self) -> Option<(&TargetMeters, &ModelMeters)> {
+        self.others.as_ref().map(|others| (&*others.target, &*others.model))
     }
 
     /// Every target of every model once, in the order they were written, then those asked for by name.
@@ -231,6 +294,11 @@ fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
 }
 
 impl Model {
+    /// How one of its targets is chosen.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
     /// The median latency of its targets: what one without samples is taken for.
     pub fn prior(&self, kind: Kind) -> Option<f64> {
         pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
@@ -258,23 +326,40 @@ impl Model {
         order.first().map(|first| eligible[*first])
     }
 
+    /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
+    pub fn likeliest(&self, eligible: &[usize], standings: &[Standing]) -> Option<usize> {
+        if self.strategy == Strategy::RoundRobin {
+            let turn = self.turn.load(Ordering::Relaxed);
+            return order::round_robin(eligible.len(), turn).first().map(|first| eligible[*first]);
+        }
+        let chances = self.chances(eligible, standings);
+        // The first of equals.
+        let best = chances.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map(|(index, _)| eligible[index])
+    }
+
     /// The chance of each target to be asked first now.
     pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
         let eligible: Vec<usize> =
             (0..standings.len()).filter(|index| standings[*index].access == Access::Ready).collect();
+        let mut shares = vec![0.0; standings.len()];
+        let chances = self.chances(&eligible, standings);
+        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
+        shares
+    }
+
+    /// The chance of each target at `eligible` to be the first of them.
+    pub fn chances(&self, eligible: &[usize], standings: &[Standing]) -> Vec<f64> {
         let count = eligible.len();
-        let chances = match self.strategy {
+        match self.strategy {
             Strategy::Score => {
-                let (scores, ramps) = self.keys(&eligible, standings);
+                let (scores, ramps) = self.keys(eligible, standings);
                 order::shares(&scores, &ramps, self.temperature)
             }
             Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
-            Strategy::Weighted => order::weight_shares(count, &self.weights(&eligible)),
+            Strategy::Weighted => order::weight_shares(count, &self.weights(eligible)),
             Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
-        };
-        let mut shares = vec![0.0; standings.len()];
-        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
-        shares
+        }
     }
 
     fn keys(&self, eligible: &[usize], standings: &[Standing]) -> (Vec<f64>, Vec<f64>) {

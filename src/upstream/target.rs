@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{self, TargetName, Timeout},
     events::{Event, Events},
+    telemetry::meters::TargetMeters,
 };
 
 /// What a call needs of a target.
@@ -85,6 +86,8 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// What we know; shared with the same target of other configurations.
     pub known: Arc<Known>,
+    /// What is counted of it; shared likewise. `None` if nothing is counted.
+    pub meters: Option<Arc<TargetMeters>>,
 }
 
 /// What we know of a target.
@@ -139,7 +142,7 @@ impl Known {
         let state = facts.state(now);
         drop(facts);
         let what = if drained { "drained" } else { "resumed" };
-        self.tell(state.as_str(), || format!("{what} by an operator"));
+        self.tell(state.as_str(), format!("{what} by an operator"));
     }
 
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
@@ -155,7 +158,7 @@ impl Known {
         facts.last_failure = None;
         let state = facts.state(now);
         drop(facts);
-        self.tell(state.as_str(), || "reset by an operator".to_owned());
+        self.tell(state.as_str(), "reset by an operator".to_owned());
     }
 
     /// New keys or a new address: what was refused before may be granted now.
@@ -214,8 +217,8 @@ impl Known {
         (first.count() >= 20).then(|| first.quantile(0.95))?
     }
 
-    pub(super) fn tell(&self, state: &'static str, reason: impl FnOnce() -> String) {
-        self.events.tell(|| Event::State { target: self.id.to_string(), state, reason: reason() });
+    pub(super) fn tell(&self, state: &'static str, reason: String) {
+        self.events.record(Event::State { target: self.id.to_string(), state, reason });
     }
 }
 

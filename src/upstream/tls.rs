@@ -1,9 +1,10 @@
-//! TLS towards providers: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
+//! TLS towards providers and collectors: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
 //!
 //! There is no switch that turns verification off. A private authority is added with `SSL_CERT_FILE`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use reqwest::redirect;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// The client side of TLS, offering `protocols` by ALPN, best first.
@@ -17,4 +18,19 @@ pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::E
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// For what is no client's request (health checks, spans): each within `limit`, to the address as it was configured.
+///
+/// # Errors
+/// One sentence, if TLS cannot be set up.
+pub fn http_client(limit: Duration) -> Result<reqwest::Client, String> {
+    let tls = client_config(&[b"http/1.1"]).map_err(|error| error.to_string())?;
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
+        .redirect(redirect::Policy::none())
+        .timeout(limit)
+        .no_proxy()
+        .build()
+        .map_err(|error| error.to_string())
 }

@@ -56,8 +56,8 @@ pub struct TargetView {
     pub counters: Counters,
     /// Attempts that hold a connection.
     pub in_flight: u32,
-    /// The 50th, 95th and 99th percentile of the latency of `kind`.
-    pub quantiles: [Option<Duration>; 3],
+    /// The 50th, 95th and 99th percentile of the latency of each [`Kind`].
+    pub quantiles: [[Option<Duration>; 3]; 2],
     /// Output tokens per second of one answer.
     pub tokens_per_second: Option<f64>,
     /// The rate-limit windows it has told us of.
@@ -67,6 +67,10 @@ pub struct TargetView {
 }
 
 impl TargetState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
+
     /// Its word in JSON and events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,7 +98,6 @@ impl Target {
         let obstacle = facts.obstacle(0, now);
         let busy = (!self.provider.has_room()).then_some(Why::Busy);
         let kind = facts.live.last_kind();
-        let latencies = &facts.latencies[kind as usize];
         TargetView {
             state: facts.state(now),
             why: obstacle.map(|(why, _)| why).or(busy),
@@ -111,7 +114,10 @@ impl Target {
                 .map(|kind| facts.live.score(kind, priors[kind as usize], now)),
             counters: facts.live.counters().clone(),
             in_flight: facts.in_flight,
-            quantiles: [0.5, 0.95, 0.99].map(|q| latencies.quantile(q)),
+            quantiles: [Kind::Stream, Kind::Whole].map(|kind| {
+                let latencies = &facts.latencies[kind as usize];
+                [0.5, 0.95, 0.99].map(|q| latencies.quantile(q))
+            }),
             tokens_per_second: facts.live.tokens_per_second(),
             headroom: facts.headroom.view(now).cloned().collect(),
             last_failure: facts.last_failure.clone(),

@@ -25,6 +25,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("GET", "/admin/config"),
     ("POST", "/admin/reload"),
     ("GET", "/admin/events"),
+    ("GET", "/admin/explain?model=m"),
+    ("GET", "/admin/openapi.json"),
 ];
 
 /// This machine's own address that is not loopback, if it has one.
@@ -57,7 +59,8 @@ async fn off_loopback_every_admin_route_wants_the_token() {
             let reply = client.send(method.clone(), path, "".into()).await;
             assert!(matches!(reply.code(), 401 | 403), "{method} {path}: {reply:?}");
         }
-        let reply = anybody.send(method.clone(), &format!("{path}?token={TOKEN}"), "".into()).await;
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let reply = anybody.send(method.clone(), &format!("{path}{joint}token={TOKEN}"), "".into()).await;
         assert!(matches!(reply.code(), 401 | 403), "a token in the address is a token in every log: {path}");
     }
     let reply = user.get("/admin/providers").await;
@@ -72,6 +75,45 @@ async fn on_loopback_the_operator_needs_no_token() {
     for path in ["/admin", "/admin/providers", "/admin/config", "/admin/requests"] {
         assert_eq!(stage.client.get(path).await.code(), 200, "{path}");
     }
+}
+
+/// A browser without the token gets a form for it, and learns nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_token_a_browser_gets_a_form_and_nothing_of_the_gateway() {
+    let stage = Stage::with(|c| c.set("admin", "token", &format!("\"{TOKEN}\""))).await;
+    // A proxy in between: not local any more.
+    let browser = stage.client.clone().header("accept", "text/html").header("x-forwarded-for", "192.0.2.1");
+    let form = browser.get("/admin").await;
+    assert_eq!(form.code(), 401);
+    assert!(form.header("content-security-policy").contains("frame-ancestors 'none'"), "{form:?}");
+    let html = String::from_utf8_lossy(&form.body);
+    assert!(html.contains("type=\"password\"") && !html.contains("a/m") && !html.contains(TOKEN));
+    let page = browser.key(TOKEN).get("/admin").await;
+    assert_eq!(page.code(), 200);
+    assert!(String::from_utf8_lossy(&page.body).contains("a/m"));
+}
+
+/// What is explained is what happens; a failover that nobody watched is on the page all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_says_who_is_asked_and_the_page_who_failed() {
+    let stage = Stage::pair().await;
+    let explained = stage.client.get("/admin/explain?model=m").await.json();
+    let order: Vec<_> = explained["order"].as_array().unwrap().iter().map(|step| &step["target"]).collect();
+    assert_eq!(order, ["a/m", "b/m"], "{explained:#}");
+    stage.a.next(Script::status(500, "{}"));
+    let reply = stage.client.chat(&ask("m")).await;
+    assert_eq!(reply.header("x-concierge-target"), order[1].as_str().unwrap());
+    let page = stage.client.clone().header("accept", "text/html").get("/admin").await;
+    assert!(String::from_utf8_lossy(&page.body).contains("a/m → b/m"));
+
+    stage.client.post_bytes("/admin/providers/a%2Fm/drain", "").await;
+    let explained = stage.client.get("/admin/explain?model=m").await.json();
+    assert_eq!(explained["order"][0]["target"], "b/m", "{explained:#}");
+    assert_eq!(explained["not_asked"][0]["reason"], "An operator took it out.", "{explained:#}");
+    assert_eq!(stage.chat().await.header("x-concierge-target"), "b/m");
+
+    let unknown = stage.client.get("/admin/explain?model=mm").await;
+    assert_eq!((unknown.code(), unknown.error_code().as_str()), (404, "model_not_found"));
 }
 
 /// A page of another site must not be able to drain targets through the operator's browser.
@@ -207,7 +249,14 @@ async fn secrets_are_shown_nowhere() {
     let mut seen = String::new();
     let failed = alice.chat(&ask("m")).await;
     seen.push_str(&format!("{failed:?}{}", String::from_utf8_lossy(&failed.body)));
-    for path in ["/admin", "/admin/providers", "/admin/config", "/admin/requests", "/v1/models"] {
+    for path in [
+        "/admin",
+        "/admin/providers",
+        "/admin/config",
+        "/admin/requests",
+        "/admin/explain?model=m",
+        "/v1/models",
+    ] {
         let reply = operator.get(path).await;
         seen.push_str(&format!("{path} {:?} {}\n", reply.headers, String::from_utf8_lossy(&reply.body)));
     }

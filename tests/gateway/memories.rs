@@ -273,6 +273,66 @@ async fn a_context_is_replaced_and_patched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_context_that_grows_by_patches_has_an_end() {
+    let (_gw, alice, _) = two_users().await;
+    let patch = |n: usize| json!({ format!("k{n}"): "x".repeat(300_000) });
+    for n in 0..3 {
+        assert_eq!(change(&alice, Method::PATCH, patch(n)).await.status, 200);
+    }
+    let full = alice.get("/v1/context").await;
+    refused(&change(&alice, Method::PATCH, patch(3)).await, 413, "request_too_large");
+    assert_eq!(alice.get("/v1/context").await.body, full.body);
+    assert_eq!(change(&alice, Method::PATCH, json!({"k0": null, "k3": 1})).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_context_already_is_sent_none() {
+    let (_gw, alice, bob) = two_users().await;
+    let put = change(&alice, Method::PUT, json!({"a": 1})).await;
+    let etag = put.header("etag").to_owned();
+    let having = |tag: &str| alice.clone().header("if-none-match", tag);
+    for tag in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
+        let reply = having(&tag).get("/v1/context").await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.header("etag"), reply.body.len()),
+            (304, &*etag, 0),
+            "{tag}"
+        );
+    }
+    assert_eq!(having("\"x\"").get("/v1/context").await.json(), json!({"a": 1}));
+    refused(&having("x").get("/v1/context").await, 400, "invalid_type");
+    // A star on a write asks that there is none yet.
+    let first = |client: &Client| client.clone().header("if-none-match", "*");
+    refused(&change(&first(&alice), Method::PUT, json!({"b": 1})).await, 412, "precondition_failed");
+    assert_eq!(alice.get("/v1/context").await.json(), json!({"a": 1}));
+    let replies = many(8, 4, |n| {
+        let client = first(&bob);
+        async move { change(&client, Method::PUT, json!({ "n": n })).await }
+    })
+    .await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_that_was_replaced_is_in_no_file() {
+    let (gw, alice, _) = two_users().await;
+    let holds = |word: &str| {
+        let files = ["concierge.db", "concierge.db-wal"].map(|name| std::fs::read(gw.dir().join(name)));
+        files.into_iter().flatten().any(|bytes| String::from_utf8_lossy(&bytes).contains(word))
+    };
+    for n in 0..20 {
+        let long = "z".repeat(n * n * 10);
+        assert_eq!(
+            change(&alice, Method::PUT, json!({"k": format!("canary-{n}-x{long}")})).await.status,
+            200
+        );
+    }
+    assert!(holds("canary-19-x") && (0..19).all(|n| !holds(&format!("canary-{n}-x"))));
+    assert_eq!(change(&alice, Method::PATCH, json!({"k": null})).await.status, 200);
+    assert!(!holds("canary-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_with_one_tag_one_wins() {
     let (_gw, alice, _) = two_users().await;
     let etag = change(&alice, Method::PUT, json!({"n": 0})).await.header("etag").to_owned();

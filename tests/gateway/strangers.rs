@@ -1,7 +1,7 @@
 //! C6 and A4: thousands of invented keys, models and users leave nothing behind, and a wrong key learns nothing from
 //! its refusal.
 
-use concierge_testkit::{ConfigFile, Reply, ms, openai::ask};
+use concierge_testkit::{Client, ConfigFile, Reply, ms, openai::ask};
 use serde_json::json;
 
 use super::stage::{Stage, many};
@@ -11,11 +11,11 @@ const KEY: &str = "alice-key-0123456789abcdef";
 const BATCHES: usize = 60;
 const BATCH: usize = 100;
 
-/// A hundred requests on one connection; how many were answered with `status`.
-async fn pipeline(stage: &Stage, requests: impl Iterator<Item = String>, status: &str) -> usize {
+/// All requests on one connection; how many were answered with `status`, the one behind them (200) not counted.
+pub async fn pipeline(client: &Client, requests: impl Iterator<Item = String>, status: &str) -> usize {
     let all: String =
         requests.collect::<String>() + "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    let said = stage.client.raw(all, ms(5000)).await;
+    let said = client.raw(all, ms(5000)).await;
     String::from_utf8_lossy(&said).matches(&format!("HTTP/1.1 {status}")).count()
 }
 
@@ -37,7 +37,7 @@ async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status:
             before = stage.gw.rss();
         }
         let requests = (0..BATCH).map(|n| request(batch * BATCH + n));
-        assert_eq!(pipeline(stage, requests, status).await, BATCH);
+        assert_eq!(pipeline(&stage.client, requests, status).await, BATCH);
     }
     let grown = stage.gw.rss().saturating_sub(before) >> 10;
     assert!(grown < 2048, "{grown} KiB");

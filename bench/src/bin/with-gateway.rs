@@ -75,7 +75,11 @@ fn answer(request: &Request) -> Script {
     match request.model().as_str() {
         "embed" => embeddings(request),
         "bad-request" => bad_request(),
-        "rate-limited" => refuse(429, "rate_limit_error", "rate_limit_exceeded").header("retry-after", "30"),
+        "rate-limited" => refuse(429, "rate_limit_error", "rate_limit_exceeded")
+            .header("retry-after", "30")
+            .header("x-ratelimit-limit-requests", "10")
+            .header("x-ratelimit-remaining-requests", "0")
+            .header("x-ratelimit-reset-requests", "30s"),
         "broken" | "broken-first" => refuse(500, "server_error", "internal"),
         "key-refused" => refuse(401, "invalid_request_error", "invalid_api_key"),
         "html-200" => Script::new(200).header("content-type", "text/html").body("<html>Bad gateway</html>"),

@@ -8,6 +8,7 @@ use std::{collections::HashMap, fs, path::Path};
 use serde_json::Value;
 
 /// One conversation.
+#[derive(Debug)]
 pub struct Conversation {
     /// In order; the key of a turn is its place.
     pub turns: Vec<Turn>,
@@ -16,9 +17,10 @@ pub struct Conversation {
 }
 
 /// Something that was said.
+#[derive(Clone, Debug)]
 pub struct Turn {
-    /// The session's number.
-    pub session: u32,
+    /// The session's name.
+    pub session: String,
     /// Seconds since 1970.
     pub at: i64,
     /// A name.
@@ -28,6 +30,7 @@ pub struct Turn {
 }
 
 /// A question and where its answer is.
+#[derive(Debug)]
 pub struct Question {
     /// The words.
     pub text: String,
@@ -59,14 +62,14 @@ fn conversation(sample: &Value) -> Option<Conversation> {
         let at = chat.get(&format!("session_{session}_date_time")).and_then(Value::as_str).and_then(time);
         for said in chat[&format!("session_{session}")].as_array()? {
             places.insert(references(said["dia_id"].as_str()?).first().copied()?, turns.len());
-            turns.push(turn(session, at.unwrap_or(0), said));
+            turns.push(turn(session.to_string(), at.unwrap_or(0), said));
         }
     }
     let questions = sample["qa"].as_array()?.iter().filter_map(|asked| question(asked, &places)).collect();
     Some(Conversation { turns, questions })
 }
 
-fn turn(session: u32, at: i64, said: &Value) -> Turn {
+fn turn(session: String, at: i64, said: &Value) -> Turn {
     let words = |field: &str| said[field].as_str().unwrap_or_default();
     let caption = words("blip_caption");
     let photo = if caption.is_empty() { String::new() } else { format!(" [photo: {caption}]") };
@@ -79,7 +82,7 @@ fn question(asked: &Value, places: &HashMap<(u32, u32), usize>) -> Option<Questi
     evidence.sort_unstable();
     evidence.dedup();
     let text = asked["question"].as_str()?.to_owned();
-    let category = usize::try_from(asked["category"].as_u64()?).ok()?;
+    let category = usize::try_from(asked["category"].as_u64()?).ok().filter(|n| (1..=5).contains(n))?;
     (!evidence.is_empty()).then_some(Question { text, category, evidence })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use concierge_testkit::{Gateway, eventually};
 use tokio::task::JoinSet;
 
-use super::wire::{Line, chat};
+use crate::wire::{Line, chat};
 
 /// Connections opened at once.
 const AT_ONCE: usize = 200;

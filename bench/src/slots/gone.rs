@@ -13,11 +13,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{
-    scaled,
+use crate::{
+    setup::scaled,
+    storm::figures::Figure,
     wire::{Line, chat},
 };
-use crate::storm::figures::Figure;
 
 const REQUESTS: u64 = 100_000;
 /// Callers at once.

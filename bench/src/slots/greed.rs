@@ -13,14 +13,11 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{
-    crowd::{assemble, disperse, fire},
-    scaled,
-    wire::{Line, chat},
-};
+use super::crowd::{assemble, disperse, fire};
 use crate::{
-    setup,
+    setup::{self, scaled},
     storm::figures::{Figure, quantile},
+    wire::{Line, chat},
 };
 
 /// Requests of the greedy user.

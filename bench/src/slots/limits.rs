@@ -12,8 +12,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::wire::{Line, chat};
-use crate::{setup, storm::figures::Figure};
+use crate::{
+    setup,
+    storm::figures::Figure,
+    wire::{Line, chat},
+};
 
 /// Requests per minute; as many may come at once.
 const REQUESTS: f64 = 600.0;

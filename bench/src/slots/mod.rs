@@ -9,7 +9,6 @@ mod greed;
 mod limits;
 mod strangers;
 mod turns;
-mod wire;
 
 use std::process::Command;
 
@@ -70,11 +69,6 @@ async fn start(
     let config = ConfigFile::new().provider("a", provider).model("m", &["a/m"]);
     let config = slots.iter().fold(config, |config, (key, value)| config.set("slots", key, value));
     setup::launch().start(more(config).toml()).await
-}
-
-/// Ten times less of `n` when it has to be fast.
-fn scaled(n: u64) -> u64 {
-    if setup::fast() { n / 10 } else { n }
 }
 
 /// What `slot-cost` prints; NaN, which misses every limit, if it is not there.

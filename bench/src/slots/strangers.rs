@@ -12,8 +12,7 @@ use tokio::{
     time::{Duration, Instant, interval},
 };
 
-use super::{scaled, wire::Line};
-use crate::storm::figures::Figure;
+use crate::{setup::scaled, storm::figures::Figure, wire::Line};
 
 const KEYS: u64 = 5_000_000;
 /// Before memory is looked at: connections, buffers, threads.

@@ -11,8 +11,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::wire::{Line, chat};
-use crate::{setup, storm::figures::Figure};
+use crate::{
+    setup,
+    storm::figures::Figure,
+    wire::{Line, chat},
+};
 
 const USERS: usize = 20;
 /// Requests that each but the first keeps running; four times what it can get.

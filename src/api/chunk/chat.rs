@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Kind, ProviderError, Reading, Text, Top};
 use crate::api::json::{self, Fields, Items, List, Object};
+use crate::api::spoken::is_withheld;
 use crate::api::usage::{Counts, Usage};
 
 /// Reads the data of one event. `text` starts like JSON.
@@ -33,6 +34,7 @@ pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> Reading<'a> {
         opaque: choices.opaque,
         seen: choices.seen,
         finished: choices.finished,
+        withheld: choices.withheld,
         usage: chunk.usage.or(chunk.groq),
     }
 }
@@ -105,6 +107,7 @@ struct Choices<'a> {
     seen: u64,
     finished: u64,
     failed: bool,
+    withheld: bool,
     content: bool,
     text: Option<&'a str>,
     reasoning: bool,
@@ -120,6 +123,7 @@ impl<'de> Items<'de> for Choices<'de> {
         self.seen |= 1 << index;
         self.finished |= u64::from(choice.finished) << index;
         self.failed |= choice.failed;
+        self.withheld |= choice.withheld;
         let parts = [choice.parts, choice.delta];
         for part in parts {
             self.content |= part.text.is_some() || part.reasoning || part.opaque;
@@ -138,6 +142,7 @@ struct Choice<'a> {
     index: Option<u64>,
     finished: bool,
     failed: bool,
+    withheld: bool,
     /// `text` of a completion.
     parts: Parts<'a>,
     delta: Parts<'a>,
@@ -157,6 +162,7 @@ impl<'de> Fields<'de> for Choice<'de> {
                 let reason: &RawValue = map.next_value()?;
                 self.finished = json::truthy(reason);
                 self.failed = json::quoted(reason) == Some("error");
+                self.withheld = json::quoted(reason).is_some_and(is_withheld);
             }
             "delta" => self.delta = map.next_value::<Object<_>>()?.0,
             "text" => {

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{Kind, Reading, Text, Top};
 use crate::api::json::{self, Fields, Object};
+use crate::api::spoken::is_withheld;
 use crate::api::usage::{Counts, Usage};
 
 /// Reads the data of one event. `text` starts like JSON.
@@ -30,6 +31,7 @@ pub(super) fn read(text: &str) -> Reading<'_> {
         opaque: event.call || kind.contains("_call") || (content && !plain && !reasoning),
         seen: u64::from(content || ends),
         finished: u64::from(ends),
+        withheld: event.withheld,
         usage: event.usage,
     }
 }
@@ -44,6 +46,7 @@ struct Event<'a> {
     /// The event is about an item of reasoning.
     thought: bool,
     usage: Option<Usage>,
+    withheld: bool,
 }
 
 impl Event<'_> {
@@ -65,7 +68,11 @@ impl<'de> Fields<'de> for Event<'de> {
         match key {
             "type" => self.kind = json::quoted(map.next_value()?),
             "delta" => self.delta = Some(map.next_value()?),
-            "response" => self.usage = map.next_value::<Object<Response>>()?.0.usage,
+            "response" => {
+                let response = map.next_value::<Object<Response>>()?.0;
+                self.usage = response.usage;
+                self.withheld = response.withheld;
+            }
             "item" => {
                 let item = map.next_value::<Object<Item>>()?.0.kind.unwrap_or_default();
                 self.call = item.ends_with("_call");
@@ -80,12 +87,17 @@ impl<'de> Fields<'de> for Event<'de> {
 #[derive(Default)]
 struct Response {
     usage: Option<Usage>,
+    withheld: bool,
 }
 
 impl<'de> Fields<'de> for Response {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "usage" => self.usage = map.next_value::<Object<Counts>>()?.0.usage(),
+            "incomplete_details" => {
+                let reason = json::get(map.next_value()?, "reason").and_then(json::quoted);
+                self.withheld = reason.is_some_and(is_withheld);
+            }
             _ => return json::skip(map),
         }
         Ok(())

@@ -110,6 +110,7 @@ pub fn telemetry(section: &Section<'_>) -> Telemetry {
     Telemetry {
         log: section.or("log", default.log, log_filter),
         log_format: section.or("log_format", default.log_format, Value::choice),
+        metrics: section.or("metrics", default.metrics, Value::boolean),
         otlp_endpoint: section.opt("otlp_endpoint", endpoint),
     }
 }

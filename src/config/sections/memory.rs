@@ -2,13 +2,16 @@
 
 use url::Url;
 
-use super::providers::{Fate, Providers};
+use super::{
+    models::Models,
+    providers::{Fate, Providers},
+};
 use crate::config::{
     Embedder, Memory, Redis, Secret, Store, TargetName, choice::EmbedderKind, document::Section, value::Value,
 };
 
 /// Reads `[memory]`.
-pub fn read(section: &Section<'_>, providers: &Providers) -> Memory {
+pub fn read(section: &Section<'_>, providers: &Providers, models: &Models) -> Memory {
     let default = Memory::default();
     let enabled = section.or("enabled", default.enabled, Value::boolean);
     let store = section.or("store", default.store, Value::choice);
@@ -18,7 +21,7 @@ pub fn read(section: &Section<'_>, providers: &Providers) -> Memory {
         store,
         path: section.opt("path", Value::name).map_or(default.path, Into::into),
         url: store_url(section, enabled && store == Store::Postgres),
-        embedder: embedder(section, providers),
+        embedder: embedder(section, providers, models),
         max_tokens: section.or("max_tokens", default.max_tokens, Value::count),
         max_items: section.or("max_items", default.max_items, Value::count),
         min_score: section.or("min_score", default.min_score, |value| value.number(0.0..=f64::MAX)),
@@ -77,9 +80,9 @@ fn database_url(value: &Value<'_>, schemes: &[&str]) -> Option<Secret> {
     }
 }
 
-fn embedder(section: &Section<'_>, providers: &Providers) -> Embedder {
+fn embedder(section: &Section<'_>, providers: &Providers, models: &Models) -> Embedder {
     let kind = section.or("embedder", EmbedderKind::Builtin, Value::choice);
-    let model = section.opt("embedding_model", |value| embedding_target(value, providers));
+    let model = section.opt("embedding_model", |value| embedding_model(value, providers, models));
     let dimensions = section.opt("dimensions", Value::count);
     if kind == EmbedderKind::Builtin {
         return Embedder::Builtin;
@@ -95,14 +98,21 @@ fn embedder(section: &Section<'_>, providers: &Providers) -> Embedder {
     }
 }
 
-fn embedding_target(value: &Value<'_>, providers: &Providers) -> Option<TargetName> {
+/// A model by its name, else a target by its own.
+fn embedding_model(value: &Value<'_>, providers: &Providers, models: &Models) -> Option<String> {
     let text = value.name()?;
+    if models.offered.iter().any(|model| model.name == text || model.alias.contains(&text)) {
+        return Some(text);
+    }
+    if models.names.contains(&text) {
+        return value.fail("needs a model that is not offered: none of its providers can be used");
+    }
     let Some(target) = TargetName::parse(&text) else {
-        return value.expected(r#"a target "provider/model""#, "");
+        return value.expected(r#"the name of a model, or a target "provider/model""#, "");
     };
     let provider = &target.provider;
     match providers.fate(provider) {
-        Some(Fate::Live(_) | Fate::Faulty) => Some(target),
+        Some(Fate::Live(_) | Fate::Faulty) => Some(text),
         Some(Fate::Unset(names)) => value
             .fail(format!("needs the provider {provider}, which is skipped: {} not set", names.join(", "))),
         Some(Fate::Disabled) => value.fail(format!("needs the provider {provider}, which is disabled")),

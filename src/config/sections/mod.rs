@@ -22,6 +22,7 @@ pub fn read(root: &Section<'_>) -> Config {
     let providers = providers::read(root);
     let models = models::read(root, &providers, routing.strategy);
     access.check_allow_lists(&models);
+    let memory = root.section("memory", |section| memory::read(section, &providers, &models));
     let config = Config {
         server,
         admin,
@@ -33,7 +34,7 @@ pub fn read(root: &Section<'_>) -> Config {
         health: root.section("health", basic::health),
         slots: root.section("slots", basic::slots),
         limits: root.section("limits", basic::limits),
-        memory: root.section("memory", |section| memory::read(section, &providers)),
+        memory,
         redis: root.section("redis", memory::redis),
         telemetry: root.section("telemetry", basic::telemetry),
         providers: providers.into_live(),

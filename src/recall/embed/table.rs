@@ -36,6 +36,12 @@ impl Table {
         &TABLE
     }
 
+    /// Reads every page of the vectors, so that no recall waits for the disk. Takes milliseconds.
+    pub fn warm_up(&self) {
+        const PAGE: usize = 4096;
+        std::hint::black_box(self.rows.iter().step_by(PAGE).map(|x| u32::from(*x)).sum::<u32>());
+    }
+
     /// The id of a token, spelled as in the vocabulary (`##` marks a piece inside a word).
     pub fn id(&self, token: &str) -> Option<Piece> {
         self.ids.get(token).copied()

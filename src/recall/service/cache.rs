@@ -28,7 +28,9 @@ pub struct Question {
     /// As of when.
     pub epoch: u64,
     /// What was asked.
-    pub query: Box<str>,
+    pub query: Arc<str>,
+    /// Its vector counts, too.
+    pub embedded: bool,
 }
 
 /// How much is kept, and how long.
@@ -112,7 +114,7 @@ mod tests {
     const BOUNDS: Bounds = Bounds { ttl: Duration::from_secs(300), entries: 3 };
 
     fn question(user: &str, epoch: u64, query: &str) -> Question {
-        Question { user: UserId::authenticated(user).unwrap(), epoch, query: query.into() }
+        Question { user: UserId::authenticated(user).unwrap(), epoch, query: query.into(), embedded: false }
     }
 
     fn fill(cache: &Cache, question: Question, now: Instant) {
@@ -128,7 +130,8 @@ mod tests {
         let (cache, now) = (Cache::new(), Instant::now());
         fill(&cache, question("ann", 1, "q"), now);
         assert!(is_kept(&cache, question("ann", 1, "q"), now));
-        for other in [question("bob", 1, "q"), question("ann", 2, "q"), question("ann", 1, "Q")] {
+        let embedded = Question { embedded: true, ..question("ann", 1, "q") };
+        for other in [question("bob", 1, "q"), question("ann", 2, "q"), question("ann", 1, "Q"), embedded] {
             let cache = Cache::new();
             fill(&cache, question("ann", 1, "q"), now);
             assert!(!is_kept(&cache, other, now));

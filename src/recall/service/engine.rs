@@ -5,29 +5,37 @@
 use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     blocking,
     cache::{Bounds, Cache, Question, Ranking},
-    indexes::{Change, Indexes, Loaded, Place, Reading},
-    types::{Found, Hit, Recalled, Wanted},
+    indexes::{Change, Indexes, Place, Reading},
+    types::{Found, Hit, Recalled, Trouble, Wanted},
 };
 use crate::{
     config,
     recall::{
         describe, inject,
         pack::{self, Limits},
+        pending::Pending,
         rank::{self, Query},
+        remote::{NoVector, Purpose, Remote},
         store::{
-            Batch, ContextChange, Forget, Forgotten, Memory as Stored, Store, StoreError, UnixMillis,
-            UserContext,
+            Batch, Condition, ContextChange, Embedding, Forget, Forgotten, Memory as Stored, Store,
+            StoreError, UnixMillis, Written,
         },
         text,
     },
+    telemetry::meters::MemoryMeters,
     user::UserId,
 };
 
+/// So few memories are copied at once: to wake another thread would take longer.
+const FEW: usize = 20;
 /// A ranking is this long; more would not fit into any block.
 const RANKED: usize = 256;
 
@@ -39,8 +47,14 @@ pub struct Engine {
     pub indexes: Indexes,
     /// What was asked lately.
     pub cache: Cache,
+    /// Who makes vectors, if not the table in the binary.
+    pub remote: Option<Arc<Remote>>,
+    /// What waits for a vector.
+    pub pending: Arc<Pending>,
     /// In force now.
     pub settings: ArcSwap<config::Memory>,
+    /// What is counted of it.
+    pub meters: MemoryMeters,
 }
 
 /// The ranking of one question over the index that it was made from.
@@ -48,14 +62,25 @@ struct Ranked {
     reading: Arc<Reading>,
     ranking: Ranking,
     cached: bool,
+    unembedded: Option<NoVector>,
 }
 
 impl Engine {
+    /// What the store said; its troubles are counted.
+    pub fn heard<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
+        said.inspect_err(|error| {
+            if error.is_outage() {
+                self.meters.store_errors.add(error.word());
+            }
+        })
+    }
+
     /// Keeps all memories of `batch`, or none.
     pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<Stored>, StoreError> {
         let place = self.indexes.place(&user);
         let _writing = place.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
+        self.pending.wake();
         let change = Change::Added(appended.memories.clone());
         self.indexes.apply(&user, &place, appended.epoch, change).await?;
         Ok(appended.memories)
@@ -84,11 +109,11 @@ impl Engine {
         &self,
         user: UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
-    ) -> Result<UserContext, StoreError> {
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
         let place = self.indexes.place(&user);
         let _writing = place.writing.lock().await;
-        let written = self.store.write_context(&user, change, if_match, now()).await?;
+        let written = self.store.write_context(&user, change, condition, now()).await?;
         *place.context.lock() = None;
         match self.store.epoch(&user).await {
             Ok(epoch) => self.indexes.apply(&user, &place, epoch, Change::Other).await?,
@@ -104,10 +129,13 @@ impl Engine {
         query: String,
         limit: usize,
         max_tokens: Option<u32>,
+        due: Instant,
     ) -> Result<Found, StoreError> {
         let place = self.indexes.place(&user);
-        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &query).await?;
-        let hits = blocking(move || {
+        let ranked = self.ranked(&user, &place, &query, due).await?;
+        let Ranked { reading, ranking, cached, .. } = ranked;
+        let few = max_tokens.is_none() && limit <= FEW;
+        let choose = move || -> Vec<Hit> {
             let mut chosen: Vec<_> = match max_tokens {
                 None => ranking.iter().take(limit).map(|scored| (scored.key, scored.score)).collect(),
                 Some(max_tokens) => {
@@ -119,15 +147,17 @@ impl Engine {
             chosen.sort_by(|(_, one), (_, other)| other.total_cmp(one));
             let hit = |(key, score)| Some(Hit { memory: reading.row(key)?, score });
             chosen.into_iter().filter_map(hit).collect()
-        });
-        Ok(Found { hits: hits.await?, cached })
+        };
+        let hits = if few { choose() } else { blocking(choose).await? };
+        Ok(Found { hits, cached })
     }
 
-    /// The block for a chat.
-    pub async fn recall(&self, user: UserId, wanted: Wanted) -> Result<Recalled, StoreError> {
+    /// The block for a chat; a vector of the query counts if it is there at `due`.
+    pub async fn recall(&self, user: UserId, wanted: Wanted, due: Instant) -> Result<Recalled, StoreError> {
         let settings = self.settings.load_full();
         let place = self.indexes.place(&user);
-        let Ranked { reading, ranking, cached } = self.ranked(&user, &place, &wanted.query).await?;
+        let ranked = self.ranked(&user, &place, &wanted.query, due).await?;
+        let Ranked { reading, ranking, cached, unembedded } = ranked;
         let context = match settings.include_context {
             true => self.context_at(&user, &place, reading.epoch).await?,
             false => None,
@@ -142,7 +172,7 @@ impl Engine {
             let packed = pack::pack(&reading.index, &ranking, &limits, &seen);
             let (block, items) = printed(packed, context.as_deref(), limits.max_tokens);
             let tokens = block.as_deref().map_or(0, text::tokens);
-            Recalled { block, items, tokens, cached }
+            Recalled { block, items, tokens, cached, unembedded }
         })
         .await
     }
@@ -159,6 +189,7 @@ impl Engine {
         let json = match known {
             Some(json) => json,
             None => {
+                place.read_store();
                 let json: Arc<str> = self.store.context(user).await?.json.into();
                 *place.context.lock() = Some((epoch, json.clone()));
                 json
@@ -167,39 +198,105 @@ impl Engine {
         Ok((&*json != "{}").then_some(json))
     }
 
-    async fn ranked(&self, user: &UserId, place: &Place, query: &str) -> Result<Ranked, StoreError> {
-        let settings = self.settings.load();
-        let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
-        drop(settings);
-        let query: Box<str> = text::gist(query.trim()).into();
-        let Some(reading) = self.indexes.read(&*self.store, user, place).await? else {
-            return self.ranked_among_candidates(user, query).await;
-        };
-        let reading = Arc::new(reading);
-        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone() };
-        let cell = self.cache.place(question, bounds, Instant::now());
-        let cached = cell.initialized();
-        let make = || {
-            let reading = reading.clone();
-            let rank = move || {
-                let query = Query { text: &query, vector: None };
-                Arc::new(rank::rank(&reading.index, &query, RANKED))
-            };
-            blocking(rank)
-        };
-        let ranking = cell.get_or_try_init(make).await?.clone();
-        Ok(Ranked { reading, ranking, cached })
+    /// Vectors that have come for memories of the user.
+    pub async fn embedded(&self, user: UserId, embeddings: Vec<(i64, Embedding)>) -> Result<(), StoreError> {
+        let place = self.indexes.place_of(&user);
+        let _writing = place.writing.lock().await;
+        let epoch = self.store.set_embeddings(&user, embeddings.clone()).await?;
+        self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
     }
 
-    /// For a user who is too large for an index: the same ranking over what the store selects. It is made for this
-    /// search and not cached, for the texts would have to be read again.
-    async fn ranked_among_candidates(&self, user: &UserId, query: Box<str>) -> Result<Ranked, StoreError> {
-        let candidates = self.store.candidates(user, describe::query(&query)).await?;
+    /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
+    /// would, for words and near words carry most of the score.
+    async fn ranked(
+        &self,
+        user: &UserId,
+        place: &Place,
+        query: &str,
+        due: Instant,
+    ) -> Result<Ranked, StoreError> {
+        place.recalled();
+        let query: Arc<str> = text::gist(query.trim()).into();
+        let reading = match self.indexes.read(&*self.store, user, place).await? {
+            Some(reading) => reading,
+            None => self.among_candidates(user, place, query.clone()).await?,
+        };
+        let asked = Asked { user: user.clone(), reading: Arc::new(reading), query };
+        let unembedded = match &self.remote {
+            None => None,
+            Some(_) if !asked.reading.index.has_vectors() => Some(NoVector::Pending),
+            Some(remote) => match self.by_vector(&asked, remote, due).await {
+                Ok((ranking, cached)) => {
+                    return Ok(Ranked { ranking, reading: asked.reading, cached, unembedded: None });
+                }
+                Err(Trouble::Vector(why)) => Some(why),
+                Err(Trouble::Store(error)) => return Err(error),
+            },
+        };
+        let (cell, cached) = self.cell(&asked, false);
+        let ranking = cell.get_or_try_init(|| asked.rank(None)).await?.clone();
+        Ok(Ranked { ranking, reading: asked.reading, cached, unembedded })
+    }
+
+    /// For a user who is too large for an index: one of what the store selects for this query.
+    async fn among_candidates(
+        &self,
+        user: &UserId,
+        place: &Place,
+        query: Arc<str>,
+    ) -> Result<Reading, StoreError> {
+        place.read_store();
+        let described = blocking(move || describe::query(&query)).await?;
+        let candidates = self.store.candidates(user, described).await?;
+        self.indexes.make(candidates).await
+    }
+
+    /// The ranking with the vector of the query, and whether it was there.
+    async fn by_vector(
+        &self,
+        asked: &Asked,
+        remote: &Remote,
+        due: Instant,
+    ) -> Result<(Ranking, bool), Trouble> {
+        let (cell, cached) = self.cell(asked, true);
+        let make = || async {
+            let left = due.saturating_duration_since(Instant::now());
+            let vectors = remote.embed(&[&asked.query], Purpose::Query, left).await?;
+            asked.rank(vectors.into_iter().next()).await.map_err(Trouble::Store)
+        };
+        let made = timeout_at(due, cell.get_or_try_init(make)).await;
+        Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
+    }
+
+    /// Where the ranking is or will be, and whether it is there. One among candidates is not cached, for the texts
+    /// would have to be read again.
+    fn cell(&self, asked: &Asked, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
+        if let Reading::Made(_) = *asked.reading {
+            return (Arc::default(), false);
+        }
+        let settings = self.settings.load();
+        let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
+        let Asked { user, reading, query } = asked;
+        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone(), embedded };
+        let cell = self.cache.place(question, bounds, Instant::now());
+        let cached = cell.initialized();
+        (cell, cached)
+    }
+}
+
+/// A question about the memories of one user, as they were at one moment.
+struct Asked {
+    user: UserId,
+    reading: Arc<Reading>,
+    query: Arc<str>,
+}
+
+impl Asked {
+    async fn rank(&self, vector: Option<Vec<f32>>) -> Result<Ranking, StoreError> {
+        let (reading, query) = (self.reading.clone(), self.query.clone());
         blocking(move || {
-            let loaded = Loaded::of(candidates);
-            let ranking = rank::rank(&loaded.index, &Query { text: &query, vector: None }, RANKED);
-            let reading = Arc::new(Reading::Made(Box::new(loaded)));
-            Ranked { reading, ranking: Arc::new(ranking), cached: false }
+            let query = Query { text: &query, vector: vector.as_deref() };
+            Arc::new(rank::rank(&reading.index, &query, RANKED))
         })
         .await
     }

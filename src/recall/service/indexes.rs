@@ -11,7 +11,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::SystemTime,
 };
@@ -24,7 +24,7 @@ use super::blocking;
 use crate::{
     recall::{
         index::{Key, Turn, UserIndex},
-        store::{Candidates, Known, Memory as Row, News, Store, StoreError, UnixMillis},
+        store::{Candidates, Embedding, Known, Memory as Row, News, Store, StoreError, UnixMillis},
     },
     user::UserId,
 };
@@ -45,6 +45,8 @@ pub struct Loaded {
     rows: HashMap<Key, Row>,
     /// The highest number that was ever in it.
     last: i64,
+    /// Whose vectors are compared; those of others are as if they were not there.
+    embedder: Option<Arc<str>>,
 }
 
 /// An index that nobody changes while this is held.
@@ -72,13 +74,15 @@ pub enum Change {
     Added(Vec<Row>),
     /// These are gone, by `seq`.
     Removed(Vec<i64>),
+    /// These have a vector now, by `seq`.
+    Embedded(Vec<(i64, Embedding)>),
     /// Something else than memories.
     Other,
 }
 
 impl Loaded {
-    async fn load(store: &dyn Store, user: &UserId) -> Result<Self, StoreError> {
-        let building = Arc::new(Mutex::new(Self::default()));
+    async fn load(store: &dyn Store, user: &UserId, embedder: Option<Arc<str>>) -> Result<Self, StoreError> {
+        let building = Arc::new(Mutex::new(Self { embedder, ..Self::default() }));
         let sink = building.clone();
         let epoch = store
             .load(
@@ -94,8 +98,8 @@ impl Loaded {
     }
 
     /// Of these memories alone.
-    pub fn of(candidates: Candidates) -> Self {
-        let mut loaded = Self { epoch: candidates.epoch, ..Self::default() };
+    fn of(candidates: Candidates, embedder: Option<Arc<str>>) -> Self {
+        let mut loaded = Self { epoch: candidates.epoch, embedder, ..Self::default() };
         candidates.memories.into_iter().for_each(|row| loaded.add(row));
         loaded
     }
@@ -114,15 +118,20 @@ impl Loaded {
         let key = row.seq.unsigned_abs();
         self.last = self.last.max(row.seq);
         let text = std::mem::take(&mut row.text);
+        let vector = row.embedding.take().and_then(|embedding| self.vector(&embedding));
         self.index.add(&Turn {
             key,
             session: row.session.as_deref().unwrap_or_default(),
             at: row.created_at.0.div_euclid(1000),
             speaker: row.speaker.as_deref().unwrap_or(&row.role),
             text: &text,
-            vector: None,
+            vector: vector.as_deref(),
         });
         self.rows.insert(key, row);
+    }
+
+    fn vector(&self, embedding: &Embedding) -> Option<Vec<f32>> {
+        (self.embedder.as_deref() == Some(&*embedding.embedder)).then(|| embedding.components())
     }
 
     fn change(&mut self, change: Change) {
@@ -132,6 +141,13 @@ impl Loaded {
                 self.rows.remove(&key);
                 self.index.remove(key);
             }),
+            Change::Embedded(embeddings) => {
+                for (seq, embedding) in embeddings {
+                    if let Some(vector) = self.vector(&embedding) {
+                        self.index.embed(seq.unsigned_abs(), &vector);
+                    }
+                }
+            }
             Change::Other => {}
         }
     }
@@ -153,6 +169,9 @@ impl Loaded {
 pub struct Place {
     /// Held by who writes, from before the store knows until the index does.
     pub writing: tokio::sync::Mutex<()>,
+    /// How often something was recalled, and how often that took a read of the store.
+    recalls: AtomicU64,
+    store_reads: AtomicU64,
     /// The stored context, as of an epoch.
     pub context: Mutex<Option<(u64, Arc<str>)>>,
     loaded: Arc<RwLock<Option<Loaded>>>,
@@ -172,6 +191,26 @@ impl Place {
         self.loaded.clone().write_owned().await
     }
 
+    /// Notes a recall.
+    pub fn recalled(&self) {
+        self.recalls.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that a recall had to read the store.
+    pub fn read_store(&self) {
+        self.store_reads.fetch_add(1, Relaxed);
+    }
+
+    /// Recalls so far.
+    pub fn recalls(&self) -> u64 {
+        self.recalls.load(Relaxed)
+    }
+
+    /// Reads of the store that they took.
+    pub fn store_reads(&self) -> u64 {
+        self.store_reads.load(Relaxed)
+    }
+
     /// When the user was last here.
     pub fn seen(&self) -> UnixMillis {
         UnixMillis(self.seen.load(Relaxed))
@@ -181,6 +220,7 @@ impl Place {
 /// See the module.
 pub struct Indexes {
     bound: usize,
+    embedder: Option<Arc<str>>,
     /// Others write to the store, too.
     shared: bool,
     users: Mutex<Users>,
@@ -193,21 +233,27 @@ struct Users {
 }
 
 impl Indexes {
-    /// None yet. `shared`: other gateways write to the store as well.
-    pub fn new(shared: bool) -> Self {
-        Self::bounded(BYTES, shared)
+    /// None yet; with the vectors of `embedder`, if there is one that is not built in. `shared`: other gateways write
+    /// to the store as well.
+    pub fn new(embedder: Option<Arc<str>>, shared: bool) -> Self {
+        Self { embedder, shared, ..Self::bounded(BYTES) }
     }
 
-    fn bounded(bound: usize, shared: bool) -> Self {
-        Self { bound, shared, users: Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 }) }
+    fn bounded(bound: usize) -> Self {
+        let users = Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 });
+        Self { bound, embedder: None, shared: false, users }
     }
 
     /// The place of a user who is here now.
     pub fn place(&self, user: &UserId) -> Arc<Place> {
-        let mut users = self.users.lock();
-        let place = users.places.get_or_insert_ref(user, Arc::default).clone();
+        let place = self.place_of(user);
         place.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
         place
+    }
+
+    /// The place of a user who is not here: something is done on the user's behalf.
+    pub fn place_of(&self, user: &UserId) -> Arc<Place> {
+        self.users.lock().places.get_or_insert_ref(user, Arc::default).clone()
     }
 
     /// The place of the user, if there is one; he does not count as seen.
@@ -232,7 +278,8 @@ impl Indexes {
         }
         let mut writing = place.loaded.clone().write_owned().await;
         if writing.is_none() {
-            let loaded = Loaded::load(store, user).await?;
+            place.read_store();
+            let loaded = Loaded::load(store, user, self.embedder.clone()).await?;
             self.weigh(user, place, Some(loaded.bytes()));
             *writing = Some(loaded);
         }
@@ -240,6 +287,12 @@ impl Indexes {
         let reading =
             OwnedRwLockReadGuard::try_map(OwnedRwLockWriteGuard::downgrade(writing), Option::as_ref);
         reading.map(|reading| Some(Reading::Kept(reading))).map_err(|_| StoreError::Busy)
+    }
+
+    /// An index of `candidates`, for one search.
+    pub async fn make(&self, candidates: Candidates) -> Result<Reading, StoreError> {
+        let embedder = self.embedder.clone();
+        blocking(move || Reading::Made(Box::new(Loaded::of(candidates, embedder)))).await
     }
 
     /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.

@@ -23,7 +23,7 @@ async fn say(store: &SqliteStore, user: &UserId, text: &str) -> (u64, Vec<Row>) 
 #[tokio::test]
 async fn a_write_is_applied_once_whether_the_load_saw_it_or_not() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(false), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None, false), user("ann"));
     let place = indexes.place(&ann);
     let (epoch, rows) = say(&store, &ann, "one").await;
     assert_eq!(indexes.read(&store, &ann, &place).await.unwrap().unwrap().index.len(), 1);
@@ -39,7 +39,7 @@ async fn a_write_is_applied_once_whether_the_load_saw_it_or_not() {
 #[tokio::test]
 async fn an_epoch_that_was_missed_makes_it_read_anew() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(false), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None, false), user("ann"));
     let place = indexes.place(&ann);
     drop(indexes.read(&store, &ann, &place).await.unwrap().unwrap());
     say(&store, &ann, "missed").await;
@@ -52,7 +52,7 @@ async fn an_epoch_that_was_missed_makes_it_read_anew() {
 #[tokio::test]
 async fn what_is_forgotten_is_in_no_index() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes, ann) = (open(&folder), Indexes::new(false), user("ann"));
+    let (store, indexes, ann) = (open(&folder), Indexes::new(None, false), user("ann"));
     let place = indexes.place(&ann);
     say(&store, &ann, "one").await;
     drop(indexes.read(&store, &ann, &place).await.unwrap().unwrap());
@@ -66,7 +66,7 @@ async fn what_is_forgotten_is_in_no_index() {
 #[tokio::test]
 async fn the_one_who_was_away_the_longest_goes_and_never_one_who_is_held() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (store, indexes) = (open(&folder), Indexes::bounded(1, false));
+    let (store, indexes) = (open(&folder), Indexes::bounded(1));
     let (ann, bob, cid) = (user("ann"), user("bob"), user("cid"));
     let held = indexes.place(&ann);
     drop(indexes.read(&store, &ann, &held).await.unwrap().unwrap());

@@ -1,6 +1,9 @@
 //! What goes into the memory and what comes out of it.
 
-use crate::recall::store::{Counts, Memory as Stored, NewMemory, UnixMillis};
+use crate::recall::{
+    remote::NoVector,
+    store::{Counts, Embedded, Memory as Stored, NewMemory, StoreError, UnixMillis},
+};
 
 /// What is to be remembered.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,9 +26,20 @@ impl From<NewItem> for NewMemory {
     fn from(item: NewItem) -> Self {
         let NewItem { text, role, session, speaker, created_at, metadata } = item;
         let tokens = crate::recall::text::tokens(&text);
-        // The built-in embedder needs no stored vectors: the index sums the table's own.
+        // The built-in embedder needs no stored vectors; those of another come later, see `pending`.
         Self { session, role, speaker, text, created_at, metadata, tokens, embedding: None }
     }
+}
+
+/// What can stand in the way of a vector, or of its use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is none.
+    #[error(transparent)]
+    Vector(#[from] NoVector),
+    /// The store is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A memory that was found.
@@ -55,8 +69,34 @@ pub struct State {
     pub cached: usize,
     /// Bytes of the user's index in memory; `None` if it is not loaded.
     pub index_bytes: Option<usize>,
+    /// Recalls and searches of this user, and the reads of the store that they took, since this process knows the user.
+    pub recalls: u64,
+    /// See [`State::recalls`].
+    pub store_reads: u64,
     /// When this process last recalled or remembered something for the user.
     pub last_seen: Option<UnixMillis>,
+}
+
+/// The live state of the memory as a whole, for operators.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overview {
+    /// Questions that the cache has answered, and those that it has not, since the start.
+    pub cache: (u64, u64),
+    /// Exchanges that were not remembered, since the start: too many waited.
+    pub dropped: u64,
+    /// `None` with the built-in embedder.
+    pub embedding: Option<Embedding>,
+}
+
+/// How far the embedder has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// Model and length.
+    pub embedder: String,
+    /// Of how many memories.
+    pub progress: Embedded,
+    /// Why it does not come on, if it does not.
+    pub trouble: Option<String>,
 }
 
 /// What a chat wants to know.
@@ -81,4 +121,6 @@ pub struct Recalled {
     pub tokens: u32,
     /// The ranking came from the cache.
     pub cached: bool,
+    /// Why the query has no vector, if it should have one: its words alone were ranked.
+    pub unembedded: Option<NoVector>,
 }

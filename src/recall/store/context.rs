@@ -1,10 +1,11 @@
 //! The user's own context: a JSON object, and the tag that tells one version from another.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 use super::{StoreError, UnixMillis, merge};
+
+/// The largest context, in bytes of JSON.
+pub const MAX_CONTEXT: usize = 1 << 20;
 
 /// What a user without a context has.
 const EMPTY: &str = "{}";
@@ -30,20 +31,55 @@ impl UserContext {
         Self { etag: etag(&json), json, updated_at }
     }
 
-    /// What `change` makes of it, if its tag is one of those that the caller has seen.
+    /// What `change` makes of it, if it meets `condition`.
     pub(super) fn changed(
         &self,
         change: &ContextChange,
-        if_match: Option<&[String]>,
+        condition: &Condition,
     ) -> Result<String, StoreError> {
-        if if_match.is_some_and(|tags| !tags.contains(&self.etag)) {
+        if !self.meets(condition) {
             return Err(StoreError::Stale { etag: self.etag.clone() });
         }
-        match change {
+        let json = match change {
             ContextChange::Replace(json) => merge::object(json).map(|()| json.trim().to_owned()),
             ContextChange::Merge(patch) => merge::merge_patch(&self.json, patch),
+        }?;
+        // Many small patches make a large context.
+        if json.len() > MAX_CONTEXT { Err(StoreError::TooLarge { limit: MAX_CONTEXT }) } else { Ok(json) }
+    }
+
+    /// Whether `condition` is met.
+    pub fn meets(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Always => true,
+            Condition::OneOf(tags) => tags.contains(&self.etag),
+            Condition::NotOneOf(tags) => !tags.contains(&self.etag),
+            Condition::Missing => self.updated_at.is_none(),
         }
     }
+}
+
+/// What must be so for a context to be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// Its tag is one of these.
+    OneOf(Vec<String>),
+    /// Its tag is none of these.
+    NotOneOf(Vec<String>),
+    /// None was ever written.
+    Missing,
+}
+
+/// A context that was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// As it is now.
+    pub context: UserContext,
+    /// Whether what it replaced is gone from the files too, as in [`super::Forgotten::erased`].
+    pub erased: bool,
 }
 
 /// A change of a context.
@@ -58,10 +94,7 @@ pub enum ContextChange {
 /// 128 bits of SHA-256 in hex, quoted.
 fn etag(json: &str) -> String {
     let mut tag = String::from("\"");
-    for byte in &Sha256::digest(json)[..16] {
-        // Writing to a string cannot fail.
-        let _ = write!(tag, "{byte:02x}");
-    }
+    tag.extend(Sha256::digest(json)[..16].iter().map(|byte| format!("{byte:02x}")));
     tag.push('"');
     tag
 }
@@ -82,13 +115,35 @@ mod tests {
     fn only_who_has_seen_it_changes_it() {
         let seen = UserContext::new(None);
         let put = ContextChange::Replace(r#" {"n": 1.50} "#.to_owned());
-        assert_eq!(seen.changed(&put, None).unwrap(), r#"{"n": 1.50}"#);
-        assert!(seen.changed(&put, Some(&["\"x\"".to_owned(), seen.etag.clone()])).is_ok());
-        for tags in [vec![], vec!["\"x\"".to_owned()]] {
-            let refused = seen.changed(&put, Some(&tags));
-            assert_eq!(refused, Err(StoreError::Stale { etag: seen.etag.clone() }));
+        let (ours, other) = (seen.etag.clone(), "\"x\"".to_owned());
+        assert_eq!(seen.changed(&put, &Condition::Always).unwrap(), r#"{"n": 1.50}"#);
+        let met = [
+            Condition::OneOf(vec![other.clone(), ours.clone()]),
+            Condition::NotOneOf(vec![other.clone()]),
+            Condition::Missing,
+        ];
+        assert!(met.iter().all(|condition| seen.changed(&put, condition).is_ok()));
+        let unmet =
+            [Condition::OneOf(vec![]), Condition::OneOf(vec![other]), Condition::NotOneOf(vec![ours])];
+        for condition in unmet {
+            let refused = seen.changed(&put, &condition);
+            assert_eq!(refused, Err(StoreError::Stale { etag: seen.etag.clone() }), "{condition:?}");
         }
+        let written = UserContext::new(Some(("{}".to_owned(), UnixMillis(1))));
+        assert!(written.changed(&put, &Condition::Missing).is_err(), "also an empty one was written");
         let array = ContextChange::Replace("[]".to_owned());
-        assert_eq!(seen.changed(&array, None), Err(StoreError::NotAnObject));
+        assert_eq!(seen.changed(&array, &Condition::Always), Err(StoreError::NotAnObject));
+    }
+
+    #[test]
+    fn a_context_has_a_largest_size_however_it_grew() {
+        let large = format!(r#"{{"a":"{}"}}"#, "x".repeat(MAX_CONTEXT - 8));
+        assert_eq!(large.len(), MAX_CONTEXT);
+        let seen = UserContext::new(Some((large.clone(), UnixMillis(1))));
+        assert!(seen.changed(&ContextChange::Replace(large), &Condition::Always).is_ok());
+        let more = ContextChange::Merge(r#"{"b":1}"#.to_owned());
+        assert_eq!(seen.changed(&more, &Condition::Always), Err(StoreError::TooLarge { limit: MAX_CONTEXT }));
+        let less = ContextChange::Merge(r#"{"a":1}"#.to_owned());
+        assert_eq!(seen.changed(&less, &Condition::Always).unwrap(), r#"{"a":1}"#);
     }
 }

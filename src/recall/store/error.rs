@@ -37,6 +37,12 @@ pub enum StoreError {
     /// The server does not let us in, or the URL cannot be used.
     #[error("the memory store refuses us: {0}")]
     Denied(String),
+    /// What the context would become is too large.
+    #[error("the context would be larger than {limit} bytes")]
+    TooLarge {
+        /// The largest, in bytes.
+        limit: usize,
+    },
     /// Another process has locked the database for longer than a call may wait.
     #[error("the memory store is locked by another process")]
     Locked,
@@ -82,9 +88,48 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The words of what is the store's own trouble.
+    pub const OUTAGES: [&str; 12] = [
+        "away",
+        "busy",
+        "closed",
+        "corrupt",
+        "denied",
+        "failed",
+        "foreign",
+        "full",
+        "locked",
+        "newer",
+        "read_only",
+        "unsure",
+    ];
+
+    /// Its word in metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Closed => "closed",
+            Self::Duplicate => "duplicate",
+            Self::Stale { .. } => "stale",
+            Self::NotAnObject => "not_an_object",
+            Self::TooLarge { .. } => "too_large",
+            Self::Away(_) => "away",
+            Self::Unsure => "unsure",
+            Self::Denied(_) => "denied",
+            Self::Locked => "locked",
+            Self::Full => "full",
+            Self::ReadOnly => "read_only",
+            Self::Corrupt(_) => "corrupt",
+            Self::Newer { .. } => "newer",
+            Self::Foreign => "foreign",
+            Self::Failed(_) => "failed",
+            Self::Open { error, .. } => error.word(),
+        }
+    }
+
     /// Whether the store is away, whoever asks; otherwise the caller can do something about it.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject)
+        !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject | Self::TooLarge { .. })
     }
 
     /// Whether the same call may work in a moment.
@@ -104,6 +149,7 @@ impl StoreError {
                 "The memory store did not confirm the write, which may have been done or not: repeat it under the \
                  same idempotency key."
             }
+            Self::TooLarge { .. } => "The context would be larger than it may be. Nothing was changed.",
             Self::Busy => "Too many requests wait for the memory store. Please try again.",
             _ => "The memory store is not available at the moment. Nothing was changed.",
         }
@@ -139,8 +185,13 @@ mod tests {
 
     #[test]
     fn what_the_caller_can_cure_is_no_outage() {
-        for error in [StoreError::Duplicate, StoreError::NotAnObject, StoreError::Stale { etag: "x".into() }]
-        {
+        let curable = [
+            StoreError::Duplicate,
+            StoreError::NotAnObject,
+            StoreError::Stale { etag: "x".into() },
+            StoreError::TooLarge { limit: 1 },
+        ];
+        for error in curable {
             assert!(!error.is_outage(), "{error}");
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::SystemTime};
 
+use crate::user::UserId;
+
 /// Milliseconds since 1970-01-01 UTC; negative before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMillis(pub i64);
@@ -50,6 +52,13 @@ pub struct Embedding {
     pub scale: f32,
     /// The components.
     pub vector: Vec<i8>,
+}
+
+impl Embedding {
+    /// The vector's components.
+    pub fn components(&self) -> Vec<f32> {
+        self.vector.iter().map(|component| f32::from(*component) * self.scale).collect()
+    }
 }
 
 /// A memory to be stored. Fields as in [`Memory`].
@@ -154,6 +163,51 @@ impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.created_at, self.seq)
     }
+}
+
+/// Memories that an embedder still has to see.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pending {
+    /// Those of one user in the order of `seq`.
+    pub items: Vec<Unembedded>,
+    /// What was looked at, whether it waits or not; `None` if there was nothing more.
+    pub covered: Option<Covered>,
+}
+
+/// What one look for memories without a vector has covered: for the store alone, which gets it back when all of it is
+/// dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered(pub(super) Vec<Span>);
+
+/// Numbers that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Whose; `None` where numbers are not those of one user.
+    pub user: Option<UserId>,
+    /// After this number.
+    pub from: i64,
+    /// Up to this one.
+    pub to: i64,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unembedded {
+    /// Whose.
+    pub user: UserId,
+    /// Its number.
+    pub seq: i64,
+    /// Its words, of a long one the beginning.
+    pub text: String,
+}
+
+/// How far an embedder has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Embedded {
+    /// Memories that have its vector.
+    pub done: u64,
+    /// Memories that there are.
+    pub all: u64,
 }
 
 /// How much is kept for one user.

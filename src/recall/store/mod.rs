@@ -25,17 +25,20 @@ pub mod sqlite;
 #[cfg(test)]
 mod suite;
 
-pub use context::{ContextChange, UserContext};
+pub use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
 pub use error::StoreError;
 pub use id::seq_of;
 pub use memory::{
-    Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, Forgotten, Memory, NewMemory,
-    Page, UnixMillis,
+    Activity, ActivityKind, Appended, Batch, Counts, Covered, Cursor, Embedded, Embedding, Forget, Forgotten,
+    Memory, NewMemory, Page, Pending, Unembedded, UnixMillis,
 };
 pub use shared::{Candidates, Description, Known, News};
 
 /// Most memories that one [`Store::list`] returns.
 pub const MAX_PAGE: usize = 200;
+
+/// Characters of a text that an embedder is given; most take no more than some thousand tokens.
+const MAX_EMBEDDED: i64 = 8_000;
 
 /// Takes a user's rows chunk by chunk, on a thread that may block.
 pub type Sink = Box<dyn FnMut(Vec<Memory>) + Send>;
@@ -99,6 +102,20 @@ pub trait Store: Send + Sync + 'static {
     /// Memories that are gone by now are passed over.
     fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64>;
 
+    /// How many memories are kept for all users together: for operators.
+    fn total(&self) -> Stored<'_, u64>;
+
+    /// The next memories, of whatever user, that have no vector of `embedder`: of about `limit` that are looked at.
+    /// `after`: what the look before has covered, all of which has its vector by now or will never have one. For the
+    /// gateway's own embedding in the background: what is found goes back to its user alone.
+    ///
+    /// Of a shared store several gateways may look at the same time: what one has found, the others do not find for
+    /// some seconds.
+    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending>;
+
+    /// How many memories of all users have a vector of `embedder`.
+    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded>;
+
     /// How much is kept for the user.
     fn counts(&self, user: &UserId) -> Stored<'_, Counts>;
 
@@ -108,18 +125,18 @@ pub trait Store: Send + Sync + 'static {
     /// The user's own context; `{}` if none was ever written.
     fn context(&self, user: &UserId) -> Stored<'_, UserContext>;
 
-    /// Changes the context if its present `ETag` is one of `if_match`, or in any case without them; returns the new
-    /// one. Comparing and changing are one step, so that no update is lost.
+    /// Changes the context if `condition` is met; returns the new one. Comparing and changing are one step, so that no
+    /// update is lost. With [`Written::erased`] nothing of the old one can be read from the store's files any more.
     ///
-    /// Errors: [`StoreError::Stale`] if the tag is another one, [`StoreError::NotAnObject`] if the change is not a
-    /// JSON object.
+    /// Errors: [`StoreError::Stale`] if the condition is not met, [`StoreError::NotAnObject`] if the change is not a
+    /// JSON object, [`StoreError::TooLarge`] if the result were larger than [`MAX_CONTEXT`].
     fn write_context(
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
+        condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, UserContext>;
+    ) -> Stored<'_, Written>;
 
     /// The newest events of the user, newest first, at most 50 of them. They hold no word of any memory.
     fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>>;

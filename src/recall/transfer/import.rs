@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 
 use super::{in_words, line::Line, source::Source};
 use crate::{
-    recall::store::{ContextChange, Memory, Store, UnixMillis},
+    recall::store::{Condition, ContextChange, Memory, Store, UnixMillis},
     user::UserId,
 };
 
@@ -66,7 +66,7 @@ impl Taking {
         }
         let now: UnixMillis = std::time::SystemTime::now().into();
         let change = ContextChange::Replace(json);
-        self.store.write_context(user, change, None, now).await.map_err(in_words)?;
+        self.store.write_context(user, change, Condition::Always, now).await.map_err(in_words)?;
         self.contexts += 1;
         Ok(())
     }

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 use super::*;
 use crate::{
     recall::store::{
-        Batch, ContextChange, Embedding, Forget, Memory, NewMemory, UnixMillis, sqlite::SqliteStore,
+        Batch, Condition, ContextChange, Embedding, Forget, Memory, NewMemory, UnixMillis,
+        sqlite::SqliteStore,
     },
     user::UserId,
 };
@@ -54,7 +55,7 @@ async fn filled(store: &dyn Store) {
         store.append(&user(owner), batch, NOW).await.unwrap();
     }
     let change = ContextChange::Replace(r#"{"n": 1.50}"#.into());
-    store.write_context(&user("bob"), change, None, NOW).await.unwrap();
+    store.write_context(&user("bob"), change, Condition::Always, NOW).await.unwrap();
 }
 
 async fn all(store: &dyn Store, owner: &str) -> Vec<Memory> {

@@ -224,6 +224,17 @@ impl Gateway {
     }
 }
 
+/// Whatever a test is about: no key of a provider may be in what was printed.
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let logs = self.logs();
+            let shown = logs.lines().find(|line| line.contains("sk-") && line.contains("-secret"));
+            assert!(shown.is_none(), "a provider's key is in the log: {shown:?}");
+        }
+    }
+}
+
 /// Lines printed so far; the flag says standard output.
 #[derive(Clone, Default)]
 struct Logs {

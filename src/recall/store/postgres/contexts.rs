@@ -2,7 +2,7 @@
 
 use super::{pool::Session, session::Params, users};
 use crate::{
-    recall::store::{Activity, ActivityKind, ContextChange, StoreError, UnixMillis, UserContext},
+    recall::store::{Activity, ActivityKind, Condition, ContextChange, StoreError, UnixMillis, UserContext},
     user::UserId,
 };
 
@@ -17,13 +17,13 @@ pub(super) async fn write(
     mut session: Session<'_>,
     user: &UserId,
     change: &ContextChange,
-    if_match: Option<&[String]>,
+    condition: &Condition,
     now: UnixMillis,
 ) -> Result<UserContext, StoreError> {
     let name = user.as_str();
     let bumped = session.begin("BEGIN", user, users::BUMP, &[&name]).await?;
     let present = context(&session.query(GET, &[&name]).await?);
-    let (json, row) = match (present.changed(change, if_match), users::number_and_epoch(&bumped)) {
+    let (json, row) = match (present.changed(change, condition), users::number_and_epoch(&bumped)) {
         (Ok(json), Some((row, _))) => (json, row),
         (refused, _) => {
             session.rollback().await;

@@ -15,9 +15,9 @@ use tokio::{
 
 use self::{address::Address, pool::Pool};
 use super::{
-    Activity, Appended, Batch, Candidates, ContextChange, Counts, Cursor, Description, Embedding, Forget,
-    Forgotten, Known, Memory, NewMemory, News, Page, Sink, Store, StoreError, Stored, UnixMillis,
-    UserContext,
+    Activity, Appended, Batch, Candidates, Condition, ContextChange, Counts, Covered, Cursor, Description,
+    Embedded, Embedding, Forget, Forgotten, Known, Memory, NewMemory, News, Page, Pending, Sink, Store,
+    StoreError, Stored, UnixMillis, UserContext, Written,
 };
 use crate::{tasks::Tasks, user::UserId};
 
@@ -36,6 +36,7 @@ mod session;
 mod tests;
 mod trouble;
 mod users;
+mod vectors;
 mod writes;
 
 pub use fill::Describe;
@@ -60,6 +61,8 @@ pub struct PostgresStore {
     filler: fill::Filler,
     writes: Arc<Semaphore>,
     weight: Arc<Semaphore>,
+    /// This gateway among those that embed.
+    gateway: i64,
 }
 
 impl PostgresStore {
@@ -73,6 +76,7 @@ impl PostgresStore {
             pool,
             writes: Arc::new(Semaphore::new(QUEUE)),
             weight: Arc::new(Semaphore::new(MAX_KIB)),
+            gateway: fastrand::i64(..),
         })
     }
 
@@ -187,6 +191,25 @@ impl Store for PostgresStore {
         })
     }
 
+    fn total(&self) -> Stored<'_, u64> {
+        Box::pin(async move { self.read(|| async { users::total(self.pool.session().await?).await }).await })
+    }
+
+    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
+        let embedder = embedder.to_owned();
+        Box::pin(async move {
+            let by = (self.gateway, &*embedder);
+            self.read(|| vectors::pending(&self.pool, by, after.as_ref(), limit)).await
+        })
+    }
+
+    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded> {
+        let embedder = embedder.to_owned();
+        Box::pin(async move {
+            self.read(|| async { vectors::embedded(self.pool.session().await?, &embedder).await }).await
+        })
+    }
+
     fn counts(&self, user: &UserId) -> Stored<'_, Counts> {
         let user = user.clone();
         Box::pin(async move {
@@ -212,16 +235,17 @@ impl Store for PostgresStore {
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
+        condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, UserContext> {
+    ) -> Stored<'_, Written> {
         let user = user.clone();
         Box::pin(async move {
             let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
             let call = || async {
-                contexts::write(self.pool.session().await?, &user, &change, if_match.as_deref(), now).await
+                contexts::write(self.pool.session().await?, &user, &change, &condition, now).await
             };
-            self.write(json.len(), call).await
+            let context = self.write(json.len(), call).await?;
+            Ok(Written { context, erased: true })
         })
     }
 

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Row;
 
-use super::{nul, pool::Session};
+use super::{nul, pool::Session, vectors};
 use crate::recall::store::{Embedding, Memory, StoreError, UnixMillis, fingerprint};
 
 /// `SELECT` of whole memories with a condition and an order, from a table named `m`; `$1` is the user's name.
@@ -96,29 +96,5 @@ pub(super) async fn insert(
         .await?;
     let embeddings: Vec<(i64, &Embedding)> =
         memories.iter().filter_map(|m| Some((m.seq, m.embedding.as_ref()?))).collect();
-    set_embeddings(session, user, &embeddings).await
-}
-
-/// Sets embeddings by the numbers of their rows; those that are gone are passed over.
-pub(super) async fn set_embeddings(
-    session: &mut Session<'_>,
-    user: i64,
-    embeddings: &[(i64, &Embedding)],
-) -> Result<(), StoreError> {
-    if embeddings.is_empty() {
-        return Ok(());
-    }
-    let seqs: Vec<i64> = embeddings.iter().map(|(seq, _)| *seq).collect();
-    let embedders: Vec<&str> = embeddings.iter().map(|(_, e)| e.embedder.as_str()).collect();
-    let scales: Vec<f32> = embeddings.iter().map(|(_, e)| e.scale).collect();
-    let bytes = |e: &Embedding| e.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
-    let vectors: Vec<Vec<u8>> = embeddings.iter().map(|(_, e)| bytes(e)).collect();
-    let write = "INSERT INTO concierge.vectors (user_id, seq, embedder, scale, vector)
-                 SELECT m.user_id, m.seq, new.embedder, new.scale, new.vector
-                 FROM unnest($2::bigint[], $3::text[], $4::real[], $5::bytea[])
-                      AS new (seq, embedder, scale, vector)
-                 JOIN concierge.memories m ON m.user_id = $1 AND m.seq = new.seq
-                 ON CONFLICT (user_id, seq) DO UPDATE
-                 SET embedder = excluded.embedder, scale = excluded.scale, vector = excluded.vector";
-    session.query(write, &[&user, &seqs, &embedders, &scales, &vectors]).await.map(drop)
+    vectors::set(session, user, &embeddings).await
 }

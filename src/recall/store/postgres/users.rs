@@ -82,6 +82,14 @@ async fn added(mut session: Session<'_>, user: &UserId, known: Known) -> Result<
     Ok(News::Added { epoch, memories: rows::memories(&rows)? })
 }
 
+/// Memories of all users together.
+pub(super) async fn total(mut session: Session<'_>) -> Result<u64, StoreError> {
+    let count = "SELECT coalesce(sum(memories), 0)::bigint FROM concierge.users";
+    let found = session.query(count, &[]).await?;
+    session.release();
+    Ok(found.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+}
+
 /// Whether the server reads and writes: a standby only reads.
 pub(super) async fn check(mut session: Session<'_>) -> Result<(), StoreError> {
     let look = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{keys, pool::Session, rows, session::Params, users};
+use super::{keys, pool::Session, rows, session::Params, users, vectors};
 use crate::{
     recall::store::{
         Activity, ActivityKind, Appended, Batch, Embedding, Forget, Forgotten, Memory, NewMemory, StoreError,
@@ -72,9 +72,15 @@ fn bytes_of(text: &str) -> i64 {
 macro_rules! delete {
     ($condition:literal) => {
         concat!(
-            "DELETE FROM concierge.memories WHERE user_id = $1 AND ",
+            "WITH gone AS (DELETE FROM concierge.memories WHERE user_id = $1 AND ",
             $condition,
-            " RETURNING seq, octet_length(text)::bigint"
+            " RETURNING seq, octet_length(text)::bigint AS bytes), ",
+            // Their vectors go with them, at the end of the statement.
+            "lost AS (SELECT v.embedder, count(*) AS n FROM concierge.vectors v JOIN gone USING (seq) ",
+            "         WHERE v.user_id = $1 GROUP BY v.embedder), ",
+            "fewer AS (UPDATE concierge.embedders e SET vectors = e.vectors - lost.n FROM lost ",
+            "          WHERE e.user_id = $1 AND e.embedder = lost.embedder) ",
+            "SELECT seq, bytes FROM gone"
         )
     };
 }
@@ -143,7 +149,7 @@ pub(super) async fn set_embeddings(
     let write = "UPDATE concierge.users SET epoch = epoch + 1, rewritten = epoch + 1 WHERE id = $1";
     session.query(write, &[&row]).await?;
     let embeddings: Vec<(i64, &Embedding)> = embeddings.iter().map(|(seq, e)| (*seq, e)).collect();
-    rows::set_embeddings(&mut session, row, &embeddings).await?;
+    vectors::set(&mut session, row, &embeddings).await?;
     session.commit().await?;
     Ok(epoch + 1)
 }
@@ -165,9 +171,10 @@ pub(super) async fn restore(
     let (count, bytes) = (missing.len(), missing.iter().map(|memory| bytes_of(&memory.text)).sum::<i64>());
     let (last, oldest) = (missing.iter().map(|m| m.seq).max(), missing.iter().map(|m| m.created_at.0).min());
     let write = "UPDATE concierge.users SET rewritten = epoch, memories = memories + $2, bytes = bytes + $3,
-                        last_seq = greatest(last_seq, $4), oldest = least(oldest, $5) WHERE id = $1";
+                        last_seq = greatest(last_seq, $4), oldest = least(oldest, $5),
+                        embedded_to = least(embedded_to, $6), embedded_by = NULL WHERE id = $1";
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let params: Params<'_> = &[&row, &count, &bytes, &last, &oldest];
+    let params: Params<'_> = &[&row, &count, &bytes, &last, &oldest, &(missing[0].seq - 1)];
     session.query(write, params).await?;
     // Filled in the order of numbers, so what comes after the first of these is filled again.
     let refill = "DELETE FROM concierge.preselection WHERE user_id = $1 AND seq > $2";

@@ -1,10 +1,11 @@
-//! Contexts as rows. Comparing and changing happen in the writer's transaction, so no update is lost.
+//! Contexts as rows. Comparing and changing happen in the writer's transaction, so no update is lost; what is replaced is
+//! emptied and not overwritten, see `schema/2.sql`.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::users;
 use crate::{
-    recall::store::{Activity, ActivityKind, ContextChange, StoreError, UnixMillis, UserContext},
+    recall::store::{Activity, ActivityKind, Condition, ContextChange, StoreError, UnixMillis, UserContext},
     user::UserId,
 };
 
@@ -19,15 +20,16 @@ pub(super) fn write(
     connection: &Connection,
     user: &UserId,
     change: &ContextChange,
-    if_match: Option<&[String]>,
+    condition: &Condition,
     now: UnixMillis,
 ) -> Result<UserContext, StoreError> {
-    let json = get(connection, user)?.changed(change, if_match)?;
+    let json = get(connection, user)?.changed(change, condition)?;
     let (row, _) = users::bump(connection, user)?;
-    let mut write = connection.prepare_cached(
-        "INSERT INTO contexts (user, json, updated_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (user) DO UPDATE SET json = ?2, updated_at = ?3",
-    )?;
+    connection
+        .prepare_cached("UPDATE contexts SET user = NULL, json = '', updated_at = 0 WHERE user = ?1")?
+        .execute([row])?;
+    let mut write =
+        connection.prepare_cached("INSERT INTO contexts (user, json, updated_at) VALUES (?1, ?2, ?3)")?;
     write.execute(params![row, json, now.0])?;
     users::note(connection, row, Activity { at: now, kind: ActivityKind::Context, items: 1 })?;
     Ok(UserContext::new(Some((json, now))))

@@ -78,7 +78,7 @@ impl<J> Drop for Lane<J> {
             // The last owner of a store can be one of its own jobs; a thread cannot wait for itself.
             if thread.thread().id() != thread::current().id() {
                 // A thread that has panicked has said so on its way.
-                let _ = thread.join();
+                drop(thread.join());
             }
         }
     }

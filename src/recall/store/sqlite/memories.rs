@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{keys, keys::Key, rows, users};
+use super::{keys, keys::Key, rows, users, vectors};
 use crate::{
     recall::store::{
         Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, MAX_PAGE, Memory, Page,
@@ -133,7 +133,7 @@ pub(super) fn set_embeddings(
     }
     let (row, epoch) = users::bump(connection, user)?;
     for (seq, embedding) in embeddings {
-        rows::set_embedding(connection, row, *seq, embedding)?;
+        vectors::set(connection, row, *seq, embedding)?;
     }
     Ok(epoch)
 }
@@ -172,6 +172,12 @@ pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<Counts, S
             newest: row.get::<_, Option<i64>>(3)?.map(UnixMillis),
         })
     })?)
+}
+
+/// Memories of all users: one index is read.
+pub(super) fn total(connection: &Connection) -> Result<u64, StoreError> {
+    let mut query = connection.prepare_cached("SELECT count(*) FROM memories WHERE user IS NOT NULL")?;
+    Ok(query.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }
 
 /// Users with memories created before `before`.

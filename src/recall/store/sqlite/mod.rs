@@ -8,15 +8,18 @@ use std::path::Path;
 use futures_util::future::BoxFuture;
 
 use self::{
+    check::Check,
     readers::Readers,
-    writer::{After, Writer},
+    writer::{After, Done, Writer},
 };
 use super::{
-    Activity, Appended, Batch, ContextChange, Counts, Cursor, Embedding, Forget, Forgotten, Memory,
-    NewMemory, Page, Sink, Store, StoreError, Stored, UnixMillis, UserContext,
+    Activity, Appended, Batch, Condition, ContextChange, Counts, Covered, Cursor, Embedded, Embedding,
+    Forget, Forgotten, Memory, NewMemory, Page, Pending, Sink, Store, StoreError, Stored, UnixMillis,
+    UserContext, Written,
 };
 use crate::user::UserId;
 
+mod check;
 mod contexts;
 mod keys;
 mod lane;
@@ -28,35 +31,42 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod users;
+mod vectors;
 mod writer;
 
 /// Reads that run at the same time.
 const READERS: usize = 4;
+/// Larger files are looked over while the store is at work already, in bytes: reading a gigabyte takes seconds.
+const CHECKED_AT_ONCE: u64 = 64 << 20;
 
 /// A [`Store`] in one SQLite file.
 ///
 /// Dropping it waits for what was accepted; [`Store::close`] does so without blocking a thread of the runtime.
 pub struct SqliteStore {
+    check: Check,
     // In this order: the writer's connection is the last to close, and takes the log with it.
     readers: Readers,
     writer: Writer,
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it with an empty store; blocks while the file is checked.
+    /// Opens the file, or makes it with an empty store; blocks while the file is checked. Of a large file only the
+    /// head is checked by then: if the rest is damaged, every call fails with `Corrupt` as soon as that is known.
     ///
     /// Errors: [`StoreError::Open`] with the path and one of `Corrupt`, `Newer`, `Foreign`, `ReadOnly`, `Locked`,
     /// `Full`, `Failed`. A file that is refused is left as it is.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::start(path).map_err(|error| StoreError::Open { path: path.to_owned(), error: Box::new(error) })
+        Self::start(path, CHECKED_AT_ONCE)
+            .map_err(|error| StoreError::Open { path: path.to_owned(), error: Box::new(error) })
     }
 
-    fn start(path: &Path) -> Result<Self, StoreError> {
+    fn start(path: &Path, checked_at_once: u64) -> Result<Self, StoreError> {
         // Absolute: a name that begins with "file:" would be read as a URI.
         let path = std::path::absolute(path).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let writer = open::writer(&path)?;
+        let (writer, checked) = open::writer(&path, checked_at_once)?;
+        let check = if checked { Check::done() } else { Check::start(open::reader(&path)?)? };
         let readers = (0..READERS).map(|_| open::reader(&path)).collect::<Result<_, _>>()?;
-        Ok(Self { readers: Readers::start(readers)?, writer: Writer::start(writer)? })
+        Ok(Self { check, readers: Readers::start(readers)?, writer: Writer::start(writer)? })
     }
 
     /// Transactions committed since it was opened: with group commit fewer than writes.
@@ -68,7 +78,10 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Stored<'_, T> {
-        Box::pin(self.readers.read(work))
+        Box::pin(async move {
+            self.check.passed()?;
+            self.readers.read(work).await
+        })
     }
 
     fn write<T: Send + 'static>(
@@ -76,7 +89,17 @@ impl SqliteStore {
         weight: usize,
         work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Stored<'_, T> {
-        Box::pin(async move { Ok(self.writer.write(weight, After::Nothing, work).await?.value) })
+        Box::pin(async move { Ok(self.change(weight, After::Nothing, work).await?.value) })
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        weight: usize,
+        after: After,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<Done<T>, StoreError> {
+        self.check.passed()?;
+        self.writer.write(weight, after, work).await
     }
 }
 
@@ -106,7 +129,7 @@ impl Store for SqliteStore {
         let user = user.clone();
         Box::pin(async move {
             let work = move |tx: &rusqlite::Connection| memories::forget(tx, &user, &which, now);
-            let done = self.writer.write(0, After::Erase, work).await?;
+            let done = self.change(0, After::Erase, work).await?;
             let (seqs, epoch) = done.value;
             Ok(Forgotten { seqs, epoch, erased: done.followed.is_ok() })
         })
@@ -116,6 +139,20 @@ impl Store for SqliteStore {
         let user = user.clone();
         let weight = embeddings.iter().map(|(_, embedding)| embedding.vector.len()).sum();
         self.write(weight, move |tx| memories::set_embeddings(tx, &user, &embeddings))
+    }
+
+    fn total(&self) -> Stored<'_, u64> {
+        self.read(memories::total)
+    }
+
+    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
+        let embedder = embedder.to_owned();
+        self.read(move |tx| vectors::pending(tx, &embedder, after.as_ref(), limit))
+    }
+
+    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded> {
+        let embedder = embedder.to_owned();
+        self.read(move |tx| vectors::embedded(tx, &embedder))
     }
 
     fn counts(&self, user: &UserId) -> Stored<'_, Counts> {
@@ -137,13 +174,17 @@ impl Store for SqliteStore {
         &self,
         user: &UserId,
         change: ContextChange,
-        if_match: Option<Vec<String>>,
+        condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, UserContext> {
+    ) -> Stored<'_, Written> {
         let user = user.clone();
         let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
         let weight = json.len();
-        self.write(weight, move |tx| contexts::write(tx, &user, &change, if_match.as_deref(), now))
+        Box::pin(async move {
+            let work = move |tx: &rusqlite::Connection| contexts::write(tx, &user, &change, &condition, now);
+            let done = self.change(weight, After::Erase, work).await?;
+            Ok(Written { context: done.value, erased: done.followed.is_ok() })
+        })
     }
 
     fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>> {
@@ -169,7 +210,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let worthwhile = self.read(space::is_mostly_dead).await?;
             if worthwhile {
-                self.writer.write(0, After::Compact, |_| Ok(())).await?.followed?;
+                self.change(0, After::Compact, |_| Ok(())).await?.followed?;
             }
             Ok(worthwhile)
         })
@@ -184,6 +225,7 @@ impl Store for SqliteStore {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.check.close().await;
             self.readers.close().await;
             self.writer.close().await;
         })

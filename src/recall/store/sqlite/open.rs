@@ -11,10 +11,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
+use super::check;
 use crate::recall::store::StoreError;
 
 /// Every schema, in order: the first makes version 1, the next version 2 from it, and so on.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// Marks a database as ours: "Conc" in ASCII.
 const APPLICATION_ID: i64 = 0x436F_6E63;
@@ -22,12 +23,14 @@ const APPLICATION_ID: i64 = 0x436F_6E63;
 /// How long a statement waits for other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The connection that writes; the file is made, checked and brought to the newest schema.
-pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
+/// The connection that writes; the file is made, checked and brought to the newest schema. False: it has more than
+/// `checked_at_once` bytes, of which only the head was checked.
+pub(super) fn writer(path: &Path, checked_at_once: u64) -> Result<(Connection, bool), StoreError> {
+    let checked = size(path)? <= checked_at_once;
     if is_new(path)? {
         create(path).map_err(|error| StoreError::Failed(error.to_string()))?;
     } else {
-        inspect(path)?;
+        inspect(path, checked)?;
     }
     let mut connection = connect(path)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -37,7 +40,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, StoreError> {
     migrate(&mut connection)?;
     // Completes an erasing that the last process did not live to see; if somebody reads, a later one will.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(connection)
+    Ok((connection, checked))
 }
 
 /// One more connection that only reads.
@@ -106,8 +109,8 @@ fn create(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Refuses a file that is damaged, newer or somebody else's, without changing it.
-fn inspect(path: &Path) -> Result<(), StoreError> {
+/// Refuses a file that is damaged (of which only `wholly` can be sure), newer or somebody else's, without changing it.
+fn inspect(path: &Path, wholly: bool) -> Result<(), StoreError> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // The last connection to close would otherwise move the log into the database.
@@ -127,8 +130,7 @@ fn inspect(path: &Path) -> Result<(), StoreError> {
     if cut && size(&beside(path, "-wal"))? == 0 {
         return Err(StoreError::Corrupt("its last page is cut off".to_owned()));
     }
-    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if verdict == "ok" { Ok(()) } else { Err(StoreError::Corrupt(verdict)) }
+    if wholly { check::whole(&connection) } else { Ok(()) }
 }
 
 /// Brings the schema to the newest version, each step in a transaction. It takes the write lock in any case: better

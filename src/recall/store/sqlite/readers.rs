@@ -42,7 +42,7 @@ impl Readers {
         let job = move |connection: &mut Connection| {
             if !reply.is_closed() {
                 // Whoever has left does not need the answer.
-                let _ = reply.send(within(connection, work));
+                drop(reply.send(within(connection, work)));
             }
         };
         self.lane.send(Box::new(job))?;

@@ -1,7 +1,8 @@
-//! Memories as rows: how one is written, read and emptied. The only SQL that touches a word of a memory.
+//! Memories as rows: how one is written, read and emptied. The only SQL that writes a word of a memory.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params};
 
+use super::vectors;
 use crate::recall::store::{
     Embedding, Memory, NewMemory, StoreError, UnixMillis, fingerprint::session_key, id,
 };
@@ -14,7 +15,7 @@ pub(super) fn select<'c>(
     Ok(connection.prepare_cached(&format!(
         "SELECT m.n, m.id, m.session, m.role, m.speaker, m.text, m.created_at, m.metadata, m.tokens,
                 v.embedder, v.scale, v.vector
-         FROM memories m LEFT JOIN vectors v ON v.n = m.n AND v.embedder != '' WHERE {condition}"
+         FROM memories m LEFT JOIN vectors v ON v.n = m.n WHERE {condition}"
     ))?)
 }
 
@@ -117,25 +118,8 @@ pub(super) fn write(connection: &Connection, user: i64, memory: &Memory) -> Resu
         memory.tokens,
     ])?;
     if let Some(embedding) = &memory.embedding {
-        set_embedding(connection, user, memory.seq, embedding)?;
+        vectors::set(connection, user, memory.seq, embedding)?;
     }
-    Ok(())
-}
-
-/// Sets the embedding of a row, if this user has it.
-pub(super) fn set_embedding(
-    connection: &Connection,
-    user: i64,
-    seq: i64,
-    embedding: &Embedding,
-) -> Result<(), StoreError> {
-    let vector: Vec<u8> = embedding.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
-    let mut write = connection.prepare_cached(
-        "INSERT INTO vectors (n, embedder, scale, vector)
-         SELECT n, ?3, ?4, ?5 FROM memories WHERE n = ?1 AND user = ?2
-         ON CONFLICT (n) DO UPDATE SET embedder = ?3, scale = ?4, vector = ?5",
-    )?;
-    write.execute(params![seq, user, embedding.embedder, f64::from(embedding.scale), vector])?;
     Ok(())
 }
 
@@ -154,10 +138,8 @@ pub(super) fn empty(
     ))?;
     let mut seqs = write.query_map(params, |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     seqs.sort_unstable();
-    let mut vector = connection
-        .prepare_cached("UPDATE vectors SET embedder = '', scale = 0, vector = x'' WHERE n = ?1")?;
     for seq in &seqs {
-        vector.execute([seq])?;
+        vectors::empty(connection, *seq)?;
     }
     Ok(seqs)
 }

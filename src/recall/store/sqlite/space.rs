@@ -17,7 +17,7 @@ pub(super) fn is_mostly_dead(connection: &Connection) -> Result<bool, StoreError
     }
     let free = number("PRAGMA freelist_count")? * page;
     let unused = number(
-        "SELECT coalesce(sum(unused), 0) FROM dbstat WHERE name IN ('memories', 'vectors') AND aggregate = TRUE",
+        "SELECT coalesce(sum(unused), 0) FROM dbstat WHERE name IN ('memories', 'vectors', 'contexts') AND aggregate = TRUE",
     )?;
     Ok(free + unused > total / 2)
 }

@@ -132,7 +132,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Write for 
             (None, Ok(())) => Err(StoreError::Closed),
         };
         // Whoever has left does not need the answer.
-        let _ = self.reply.send(result);
+        drop(self.reply.send(result));
     }
 }
 

@@ -14,18 +14,36 @@ fn merge(json: &str) -> ContextChange {
 async fn a_context_is_replaced_merged_and_kept() {
     let Some(place) = Place::new() else { return };
     let (store, alice) = (place.open(), user("alice"));
-    let first = store.write_context(&alice, put(r#"{"b": 1.0, "a": {"x": 1}}"#), None, NOW).await.unwrap();
+    let first = store
+        .write_context(&alice, put(r#"{"b": 1.0, "a": {"x": 1}}"#), Condition::Always, NOW)
+        .await
+        .unwrap()
+        .context;
     assert_eq!(first.json, r#"{"b": 1.0, "a": {"x": 1}}"#);
     let patch = merge(r#"{"a": {"y": "\u0000'%"}, "b": null}"#);
-    let second = store.write_context(&alice, patch, Some(vec![first.etag.clone()]), NOW).await.unwrap();
+    let second = store.write_context(&alice, patch, Condition::OneOf(vec![first.etag.clone()]), NOW);
+    let second = second.await.unwrap().context;
     assert_eq!(second.json, r#"{"a":{"x":1,"y":"\u0000'%"}}"#);
-    let stale = store.write_context(&alice, put("{}"), Some(vec![first.etag]), NOW).await;
+    let stale = store.write_context(&alice, put("{}"), Condition::OneOf(vec![first.etag]), NOW).await;
     assert_eq!(stale, Err(StoreError::Stale { etag: second.etag.clone() }));
-    let wrong = store.write_context(&alice, put("[1]"), None, NOW).await;
+    let wrong = store.write_context(&alice, put("[1]"), Condition::Always, NOW).await;
     assert_eq!(wrong, Err(StoreError::NotAnObject));
     assert_eq!(store.epoch(&alice).await.unwrap(), 2);
     drop(store);
     assert_eq!(place.open().context(&alice).await.unwrap(), second);
+}
+
+#[tokio::test]
+async fn conditions_are_met_or_nothing_is_written() {
+    let Some(place) = Place::new() else { return };
+    let (store, alice) = (place.open(), user("alice"));
+    let first = store.write_context(&alice, put("{}"), Condition::Missing, NOW).await.unwrap().context;
+    let stale = Err(StoreError::Stale { etag: first.etag.clone() });
+    for unmet in [Condition::Missing, Condition::NotOneOf(vec![first.etag.clone()])] {
+        assert_eq!(store.write_context(&alice, put(r#"{"a":1}"#), unmet, NOW).await, stale);
+    }
+    let other = Condition::NotOneOf(vec!["\"x\"".into()]);
+    assert!(store.write_context(&alice, put(r#"{"a":1}"#), other, NOW).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -39,7 +57,7 @@ async fn no_update_is_lost() {
                 for _ in 0..10 {
                     increment(&store, &alice).await;
                     let own = merge(&format!(r#"{{"w{writer}": 1}}"#));
-                    store.write_context(&alice, own, None, NOW).await.unwrap();
+                    store.write_context(&alice, own, Condition::Always, NOW).await.unwrap();
                 }
             })
         })
@@ -59,7 +77,7 @@ async fn increment(store: &Opened, user: &UserId) {
         let json: serde_json::Value = serde_json::from_str(&seen.json).unwrap();
         let next = json["n"].as_i64().unwrap_or(0) + 1;
         let change = merge(&format!(r#"{{"n": {next}}}"#));
-        match store.write_context(user, change, Some(vec![seen.etag]), NOW).await {
+        match store.write_context(user, change, Condition::OneOf(vec![seen.etag]), NOW).await {
             Ok(_) => return,
             Err(StoreError::Stale { .. }) => {}
             Err(error) => panic!("{error}"),

@@ -11,7 +11,7 @@ async fn filled(store: &Opened, owner: &UserId) -> Vec<Memory> {
     let memories = (0..5).map(new).collect();
     let batch = Batch { memories, idempotency_key: Some("same key".into()) };
     let put = ContextChange::Replace(format!(r#"{{"of":"{owner}"}}"#));
-    store.write_context(owner, put, None, NOW).await.unwrap();
+    store.write_context(owner, put, Condition::Always, NOW).await.unwrap();
     store.append(owner, batch, NOW).await.unwrap().memories
 }
 

@@ -20,10 +20,18 @@ CREATE TABLE concierge.users (
     -- Of their texts.
     bytes     bigint NOT NULL DEFAULT 0,
     -- When the oldest memory was said, or before; NULL without memories.
-    oldest    bigint
+    oldest    bigint,
+    -- Whose vectors, if not those of the built-in table, the memories have up to which number: see `vectors.rs`.
+    embedder    text COLLATE "C",
+    embedded_to bigint NOT NULL DEFAULT 0,
+    -- The gateway that is at it, and until when the others leave it to it.
+    embedded_by bigint,
+    leased_to   timestamptz
 );
 
-CREATE INDEX users_by_oldest ON concierge.users (oldest) WHERE oldest IS NOT NULL;
+CREATE INDEX users_by_oldest   ON concierge.users (oldest) WHERE oldest IS NOT NULL;
+CREATE INDEX users_by_embedder ON concierge.users (embedder);
+CREATE INDEX users_to_embed    ON concierge.users (id) WHERE embedded_to < last_seq;
 
 CREATE TABLE concierge.memories (
     user_id     bigint NOT NULL REFERENCES concierge.users,
@@ -54,6 +62,14 @@ CREATE TABLE concierge.vectors (
     vector   bytea NOT NULL,
     PRIMARY KEY (user_id, seq),
     FOREIGN KEY (user_id, seq) REFERENCES concierge.memories ON DELETE CASCADE
+);
+
+-- How many vectors of whom a user has, for operators, who may count what they may not see: no wall.
+CREATE TABLE concierge.embedders (
+    user_id  bigint NOT NULL REFERENCES concierge.users,
+    embedder text COLLATE "C" NOT NULL,
+    vectors  bigint NOT NULL,
+    PRIMARY KEY (embedder, user_id)
 );
 
 CREATE TABLE concierge.contexts (

@@ -36,6 +36,8 @@ mod keys;
 mod model;
 #[path = "../../suite/reading.rs"]
 mod reading;
+#[path = "../../suite/vectors.rs"]
+mod vectors;
 
 /// How often the model of a store is tried: each try is a database of its own.
 const CASES: u32 = 4;

@@ -19,7 +19,7 @@ async fn news_are_what_the_other_gateway_has_done() {
     let news = one.news(&alice, seen).await.unwrap();
     assert_eq!(news, News::Added { epoch: 2, memories: second.memories.clone() });
 
-    other.write_context(&alice, ContextChange::Replace("{}".into()), None, NOW).await.unwrap();
+    other.write_context(&alice, ContextChange::Replace("{}".into()), Condition::Always, NOW).await.unwrap();
     let seen = known(&second.memories, 2);
     assert_eq!(one.news(&alice, seen).await.unwrap(), News::Added { epoch: 3, memories: vec![] });
     other.forget(&alice, Forget::Id(first.memories[0].id.clone()), NOW).await.unwrap();
@@ -102,4 +102,28 @@ async fn numbers_grow_in_the_order_of_epochs_over_all_gateways() {
     written.sort_unstable();
     assert!(written.is_sorted_by(|one, next| one.0 < next.0 && one.1 + 1 < next.1));
     assert_eq!(all(&*stores[0], &alice).await.len(), 400);
+}
+
+/// What one gateway embeds, the other leaves to it, until the first has moved the mark or is gone for long.
+#[tokio::test]
+async fn two_gateways_do_not_embed_the_same() {
+    let Some(place) = Place::new() else { return };
+    let (one, other, alice) = (place.open(), place.open(), user("alice"));
+    let first = one.append(&alice, batch(&["a", "b"]), NOW).await.unwrap();
+    let found = one.pending("m/1", None, 9).await.unwrap();
+    assert_eq!(found.items.len(), 2);
+    assert_eq!(other.pending("m/1", None, 9).await.unwrap(), Pending::default());
+    place.run("UPDATE concierge.users SET leased_to = now() - interval '1 second'");
+    let taken = other.pending("m/1", None, 9).await.unwrap();
+    assert_eq!(taken.items, found.items, "the first is gone");
+    // It was not, but the mark is no longer its to move.
+    assert_eq!(one.pending("m/1", found.covered, 9).await.unwrap(), Pending::default());
+    assert_eq!(other.pending("m/1", None, 9).await.unwrap().items, found.items);
+
+    // What is put back before the mark while it is moved is found, too.
+    one.forget(&alice, Forget::Id(first.memories[0].id.clone()), NOW).await.unwrap();
+    one.restore(&alice, first.memories.clone()).await.unwrap();
+    let found = other.pending("m/1", taken.covered, 9).await.unwrap();
+    assert_eq!(found.items.len(), 2);
+    assert_eq!(other.pending("m/1", found.covered, 9).await.unwrap(), Pending::default());
 }

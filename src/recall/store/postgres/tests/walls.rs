@@ -9,7 +9,10 @@ async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
     for owner in [&alice, &bob] {
         let batch = Batch { idempotency_key: Some("k".into()), ..batch(&["secret"]) };
         store.append(owner, batch, NOW).await.unwrap();
-        store.write_context(owner, ContextChange::Replace("{}".into()), None, NOW).await.unwrap();
+        store
+            .write_context(owner, ContextChange::Replace("{}".into()), Condition::Always, NOW)
+            .await
+            .unwrap();
     }
     let stranger = client(&place.url).await;
     let count = async |table: &str| {
@@ -42,7 +45,7 @@ async fn every_table_with_words_has_its_wall() {
     let open =
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'concierge'::regnamespace AND relkind = 'r'
                 AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname";
-    assert_eq!(column(&place.url, open), ["users", "version"]);
+    assert_eq!(column(&place.url, open), ["embedders", "users", "version"]);
 }
 
 #[tokio::test]

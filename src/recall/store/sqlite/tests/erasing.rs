@@ -93,6 +93,41 @@ fn canaries(bytes: &[u8]) -> BTreeSet<String> {
     memchr::memmem::find_iter(bytes, b"canary-").filter_map(word).collect()
 }
 
+/// A vector tells nearly what its text said, and a context is as private as a memory.
+#[tokio::test]
+async fn what_was_replaced_leaves_no_copy_either() {
+    let place = Place::new().unwrap();
+    let (store, mut random) = (place.open(), Rng::with_seed(11));
+    let owners: Vec<UserId> = (0..20).map(|n| user(&format!("user {n}"))).collect();
+    let mut latest: BTreeMap<String, String> = BTreeMap::new();
+    let mut gone = Vec::new();
+    let mut seqs = Vec::new();
+    for owner in &owners {
+        seqs.push(store.append(owner, batch(&["words"]), NOW).await.unwrap().memories[0].seq);
+    }
+    for round in 0..500 {
+        let (at, canary) = (random.usize(..owners.len()), format!("canary-{round}-x"));
+        let most = [20, 200, 2000, 20_000][random.usize(..4)];
+        let size = random.usize(..most);
+        let text = format!("{canary}{}{canary}", "z".repeat(size));
+        let kind = if round % 2 == 0 {
+            let put = ContextChange::Replace(format!(r#"{{"k":"{text}"}}"#));
+            assert!(store.write_context(&owners[at], put, Condition::Always, NOW).await.unwrap().erased);
+            "context"
+        } else {
+            let vector = text.bytes().map(|b| b as i8).collect();
+            let made = vec![(seqs[at], Embedding { vector, ..embedding(0) })];
+            store.set_embeddings(&owners[at], made).await.unwrap();
+            "vector"
+        };
+        gone.extend(latest.insert(format!("{kind} {at}"), canary));
+    }
+    store.forget(&owners[0], Forget::Id("none".into()), NOW).await.unwrap();
+    let found = canaries(&place.bytes());
+    assert_eq!(gone.iter().filter(|word| found.contains(*word)).count(), 0);
+    assert!(gone.len() > 400 && latest.values().all(|word| found.contains(word)));
+}
+
 #[tokio::test]
 async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
     let place = Place::new().unwrap();

@@ -66,7 +66,7 @@ async fn a_newer_schema_is_refused_also_with_a_log_that_is_not_yet_moved() {
     let files =
         || [fs::read(place.path()).unwrap(), fs::read(place.folder.path().join("memories.db-wal")).unwrap()];
     let before = files();
-    assert_eq!(opened_error(&place.path()), StoreError::Newer { found: 99, known: 1 });
+    assert_eq!(opened_error(&place.path()), StoreError::Newer { found: 99, known: 2 });
     assert!(files() == before);
 }
 
@@ -110,6 +110,49 @@ async fn an_empty_file_and_a_strange_name_are_a_new_store() {
     store.append(&user("alice"), batch(&["x"]), NOW).await.unwrap();
     drop(store);
     assert!(strange.exists());
+}
+
+#[tokio::test]
+async fn a_large_file_is_looked_over_beside_the_work_and_damage_ends_the_store() {
+    let place = filled().await;
+    let sound = SqliteStore::start(&place.path(), 4096).unwrap();
+    assert_eq!(all(&sound, &user("alice")).await.len(), 50);
+    sound.close().await;
+    sound.check.passed().unwrap();
+    // The last leaf of the texts: nothing that a start has to read.
+    damage(&place, |file| {
+        let end = file.len();
+        file[end - 4096..].fill(0xAA);
+    });
+    assert!(matches!(opened_error(&place.path()), StoreError::Corrupt(_)));
+    let damaged = SqliteStore::start(&place.path(), 4096).unwrap();
+    while damaged.check.passed().is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert!(matches!(damaged.check().await, Err(StoreError::Corrupt(_))));
+    let refused = damaged.append(&user("bob"), batch(&["x"]), NOW).await;
+    assert!(matches!(refused, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_is_brought_to_the_newest() {
+    let place = Place::new().unwrap();
+    let first = place.stranger();
+    first.execute_batch(include_str!("../schema/1.sql")).unwrap();
+    first
+        .execute_batch(
+            "PRAGMA application_id = 0x436F6E63; PRAGMA user_version = 1;
+             INSERT INTO users VALUES (7, 'alice', 3);
+             INSERT INTO memories VALUES (5, 7, 'x', NULL, NULL, 'user', NULL, 'old words', 1, NULL, 2);
+             INSERT INTO contexts VALUES (7, '{\"k\":1}', 99);",
+        )
+        .unwrap();
+    drop(first);
+    let (store, alice) = (place.open(), user("alice"));
+    assert_eq!(texts(&all(&store, &alice).await), ["old words"]);
+    let context = store.context(&alice).await.unwrap();
+    assert_eq!((context.json.as_str(), context.updated_at), (r#"{"k":1}"#, Some(UnixMillis(99))));
+    assert_eq!(store.epoch(&alice).await.unwrap(), 3);
 }
 
 #[cfg(unix)]

@@ -34,6 +34,8 @@ mod keys;
 mod model;
 #[path = "../../suite/reading.rs"]
 mod reading;
+#[path = "../../suite/vectors.rs"]
+mod vectors;
 
 /// How often the model of a store is tried.
 const CASES: u32 = 24;

@@ -16,13 +16,17 @@ pub struct Line {
     buf: Vec<u8>,
 }
 
-/// The head of an answer; its body was read and dropped.
+/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// Status line and headers, as they came.
     pub head: String,
+    /// What follows the head.
+    pub body: Vec<u8>,
+    /// Bytes on the wire, body included.
+    pub length: usize,
 }
 
 impl Line {
@@ -46,31 +50,37 @@ impl Line {
 
     /// Waits for the next answer that states its length.
     pub async fn answer(&mut self) -> io::Result<Answer> {
-        let end = loop {
-            match self.buf.windows(4).position(|window| window == b"\r\n\r\n") {
-                Some(end) => break end + 4,
-                None => self.more().await?,
-            }
-        };
-        let head = String::from_utf8_lossy(&self.buf[..end]).into_owned();
+        let head = String::from_utf8_lossy(&self.until(b"\r\n\r\n").await?).into_owned();
         let body: usize = header(&head, "content-length").parse().map_err(|_| odd(&head))?;
         let status = head.get(9..12).and_then(|code| code.parse().ok()).ok_or_else(|| odd(&head))?;
-        self.skip(end + body).await?;
-        Ok(Answer { status, head })
+        let length = head.len() + body;
+        let body = self.take(body).await?;
+        Ok(Answer { status, head, body, length })
+    }
+
+    /// Reads `length` bytes and hands them out.
+    pub async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        while self.buf.len() < length {
+            self.more().await?;
+        }
+        Ok(self.buf.drain(..length).collect())
+    }
+
+    /// Reads until `end` has come, whatever it is in; everything up to there.
+    pub async fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        loop {
+            let found = self.buf.windows(end.len()).position(|window| window == end);
+            match found {
+                Some(at) => return self.take(at + end.len()).await,
+                None => self.more().await?,
+            }
+        }
     }
 
     /// Closes with a reset instead of a farewell.
     pub fn reset(self) {
         // It is closed either way.
         drop(self.stream.set_zero_linger());
-    }
-
-    async fn skip(&mut self, length: usize) -> io::Result<()> {
-        while self.buf.len() < length {
-            self.more().await?;
-        }
-        self.buf.drain(..length);
-        Ok(())
     }
 
     async fn more(&mut self) -> io::Result<()> {
@@ -86,6 +96,11 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         header(&self.head, name)
     }
+
+    /// The body as JSON; `Null` if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
 }
 
 /// The bytes of a chat of `user`; whatever `more` holds is added to its body.
@@ -94,9 +109,23 @@ pub fn chat(user: &str, more: &Value) -> Vec<u8> {
     if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
         body.extend(more.clone());
     }
-    let body = body.to_string();
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
-    format!("{head}\r\nx-user-id: {user}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    post("/v1/chat/completions", user, &body)
+}
+
+/// The bytes of a request of `user` with a JSON body.
+pub fn post(path: &str, user: &str, body: &Value) -> Vec<u8> {
+    send("POST", path, &[("x-user-id", user)], body.to_string().as_bytes())
+}
+
+/// The bytes of a request with these headers; a body is JSON.
+pub fn send(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
 }
 
 fn header<'a>(head: &'a str, name: &str) -> &'a str {

@@ -1,0 +1,179 @@
+//! `/admin/explain`: who would be asked for a model now, in which order, and why nobody else.
+//!
+//! The order is [`Plan::rehearse`]'s, which is the plan of requests itself; here it is put into words. Nothing is asked
+//! and nothing is learned.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Moment, reason};
+use crate::{
+    config::{Strategy, TargetName},
+    dispatch::plan::{
+        Plan,
+        rehearsal::{PassedOver, Reason, Rehearsed},
+    },
+    upstream::{Model, Need, Snapshot, Target, TargetState, TargetView, Why, score::Kind},
+};
+
+/// Who would be asked for a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The model, by its own name.
+    pub model: String,
+    /// Whether streams were asked about, or whole answers.
+    pub stream: bool,
+    /// Tokens of the prompt that was asked about.
+    pub prompt_tokens: u64,
+    /// Attempts that one request may make.
+    pub max_attempts: u32,
+    /// Who would be asked, each if all before it fail.
+    pub order: Vec<Step>,
+    /// Every other target of the model and its fallbacks.
+    pub not_asked: Vec<NotAsked>,
+}
+
+/// A target that would be asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// `provider/model`
+    pub target: String,
+    /// The configured model it is asked for.
+    pub model: String,
+    /// Whether that is another model than the one that was asked for.
+    pub fallback: bool,
+    /// 0..1: how likely it is the one to be asked at this place.
+    pub chance: f64,
+    /// Its score for such requests.
+    pub score: f64,
+    /// As in `/admin/providers`.
+    pub state: TargetState,
+    /// Seconds that a request would wait before it, all waits together.
+    pub wait: f64,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// A target that would not be asked.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotAsked {
+    /// `provider/model`
+    pub target: String,
+    /// The configured model it belongs to.
+    pub model: String,
+    /// Whether that is another model than the one that was asked for.
+    pub fallback: bool,
+    /// As in `/admin/providers`.
+    pub state: TargetState,
+    /// One sentence.
+    pub reason: String,
+    /// RFC 3339: when it may be asked again, if that is known.
+    pub retry_at: Option<String>,
+}
+
+/// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
+pub fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
+    let target = || snapshot.look_at_direct(&TargetName::parse(name)?);
+    snapshot.model(name).cloned().or_else(target)
+}
+
+/// Who would be asked for `model`.
+pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: Need, at: Moment) -> Explanation {
+    let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
+    let rules = snapshot.config.resilience.clone();
+    let max_attempts = rules.max_attempts;
+    let rehearsal = Plan::new(chain, Vec::new(), need, rules).rehearse(at.now);
+    let words = Words { asked: model, need, max_attempts, at };
+    Explanation {
+        model: model.config.name.clone(),
+        stream: need.kind == Kind::Stream,
+        prompt_tokens: need.tokens,
+        max_attempts,
+        order: rehearsal.asked.iter().map(|step| words.step(step)).collect(),
+        not_asked: rehearsal.passed_over.iter().map(|passed| words.not_asked(passed)).collect(),
+    }
+}
+
+/// What the sentences are about.
+struct Words<'a> {
+    asked: &'a Arc<Model>,
+    need: Need,
+    max_attempts: u32,
+    at: Moment,
+}
+
+impl Words<'_> {
+    fn step(&self, step: &Rehearsed) -> Step {
+        let view = self.view(&step.target, &step.model);
+        Step {
+            target: step.target.id.to_string(),
+            model: step.model.config.name.clone(),
+            fallback: self.is_fallback(&step.model),
+            chance: step.chance,
+            score: view.scores[self.need.kind as usize].score,
+            state: view.state,
+            wait: step.waited.as_secs_f64(),
+            reason: why_asked(step).to_owned(),
+        }
+    }
+
+    fn not_asked(&self, passed: &PassedOver) -> NotAsked {
+        let view = self.view(&passed.target, &passed.model);
+        NotAsked {
+            target: passed.target.id.to_string(),
+            model: passed.model.config.name.clone(),
+            fallback: self.is_fallback(&passed.model),
+            state: view.state,
+            reason: self.why_not(passed, &view),
+            retry_at: passed.until.map(|until| self.at.date(until)),
+        }
+    }
+
+    fn why_not(&self, passed: &PassedOver, view: &TargetView) -> String {
+        match passed.reason {
+            Reason::Out(Why::NoHeadroom) => {
+                "What is left of its rate limit would not take this request.".to_owned()
+            }
+            Reason::Out(_) => reason::of(view),
+            Reason::TooSmall => match passed.model.config.context_window {
+                Some(window) => format!("Its window of {window} tokens seems too small for the prompt."),
+                None => "Its window seems too small for the prompt.".to_owned(),
+            },
+            Reason::OutOfAttempts if self.max_attempts == 1 => {
+                "A request may make 1 attempt, and others come first.".to_owned()
+            }
+            Reason::OutOfAttempts => {
+                format!("A request may make {} attempts, and others come first.", self.max_attempts)
+            }
+        }
+    }
+
+    fn view(&self, target: &Target, model: &Model) -> TargetView {
+        target.view([Kind::Stream, Kind::Whole].map(|kind| model.prior(kind)), self.at.now)
+    }
+
+    fn is_fallback(&self, model: &Arc<Model>) -> bool {
+        !Arc::ptr_eq(self.asked, model)
+    }
+}
+
+fn why_asked(step: &Rehearsed) -> &'static str {
+    if step.probe {
+        return "Its breaker wants to know whether it is back, and this request finds out.";
+    }
+    if step.reluctantly {
+        return "It looks as if it had no room left, but there is nobody else to ask.";
+    }
+    match step.model.strategy() {
+        _ if step.model.targets.len() == 1 => "The only target of its model.",
+        Strategy::Score => "Drawn by score; the likeliest of those that are left.",
+        Strategy::Priority => "The first of those that are left, as written.",
+        Strategy::Weighted => "Drawn by weight; the likeliest of those that are left.",
+        Strategy::RoundRobin => "It is its turn.",
+    }
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! The targets' part of `GET /metrics`: what they did, and how they stand now.
+//!
+//! Only targets of configured models are named. Those that clients asked for by their own name are counted together, as
+//! `other`, and how they stand is not told: their number is the clients' choice.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    super::{Moment, view::Row},
+    timed,
+};
+use crate::{
+    telemetry::{
+        exposition::{Labels, Page},
+        histogram::{Histogram, Reading},
+        meters::{Attempts, Cost, OTHER, TargetMeters},
+    },
+    upstream::{Snapshot, Target, TargetState},
+};
+
+/// A target that is named, and its row in `/admin/providers`.
+struct Named<'a> {
+    target: &'a Target,
+    row: &'a Row,
+}
+
+/// What is counted under one label.
+struct Counted<'a> {
+    meters: &'a TargetMeters,
+    provider: &'a str,
+    model: &'a str,
+}
+
+/// Puts everything that is known of targets on the page.
+pub fn write(page: &mut Page, snapshot: &Snapshot, rows: &[Row], at: Moment) {
+    let targets = snapshot.targets();
+    let row_of = |target: &Target| rows.iter().find(|row| row.id == *target.id && !row.models.is_empty());
+    let named: Vec<Named<'_>> =
+        targets.iter().filter_map(|target| Some(Named { target, row: row_of(target)? })).collect();
+    let mut counted: Vec<Counted<'_>> = named.iter().filter_map(Named::counted).collect();
+    counted.extend(snapshot.others().map(|(meters, _)| Counted { meters, provider: OTHER, model: OTHER }));
+    operations(page, &counted);
+    counts(page, &counted);
+    standing(page, &named, at);
+    states(page, &named);
+}
+
+impl Named<'_> {
+    fn counted(&self) -> Option<Counted<'_>> {
+        let name = &self.target.name;
+        Some(Counted { meters: self.target.meters.as_ref()?, provider: &name.provider, model: &name.model })
+    }
+
+    fn labels(&self) -> Labels {
+        vec![("target", self.target.id.to_string())]
+    }
+}
+
+impl Counted<'_> {
+    fn labels(&self) -> Labels {
+        vec![("target", self.meters.label.to_string())]
+    }
+
+    fn with(&self, key: &'static str, value: &str) -> Labels {
+        vec![("target", self.meters.label.to_string()), (key, value.to_owned())]
+    }
+}
+
+/// OpenTelemetry's view: we are the client of the providers.
+fn operations(page: &mut Page, counted: &[Counted<'_>]) {
+    let (mut durations, mut firsts, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
+    let mut attempts: Vec<(Labels, u64)> = Vec::new();
+    for one in counted {
+        let mut outcomes = BTreeMap::new();
+        for (operation, made) in one.meters.attempts.used() {
+            let labels = vec![
+                ("gen_ai_operation_name", operation.as_str().to_owned()),
+                ("gen_ai_provider_name", one.provider.to_owned()),
+                ("gen_ai_request_model", one.model.to_owned()),
+            ];
+            timed(&mut durations, &made.duration, &labels, "error_type");
+            seen(&mut firsts, &made.first_chunk, &labels, None);
+            seen(&mut tokens, &made.input, &labels, Some("input"));
+            seen(&mut tokens, &made.output, &labels, Some("output"));
+            add_outcomes(&mut outcomes, made);
+        }
+        attempts.extend(outcomes.into_iter().map(|(word, count)| (one.with("outcome", word), count)));
+    }
+    let help = "Attempts, from the question to the last byte of the answer.";
+    page.histogram("gen_ai_client_operation_duration_seconds", help, durations);
+    let help = "From the question to the first content of a stream.";
+    page.histogram("gen_ai_client_operation_time_to_first_chunk_seconds", help, firsts);
+    page.histogram(
+        "gen_ai_client_token_usage",
+        "Tokens of one attempt, as the provider counted them.",
+        tokens,
+    );
+    page.counter("concierge_attempts", "Attempts, by how they ended.", attempts);
+}
+
+fn seen(into: &mut Vec<(Labels, Reading)>, histogram: &Histogram, labels: &Labels, tokens: Option<&str>) {
+    let reading = histogram.read();
+    if reading.count() > 0 {
+        let kind = tokens.map(|kind| ("gen_ai_token_type", kind.to_owned()));
+        into.push((labels.iter().cloned().chain(kind).collect(), reading));
+    }
+}
+
+fn add_outcomes(outcomes: &mut BTreeMap<&'static str, u64>, made: &Attempts) {
+    made.duration.each(|word, histogram| {
+        *outcomes.entry(word.unwrap_or("success")).or_default() += histogram.count();
+    });
+}
+
+fn counts(page: &mut Page, counted: &[Counted<'_>]) {
+    let known = |to: &Arc<str>| &**to == "none" || counted.iter().any(|one| one.meters.label == *to);
+    let failovers = counted.iter().flat_map(|one| {
+        let made = one.meters.failovers.read().into_iter().filter(|((to, _), _)| known(to));
+        made.map(|((to, reason), count)| {
+            let from = one.meters.label.to_string();
+            (vec![("from", from), ("to", to.to_string()), ("reason", reason.to_owned())], count)
+        })
+    });
+    let help = "Requests that moved on after a failure; to=\"none\": nobody was left.";
+    page.counter("concierge_failovers", help, failovers);
+    let changes = counted.iter().flat_map(|one| {
+        let (opened, closed) = (one.meters.opened.get(), one.meters.closed.get());
+        [(one.with("to", "open"), opened), (one.with("to", "closed"), closed)]
+    });
+    page.counter("concierge_breaker_changes", "Breakers that opened, and that closed again.", changes);
+    let usage = counted.iter().flat_map(|one| {
+        Cost::ALL.map(|cost| (one.with("usage", cost.as_str()), one.meters.usage[cost as usize].get()))
+    });
+    page.counter("concierge_attempt_usage", "Attempts, by how well their tokens are known.", usage);
+    let noise = counted.iter().map(|one| (one.labels(), one.meters.noise.get()));
+    page.counter("concierge_noise_events", "Events of streams that were left out.", noise);
+}
+
+/// What `/admin/providers` says of the same moment.
+fn standing(page: &mut Page, named: &[Named<'_>], at: Moment) {
+    let each = |value: fn(&Row) -> f64| named.iter().map(move |one| (one.labels(), value(one.row)));
+    page.gauge(
+        "concierge_target_score",
+        "What routing uses: 100 × success rate − 10 × seconds of latency, or of silence.",
+        each(|row| row.score),
+    );
+    let help = "Success rate, decayed.";
+    page.gauge("concierge_target_success_ratio", help, each(|row| row.success_rate));
+    let help = "Latency behind the score, decayed.";
+    page.gauge("concierge_target_latency_seconds", help, each(|row| row.avg_latency));
+    let help = "The chance that the next request goes here first.";
+    page.gauge("concierge_target_share_ratio", help, each(|row| row.share));
+    let help = "Attempts that hold a connection.";
+    page.gauge("concierge_target_in_flight", help, each(|row| f64::from(row.in_flight)));
+    let help = "How long the first content of a stream may take.";
+    page.gauge("concierge_target_first_token_timeout_seconds", help, each(|row| row.first_token_timeout));
+    let room = named.iter().flat_map(|one| {
+        one.row.headroom.iter().map(|window| {
+            let named = [("unit", window.unit.to_owned()), ("window", window.window.clone())];
+            (one.labels().into_iter().chain(named).collect(), window.remaining as f64)
+        })
+    });
+    page.gauge("concierge_target_rate_limit_remaining", "What is left of the provider's rate limit.", room);
+    let rests = named.iter().filter_map(|one| {
+        let until = humantime::parse_rfc3339(one.row.retry_at.as_deref()?).ok()?;
+        let rest = until.duration_since(at.wall).unwrap_or(Duration::ZERO);
+        Some((one.labels(), rest.as_secs_f64()))
+    });
+    page.gauge("concierge_target_retry_seconds", "Until it is next tried; only while it is out.", rests);
+}
+
+/// One series per state, of which one is 1: a state can be summed and joined like any other number.
+fn states(page: &mut Page, named: &[Named<'_>]) {
+    let is = |yes: bool| f64::from(u8::from(yes));
+    let all = named.iter().flat_map(|one| {
+        TargetState::ALL.map(|state| {
+            let labels = one.labels().into_iter().chain([("state", state.as_str().to_owned())]).collect();
+            (labels, is(one.row.state == state))
+        })
+    });
+    page.gauge("concierge_target_state", "1 for the state it is in.", all);
+    let refused = named.iter().map(|one| (one.labels(), is(one.row.state == TargetState::Misconfigured)));
+    let help =
+        "1 while it refuses our key, quota or credit, or does not have the model: an operator is needed.";
+    page.gauge("concierge_target_misconfigured", help, refused);
+}

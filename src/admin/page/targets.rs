@@ -1,0 +1,255 @@
+//! The targets of the page: by model, in the order of the configuration, so that a row stays where it was.
+
+use std::{sync::Arc, time::SystemTime};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    MOST_TARGETS, Sight,
+    chart::Chart,
+    words::{self, When},
+};
+use crate::{
+    admin::{
+        explain::{self, Explanation},
+        view::{Headroom, OfKind, Row},
+    },
+    config::Strategy,
+    upstream::{Model, Need, TargetState, score::Kind},
+};
+
+/// How it stands, in one sentence.
+pub struct Status {
+    /// `good`, `soso` or `bad`.
+    pub class: &'static str,
+    /// The sentence.
+    pub words: String,
+}
+
+/// A model and its targets.
+pub struct ModelPanel<'a> {
+    /// `None` for targets that were asked for by their own name.
+    pub model: Option<ModelHead<'a>>,
+    /// What its latencies are: `First token` or `Whole answer`.
+    pub latency: &'static str,
+    /// Its targets.
+    pub lines: Vec<TargetLine<'a>>,
+}
+
+/// What is said of a model.
+pub struct ModelHead<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its other names.
+    pub alias: &'a [String],
+    /// Who comes after it.
+    pub fallbacks: &'a [String],
+    /// How one of its targets is chosen.
+    pub strategy: &'static str,
+    /// Who would be asked now.
+    pub explanation: Explained,
+}
+
+/// An [`Explanation`] for the page.
+pub struct Explained {
+    /// Who would be asked, and who would not.
+    pub inner: Explanation,
+    /// The path of the same as JSON.
+    pub path: String,
+}
+
+/// One row.
+pub struct TargetLine<'a> {
+    /// What it is about.
+    pub row: &'a Row,
+    /// Its id as a part of a path.
+    pub path: String,
+    /// Its state in words.
+    pub state: String,
+    /// `98.8`
+    pub score: String,
+    /// `100 × 0.988 − 10 × 0.12`
+    pub parts: String,
+    /// `42.0 %`
+    pub share: String,
+    /// Of a bar 100 wide.
+    pub bar: String,
+    /// Its last minutes.
+    pub chart: Chart,
+    /// `120 ms · 300 ms`
+    pub percentiles: String,
+    /// `98.8 %`
+    pub success: String,
+    /// `120 ok · 3 failed`
+    pub calls: String,
+    /// What is left of its rate limits.
+    pub limits: Vec<String>,
+    /// The deadline of the first content.
+    pub deadline: String,
+    /// When it is next tried.
+    pub next: Option<When>,
+}
+
+impl Status {
+    /// Of all targets.
+    pub fn of(rows: &[Row]) -> Self {
+        let out: Vec<&Row> = rows.iter().filter(|row| row.state != TargetState::Closed).collect();
+        let (all, answering) = (rows.len(), rows.len() - out.len());
+        let (class, words) = match (all, &out[..]) {
+            (0, _) => ("bad", "No target is configured.".to_owned()),
+            (1, []) => ("good", "The only target is in service.".to_owned()),
+            (_, []) => ("good", format!("All {all} targets are in service.")),
+            (_, [only]) => {
+                ("soso", format!("{answering} of {all} targets are in service. {}: {}", only.id, state(only)))
+            }
+            (_, out) if out.len() == all => ("bad", "No target is in service.".to_owned()),
+            _ => ("soso", format!("{answering} of {all} targets are in service.")),
+        };
+        let class = if all > 0 && answering == 0 { "bad" } else { class };
+        Self { class, words }
+    }
+}
+
+/// Every model with its targets, then the targets that were asked for by name.
+pub fn panels<'a>(sight: &'a Sight<'_>) -> Vec<ModelPanel<'a>> {
+    let mut room = MOST_TARGETS;
+    let mut panels: Vec<ModelPanel<'a>> = Vec::new();
+    for model in sight.snapshot.models() {
+        let rows =
+            model.targets.iter().filter_map(|target| sight.rows.iter().find(|row| *row.id == *target.id));
+        let rows: Vec<&Row> = rows.take(room).collect();
+        room -= rows.len();
+        let kind = main_kind(&rows);
+        let shares = model.shares(&model.standings(&Need { kind, tokens: 0 }, sight.at.now));
+        let lines = rows.iter().zip(shares).map(|(row, share)| TargetLine::of(sight, row, kind, share));
+        let model = Some(ModelHead::of(sight, model, kind));
+        panels.push(ModelPanel { model, latency: latency(kind), lines: lines.collect() });
+    }
+    let by_name = sight.rows.iter().filter(|row| row.models.is_empty()).take(room);
+    let by_name: Vec<&Row> = by_name.collect();
+    if !by_name.is_empty() {
+        let kind = main_kind(&by_name);
+        let lines = by_name.iter().map(|row| TargetLine::of(sight, row, kind, row.kinds.of(kind).share));
+        panels.push(ModelPanel { model: None, latency: latency(kind), lines: lines.collect() });
+    }
+    panels
+}
+
+/// What the figures of a model are about: streams, unless only whole answers were ever measured.
+fn main_kind(rows: &[&Row]) -> Kind {
+    let known = rows.iter().find(|row| row.kinds.stream.p50.or(row.kinds.whole.p50).is_some());
+    let streams = rows.iter().any(|row| row.kinds.stream.p50.is_some());
+    if known.is_some() && !streams { Kind::Whole } else { Kind::Stream }
+}
+
+impl<'a> ModelHead<'a> {
+    fn of(sight: &Sight<'a>, model: &'a Arc<Model>, kind: Kind) -> Self {
+        let inner = explain::explain(sight.snapshot, model, Need { kind, tokens: 0 }, sight.at);
+        let path = format!("/admin/explain?model={}&stream={}", encoded(&inner.model), inner.stream);
+        Self {
+            name: &model.config.name,
+            alias: &model.config.alias,
+            fallbacks: &model.config.fallbacks,
+            strategy: match model.strategy() {
+                Strategy::Score => "by score",
+                Strategy::Priority => "by priority",
+                Strategy::Weighted => "by weight",
+                Strategy::RoundRobin => "in turn",
+            },
+            explanation: Explained { inner, path },
+        }
+    }
+}
+
+impl<'a> TargetLine<'a> {
+    fn of(sight: &Sight<'_>, row: &'a Row, kind: Kind, share: f64) -> Self {
+        let of_kind = row.kinds.of(kind);
+        Self {
+            row,
+            path: encoded(&row.id),
+            state: state(row),
+            score: format!("{:.1}", of_kind.score),
+            parts: parts(row.success_rate, of_kind),
+            share: words::percent(share),
+            bar: format!("{:.1}", (100.0 * share).clamp(0.0, 100.0)),
+            chart: Chart::of(&sight.history.of(&row.id), kind),
+            percentiles: percentiles(of_kind),
+            success: words::percent(row.success_rate),
+            calls: format!(
+                "{} ok · {} failed",
+                words::count(row.success_count),
+                words::count(row.failure_count)
+            ),
+            limits: row.headroom.iter().map(|window| limit(window, sight.at.wall)).collect(),
+            deadline: words::seconds(row.first_token_timeout),
+            next: row.retry_at.as_deref().map(|at| When::of(at, sight.at.wall)),
+        }
+    }
+}
+
+fn encoded(id: &str) -> String {
+    utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
+}
+
+fn state(row: &Row) -> String {
+    match row.state {
+        TargetState::Closed => "in service".to_owned(),
+        other => other.as_str().replace('_', " "),
+    }
+}
+
+fn latency(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stream => "First token",
+        Kind::Whole => "Whole answer",
+    }
+}
+
+/// The score's own formula with the numbers in it.
+fn parts(success_rate: f64, of_kind: &OfKind) -> String {
+    let (seconds, what) = match of_kind.silence > of_kind.avg_latency {
+        true => (of_kind.silence, "s silent"),
+        false => (of_kind.avg_latency, "s"),
+    };
+    format!("100 × {success_rate:.3} − 10 × {seconds:.2} {what}")
+}
+
+fn percentiles(of_kind: &OfKind) -> String {
+    match (of_kind.p50, of_kind.p95) {
+        (Some(p50), Some(p95)) => format!("{} · {}", words::seconds(p50), words::seconds(p95)),
+        _ => "not measured yet".to_owned(),
+    }
+}
+
+/// `5,900 of 6,000 requests per minute, full in 12 s`
+fn limit(window: &Headroom, now: SystemTime) -> String {
+    let Headroom { unit, window: name, limit, remaining, reset_at } = window;
+    let of = limit.map_or(String::new(), |limit| format!(" of {}", words::count(limit)));
+    // Most headers say the unit again in the name of the window.
+    let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
+    let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
+    let reset = When::of(reset_at, now).words;
+    format!("{}{of} {unit}{per}, full {reset}", words::count(*remaining))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_is_told_in_words() {
+        let tell = |unit, window: &str, limit| {
+            let reset_at = "1970-01-01T00:00:11.5Z".to_owned();
+            super::limit(
+                &Headroom { unit, window: window.into(), limit, remaining: 5900, reset_at },
+                UNIX_EPOCH,
+            )
+        };
+        assert_eq!(tell("requests", "requests", Some(6000)), "5,900 of 6,000 requests, full in 12 s");
+        assert_eq!(tell("tokens", "tokens-minute", None), "5,900 tokens per minute, full in 12 s");
+        assert_eq!(tell("requests", "req-day", None), "5,900 requests per day, full in 12 s");
+        assert_eq!(tell("tokens", "", None), "5,900 tokens, full in 12 s");
+    }
+}

@@ -1,0 +1,82 @@
+//! The body of an embeddings request, and the vectors of its answer.
+//!
+//! Only what every OpenAI-compatible server understands is asked for. An answer that is not exactly what was asked for
+//! is no answer: a vector that goes to the wrong text would never be found out.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    data: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    index: Option<usize>,
+    embedding: Vec<f32>,
+}
+
+/// Asks `model` for a vector of each of `texts`; with `dimensions` only if the model would give another length.
+///
+/// # Errors
+/// None that could happen: text and numbers are always JSON.
+pub fn request(model: &str, texts: &[&str], dimensions: Option<u32>) -> serde_json::Result<Bytes> {
+    serde_json::to_vec(&Request { model, input: texts, dimensions }).map(Bytes::from)
+}
+
+/// The vectors in `body`, one for each of `count` texts in their order; `None` if they are not all there, each once
+/// and each of numbers.
+pub fn vectors(body: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
+    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let mut vectors = vec![None; count];
+    for (place, item) in answer.data.into_iter().enumerate() {
+        let vector = vectors.get_mut(item.index.unwrap_or(place))?;
+        let sane = !item.embedding.is_empty() && item.embedding.iter().all(|x| x.is_finite());
+        if vector.is_some() || !sane {
+            return None;
+        }
+        *vector = Some(item.embedding);
+    }
+    vectors.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_says_no_more_than_it_must() {
+        let body = request("m", &["a \"b\"", "c"], None).unwrap();
+        assert_eq!(body, r#"{"model":"m","input":["a \"b\"","c"]}"#);
+        let body = request("m", &["a"], Some(3)).unwrap();
+        assert_eq!(body, r#"{"model":"m","input":["a"],"dimensions":3}"#);
+    }
+
+    #[test]
+    fn vectors_come_back_in_the_order_of_their_texts_or_not_at_all() {
+        let of = |items: &str| vectors(format!(r#"{{"object":"list","data":[{items}]}}"#).as_bytes(), 2);
+        let both = Some(vec![vec![1.0, 2.0], vec![-0.5]]);
+        assert_eq!(of(r#"{"index":1,"embedding":[-0.5]},{"index":0,"embedding":[1,2]}"#), both);
+        assert_eq!(of(r#"{"embedding":[1,2]},{"embedding":[-0.5],"object":"embedding"}"#), both);
+        for bad in [
+            r#"{"index":0,"embedding":[1]}"#,
+            r#"{"index":0,"embedding":[1]},{"index":0,"embedding":[1]}"#,
+            r#"{"index":0,"embedding":[1]},{"index":2,"embedding":[1]}"#,
+            r#"{"embedding":[1]},{"embedding":[1]},{"embedding":[1]}"#,
+            r#"{"embedding":[1]},{"embedding":[]}"#,
+            r#"{"embedding":[1]},{"embedding":"AACAPw=="}"#,
+            r#"{"embedding":[1]},{"embedding":[1e999]}"#,
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}

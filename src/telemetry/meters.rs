@@ -1,0 +1,340 @@
+//! What is counted, and where: typed handles that live with the thing they count.
+//!
+//! A target, a model and the gateway each own theirs, so a request finds them without a search, and the meters of a target
+//! that a reload removed go with it. Written on the hot path, read only by `GET /metrics` (`admin::metrics`).
+//!
+//! Labels are bounded here: the words come from the source code and the names from the configuration. Nothing of a
+//! request may become a label.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::{Duration, SystemTime},
+};
+
+use parking_lot::Mutex;
+pub use prometheus_client::metrics::counter::Counter;
+
+use super::histogram::{DURATION, FIRST_TOKEN, Histogram, SHORT, TOKENS};
+
+/// Counts by a key of which there are few. It takes a lock: for what is rare.
+#[derive(Debug)]
+pub struct Tally<K>(Mutex<BTreeMap<K, u64>>);
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord + Clone> Tally<K> {
+    /// One more of `key`.
+    pub fn add(&self, key: K) {
+        *self.0.lock().entry(key).or_default() += 1;
+    }
+
+    /// Every key that was ever counted.
+    pub fn read(&self) -> Vec<(K, u64)> {
+        self.0.lock().iter().map(|(key, count)| (key.clone(), *count)).collect()
+    }
+}
+
+/// Seconds, apart for what went well and for each word of what did not.
+#[derive(Debug)]
+pub struct Timed {
+    bounds: &'static [f64],
+    ok: Histogram,
+    failed: Mutex<BTreeMap<&'static str, Arc<Histogram>>>,
+}
+
+impl Timed {
+    fn new(bounds: &'static [f64]) -> Self {
+        Self { bounds, ok: Histogram::new(bounds), failed: Mutex::default() }
+    }
+
+    /// Counts one that took `time`; `error` is the word of how it failed. Without one it takes no lock.
+    pub fn observe(&self, time: Duration, error: Option<&'static str>) {
+        match error {
+            None => self.ok.observe(time.as_secs_f64()),
+            Some(word) => self.of(word).observe(time.as_secs_f64()),
+        }
+    }
+
+    fn of(&self, word: &'static str) -> Arc<Histogram> {
+        let new = || Arc::new(Histogram::new(self.bounds));
+        self.failed.lock().entry(word).or_insert_with(new).clone()
+    }
+
+    /// What went well, then the rest by word; what never happened is not there.
+    pub fn each(&self, mut see: impl FnMut(Option<&'static str>, &Histogram)) {
+        if self.ok.count() > 0 {
+            see(None, &self.ok);
+        }
+        let failed: Vec<_> = self.failed.lock().iter().map(|(word, h)| (*word, h.clone())).collect();
+        failed.iter().for_each(|(word, histogram)| see(Some(word), histogram));
+    }
+}
+
+/// `gen_ai.operation.name`: OpenTelemetry's word for what is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GenAi {
+    /// A conversation goes on.
+    Chat,
+    /// A text goes on.
+    TextCompletion,
+    /// Text becomes vectors.
+    Embeddings,
+    /// Anything else; a word of our own.
+    #[default]
+    Other,
+}
+
+impl GenAi {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Self; 4] = [Self::Chat, Self::TextCompletion, Self::Embeddings, Self::Other];
+
+    /// The value of the attribute.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::TextCompletion => "text_completion",
+            Self::Embeddings => "embeddings",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How well the tokens of an attempt are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// The provider's count of a whole answer.
+    Complete,
+    /// Its count of an answer that broke off.
+    Partial,
+    /// It may have done work and did not say how much.
+    Unknown,
+}
+
+impl Cost {
+    /// All of them, each at the place of its number.
+    pub const ALL: [Self; 3] = [Self::Complete, Self::Partial, Self::Unknown];
+
+    /// Its word in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Something for each operation that was ever seen: made when first used, found without a lock.
+#[derive(Debug)]
+pub struct PerOperation<T>([OnceLock<Box<T>>; GenAi::ALL.len()]);
+
+impl<T> Default for PerOperation<T> {
+    fn default() -> Self {
+        Self(Default::default())
+    }
+}
+
+impl<T: Default> PerOperation<T> {
+    /// That of `operation`.
+    pub fn of(&self, operation: GenAi) -> &T {
+        self.0[operation as usize].get_or_init(Box::default)
+    }
+
+    /// Those that were used.
+    pub fn used(&self) -> impl Iterator<Item = (GenAi, &T)> {
+        GenAi::ALL.into_iter().zip(&self.0).filter_map(|(operation, cell)| Some((operation, &**cell.get()?)))
+    }
+}
+
+/// The label of everything that is not in the configuration, such as a target asked for by its own name.
+pub const OTHER: &str = "other";
+
+/// What a target did for us: we are its client.
+#[derive(Debug)]
+pub struct TargetMeters {
+    /// Its label: `provider/model`, or [`OTHER`] for those that are in no model.
+    pub label: Arc<str>,
+    /// Attempts.
+    pub attempts: PerOperation<Attempts>,
+    /// Calls that moved on: to whom, and after what.
+    pub failovers: Tally<(Arc<str>, &'static str)>,
+    /// Attempts by what is known of their [`Cost`], each at the place of its number.
+    pub usage: [Counter; Cost::ALL.len()],
+    /// Times its breaker opened.
+    pub opened: Counter,
+    /// Times its breaker closed again.
+    pub closed: Counter,
+    /// Events that were left out of its streams.
+    pub noise: Counter,
+}
+
+impl TargetMeters {
+    /// Nothing counted yet.
+    pub fn new(label: Arc<str>) -> Self {
+        Self {
+            label,
+            attempts: PerOperation::default(),
+            failovers: Tally::default(),
+            usage: Default::default(),
+            opened: Counter::default(),
+            closed: Counter::default(),
+            noise: Counter::default(),
+        }
+    }
+}
+
+/// The attempts of one operation.
+#[derive(Debug)]
+pub struct Attempts {
+    /// From the first byte to the last, by outcome.
+    pub duration: Timed,
+    /// To the first content of a stream.
+    pub first_chunk: Histogram,
+    /// Tokens of prompts, where the provider counted them.
+    pub input: Histogram,
+    /// Tokens of answers.
+    pub output: Histogram,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            duration: Timed::new(DURATION),
+            first_chunk: Histogram::new(FIRST_TOKEN),
+            input: Histogram::new(TOKENS),
+            output: Histogram::new(TOKENS),
+        }
+    }
+}
+
+/// What clients got who asked for a model: we are their server.
+#[derive(Debug, Default)]
+pub struct ModelMeters {
+    /// Requests.
+    pub requests: PerOperation<Requests>,
+    /// Streams that broke after their first content.
+    pub broken: Counter,
+    /// Streams that another target went on with.
+    pub rescued: Counter,
+}
+
+/// The admitted requests of one operation.
+#[derive(Debug)]
+pub struct Requests {
+    /// From the head of the request to the last byte of the answer, by error code.
+    pub duration: Timed,
+    /// To the first content of a stream.
+    pub first_token: Histogram,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { duration: Timed::new(DURATION), first_token: Histogram::new(FIRST_TOKEN) }
+    }
+}
+
+/// What belongs to the gateway as a whole.
+#[derive(Debug)]
+pub struct GatewayMeters {
+    /// Requests that were refused, by error code.
+    pub refusals: Tally<&'static str>,
+    /// Panics that were caught: bugs.
+    pub panics: Counter,
+    /// Time in the gateway before the first target was asked, the queue apart.
+    pub overhead: Histogram,
+    /// Time in the queue of those who got a slot.
+    pub queue: Histogram,
+    /// When the process started.
+    pub started: SystemTime,
+    reloads: Mutex<Reloads>,
+}
+
+/// How reloads went.
+#[derive(Debug, Clone, Copy)]
+pub struct Reloads {
+    /// Those that were put in force.
+    pub done: u64,
+    /// Those that were refused.
+    pub refused: u64,
+    /// Whether the last one was put in force; also before the first.
+    pub last_ok: bool,
+    /// Since when the configuration is in force.
+    pub in_force: SystemTime,
+}
+
+impl GatewayMeters {
+    /// One more reload.
+    pub fn reloaded(&self, ok: bool) {
+        let mut reloads = self.reloads.lock();
+        reloads.last_ok = ok;
+        match ok {
+            true => (reloads.done, reloads.in_force) = (reloads.done + 1, SystemTime::now()),
+            false => reloads.refused += 1,
+        }
+    }
+
+    /// How reloads went so far.
+    pub fn reloads(&self) -> Reloads {
+        *self.reloads.lock()
+    }
+}
+
+impl Default for GatewayMeters {
+    fn default() -> Self {
+        let started = SystemTime::now();
+        Self {
+            refusals: Tally::default(),
+            panics: Counter::default(),
+            overhead: Histogram::new(SHORT),
+            queue: Histogram::new(SHORT),
+            started,
+            reloads: Mutex::new(Reloads { done: 0, refused: 0, last_ok: true, in_force: started }),
+        }
+    }
+}
+
+/// What memory did.
+#[derive(Debug)]
+pub struct MemoryMeters {
+    /// Recalls, by why nothing was recalled.
+    pub recalls: Timed,
+    /// Calls of the store that failed because of the store, by why.
+    pub store_errors: Tally<&'static str>,
+}
+
+impl Default for MemoryMeters {
+    fn default() -> Self {
+        Self { recalls: Timed::new(SHORT), store_errors: Tally::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_well_and_what_did_not_are_apart() {
+        let timed = Timed::new(DURATION);
+        timed.observe(Duration::from_millis(5), None);
+        timed.observe(Duration::from_millis(5), Some("timeout"));
+        timed.observe(Duration::from_millis(7), Some("timeout"));
+        let mut seen = Vec::new();
+        timed.each(|word, histogram| seen.push((word, histogram.count())));
+        assert_eq!(seen, [(None, 1), (Some("timeout"), 2)]);
+    }
+
+    #[test]
+    fn what_never_happened_is_not_there() {
+        let meters = TargetMeters::new(OTHER.into());
+        assert_eq!(meters.attempts.used().count(), 0);
+        meters.attempts.of(GenAi::Embeddings).input.observe(1.0);
+        let used: Vec<_> = meters.attempts.used().map(|(operation, _)| operation.as_str()).collect();
+        assert_eq!(used, ["embeddings"]);
+        Timed::new(DURATION).each(|_, _| panic!("nothing happened"));
+    }
+}

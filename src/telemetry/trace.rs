@@ -1,0 +1,253 @@
+//! Traces: one span per request, with a child for the queue, for the recall and for each attempt.
+//!
+//! Without `telemetry.otlp_endpoint` every [`Span`] is empty and costs a null check. A span is a guard: it ends when it is
+//! dropped, wherever that happens. No span may hold a word of a body, a key or a user's id.
+
+use std::{
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::{
+    Context, KeyValue, SpanId, TraceFlags, TraceId, Value,
+    trace::{
+        Span as _, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer as _,
+        TracerProvider as _,
+    },
+};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan},
+};
+use tokio::time::timeout;
+
+use super::export::{self, Export, Outbox};
+use crate::tasks::Tasks;
+
+/// W3C trace context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Makes spans, if anybody wants them.
+#[derive(Clone, Default)]
+pub struct Tracer(Option<Arc<Inner>>);
+
+struct Inner {
+    tracer: SdkTracer,
+    outbox: Arc<Outbox>,
+    /// The tracer lives only as long as its provider.
+    _provider: SdkTracerProvider,
+}
+
+/// Something that takes time; it ends when this is dropped.
+#[derive(Default)]
+pub struct Span(Option<Box<Live>>);
+
+struct Live {
+    span: SdkSpan,
+    tracer: SdkTracer,
+}
+
+impl Tracer {
+    /// Spans go to `endpoint` by OTLP over HTTP.
+    ///
+    /// # Errors
+    /// One sentence, if the endpoint cannot be used.
+    pub fn to(endpoint: &url::Url, client: reqwest::Client, tasks: &Tasks) -> Result<Self, String> {
+        let resource = Resource::builder()
+            .with_service_name("concierge")
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let Export { outbox, processor } = export::start(endpoint, client, &resource, tasks)?;
+        let provider =
+            SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build();
+        let tracer = provider.tracer("concierge");
+        Ok(Self(Some(Arc::new(Inner { tracer, outbox, _provider: provider }))))
+    }
+
+    /// Whether spans are made.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The span of a request that began `since` ago. It goes on with the client's trace if `headers` name one.
+    pub fn request(&self, name: impl FnOnce() -> String, headers: &HeaderMap, since: Duration) -> Span {
+        let Some(inner) = &self.0 else { return Span::default() };
+        let context = Context::new();
+        let context = match parent(headers) {
+            Some(parent) => context.with_remote_span_context(parent),
+            None => context,
+        };
+        let start = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+        let span = inner.tracer.span_builder(name()).with_kind(SpanKind::Server).with_start_time(start);
+        let span = span.start_with_context(&inner.tracer, &context);
+        Span(Some(Box::new(Live { span, tracer: inner.tracer.clone() })))
+    }
+
+    /// Spans that were dropped because the collector is slow or away.
+    pub fn lost(&self) -> u64 {
+        self.0.as_ref().map_or(0, |inner| inner.outbox.lost())
+    }
+
+    /// Sends what is left, for at most `limit`.
+    pub async fn close(&self, limit: Duration) {
+        let Some(inner) = &self.0 else { return };
+        if timeout(limit, inner.outbox.close()).await.is_err() {
+            tracing::warn!("the last spans are lost: telemetry.otlp_endpoint does not answer");
+        }
+    }
+}
+
+impl Span {
+    /// Something that is a part of this, asked of somebody else or done here.
+    pub fn child(&self, name: impl FnOnce() -> String, kind: SpanKind) -> Span {
+        self.begun(name, kind, Duration::ZERO)
+    }
+
+    /// A part of this that has just ended and took `time`.
+    pub fn past(&self, name: &'static str, time: Duration) -> Span {
+        self.begun(|| name.to_owned(), SpanKind::Internal, time)
+    }
+
+    fn begun(&self, name: impl FnOnce() -> String, kind: SpanKind, since: Duration) -> Span {
+        let Some(live) = &self.0 else { return Span::default() };
+        let context = Context::new().with_remote_span_context(live.span.span_context().clone());
+        let start = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+        let span = live.tracer.span_builder(name()).with_kind(kind).with_start_time(start);
+        let span = span.start_with_context(&live.tracer, &context);
+        Span(Some(Box::new(Live { span, tracer: live.tracer.clone() })))
+    }
+
+    /// Adds attributes; `attributes` is not called if nobody wants them.
+    pub fn note<const N: usize>(&mut self, attributes: impl FnOnce() -> [(&'static str, Value); N]) {
+        if let Some(live) = &mut self.0 {
+            live.span.set_attributes(attributes().map(|(key, value)| KeyValue::new(key, value)));
+        }
+    }
+
+    /// It did not go well; `error` is one of a bounded set of words.
+    pub fn failed(&mut self, error: &'static str) {
+        if let Some(live) = &mut self.0 {
+            live.span.set_attribute(KeyValue::new("error.type", error));
+            live.span.set_status(Status::error(error));
+        }
+    }
+
+    /// Tells whoever is asked with `headers` that this is the span above theirs.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let Some(live) = &self.0 else { return };
+        let context = live.span.span_context();
+        let mut text = String::with_capacity(55);
+        let sampled = context.trace_flags() & TraceFlags::SAMPLED;
+        let written = write!(text, "00-{}-{}-{sampled:02x}", context.trace_id(), context.span_id());
+        if let (Ok(()), Ok(value)) = (written, HeaderValue::try_from(text)) {
+            headers.insert(TRACEPARENT, value);
+            headers.remove(TRACESTATE);
+        }
+        let state = context.trace_state().header();
+        if let Some(value) = HeaderValue::try_from(state).ok().filter(|value| !value.is_empty()) {
+            headers.insert(TRACESTATE, value);
+        }
+    }
+
+    /// The id of its trace, for the log.
+    pub fn trace_id(&self) -> Option<TraceId> {
+        self.0.as_ref().map(|live| live.span.span_context().trace_id())
+    }
+}
+
+/// The span above ours, if `headers` name one in the form of the W3C. A bad one is as good as none.
+fn parent(headers: &HeaderMap) -> Option<SpanContext> {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let text = given.next().filter(|_| given.next().is_none())?.to_str().ok()?;
+    let mut parts = text.split('-');
+    let version = hex(parts.next()?, 2)?;
+    let (trace, span) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);
+    let flags = hex(parts.next()?, 2)? as u8;
+    // Later versions may say more behind it; `ff` is none.
+    if version == 0xff || (version == 0 && parts.next().is_some()) {
+        return None;
+    }
+    let flags = TraceFlags::new(flags) & TraceFlags::SAMPLED;
+    let context =
+        SpanContext::new(TraceId::from(trace), SpanId::from(span as u64), flags, true, state(headers));
+    context.is_valid().then_some(context)
+}
+
+/// What other vendors hand through; several headers are one list.
+fn state(headers: &HeaderMap) -> TraceState {
+    let lists: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|list| list.to_str().ok()).collect();
+    lists.join(",").parse().unwrap_or_default()
+}
+
+/// Exactly so many lower-case digits.
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let plain = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    plain.then(|| u128::from_str_radix(text, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(traceparents: &[&str]) -> HeaderMap {
+        traceparents.iter().map(|text| (TRACEPARENT, HeaderValue::from_str(text).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_parent_in_the_form_of_the_w3c_is_taken() {
+        let context = parent(&headers(&[GOOD])).unwrap();
+        assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(context.span_id().to_string(), "00f067aa0ba902b7");
+        assert!(context.is_sampled() && context.is_remote());
+        let unsampled = GOOD.replace("-01", "-02");
+        assert!(!parent(&headers(&[&unsampled])).unwrap().is_sampled());
+        let later = format!("{}-what-comes", GOOD.replacen("00", "cc", 1));
+        assert!(parent(&headers(&[&later])).is_some(), "a later version may say more");
+    }
+
+    #[test]
+    fn a_bad_parent_is_none() {
+        for bad in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "0-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+        ] {
+            assert!(parent(&headers(&[bad])).is_none(), "{bad:?}");
+        }
+        assert!(parent(&headers(&[GOOD, GOOD])).is_none(), "two parents are none");
+        assert!(parent(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
+    fn several_lists_of_states_are_one() {
+        let mut headers = headers(&[GOOD]);
+        headers.append(TRACESTATE, HeaderValue::from_static("a=1"));
+        headers.append(TRACESTATE, HeaderValue::from_static("b=2"));
+        assert_eq!(parent(&headers).unwrap().trace_state().header(), "a=1,b=2");
+    }
+
+    #[test]
+    fn without_an_endpoint_nothing_is_made() {
+        let tracer = Tracer::default();
+        let mut span = tracer.request(|| panic!("nobody asks"), &headers(&[GOOD]), Duration::ZERO);
+        span.note(|| -> [(&'static str, Value); 1] { panic!("nobody asks") });
+        span.failed("timeout");
+        let mut told = headers(&[GOOD]);
+        span.child(|| panic!("nobody asks"), SpanKind::Client).tell(&mut told);
+        assert_eq!((told, span.trace_id()), (headers(&[GOOD]), None));
+        assert_eq!((tracer.is_on(), tracer.lost()), (false, 0));
+    }
+}
