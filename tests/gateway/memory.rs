@@ -135,14 +135,6 @@ async fn streams_are_remembered_and_secrets_are_not() {
     assert!(!last_body(&stage).contains("abc-123"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_this_version_cannot_do_is_said_at_the_start() {
-    let config = ConfigFile::new().set("memory", "store", "\"postgres\"");
-    let config = config.set("memory", "url", "\"postgres://user:secret@127.0.0.1/db\"").toml();
-    let failed = launch().try_start(config).await.err().unwrap();
-    assert!(failed.stderr.contains("is not in this version yet"), "{failed}");
-}
-
 /// The last words before SIGTERM are there after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_last_is_written_before_the_end() {

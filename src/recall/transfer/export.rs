@@ -1,7 +1,6 @@
 //! Writing: user by user, each as of one moment. A file appears under its name only when it is whole and synced.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
@@ -14,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     STANDARD, in_words,
-    line::{self, End, FORMAT, Head, VERSION},
+    line::{self, End, FORMAT, Head, VERSION, checksum},
 };
 use crate::{
     recall::store::{self, Store},
@@ -119,11 +118,7 @@ impl Out {
     }
 
     fn end(&mut self) -> io::Result<End> {
-        let mut sha256 = String::new();
-        for byte in self.hash.clone().finalize() {
-            // Writing to a string cannot fail.
-            let _ = write!(sha256, "{byte:02x}");
-        }
+        let sha256 = checksum(&self.hash);
         let end = End { sha256, ..self.end.clone() };
         self.write("end", end.clone());
         match self.failed.take() {

@@ -12,6 +12,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 
 use crate::{
     recall::{
@@ -39,6 +40,11 @@ pub struct End {
     pub memories: u64,
     pub contexts: u64,
     pub sha256: String,
+}
+
+/// What [`End`] says of the bytes before it.
+pub fn checksum(hash: &Sha256) -> String {
+    format!("{:x}", hash.clone().finalize())
 }
 
 /// A user's context.

@@ -4,7 +4,6 @@
 //! [`LONGEST`].
 
 use std::{
-    fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Read, Seek},
     path::Path,
@@ -15,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     STANDARD,
-    line::{End, FORMAT, Line, VERSION},
+    line::{End, FORMAT, Line, VERSION, checksum},
 };
 
 /// Bytes of one line: more than a request may have.
@@ -42,35 +41,24 @@ impl Source {
         bar: &ProgressBar,
         mut each: impl AsyncFnMut(Line) -> Result<(), String>,
     ) -> Result<End, String> {
-        let name = self.name.clone();
-        let wrong = |number: u64, what: &str| format!("{name}: line {number} {what}");
-        let size = self.file.metadata().map_or(0, |found| found.len());
-        bar.set_length(size);
-        self.file.rewind().map_err(|error| format!("{name}: {error}"))?;
-        let mut lines = Lines { from: BufReader::new(&self.file), number: 0, hash: Sha256::new() };
-        let (mut memories, mut contexts) = (0, 0);
+        bar.set_length(self.file.metadata().map_or(0, |found| found.len()));
+        self.file.rewind().map_err(|error| format!("{}: {error}", self.name))?;
+        let from = BufReader::new(&self.file);
+        let mut lines = Lines { from, name: &self.name, number: 0, hash: Sha256::new() };
+        let mut seen = End::default();
         loop {
-            let before = hex(&lines.hash);
-            let Some(text) = lines.next().map_err(|what| wrong(lines.number, &what))? else {
-                return Err(wrong(lines.number + 1, "is missing: the export was cut off"));
-            };
+            seen.sha256 = checksum(&lines.hash);
+            let Some(text) = lines.next()? else { return Err(lines.cut_off()) };
             bar.inc(text.len() as u64 + 1);
-            let number = lines.number;
-            let line = Line::parse(&text).map_err(|what| wrong(number, &what))?;
-            match line {
-                Line::Head(head) if number == 1 => head_is_known(&head).map_err(|what| wrong(1, what))?,
-                _ if number == 1 => return Err(wrong(1, "is not the head of an export")),
-                Line::Head(_) => return Err(wrong(number, "is a second head")),
-                Line::End(end) => {
-                    if (end.memories, end.contexts, &end.sha256) != (memories, contexts, &before) {
-                        return Err(wrong(number, "does not fit what is before it: the file was changed"));
-                    }
-                    let after = lines.next().map_err(|what| wrong(lines.number, &what))?;
-                    return after.map_or(Ok(end), |_| Err(wrong(number + 1, "comes after the end")));
+            match lines.parse(&text)? {
+                Line::Head(_) => {}
+                Line::End(end) if end == seen => return lines.ended().map(|()| end),
+                Line::End(_) => {
+                    return Err(lines.wrong("does not fit what is before it: the file was changed"));
                 }
                 line => {
-                    memories += u64::from(matches!(line, Line::Memory(..)));
-                    contexts += u64::from(matches!(line, Line::Context(..)));
+                    seen.memories += u64::from(matches!(line, Line::Memory(..)));
+                    seen.contexts += u64::from(matches!(line, Line::Context(..)));
                     each(line).await?;
                 }
             }
@@ -86,36 +74,55 @@ fn head_is_known(head: &super::line::Head) -> Result<(), &'static str> {
     }
 }
 
-struct Lines<R> {
+/// The lines of an export, with what was seen of them.
+struct Lines<'n, R> {
     from: R,
+    name: &'n str,
     number: u64,
     hash: Sha256,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> Lines<'_, R> {
     /// The next line without its end.
     fn next(&mut self) -> Result<Option<String>, String> {
         let mut bytes = Vec::new();
         let read = self.from.by_ref().take(LONGEST).read_until(b'\n', &mut bytes);
-        if read.map_err(|error| format!("cannot be read: {error}"))? == 0 {
+        if read.map_err(|error| self.wrong(&format!("cannot be read: {error}")))? == 0 {
             return Ok(None);
         }
         self.number += 1;
         self.hash.update(&bytes);
         if bytes.pop() != Some(b'\n') {
-            return Err("is cut off".to_owned());
+            return Err(self.wrong("is cut off"));
         }
-        String::from_utf8(bytes).map(Some).map_err(|_| "is no text".to_owned())
+        String::from_utf8(bytes).map(Some).map_err(|_| self.wrong("is no text"))
     }
-}
 
-fn hex(hash: &Sha256) -> String {
-    let mut text = String::new();
-    for byte in hash.clone().finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
+    /// What the present line says; the first must be the head, and no other.
+    fn parse(&self, text: &str) -> Result<Line, String> {
+        let line = Line::parse(text).map_err(|what| self.wrong(&what))?;
+        match (&line, self.number) {
+            (Line::Head(head), 1) => head_is_known(head).map_err(|what| self.wrong(what))?,
+            (_, 1) => return Err(self.wrong("is not the head of an export")),
+            (Line::Head(_), _) => return Err(self.wrong("is a second head")),
+            _ => {}
+        }
+        Ok(line)
     }
-    text
+
+    /// Nothing may come after the end.
+    fn ended(&mut self) -> Result<(), String> {
+        self.next()?.map_or(Ok(()), |_| Err(self.wrong("comes after the end")))
+    }
+
+    fn cut_off(&mut self) -> String {
+        self.number += 1;
+        self.wrong("is missing: the export was cut off")
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("{}: line {} {what}", self.name, self.number)
+    }
 }
 
 /// Standard input, in a file that is gone when it is closed.
