@@ -72,7 +72,13 @@ mod tests {
     fn every_end_is_counted_once() {
         let tally = Tally::default();
         let recalled = |block: Option<&str>| {
-            Ok(Recalled { block: block.map(str::to_owned), items: 1, tokens: 1, cached: false, unembedded: None })
+            Ok(Recalled {
+                block: block.map(str::to_owned),
+                items: 1,
+                tokens: 1,
+                cached: false,
+                unembedded: None,
+            })
         };
         let ends = [recalled(Some("a")), recalled(None), Err(Missed::Timeout), Err(Missed::Store)];
         for (times, end) in ends.iter().enumerate() {
