@@ -99,7 +99,7 @@ async fn no_secret_is_shown_anywhere() {
     let errors = live(&stage).await;
     let pages = pages(&stage).await;
     let sent = || async { (collector.calls().len() > 1).then_some(()) };
-    eventually("spans", ms(5000), sent).await;
+    eventually("spans", ms(20_000), sent).await;
     let spans: String =
         collector.calls().iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
     let logs = stage.gw.logs();

@@ -157,17 +157,19 @@ impl Client {
         Ok(Open::new(head, body, connection))
     }
 
-    /// Writes raw bytes and reads until the server closes or `quiet` passes without a byte.
+    /// Writes raw bytes and reads until the server closes or `quiet` passes without a byte; five times that for the first.
     pub async fn raw(&self, bytes: impl AsRef<[u8]>, quiet: Duration) -> Vec<u8> {
         let addr = self.url.split("://").nth(1).unwrap_or(&self.url);
         let mut stream = TcpStream::connect(addr).await.expect("it listens");
         // The server may answer and close before it has read all of it: what it said still counts.
         let _ = stream.write_all(bytes.as_ref()).await;
         let mut said = Vec::new();
-        while let Ok(Ok(n)) = timeout(quiet, stream.read_buf(&mut said)).await {
+        let mut patience = quiet * 5;
+        while let Ok(Ok(n)) = timeout(patience, stream.read_buf(&mut said)).await {
             if n == 0 {
                 break;
             }
+            patience = quiet;
         }
         said
     }
