@@ -8,7 +8,8 @@
 //! - [`cost`]: what a request costs its caller; [`oracle`]: who knows the trace, from whom regret is counted.
 //! - [`engine`]: one policy through one trace; [`study`]: all of them through all; [`report`]: what is shown of it.
 //!
-//! Constants of the product were chosen on the traces of [`TAUGHT`]; figures come from those of [`REPORTED`] alone.
+//! Constants of the product were chosen on the traces of [`TAUGHT`]; figures come from those of [`REPORTED`] alone. Nothing
+//! here may be tuned until ours wins: rivals get every doubt's benefit, and prices are stated in one place.
 
 pub mod catalogue;
 pub mod cost;

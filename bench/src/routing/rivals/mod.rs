@@ -11,6 +11,8 @@ mod envoy;
 mod linkerd;
 mod litellm;
 mod plain;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
