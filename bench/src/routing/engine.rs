@@ -76,7 +76,7 @@ pub fn run(trace: &Trace, make: impl FnOnce() -> Option<Box<dyn Policy>>) -> Tal
             Some(policy) => Router::Policy(policy.as_mut()),
             None => Router::Oracle,
         };
-        Run::new(trace, router).to_the_end().await
+        Run::new(trace, router).finish().await
     })
 }
 
@@ -98,7 +98,7 @@ impl<'a> Run<'a> {
         run
     }
 
-    async fn to_the_end(mut self) -> Tally {
+    async fn finish(mut self) -> Tally {
         while let Some(Reverse((at, _, event))) = self.events.pop() {
             let pause = at.saturating_duration_since(Instant::now());
             if !pause.is_zero() {
