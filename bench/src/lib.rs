@@ -12,6 +12,7 @@
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
+//! - [`routing`]: policies on simulated bad days; starts nothing.
 //! - [`recall`]: what memory finds, and how fast.
 //! - [`durability`]: what memory still knows after `kill -9`.
 //! - [`isolation`]: what memory tells to whom, and what it has forgotten.
@@ -19,7 +20,8 @@
 //! - [`telemetry`]: what counting costs.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
-//! The program `slot-cost` alone links it, because what it measures is a function; only public ones are called.
+//! [`routing`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
+//! called.
 
 pub mod caller;
 pub mod durability;
@@ -28,6 +30,7 @@ pub mod instructions;
 pub mod isolation;
 pub mod overhead;
 pub mod recall;
+pub mod routing;
 pub mod scale;
 pub mod setup;
 pub mod slots;

@@ -54,11 +54,28 @@ pub fn save(name: &str, figures: Value) {
     let document = json!({
         "when": humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         "gateway": said_by(Command::new(binary()).arg("--version")),
-        "commit": said_by(Command::new("git").args(["rev-parse", "--short", "HEAD"])),
+        "commit": commit(),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
-        "profile": if fast() { "fast" } else { "full" },
+        "profile": profile(),
         "figures": figures,
     });
+    write(name, &document);
+}
+
+/// The same for figures of a simulation, which depend on the code alone.
+pub fn save_simulated(name: &str, figures: Value) {
+    write(name, &json!({ "commit": commit(), "profile": profile(), "figures": figures }));
+}
+
+fn commit() -> String {
+    said_by(Command::new("git").args(["rev-parse", "--short", "HEAD"]))
+}
+
+fn profile() -> &'static str {
+    if fast() { "fast" } else { "full" }
+}
+
+fn write(name: &str, document: &Value) {
     let dir = Path::new(if fast() { "target/bench" } else { "bench/results" });
     let path = dir.join(name).with_extension("json");
     let written =

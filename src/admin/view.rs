@@ -96,8 +96,10 @@ pub struct Kinds {
 pub struct OfKind {
     /// `100 × success_rate − 10 × max(avg_latency, silence)`
     pub score: f64,
-    /// Seconds.
+    /// Seconds, times `crowding`.
     pub avg_latency: f64,
+    /// How many times more requests wait than usually do; at least 1.
+    pub crowding: f64,
     /// Seconds that requests have been waiting without a sign of life.
     pub silence: f64,
     /// 0..1
@@ -211,9 +213,9 @@ impl Latency {
 
 impl OfKind {
     fn of(view: &TargetView, kind: Kind) -> Self {
-        let Score { score, avg_latency, silence, .. } = view.scores[kind as usize];
+        let Score { score, avg_latency, crowding, silence, .. } = view.scores[kind as usize];
         let [p50, p95, _] = seconds(view, kind);
-        Self { score, avg_latency, silence, share: 0.0, p50, p95 }
+        Self { score, avg_latency, crowding, silence, share: 0.0, p50, p95 }
     }
 }
 

@@ -54,7 +54,7 @@ async fn every_promised_field_is_there_with_its_type() {
         assert!(failures.keys().eq(kinds), "{failures:?}");
         assert!(json["models"].is_array() && json["headroom"].is_array());
         for kind in ["stream", "whole"] {
-            for key in ["score", "avg_latency", "silence", "share"] {
+            for key in ["score", "avg_latency", "crowding", "silence", "share"] {
                 assert!(json["kinds"][kind][key].is_f64(), "{kind}.{key}: {json}");
             }
         }

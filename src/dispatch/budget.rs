@@ -32,6 +32,11 @@ pub enum Repeat {
 }
 
 impl Repeat {
+    /// What the `attempts`-th attempt of a call is, `same`: at the very target that failed last.
+    pub fn of(attempts: u32, same: bool) -> Self {
+        if attempts == 2 && !same { Self::First } else { Self::Further }
+    }
+
     fn cost(self) -> f64 {
         match self {
             Self::First => 1.0,

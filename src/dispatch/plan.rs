@@ -4,6 +4,7 @@
 //! The asked model comes first, then its fallbacks. Targets of one model are equals: a failure moves on at once. A
 //! fallback is another model: before it is used, a passing trouble is tried once more and a short rest waited out.
 
+mod deadlines;
 pub mod rehearsal;
 
 use std::{sync::Arc, time::Duration};

@@ -19,12 +19,11 @@ use super::{
 use crate::{
     api::{content::Content, splice},
     call::{Call, Phase},
-    config::Timeout,
     events::Event,
     refusal::{Failed, Refusal},
     telemetry::trace::Span,
     upstream::{
-        Attempt, Model, Need, Target,
+        Attempt, Need, Target,
         ask::{Answer, Asking, ask},
         attempt::Purpose,
         failure::Failure,
@@ -239,10 +238,7 @@ impl Search {
     }
 
     fn may_repeat(&mut self, candidate: &Candidate) -> bool {
-        let repeat = match self.plan.attempts() {
-            2 if !candidate.same => Repeat::First,
-            _ => Repeat::Further,
-        };
+        let repeat = Repeat::of(self.plan.attempts(), candidate.same);
         let share = self.call.snapshot.config.resilience.retry_budget;
         self.unproven = self.dispatcher.budget.repeat(repeat, share, Instant::now());
         self.unproven.is_some()
@@ -266,7 +262,7 @@ impl Search {
             Some(continuation) => continuation.body_for(&self.call, target),
             None => ask.content.with_model(&ask.body, &target.name.model),
         };
-        let mut asking = self.asking(candidate, model, body, continuation.is_some());
+        let mut asking = self.asking(candidate, body, continuation.is_some());
         let span = self.span_of(target);
         span.tell(&mut asking.question.headers);
         let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
@@ -291,22 +287,12 @@ impl Search {
         span
     }
 
-    fn asking(&self, candidate: &Candidate, model: &Model, body: splice::Parts, rescue: bool) -> Asking {
+    fn asking(&self, candidate: &Candidate, body: splice::Parts, rescue: bool) -> Asking {
         let (call, known) = (&self.call, &candidate.target.known);
         let resilience = &call.snapshot.config.resilience;
         let stream = call.ask.content.stream();
         let left = call.deadline.saturating_duration_since(Instant::now());
-        let configured = match stream {
-            true => model.config.first_token_timeout.unwrap_or(resilience.first_token_timeout),
-            false => resilience.answer_timeout,
-        };
-        let usual = match stream {
-            true => known.first_token_deadline(configured, self.plan.need().tokens),
-            false => known.answer_deadline(configured, resilience.total_timeout),
-        };
-        // Nobody else is there: what is learned must not cut off the only answer.
-        let alone = configured == Timeout::Auto && !candidate.others && !rescue;
-        let first = if alone { left.max(usual) } else { usual };
+        let (usual, first) = self.plan.deadlines(candidate, left, rescue);
         Asking {
             api: call.api,
             stream,

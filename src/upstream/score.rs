@@ -66,8 +66,10 @@ pub struct Score {
     pub score: f64,
     /// 0..1, decayed.
     pub success_rate: f64,
-    /// Seconds, decayed; 0 while nothing is known of any target of the pool.
+    /// Seconds, decayed, times `crowding`; 0 while nothing is known of any target of the pool.
     pub avg_latency: f64,
+    /// How many times more requests wait for their first content than usually do; at least 1.
+    pub crowding: f64,
     /// Seconds without a sign of life although a request waits; 0 when none waits.
     pub silence: f64,
 }
@@ -85,6 +87,8 @@ pub struct Live {
 #[derive(Debug, Clone)]
 struct Track {
     latency: Ewma,
+    /// How many were waiting when an attempt began, itself included.
+    crowd: Ewma,
     /// Start of every attempt without content yet, by attempt id.
     waiting: BTreeMap<u64, Instant>,
     last_content: Option<Instant>,
@@ -94,7 +98,8 @@ impl Live {
     /// A target nothing is known of: it starts at a success rate of 1 and the latency of its pool.
     pub fn new(half_life: Duration) -> Self {
         let latency = || Ewma::new(half_life / LATENCY_FASTER, LATENCY_PRIOR);
-        let track = || Track { latency: latency(), waiting: BTreeMap::new(), last_content: None };
+        let track =
+            || Track { latency: latency(), crowd: latency(), waiting: BTreeMap::new(), last_content: None };
         Self {
             rate: Ewma::new(half_life, RATE_PRIOR),
             kinds: [track(), track()],
@@ -106,7 +111,9 @@ impl Live {
 
     /// An attempt begins. `id` comes from one rising counter, so that the first in the map is the oldest.
     pub fn started(&mut self, kind: Kind, id: u64, now: Instant, wall: SystemTime) {
-        self.track(kind).waiting.insert(id, now);
+        let track = self.track(kind);
+        track.waiting.insert(id, now);
+        track.crowd.record(track.waiting.len() as f64, None, now);
         self.counters.last_used = Some(wall);
         self.last_kind = kind;
     }
@@ -152,10 +159,11 @@ impl Live {
     pub fn score(&self, kind: Kind, prior: Option<f64>, now: Instant) -> Score {
         let track = &self.kinds[kind as usize];
         let success_rate = self.rate.value(Some(1.0), now).unwrap_or(1.0);
-        let avg_latency = track.latency.value(prior, now).unwrap_or(0.0);
+        let crowding = track.crowding();
+        let avg_latency = track.latency.value(prior, now).unwrap_or(0.0) * crowding;
         let silence = track.silence(now).as_secs_f64();
         let score = 100.0 * success_rate - 10.0 * avg_latency.max(silence);
-        Score { score, success_rate, avg_latency, silence }
+        Score { score, success_rate, avg_latency, crowding, silence }
     }
 
     /// The average of the latencies measured, not healed; for [`pool_latency`].
@@ -211,6 +219,15 @@ impl Track {
     fn silence(&self, now: Instant) -> Duration {
         let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
         now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
+    }
+
+    /// An average learns of a crowd only when it has been served; until then everybody would join it, and a target
+    /// that slows down under load would be buried, then the next. So the next request is taken to wait as many times
+    /// longer as more wait than usually do; one more is no crowd yet. Relative to its own usual, for a fast target is
+    /// asked the most and has the most waiting, too (unlike linkerd's and Finagle's latency × requests in flight).
+    fn crowding(&self) -> f64 {
+        let usual = self.crowd.measured().unwrap_or(0.0);
+        ((self.waiting.len() as f64 + 1.0) / (usual + 1.0)).max(1.0)
     }
 }
 

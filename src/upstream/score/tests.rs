@@ -52,6 +52,48 @@ fn only_silence_that_somebody_waits_in_counts() {
 }
 
 #[test]
+fn a_crowd_makes_the_latency_longer_before_it_is_served() {
+    let start = Instant::now();
+    let at = |s: f64| start + Duration::from_secs_f64(s);
+    let mut live = Live::new(HALF_LIFE);
+    let latency = |live: &Live, s: f64| live.score(Kind::Stream, None, at(s)).avg_latency;
+    for id in 0..100 {
+        live.started(Kind::Stream, id, at(id as f64), WALL);
+        live.ended(Kind::Stream, id, Outcome::Success, None, at(id as f64 + 0.5));
+    }
+    assert!((latency(&live, 99.5) - 0.5).abs() < 1e-9, "nobody waits");
+    live.started(Kind::Stream, 100, at(100.0), WALL);
+    assert!((latency(&live, 100.0) - 0.5).abs() < 1e-9, "one that waits is usual");
+    (101..104).for_each(|id| live.started(Kind::Stream, id, at(100.0), WALL));
+    let Score { score, avg_latency, crowding, .. } = live.score(Kind::Stream, None, at(100.0));
+    assert!((1.5..2.5).contains(&crowding), "four where one is usual: {crowding}");
+    assert!((avg_latency - 0.5 * crowding).abs() < 1e-9);
+    assert!((score - (100.0 - 10.0 * avg_latency)).abs() < 1e-9, "the published formula holds");
+    assert_eq!(live.score(Kind::Whole, None, at(100.0)).crowding, 1.0, "kinds are apart");
+    for id in 100..104 {
+        live.ended(Kind::Stream, id, Outcome::Cancelled, None, at(100.1));
+    }
+    assert!((latency(&live, 100.1) - 0.5).abs() < 1e-9, "the crowd has left");
+}
+
+#[test]
+fn as_many_as_always_are_no_crowd() {
+    let start = Instant::now();
+    let mut live = Live::new(HALF_LIFE);
+    for id in 0..1000_u64 {
+        let now = start + Duration::from_millis(100 * id);
+        live.started(Kind::Stream, id, now, WALL);
+        if let Some(oldest) = id.checked_sub(20) {
+            live.ended(Kind::Stream, oldest, Outcome::Success, None, now);
+        }
+    }
+    let Score { crowding, avg_latency, .. } =
+        live.score(Kind::Stream, None, start + Duration::from_secs(100));
+    assert_eq!(crowding, 1.0, "twenty have always waited");
+    assert!((avg_latency - 2.0).abs() < 0.01);
+}
+
+#[test]
 fn what_is_not_the_targets_doing_changes_no_score() {
     let now = Instant::now();
     let mut live = Live::new(HALF_LIFE);
