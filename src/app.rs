@@ -73,7 +73,10 @@ async fn serve(source: Source) -> Result<(), String> {
         listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
-    let memory = config.memory.enabled.then(|| Memory::open(&config.memory, &tasks)).transpose()?;
+    let memory = match config.memory.enabled {
+        true => Some(Memory::open(&config.memory, &tasks).await?),
+        false => None,
+    };
     let gateway = Gateway::new(config, path, memory, tasks)?;
     start(&gateway, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.

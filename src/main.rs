@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use concierge::{app, config, demo};
+use concierge::{app, config, demo, recall::transfer};
 
 /// An LLM gateway: live, score-driven failover in front of any OpenAI-compatible provider.
 #[derive(Parser)]
@@ -31,8 +31,28 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:8080")]
         listen: SocketAddr,
     },
+    /// Moves memories and contexts from one store to another.
+    #[command(subcommand)]
+    Memory(Move),
     /// Checks the configuration and prints every problem.
     Check,
+}
+
+#[derive(Subcommand)]
+enum Move {
+    /// Writes all memories and contexts of the configured store, as lines of JSON.
+    Export {
+        /// Where to; `-` is standard output.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Reads what `export` has written into the configured store. What is there already is left as it is, so an import
+    /// that was cut short is simply repeated. Stop a gateway on SQLite first: it would not see what is added.
+    Import {
+        /// Where from; `-` is standard input.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -40,6 +60,8 @@ fn main() -> ExitCode {
     let done = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => app::run(app::Source::File(arguments.config)),
         Command::Demo { listen } => app::run(app::Source::Demo(demo::Settings { listen })),
+        Command::Memory(Move::Export { file }) => transfer::export(&arguments.config, &file).map(report),
+        Command::Memory(Move::Import { file }) => transfer::import(&arguments.config, &file).map(report),
         Command::Check => check(&arguments.config),
     };
     match done {
@@ -60,6 +82,11 @@ fn check(path: &Path) -> Result<(), String> {
     let summary = format!("{}: good ({models} models, {providers} providers)", path.display());
     tell(&mut io::stdout(), &summary);
     Ok(())
+}
+
+/// Not on standard output, where an export may go.
+fn report(summary: String) {
+    tell(&mut io::stderr(), &summary);
 }
 
 /// A closed pipe is no reason to panic.

@@ -38,6 +38,7 @@ mod gateway {
     mod models; // names, aliases, slashes, pins
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
+    mod postgres; // the store away, cut, silent and killed; two gateways on one
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load
@@ -51,5 +52,6 @@ mod gateway {
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
     mod traces; // spans by OTLP, and the W3C headers in and out
+    mod transfer; // from one store to another
     mod transport; // TLS and HTTP/2 on both sides
 }

@@ -3,6 +3,7 @@
 //! It is a step of every call, between the slot and the attempts. A call never fails for want of memory: past the
 //! budget, or with the store away, it goes on as it came.
 
+mod describe;
 pub mod embed;
 mod enrich;
 pub mod index;
@@ -21,5 +22,6 @@ pub mod signals;
 pub mod store;
 pub mod terms;
 pub mod text;
+pub mod transfer;
 
 pub use enrich::{Enriched, enrich};

@@ -8,13 +8,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     remote::{NoVector, Purpose, Remote},
     service::{Engine, Trouble},
-    store::{Embedding, Unembedded},
+    store::{Covered, Embedding, Unembedded},
 };
 use crate::user::UserId;
 
@@ -31,6 +31,8 @@ const GATHER: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_secs(1);
 /// Short, for a target in trouble is guarded by its breaker.
 const LONGEST_REST: Duration = Duration::from_secs(10);
+/// Without a write here: others may write to the store, or have died over what they wrote.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Between two lines in the log.
 const TELL: Duration = Duration::from_secs(30);
 
@@ -55,14 +57,15 @@ impl Pending {
 
 /// Embeds for ever.
 pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
-    let mut embedding = Embedder { engine, remote, at: i64::MIN, told: None, rest: REST };
+    let mut embedding = Embedder { engine, remote, covered: None, told: None, rest: REST };
     loop {
         match embedding.look().await {
             Ok(true) => embedding.rest = REST,
             Ok(false) => {
                 embedding.tell_the_end();
-                embedding.engine.pending.written.notified().await;
-                sleep(GATHER).await;
+                if timeout(LOOK_AGAIN, embedding.engine.pending.written.notified()).await.is_ok() {
+                    sleep(GATHER).await;
+                }
             }
             Err(trouble) => embedding.rest_after(trouble).await,
         }
@@ -72,8 +75,8 @@ pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
 struct Embedder {
     engine: Arc<Engine>,
     remote: Arc<Remote>,
-    /// Up to this memory all have a vector, or were refused one.
-    at: i64,
+    /// The last look: all that it has covered have a vector, or were refused one.
+    covered: Option<Covered>,
     /// When the log last had a line; `None` if nothing had to be told since the end was reached.
     told: Option<Instant>,
     rest: Duration,
@@ -82,11 +85,11 @@ struct Embedder {
 impl Embedder {
     /// Brings the next few memories to their vectors; false if there are none.
     async fn look(&mut self) -> Result<bool, Trouble> {
-        let found = self.engine.store.pending(self.remote.id(), self.at, LOOK).await?;
-        let Some(last) = found.last else { return Ok(false) };
+        let found = self.engine.store.pending(self.remote.id(), self.covered.clone(), LOOK).await?;
+        let Some(covered) = found.covered else { return Ok(false) };
         let mut waiting = batches(found.items);
         // The first look after a start, or a long one: more than a few writes.
-        if waiting.len() > 1 || (self.at == i64::MIN && !waiting.is_empty()) {
+        if waiting.len() > 1 || (self.covered.is_none() && !waiting.is_empty()) {
             self.tell().await;
         }
         while let Some(batch) = waiting.pop() {
@@ -105,7 +108,7 @@ impl Embedder {
                 Err(trouble) => return Err(trouble),
             }
         }
-        self.at = last;
+        self.covered = Some(covered);
         Ok(true)
     }
 

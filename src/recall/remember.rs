@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ use crate::{call::Overheard, tasks::Tasks, user::UserId};
 const WAITING: usize = 1024;
 /// Longer turns are documents, not something that was said. In bytes.
 const LONGEST: usize = 32 << 10;
+/// Between two tries while the store is away.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How often is looked for memories that are too old.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -148,11 +150,27 @@ async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exc
     while let Some(exchange) = exchanges.recv().await {
         let user = exchange.user.clone();
         for turn in exchange.turns() {
-            match engine.heard(engine.add(user.clone(), turn).await) {
-                // Said before, and forgotten since: it stays forgotten.
-                Ok(_) | Err(StoreError::Duplicate) => {}
-                Err(error) => tracing::warn!(%error, "a turn is not remembered"),
+            keep(&engine, &user, turn).await;
+        }
+    }
+}
+
+/// Tries until the store is back: what waits meanwhile is bounded by the queue, and the turn's own idempotency key
+/// keeps it from being remembered twice.
+async fn keep(engine: &Engine, user: &UserId, turn: Batch) {
+    let mut waits = false;
+    loop {
+        match engine.heard(engine.add(user.clone(), turn.clone()).await) {
+            // Said before, and forgotten since: it stays forgotten.
+            Ok(_) | Err(StoreError::Duplicate) => return,
+            Err(error) if error.is_passing() => {
+                if !waits {
+                    tracing::warn!(%error, "what is said waits for the memory store");
+                }
+                waits = true;
+                sleep(PAUSE).await;
             }
+            Err(error) => return tracing::warn!(%error, "a turn is not remembered"),
         }
     }
 }

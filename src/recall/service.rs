@@ -6,6 +6,7 @@
 mod cache;
 mod engine;
 mod indexes;
+pub(super) mod open;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -32,7 +33,7 @@ use super::{
     remote::{Line, Remote},
     store::{
         Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
-        StoreError, UserContext, Written, sqlite::SqliteStore,
+        StoreError, UserContext, Written,
     },
 };
 use crate::{config, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
@@ -67,17 +68,16 @@ pub enum Missed {
 }
 
 impl Memory {
-    /// Opens the store of `config`, and starts what writes to it later. Blocks while the file is checked; call it
-    /// inside a runtime.
+    /// Opens the store of `config`, and starts what writes to it later. Blocks while a file is checked; a server that
+    /// is away is not waited for.
     ///
-    /// Errors: one sentence, if the file cannot be used or if `config` asks for what this version does not have.
-    pub fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
-        not_yet(config).map_or(Ok(()), |what| Err(what.to_owned()))?;
-        let store = SqliteStore::open(&config.path).map_err(|error| format!("memory: {error}"))?;
+    /// Errors: one sentence, if the store cannot be used.
+    pub async fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
+        let store = open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
         let remote = remote(config);
         let engine = Arc::new(Engine {
-            store: Arc::new(store),
-            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone())),
+            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
+            store,
             cache: Cache::new(),
             remote,
             pending: Arc::default(),
@@ -112,11 +112,9 @@ impl Memory {
     /// Budgets, sizes and switches from now on; store and path need a restart.
     pub fn reconfigure(&self, config: &config::Memory) {
         let old = self.settings();
-        if (old.store, &old.path, &old.embedder) != (config.store, &config.path, &config.embedder) {
-            tracing::warn!("memory: store, path and embedder stay as they are until a restart");
-        }
-        if let Some(what) = not_yet(config) {
-            tracing::warn!("{what}");
+        let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
+        if (place(&old), &old.embedder) != (place(config), &config.embedder) {
+            tracing::warn!("memory: store, path, url and embedder stay as they are until a restart");
         }
         self.engine.settings.store(Arc::new(config.clone()));
     }
@@ -310,6 +308,11 @@ impl Memory {
         healthy
     }
 
+    /// By what users are searched who are too large for memory; `None` if nobody is.
+    pub fn preselection(&self) -> Option<&'static str> {
+        self.engine.store.preselection()
+    }
+
     /// Takes no more, writes what waits, and closes the files.
     pub async fn close(&self) {
         self.queue.close().await;
@@ -341,12 +344,6 @@ impl Memory {
         self.tasks.spawn(async move { drop(done.send(engine.heard(work.await))) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-/// What `config` asks for and this version does not have, in one sentence.
-fn not_yet(config: &config::Memory) -> Option<&'static str> {
-    let postgres = config.store == config::Store::Postgres;
-    postgres.then_some("memory.store: \"postgres\" is not in this version yet; use \"sqlite\"")
 }
 
 fn remote(config: &config::Memory) -> Option<Arc<Remote>> {

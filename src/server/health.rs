@@ -16,7 +16,12 @@ pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Res
         _ => (true, "alive"),
     };
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Ok(reply::json(code, serde_json::json!({ "status": status }).to_string()))
+    let mut said = serde_json::json!({ "status": status });
+    let preselection = gateway.memory.as_ref().filter(|_| ready).and_then(|memory| memory.preselection());
+    if let (Route::Ready, Some(by)) = (route, preselection) {
+        said["large_users_are_searched_by"] = by.into();
+    }
+    Ok(reply::json(code, said.to_string()))
 }
 
 /// Whether there should be a memory and it cannot be read and written.

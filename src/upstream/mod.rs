@@ -22,7 +22,7 @@ pub mod score;
 pub mod snapshot;
 pub mod stream;
 pub mod target;
-mod tls;
+pub mod tls;
 pub mod view;
 
 pub use attempt::Attempt;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use concierge_testkit::{Client, ConfigFile, Reply};
+use concierge_testkit::{Client, ConfigFile, Reply, store};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -103,6 +103,9 @@ async fn the_client_chooses_what_may_be_read_and_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_store_costs_a_chat_no_more_than_the_budget_and_turns_readiness() {
+    if store::is_postgres() {
+        return; // A file is locked here; what a server does is in `postgres.rs`.
+    }
     let stage = Stage::single(|config| config.set("memory", "recall_budget", "\"100ms\"")).await;
     let ann = of(&stage.client, "ann");
     ann.chat(&says(FACT)).await;
@@ -130,14 +133,6 @@ async fn streams_are_remembered_and_secrets_are_not() {
     assert_eq!(heard.header("x-concierge-memory"), "skipped;reason=empty");
     recalls(&ann, 1).await;
     assert!(!last_body(&stage).contains("abc-123"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_this_version_cannot_do_is_said_at_the_start() {
-    let config = ConfigFile::new().set("memory", "store", "\"postgres\"");
-    let config = config.set("memory", "url", "\"postgres://user:secret@127.0.0.1/db\"").toml();
-    let failed = launch().try_start(config).await.err().unwrap();
-    assert!(failed.stderr.contains("is not in this version yet"), "{failed}");
 }
 
 /// The last words before SIGTERM are there after a restart.

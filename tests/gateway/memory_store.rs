@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use concierge_testkit::{Client, Reply};
+use concierge_testkit::{Client, Reply, store};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -42,6 +42,9 @@ async fn a_recall_that_is_too_slow_is_skipped() {
 /// in time and not acknowledged, and all of it heals.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_store_refuses_writes_and_nothing_else() {
+    if store::is_postgres() {
+        return; // A file is locked here; what a server does is in `postgres.rs`.
+    }
     let stage = Stage::single(|config| {
         config.set("memory", "recall_budget", "\"150ms\"").set("memory", "update_context_timeout", "\"1s\"")
     })
@@ -116,6 +119,9 @@ mod full_disk {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart() {
+        if store::is_postgres() {
+            return; // The gateway's own files are limited here.
+        }
         let folder = tempfile::TempDir::new().unwrap();
         let a = FakeProvider::start().await;
         let config = ConfigFile::single(&a).set("memory", "recall_budget", "\"5s\"");

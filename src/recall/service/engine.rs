@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config,
     recall::{
-        inject,
+        describe, inject,
         pack::{self, Limits},
         pending::Pending,
         rank::{self, Query},
@@ -216,8 +216,12 @@ impl Engine {
         due: Instant,
     ) -> Result<Ranked, StoreError> {
         place.recalled();
-        let reading = Arc::new(self.indexes.read(&*self.store, user, place).await?);
-        let asked = Asked { user: user.clone(), reading, query: text::gist(query.trim()).into() };
+        let query: Arc<str> = text::gist(query.trim()).into();
+        let reading = match self.indexes.read(&*self.store, user, place).await? {
+            Some(reading) => reading,
+            None => self.among_candidates(user, place, query.clone()).await?,
+        };
+        let asked = Asked { user: user.clone(), reading: Arc::new(reading), query };
         let unembedded = match &self.remote {
             None => None,
             Some(_) if !asked.reading.index.has_vectors() => Some(NoVector::Pending),
@@ -232,6 +236,19 @@ impl Engine {
         let (cell, cached) = self.cell(&asked, false);
         let ranking = cell.get_or_try_init(|| asked.rank(None)).await?.clone();
         Ok(Ranked { ranking, reading: asked.reading, cached, unembedded })
+    }
+
+    /// For a user who is too large for an index: one of what the store selects for this query.
+    async fn among_candidates(
+        &self,
+        user: &UserId,
+        place: &Place,
+        query: Arc<str>,
+    ) -> Result<Reading, StoreError> {
+        place.read_store();
+        let described = blocking(move || describe::query(&query)).await?;
+        let candidates = self.store.candidates(user, described).await?;
+        self.indexes.make(candidates).await
     }
 
     /// The ranking with the vector of the query, and whether it was there.
@@ -251,8 +268,12 @@ impl Engine {
         Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
     }
 
-    /// Where the ranking is or will be, and whether it is there.
+    /// Where the ranking is or will be, and whether it is there. One among candidates is not cached, for the texts
+    /// would have to be read again.
     fn cell(&self, asked: &Asked, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
+        if let Reading::Made(_) = *asked.reading {
+            return (Arc::default(), false);
+        }
         let settings = self.settings.load();
         let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
         let Asked { user, reading, query } = asked;

@@ -2,11 +2,13 @@
 //!
 //! A write is applied only to the index of the epoch before it; one that belongs to another epoch is dropped and
 //! built anew. So an index can be late by no acknowledged write, and never holds what was forgotten. All indexes
-//! together are bounded in bytes: the user who was not here for the longest time goes first.
+//! together are bounded in bytes: the user who was not here for the longest time goes first. Where other gateways
+//! write as well, the store is asked for news before an index is used.
 
 use std::{
     collections::HashMap,
     mem::size_of,
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -22,7 +24,7 @@ use super::blocking;
 use crate::{
     recall::{
         index::{Key, Turn, UserIndex},
-        store::{Embedding, Memory as Row, Store, StoreError, UnixMillis},
+        store::{Candidates, Embedding, Known, Memory as Row, News, Store, StoreError, UnixMillis},
     },
     user::UserId,
 };
@@ -41,12 +43,30 @@ pub struct Loaded {
     pub epoch: u64,
     /// The rest of each row.
     rows: HashMap<Key, Row>,
+    /// The highest number that was ever in it.
+    last: i64,
     /// Whose vectors are compared; those of others are as if they were not there.
     embedder: Option<Arc<str>>,
 }
 
 /// An index that nobody changes while this is held.
-pub type Reading = OwnedRwLockReadGuard<Option<Loaded>, Loaded>;
+pub enum Reading {
+    /// The user's own.
+    Kept(OwnedRwLockReadGuard<Option<Loaded>, Loaded>),
+    /// Of candidates, for one search.
+    Made(Box<Loaded>),
+}
+
+impl Deref for Reading {
+    type Target = Loaded;
+
+    fn deref(&self) -> &Loaded {
+        match self {
+            Self::Kept(loaded) => loaded,
+            Self::Made(loaded) => loaded,
+        }
+    }
+}
 
 /// What a write has done.
 pub enum Change {
@@ -77,6 +97,17 @@ impl Loaded {
         Ok(Self { epoch, ..loaded })
     }
 
+    /// Of these memories alone.
+    fn of(candidates: Candidates, embedder: Option<Arc<str>>) -> Self {
+        let mut loaded = Self { epoch: candidates.epoch, embedder, ..Self::default() };
+        candidates.memories.into_iter().for_each(|row| loaded.add(row));
+        loaded
+    }
+
+    fn known(&self) -> Known {
+        Known { epoch: self.epoch, seq: self.last }
+    }
+
     /// The row of that number, as it is stored.
     pub fn row(&self, key: Key) -> Option<Row> {
         let row = self.rows.get(&key)?;
@@ -85,6 +116,7 @@ impl Loaded {
 
     fn add(&mut self, mut row: Row) {
         let key = row.seq.unsigned_abs();
+        self.last = self.last.max(row.seq);
         let text = std::mem::take(&mut row.text);
         let vector = row.embedding.take().and_then(|embedding| self.vector(&embedding));
         self.index.add(&Turn {
@@ -189,6 +221,8 @@ impl Place {
 pub struct Indexes {
     bound: usize,
     embedder: Option<Arc<str>>,
+    /// Others write to the store, too.
+    shared: bool,
     users: Mutex<Users>,
 }
 
@@ -199,13 +233,15 @@ struct Users {
 }
 
 impl Indexes {
-    /// None yet; with the vectors of `embedder`, if there is one that is not built in.
-    pub fn new(embedder: Option<Arc<str>>) -> Self {
-        Self { embedder, ..Self::bounded(BYTES) }
+    /// None yet; with the vectors of `embedder`, if there is one that is not built in. `shared`: other gateways write
+    /// to the store as well.
+    pub fn new(embedder: Option<Arc<str>>, shared: bool) -> Self {
+        Self { embedder, shared, ..Self::bounded(BYTES) }
     }
 
     fn bounded(bound: usize) -> Self {
-        Self { bound, embedder: None, users: Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 }) }
+        let users = Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 });
+        Self { bound, embedder: None, shared: false, users }
     }
 
     /// The place of a user who is here now.
@@ -225,11 +261,20 @@ impl Indexes {
         self.users.lock().places.peek(user).cloned()
     }
 
-    /// The index of the user, from the store if need be. Who waits with others waits for one load.
-    pub async fn read(&self, store: &dyn Store, user: &UserId, place: &Place) -> Result<Reading, StoreError> {
+    /// The index of the user, from the store if need be, and as new as the store was when this was called. Who waits
+    /// with others waits for one load. `None`: the user has too much for an index.
+    pub async fn read(
+        &self,
+        store: &dyn Store,
+        user: &UserId,
+        place: &Place,
+    ) -> Result<Option<Reading>, StoreError> {
+        if self.shared && !self.catch_up(store, user, place).await? {
+            return Ok(None);
+        }
         let reading = place.loaded.clone().read_owned().await;
         if let Ok(reading) = OwnedRwLockReadGuard::try_map(reading, Option::as_ref) {
-            return Ok(reading);
+            return Ok(Some(Reading::Kept(reading)));
         }
         let mut writing = place.loaded.clone().write_owned().await;
         if writing.is_none() {
@@ -239,8 +284,41 @@ impl Indexes {
             *writing = Some(loaded);
         }
         // Downgraded, not released: nobody can have taken it out in between.
-        OwnedRwLockReadGuard::try_map(OwnedRwLockWriteGuard::downgrade(writing), Option::as_ref)
-            .map_err(|_| StoreError::Busy)
+        let reading =
+            OwnedRwLockReadGuard::try_map(OwnedRwLockWriteGuard::downgrade(writing), Option::as_ref);
+        reading.map(|reading| Some(Reading::Kept(reading))).map_err(|_| StoreError::Busy)
+    }
+
+    /// An index of `candidates`, for one search.
+    pub async fn make(&self, candidates: Candidates) -> Result<Reading, StoreError> {
+        let embedder = self.embedder.clone();
+        blocking(move || Reading::Made(Box::new(Loaded::of(candidates, embedder)))).await
+    }
+
+    /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.
+    async fn catch_up(&self, store: &dyn Store, user: &UserId, place: &Place) -> Result<bool, StoreError> {
+        let known = place.loaded.read().await.as_ref().map(Loaded::known);
+        let news = store.news(user, known).await?;
+        if news == News::Same {
+            return Ok(true);
+        }
+        let mut writing = place.loaded.clone().write_owned().await;
+        let allowed = news != News::TooLarge;
+        let bytes = blocking(move || {
+            match (writing.as_mut(), news) {
+                // A write of this gateway, or somebody else's load, was faster.
+                (Some(loaded), News::Added { epoch, .. } | News::Rewritten { epoch })
+                    if loaded.epoch >= epoch => {}
+                (Some(loaded), News::Added { epoch, memories }) if Some(loaded.known()) == known => {
+                    memories.into_iter().for_each(|row| loaded.add(row));
+                    loaded.epoch = epoch;
+                }
+                _ => *writing = None,
+            }
+            writing.as_ref().map(Loaded::bytes)
+        });
+        self.weigh(user, place, bytes.await?);
+        Ok(allowed)
     }
 
     /// Tells the index, if it is in memory, what the write that began `epoch` has done.
@@ -251,12 +329,16 @@ impl Indexes {
         epoch: u64,
         change: Change,
     ) -> Result<(), StoreError> {
+        let shared = self.shared;
         let mut writing = place.loaded.clone().write_owned().await;
         let bytes = blocking(move || {
             let loaded = writing.as_mut()?;
             if epoch > loaded.epoch + 1 {
-                *writing = None;
-                return None;
+                // Of a shared store the next reader catches up; what was removed must not wait for one.
+                if !shared || matches!(change, Change::Removed(_)) {
+                    *writing = None;
+                }
+                return writing.as_ref().map(Loaded::bytes);
             }
             // An epoch that it has already: loaded after the write, or nothing was written.
             if epoch > loaded.epoch {

@@ -17,8 +17,8 @@ fn settings(folder: &tempfile::TempDir) -> config::Memory {
     }
 }
 
-fn open(folder: &tempfile::TempDir) -> Arc<Memory> {
-    Memory::open(&settings(folder), &Tasks::new()).unwrap()
+async fn open(folder: &tempfile::TempDir) -> Arc<Memory> {
+    Memory::open(&settings(folder), &Tasks::new()).await.unwrap()
 }
 
 fn item(text: &str) -> NewItem {
@@ -37,7 +37,7 @@ async fn texts(memory: &Memory, user: &UserId, query: &str) -> Vec<String> {
 #[tokio::test]
 async fn what_is_written_is_found_by_its_user_alone_and_at_once() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann, bob) = (open(&folder), user("ann"), user("bob"));
+    let (memory, ann, bob) = (open(&folder).await, user("ann"), user("bob"));
     assert!(texts(&memory, &ann, "violin").await.is_empty());
     let kept = memory.add(&ann, vec![item("I play the violin"), item("I hate rain")], None).await.unwrap();
     assert_eq!(texts(&memory, &ann, "violin").await[0], "I play the violin");
@@ -49,7 +49,7 @@ async fn what_is_written_is_found_by_its_user_alone_and_at_once() {
 #[tokio::test]
 async fn the_cache_answers_until_the_next_write() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
     let cached = async || memory.search(&ann, "violin", 10, None).await.unwrap().cached;
     assert_eq!((cached().await, cached().await), (false, true));
@@ -68,7 +68,7 @@ async fn the_cache_answers_until_the_next_write() {
 async fn a_conversation_that_goes_on_reads_the_store_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let counts = async || {
         let state = memory.state(&ann).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_conversation_that_goes_on_reads_the_store_once() {
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
     memory.add(&ann, items, None).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_block_stays_within_its_budget_frame_and_context_included() {
 #[tokio::test]
 async fn many_who_write_at_once_are_all_found() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     assert!(texts(&memory, &ann, "violin").await.is_empty());
     let writes = (0..40).map(|n| {
         let (memory, ann) = (memory.clone(), ann.clone());
@@ -123,7 +123,7 @@ async fn many_who_write_at_once_are_all_found() {
 #[tokio::test]
 async fn a_write_that_nobody_waits_for_is_known_to_the_index() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     assert!(texts(&memory, &ann, "violin").await.is_empty());
     let write = memory.add(&ann, vec![item("I play the violin")], None);
     assert!(timeout(Duration::ZERO, write).await.is_err());
@@ -137,31 +137,22 @@ async fn a_write_that_nobody_waits_for_is_known_to_the_index() {
 #[tokio::test]
 async fn what_is_queued_is_written_before_the_end_and_once() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     for _ in 0..3 {
         let said = "I play the violin".to_owned();
         memory.remember_later(Exchange { user: ann.clone(), said, answered: None });
     }
     memory.close().await;
     assert_eq!(memory.get(&ann, "x").await, Err(StoreError::Closed));
-    let again = open(&folder);
+    let again = open(&folder).await;
     assert_eq!(texts(&again, &ann, "violin").await, ["I play the violin"]);
-}
-
-#[tokio::test]
-async fn what_is_not_there_is_said_at_the_start() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let postgres = config::Memory { store: config::Store::Postgres, ..settings(&folder) };
-    let refused = Memory::open(&postgres, &Tasks::new()).err().unwrap();
-    assert!(refused.contains("is not in this version yet"), "{refused}");
-    assert!(!folder.path().join("m.db").exists());
 }
 
 #[tokio::test]
 async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).unwrap();
+    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
     let hanging = memory.engine.indexes.place(&ann).hang().await;
     let begun = Instant::now();
@@ -175,7 +166,7 @@ async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
 #[tokio::test]
 async fn a_write_that_hangs_stops_no_recall() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
     let place = memory.engine.indexes.place(&ann);
     let _hanging = place.writing.lock().await;
@@ -186,7 +177,7 @@ async fn a_write_that_hangs_stops_no_recall() {
 #[tokio::test]
 async fn writes_under_way_are_bounded_and_the_rest_is_refused_at_once() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann, bob) = (open(&folder), user("ann"), user("bob"));
+    let (memory, ann, bob) = (open(&folder).await, user("ann"), user("bob"));
     let place = memory.engine.indexes.place(&ann);
     let hanging = place.writing.lock().await;
     for _ in 0..WRITES {
@@ -207,7 +198,7 @@ async fn writes_under_way_are_bounded_and_the_rest_is_refused_at_once() {
 #[tokio::test]
 async fn old_memories_go_and_young_ones_stay() {
     let folder = tempfile::TempDir::new().unwrap();
-    let (memory, ann) = (open(&folder), user("ann"));
+    let (memory, ann) = (open(&folder).await, user("ann"));
     let old = NewItem { created_at: Some(super::super::store::UnixMillis(1_000)), ..item("an old violin") };
     memory.add(&ann, vec![old, item("a young violin")], None).await.unwrap();
     assert_eq!(texts(&memory, &ann, "violin").await.len(), 2);

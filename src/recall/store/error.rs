@@ -28,6 +28,15 @@ pub enum StoreError {
     /// A context must be a JSON object, nested at most 128 deep.
     #[error("the context is not a JSON object, or is nested too deeply")]
     NotAnObject,
+    /// The server cannot be reached, or is not ready. Try again.
+    #[error("the memory store is away: {0}")]
+    Away(String),
+    /// The server went away, or fell silent, in the middle of a write.
+    #[error("the memory store did not confirm a write")]
+    Unsure,
+    /// The server does not let us in, or the URL cannot be used.
+    #[error("the memory store refuses us: {0}")]
+    Denied(String),
     /// What the context would become is too large.
     #[error("the context would be larger than {limit} bytes")]
     TooLarge {
@@ -80,8 +89,20 @@ pub enum StoreError {
 
 impl StoreError {
     /// The words of what is the store's own trouble.
-    pub const OUTAGES: [&str; 9] =
-        ["busy", "closed", "corrupt", "failed", "foreign", "full", "locked", "newer", "read_only"];
+    pub const OUTAGES: [&str; 12] = [
+        "away",
+        "busy",
+        "closed",
+        "corrupt",
+        "denied",
+        "failed",
+        "foreign",
+        "full",
+        "locked",
+        "newer",
+        "read_only",
+        "unsure",
+    ];
 
     /// Its word in metrics.
     pub fn word(&self) -> &'static str {
@@ -92,6 +113,9 @@ impl StoreError {
             Self::Stale { .. } => "stale",
             Self::NotAnObject => "not_an_object",
             Self::TooLarge { .. } => "too_large",
+            Self::Away(_) => "away",
+            Self::Unsure => "unsure",
+            Self::Denied(_) => "denied",
             Self::Locked => "locked",
             Self::Full => "full",
             Self::ReadOnly => "read_only",
@@ -108,6 +132,11 @@ impl StoreError {
         !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject | Self::TooLarge { .. })
     }
 
+    /// Whether the same call may work in a moment.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Away(_) | Self::Unsure | Self::Locked)
+    }
+
     /// One sentence that may be shown to anybody.
     pub fn for_client(&self) -> &'static str {
         match self {
@@ -116,6 +145,10 @@ impl StoreError {
             }
             Self::Stale { .. } => "The context was changed in the meantime: read it again, then write.",
             Self::NotAnObject => "The context must be a JSON object, nested at most 128 levels deep.",
+            Self::Unsure => {
+                "The memory store did not confirm the write, which may have been done or not: repeat it under the \
+                 same idempotency key."
+            }
             Self::TooLarge { .. } => "The context would be larger than it may be. Nothing was changed.",
             Self::Busy => "Too many requests wait for the memory store. Please try again.",
             _ => "The memory store is not available at the moment. Nothing was changed.",

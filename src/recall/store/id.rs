@@ -31,7 +31,7 @@ pub(super) fn mint(seq: i64) -> String {
 }
 
 /// The number of the row that `id` names; `None` if no row can have that name.
-pub(super) fn seq_of(id: &str) -> Option<i64> {
+pub fn seq_of(id: &str) -> Option<i64> {
     if id.len() != 2 * HALF {
         return None;
     }
@@ -39,6 +39,15 @@ pub(super) fn seq_of(id: &str) -> Option<i64> {
         let digit = ALPHABET.iter().position(|letter| *letter == byte)?;
         seq.checked_mul(32)?.checked_add(i64::try_from(digit).ok()?)
     })
+}
+
+/// The next place for a memory whose own is taken: the number after `seq`, and `id` with that number.
+pub(super) fn sibling(seq: i64, id: &str) -> (i64, String) {
+    let next = seq.saturating_add(1);
+    let mut name = String::with_capacity(2 * HALF);
+    encode(next.unsigned_abs(), &mut name);
+    name.push_str(id.get(HALF..).unwrap_or_default());
+    (next, name)
 }
 
 fn encode(number: u64, into: &mut String) {
@@ -63,6 +72,13 @@ mod tests {
         assert_eq!(next_seq(0, UnixMillis(-5)), 1);
         assert!(next_seq(first, UnixMillis(1_700_000_000_001)) > first + 1000);
         assert!(next_seq(first, UnixMillis(i64::MAX)) > first);
+    }
+
+    #[test]
+    fn a_sibling_has_the_next_number_and_the_same_secret() {
+        let id = mint(7);
+        let (seq, name) = sibling(7, &id);
+        assert_eq!((seq, seq_of(&name), &name[HALF..]), (8, Some(8), &id[HALF..]));
     }
 
     #[test]

@@ -76,6 +76,14 @@ pub struct NewMemory {
     pub embedding: Option<Embedding>,
 }
 
+impl NewMemory {
+    /// Bytes that it holds while it waits.
+    pub(super) fn weight(&self) -> usize {
+        let vector = self.embedding.as_ref().map_or(0, |embedding| embedding.vector.len());
+        self.text.len() + self.metadata.as_ref().map_or(0, String::len) + vector
+    }
+}
+
 /// Memories that are stored together or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Batch {
@@ -160,10 +168,26 @@ impl fmt::Display for Cursor {
 /// Memories that an embedder still has to see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pending {
-    /// In the order of `seq`.
+    /// Those of one user in the order of `seq`.
     pub items: Vec<Unembedded>,
-    /// The number of the last memory that was looked at, whether it waits or not; `None` after the last.
-    pub last: Option<i64>,
+    /// What was looked at, whether it waits or not; `None` if there was nothing more.
+    pub covered: Option<Covered>,
+}
+
+/// What one look for memories without a vector has covered: for the store alone, which gets it back when all of it is
+/// dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered(pub(super) Vec<Span>);
+
+/// Numbers that were looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Whose; `None` where numbers are not those of one user.
+    pub user: Option<UserId>,
+    /// After this number.
+    pub from: i64,
+    /// Up to this one.
+    pub to: i64,
 }
 
 /// One of them.

@@ -1,7 +1,7 @@
 //! Where memories and contexts are kept, durably and each for one user alone.
 //!
-//! [`Store`] is a trait because two databases are meant to implement it: SQLite for one gateway
-//! ([`sqlite::SqliteStore`]) and PostgreSQL for several. Three rules hold for every implementation:
+//! [`Store`] is a trait because two databases implement it: SQLite for one gateway ([`sqlite::SqliteStore`]) and
+//! PostgreSQL for several ([`postgres::PostgresStore`]). Three rules hold for every implementation:
 //!
 //! - What was acknowledged is on the disk. An error means that nothing of the call was written.
 //! - Every method takes the [`UserId`] it acts for and never reads or changes a row of anybody else.
@@ -15,20 +15,30 @@ use crate::user::UserId;
 
 mod context;
 mod error;
+mod fingerprint;
 mod id;
 mod memory;
 mod merge;
+pub mod postgres;
+mod shared;
 pub mod sqlite;
+#[cfg(test)]
+mod suite;
 
 pub use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
 pub use error::StoreError;
+pub use id::seq_of;
 pub use memory::{
-    Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedded, Embedding, Forget, Forgotten, Memory,
-    NewMemory, Page, Pending, Unembedded, UnixMillis,
+    Activity, ActivityKind, Appended, Batch, Counts, Covered, Cursor, Embedded, Embedding, Forget, Forgotten,
+    Memory, NewMemory, Page, Pending, Unembedded, UnixMillis,
 };
+pub use shared::{Candidates, Description, Known, News};
 
 /// Most memories that one [`Store::list`] returns.
 pub const MAX_PAGE: usize = 200;
+
+/// Characters of a text that an embedder is given; most take no more than some thousand tokens.
+const MAX_EMBEDDED: i64 = 8_000;
 
 /// Takes a user's rows chunk by chunk, on a thread that may block.
 pub type Sink = Box<dyn FnMut(Vec<Memory>) + Send>;
@@ -65,6 +75,29 @@ pub trait Store: Send + Sync + 'static {
     /// caller should be told to repeat the request.
     fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> Stored<'_, Forgotten>;
 
+    /// Whether other gateways write to it as well. Then [`Store::news`] is asked before an index is used.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// By what users are searched who are too large for memory, in words; `None` if nobody is, or if the server was
+    /// not there yet.
+    fn preselection(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What others have written since an index was built; `None` if there is none yet. A store that is not
+    /// shared has no news.
+    fn news(&self, _user: &UserId, _known: Option<Known>) -> Stored<'_, News> {
+        Box::pin(async { Ok(News::Same) })
+    }
+
+    /// The memories among which the best for a query are likely to be, with what was said around them, in the order
+    /// of `seq`: for a user who is [`News::TooLarge`], and never more than some thousands.
+    fn candidates(&self, _user: &UserId, _query: Description) -> Stored<'_, Candidates> {
+        Box::pin(async { Ok(Candidates::default()) })
+    }
+
     /// Replaces embeddings by the `seq` of their memories, after the embedder was changed; returns the new epoch.
     /// Memories that are gone by now are passed over.
     fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64>;
@@ -72,9 +105,13 @@ pub trait Store: Send + Sync + 'static {
     /// How many memories are kept for all users together: for operators.
     fn total(&self) -> Stored<'_, u64>;
 
-    /// Which of the `limit` memories after the one with the number `after`, of whatever user, have no vector of
-    /// `embedder`. For the gateway's own embedding in the background: what is found goes back to its user alone.
-    fn pending(&self, embedder: &str, after: i64, limit: usize) -> Stored<'_, Pending>;
+    /// The next memories, of whatever user, that have no vector of `embedder`: of about `limit` that are looked at.
+    /// `after`: what the look before has covered, all of which has its vector by now or will never have one. For the
+    /// gateway's own embedding in the background: what is found goes back to its user alone.
+    ///
+    /// Of a shared store several gateways may look at the same time: what one has found, the others do not find for
+    /// some seconds.
+    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending>;
 
     /// How many memories of all users have a vector of `embedder`.
     fn embedded(&self, embedder: &str) -> Stored<'_, Embedded>;
@@ -107,6 +144,13 @@ pub trait Store: Send + Sync + 'static {
     /// Whose memories have expired: users with any that was created before `before`. For the retention sweep, which
     /// then lets each of them [`Store::forget`]; nobody else may act on users who are not there.
     fn users_with_older(&self, before: UnixMillis) -> Stored<'_, Vec<UserId>>;
+
+    /// Up to `limit` of all users, by name, after `after`: for the operator's export alone.
+    fn users(&self, after: Option<UserId>, limit: usize) -> Stored<'_, Vec<UserId>>;
+
+    /// Puts exported memories back under the names that they had, and returns how many were not there. One whose
+    /// place another memory has gets the next free one, and is found there when it is restored again.
+    fn restore(&self, user: &UserId, memories: Vec<Memory>) -> Stored<'_, usize>;
 
     /// Returns space to the file system if most of it is dead; whether it was. Can take long, and writes wait for it:
     /// for the retention sweep, once an hour at most.

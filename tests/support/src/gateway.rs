@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::client::Client;
+use crate::{client::Client, store};
 
 /// How long it may take until it accepts connections, on a busy machine.
 const START: Duration = Duration::from_secs(10);
@@ -59,7 +59,8 @@ impl Launch {
     /// The same, or how it failed.
     pub async fn try_start(mut self, config: impl AsRef<str>) -> Result<Gateway, Failed> {
         let dir = TempDir::new().expect("a temporary directory");
-        std::fs::write(dir.path().join("config.toml"), config.as_ref()).expect("writable");
+        let config = store::placed(config.as_ref());
+        std::fs::write(dir.path().join("config.toml"), config).expect("writable");
         self.args = vec!["serve".into(), "--config".into(), "config.toml".into()];
         self.spawn(dir).await
     }

@@ -10,6 +10,7 @@
 //!   [`sse`] reads its events.
 //! - [`link`]: a network of one's own, and a link in it that can be pulled.
 //! - [`raw_h2`]: HTTP/2 frames by hand, for what no client library would send.
+//! - [`store`]: which store the gateways of this run use, and a wire to it that can be cut.
 //! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
 //!
 //! It knows nothing of the gateway's code, only of its contract. It must never repair what it sees: a broken
@@ -26,6 +27,7 @@ pub mod openai;
 pub mod raw_h2;
 pub mod script;
 pub mod sse;
+pub mod store;
 pub mod tls;
 pub mod wait;
 

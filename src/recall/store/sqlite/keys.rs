@@ -3,29 +3,20 @@
 //! Neither a key nor the content is kept, only their hashes, and these for a day.
 
 use rusqlite::{Connection, OptionalExtension, params};
-use sha2::{Digest, Sha256};
 
 use super::rows;
-use crate::recall::store::{Batch, Memory, NewMemory, StoreError, UnixMillis};
-
-/// How long a key is known, in milliseconds.
-const KEPT: i64 = 24 * 3600 * 1000;
+use crate::recall::store::{
+    Batch, Memory, StoreError, UnixMillis,
+    fingerprint::{Fingerprint, KEPT},
+};
 
 /// A key with what is to be written under it.
-pub(super) struct Key {
-    key: [u8; 32],
-    content: [u8; 32],
-}
+pub(super) struct Key(Fingerprint);
 
 impl Key {
     /// The key of `batch`, if it has one.
     pub(super) fn of(batch: &Batch) -> Option<Self> {
-        let key = batch.idempotency_key.as_ref()?;
-        let mut content = Sha256::new();
-        for memory in &batch.memories {
-            digest(memory, &mut content);
-        }
-        Some(Self { key: Sha256::digest(key).into(), content: content.finalize().into() })
+        Fingerprint::of(batch).map(Self)
     }
 
     /// What was stored under this key; `None` if it is new.
@@ -41,10 +32,10 @@ impl Key {
             .prepare_cached("SELECT content, first, last FROM keys WHERE user = ?1 AND key = ?2")?;
         let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let known: Option<(Option<[u8; 32]>, i64, i64)> =
-            query.query_row(params![user, self.key], read).optional()?;
+            query.query_row(params![user, self.0.key], read).optional()?;
         match known {
             None => Ok(None),
-            Some((Some(content), first, last)) if content == self.content => {
+            Some((Some(content), first, last)) if content == self.0.content => {
                 let mut query =
                     rows::select(connection, "m.user = ?1 AND m.n BETWEEN ?2 AND ?3 ORDER BY m.n")?;
                 rows::collect(&mut query, params![user, first, last]).map(Some)
@@ -65,7 +56,7 @@ impl Key {
         let mut write = connection.prepare_cached(
             "INSERT INTO keys (user, key, content, first, last, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?;
-        write.execute(params![user, self.key, self.content, first.seq, last.seq, now.0])?;
+        write.execute(params![user, self.0.key, self.0.content, first.seq, last.seq, now.0])?;
         Ok(())
     }
 }
@@ -79,19 +70,4 @@ pub(super) fn forget(connection: &Connection, user: i64) -> Result<(), StoreErro
     )?;
     write.execute([user])?;
     Ok(())
-}
-
-/// What the client has sent of a memory, and nothing that was made of it.
-fn digest(memory: &NewMemory, into: &mut Sha256) {
-    let NewMemory { session, role, speaker, text, created_at, metadata, tokens: _, embedding: _ } = memory;
-    let at = created_at.map(|at| at.0.to_string());
-    let fields =
-        [session.as_deref(), Some(role), speaker.as_deref(), Some(text), at.as_deref(), metadata.as_deref()];
-    for field in fields {
-        into.update([u8::from(field.is_some())]);
-        let field = field.unwrap_or_default();
-        // With its length before it no field can pass for the end of another.
-        into.update(field.len().to_le_bytes());
-        into.update(field);
-    }
 }

@@ -6,7 +6,7 @@ use super::{keys, keys::Key, rows, users, vectors};
 use crate::{
     recall::store::{
         Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, MAX_PAGE, Memory, Page,
-        Sink, StoreError, UnixMillis, id,
+        Sink, StoreError, UnixMillis, fingerprint::session_key, id,
     },
     user::UserId,
 };
@@ -106,7 +106,7 @@ pub(super) fn forget(
         Forget::Matching { session: Some(session), before } => rows::empty(
             connection,
             "session_key = ?2 AND session = ?3 AND +created_at <= ?4",
-            params![row, rows::session_key(session), session, until(*before)],
+            params![row, session_key(session), session, until(*before)],
         )?,
     };
     if seqs.is_empty() {
@@ -136,6 +136,23 @@ pub(super) fn set_embeddings(
         vectors::set(connection, row, *seq, embedding)?;
     }
     Ok(epoch)
+}
+
+/// Puts memories back under the names that they had; how many were not there.
+pub(super) fn restore(
+    connection: &Connection,
+    user: &UserId,
+    memories: Vec<Memory>,
+) -> Result<usize, StoreError> {
+    let (row, _) = users::bump(connection, user)?;
+    let mut restored = 0;
+    for memory in memories {
+        if let Some(memory) = rows::unless_there(connection, memory)? {
+            rows::write(connection, row, &memory)?;
+            restored += 1;
+        }
+    }
+    Ok(restored)
 }
 
 pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<Counts, StoreError> {

@@ -13,8 +13,9 @@ use self::{
     writer::{After, Done, Writer},
 };
 use super::{
-    Activity, Appended, Batch, Condition, ContextChange, Counts, Cursor, Embedded, Embedding, Forget,
-    Forgotten, Memory, Page, Pending, Sink, Store, StoreError, Stored, UnixMillis, UserContext, Written,
+    Activity, Appended, Batch, Condition, ContextChange, Counts, Covered, Cursor, Embedded, Embedding,
+    Forget, Forgotten, Memory, NewMemory, Page, Pending, Sink, Store, StoreError, Stored, UnixMillis,
+    UserContext, Written,
 };
 use crate::user::UserId;
 
@@ -105,7 +106,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> Stored<'_, Appended> {
         let user = user.clone();
-        let weight = batch.memories.iter().map(weight).sum();
+        let weight = batch.memories.iter().map(NewMemory::weight).sum();
         self.write(weight, move |tx| memories::append(tx, &user, batch, now))
     }
 
@@ -144,9 +145,9 @@ impl Store for SqliteStore {
         self.read(memories::total)
     }
 
-    fn pending(&self, embedder: &str, after: i64, limit: usize) -> Stored<'_, Pending> {
+    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
         let embedder = embedder.to_owned();
-        self.read(move |tx| vectors::pending(tx, &embedder, after, limit))
+        self.read(move |tx| vectors::pending(tx, &embedder, after.as_ref(), limit))
     }
 
     fn embedded(&self, embedder: &str) -> Stored<'_, Embedded> {
@@ -195,6 +196,16 @@ impl Store for SqliteStore {
         self.read(move |tx| memories::users_with_older(tx, before))
     }
 
+    fn users(&self, after: Option<UserId>, limit: usize) -> Stored<'_, Vec<UserId>> {
+        self.read(move |tx| users::page(tx, after.as_ref(), limit))
+    }
+
+    fn restore(&self, user: &UserId, memories: Vec<Memory>) -> Stored<'_, usize> {
+        let user = user.clone();
+        let weight = memories.iter().map(|memory| memory.text.len()).sum();
+        self.write(weight, move |tx| memories::restore(tx, &user, memories))
+    }
+
     fn compact(&self) -> Stored<'_, bool> {
         Box::pin(async move {
             let worthwhile = self.read(space::is_mostly_dead).await?;
@@ -219,10 +230,4 @@ impl Store for SqliteStore {
             self.writer.close().await;
         })
     }
-}
-
-/// Bytes that a memory holds while it waits.
-fn weight(memory: &super::NewMemory) -> usize {
-    let vector = memory.embedding.as_ref().map_or(0, |embedding| embedding.vector.len());
-    memory.text.len() + memory.metadata.as_ref().map_or(0, String::len) + vector
 }

@@ -1,10 +1,11 @@
 //! Memories as rows: how one is written, read and emptied. The only SQL that writes a word of a memory.
 
-use rusqlite::{CachedStatement, Connection, Params, Row, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, params};
 
 use super::vectors;
-use crate::recall::store::{Embedding, Memory, NewMemory, StoreError, UnixMillis, id};
+use crate::recall::store::{
+    Embedding, Memory, NewMemory, StoreError, UnixMillis, fingerprint::session_key, id,
+};
 
 /// `SELECT` of whole memories with `condition` and order, from a table named `m`.
 pub(super) fn select<'c>(
@@ -77,6 +78,28 @@ pub(super) fn insert(
         tokens: new.tokens,
         embedding: new.embedding,
     };
+    write(connection, user, &memory)?;
+    Ok(memory)
+}
+
+/// `memory` with a number that is free: its own, or the next one that is; `None` if it is there.
+pub(super) fn unless_there(
+    connection: &Connection,
+    mut memory: Memory,
+) -> Result<Option<Memory>, StoreError> {
+    let mut query = connection.prepare_cached("SELECT id FROM memories WHERE n = ?1")?;
+    loop {
+        let there: Option<String> = query.query_row([memory.seq], |row| row.get(0)).optional()?;
+        match there {
+            None => return Ok(Some(memory)),
+            Some(id) if id == memory.id => return Ok(None),
+            Some(_) => (memory.seq, memory.id) = id::sibling(memory.seq, &memory.id),
+        }
+    }
+}
+
+/// Writes a memory of the user with this row, under its own number.
+pub(super) fn write(connection: &Connection, user: i64, memory: &Memory) -> Result<(), StoreError> {
     let mut write = connection.prepare_cached(
         "INSERT INTO memories (n, user, id, session, session_key, role, speaker, text, created_at, metadata, tokens)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -97,7 +120,7 @@ pub(super) fn insert(
     if let Some(embedding) = &memory.embedding {
         vectors::set(connection, user, memory.seq, embedding)?;
     }
-    Ok(memory)
+    Ok(())
 }
 
 /// Empties the rows of the user that meet `condition`, in which he is `?1`; returns their numbers.
@@ -119,10 +142,4 @@ pub(super) fn empty(
         vectors::empty(connection, *seq)?;
     }
     Ok(seqs)
-}
-
-/// What the index of sessions holds instead of their names.
-pub(super) fn session_key(session: &str) -> i64 {
-    let digest = Sha256::digest(session);
-    digest[..8].iter().fold(0, |key, byte| (key << 8) | i64::from(*byte))
 }

@@ -66,3 +66,19 @@ pub(super) fn activity(connection: &Connection, user: &UserId) -> Result<Vec<Act
     }
     Ok(events)
 }
+
+/// Up to `limit` users whose names come after `after`, by name.
+pub(super) fn page(
+    connection: &Connection,
+    after: Option<&UserId>,
+    limit: usize,
+) -> Result<Vec<UserId>, StoreError> {
+    let after = after.map_or("", UserId::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query =
+        connection.prepare_cached("SELECT name FROM users WHERE name > ?1 ORDER BY name LIMIT ?2")?;
+    let names = query.query_map(params![after, limit], |row| row.get::<_, String>(0))?;
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    // Each of them was authenticated when it was written.
+    Ok(names.iter().filter_map(|name| UserId::authenticated(name)).collect())
+}

@@ -3,12 +3,11 @@
 use rusqlite::{Connection, params};
 
 use crate::{
-    recall::store::{Embedded, Embedding, Pending, StoreError, Unembedded},
+    recall::store::{
+        Covered, Embedded, Embedding, MAX_EMBEDDED, Pending, StoreError, Unembedded, memory::Span,
+    },
     user::UserId,
 };
-
-/// Characters of a text that an embedder is given; most take no more than some thousand tokens.
-const MAX_CHARACTERS: i64 = 8_000;
 
 /// Sets the vector of a memory, if this user has it; whether he has.
 pub(super) fn set(
@@ -35,11 +34,11 @@ pub(super) fn empty(connection: &Connection, seq: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Of the `limit` memories after `after`, those without a vector of `embedder`.
+/// Of the `limit` memories after those of `after`, those without a vector of `embedder`.
 pub(super) fn pending(
     connection: &Connection,
     embedder: &str,
-    after: i64,
+    after: Option<&Covered>,
     limit: usize,
 ) -> Result<Pending, StoreError> {
     // Looked at in the order of their numbers: no index has to know who waits.
@@ -49,12 +48,13 @@ pub(super) fn pending(
          LEFT JOIN users u ON u.user = m.user LEFT JOIN vectors v ON v.n = m.n
          ORDER BY m.n",
     )?;
+    let from = after.and_then(|covered| covered.0.first()).map_or(i64::MIN, |span| span.to);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = query.query(params![embedder, after, most, MAX_CHARACTERS])?;
+    let mut rows = query.query(params![embedder, from, most, MAX_EMBEDDED])?;
     let mut pending = Pending::default();
     while let Some(row) = rows.next()? {
         let seq = row.get(0)?;
-        pending.last = Some(seq);
+        pending.covered = Some(Covered(vec![Span { user: None, from, to: seq }]));
         // Forgotten ones have no user.
         let (Some(name), Some(text)) = (row.get::<_, Option<String>>(1)?, row.get(2)?) else { continue };
         let Some(user) = UserId::authenticated(&name) else { continue };

@@ -8,7 +8,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_is_forgotten_is_in_no_file_and_the_rest_is() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     let mut rows = Vec::new();
     for (n, session) in ["one", "two", "two", "three", "three"].into_iter().enumerate() {
@@ -47,7 +47,7 @@ async fn what_is_forgotten_is_in_no_file_and_the_rest_is() {
 /// SQLite's `secure_delete` alone fails this: rebalancing pages leaves copies of rows behind.
 #[tokio::test]
 async fn no_page_keeps_a_copy_whatever_came_before() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, mut random) = (place.open(), Rng::with_seed(7));
     let mut live: BTreeMap<String, (UserId, String)> = BTreeMap::new();
     let mut gone = Vec::new();
@@ -96,7 +96,7 @@ fn canaries(bytes: &[u8]) -> BTreeSet<String> {
 /// A vector tells nearly what its text said, and a context is as private as a memory.
 #[tokio::test]
 async fn what_was_replaced_leaves_no_copy_either() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, mut random) = (place.open(), Rng::with_seed(11));
     let owners: Vec<UserId> = (0..20).map(|n| user(&format!("user {n}"))).collect();
     let mut latest: BTreeMap<String, String> = BTreeMap::new();
@@ -130,7 +130,7 @@ async fn what_was_replaced_leaves_no_copy_either() {
 
 #[tokio::test]
 async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     store.append(&alice, batch(&["canary-1-x"]), NOW).await.unwrap();
     store
@@ -151,7 +151,7 @@ async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
 
 #[tokio::test]
 async fn the_old_can_be_found_and_dead_space_is_given_back() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
     assert!(!store.compact().await.unwrap());
     let long = "long ".repeat(600);

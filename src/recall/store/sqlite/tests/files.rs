@@ -4,7 +4,7 @@ use super::*;
 
 /// A closed store with some rows in it.
 async fn filled() -> Place {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let store = place.open();
     for n in 0..50 {
         store.append(&user("alice"), batch(&[&format!("{n} {}", "word ".repeat(500))]), NOW).await.unwrap();
@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused_also_with_a_log_that_is_not_yet_moved() {
 
 #[tokio::test]
 async fn a_database_of_another_program_is_refused() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     place.stranger().execute_batch("CREATE TABLE recipes (name TEXT)").unwrap();
     assert_eq!(refused(&place), StoreError::Foreign);
 }
@@ -94,7 +94,7 @@ async fn a_log_without_its_database_is_kept() {
 
 #[tokio::test]
 async fn a_place_where_no_file_can_be_is_a_sentence() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let missing = place.folder.path().join("no/such/folder/memories.db");
     assert!(matches!(opened_error(&missing), StoreError::Failed(_)));
     assert!(matches!(opened_error(place.folder.path()), StoreError::Failed(_)));
@@ -102,7 +102,7 @@ async fn a_place_where_no_file_can_be_is_a_sentence() {
 
 #[tokio::test]
 async fn an_empty_file_and_a_strange_name_are_a_new_store() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     fs::write(place.path(), b"").unwrap();
     drop(place.open());
     let strange = place.folder.path().join("file:a?mode=memory&x=%20 '🦀.db");
@@ -136,7 +136,7 @@ async fn a_large_file_is_looked_over_beside_the_work_and_damage_ends_the_store()
 
 #[tokio::test]
 async fn a_file_of_the_first_schema_is_brought_to_the_newest() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let first = place.stranger();
     first.execute_batch(include_str!("../schema/1.sql")).unwrap();
     first
@@ -159,7 +159,7 @@ async fn a_file_of_the_first_schema_is_brought_to_the_newest() {
 #[tokio::test]
 async fn only_its_owner_may_read_it() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let store = place.open();
     store.append(&user("alice"), batch(&["x"]), NOW).await.unwrap();
     for entry in fs::read_dir(place.folder.path()).unwrap() {
@@ -170,13 +170,13 @@ async fn only_its_owner_may_read_it() {
 
 #[tokio::test]
 async fn a_copy_taken_as_after_a_power_loss_has_every_acknowledged_row() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     for n in 0..200 {
         store.append(&alice, batch(&[&n.to_string()]), NOW).await.unwrap();
         if n % 20 == 0 {
             // The files as they are on the disk, without the shared memory and without a farewell.
-            let copy = Place::new();
+            let copy = Place::new().unwrap();
             for suffix in ["", "-wal"] {
                 let name = format!("memories.db{suffix}");
                 fs::copy(place.folder.path().join(&name), copy.folder.path().join(&name)).unwrap();

@@ -21,7 +21,7 @@ const ROUNDS: usize = 8;
 
 #[tokio::test]
 async fn no_acknowledged_memory_is_lost() {
-    let (place, alice) = (Place::new(), user("alice"));
+    let (place, alice) = (Place::new().unwrap(), user("alice"));
     let mut acknowledged = BTreeSet::new();
     for round in 0..ROUNDS {
         acknowledged.extend(kill_after(&place, 40 * (round + 1)));

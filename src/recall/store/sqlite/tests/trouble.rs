@@ -12,7 +12,7 @@ async fn pragma(store: &SqliteStore, sql: &'static str) {
 
 #[tokio::test]
 async fn a_full_disk_refuses_whole_batches_and_heals() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
     pragma(&store, "PRAGMA max_page_count = 60").await;
@@ -38,7 +38,7 @@ async fn a_full_disk_refuses_whole_batches_and_heals() {
 
 #[tokio::test]
 async fn a_change_that_does_not_fit_takes_no_other_with_it_into_silence() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (Arc::new(place.open()), user("alice"));
     pragma(&store, "PRAGMA max_page_count = 60").await;
     let huge = "huge ".repeat(1_000_000);
@@ -56,7 +56,7 @@ async fn a_change_that_does_not_fit_takes_no_other_with_it_into_silence() {
 
 #[tokio::test]
 async fn a_file_that_may_not_be_written_is_still_read() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
     pragma(&store, "PRAGMA query_only = ON").await;
@@ -67,7 +67,7 @@ async fn a_file_that_may_not_be_written_is_still_read() {
 
 #[tokio::test]
 async fn a_lock_of_another_process_is_waited_for_and_then_said() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (Arc::new(place.open()), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
     let stranger = place.stranger();
@@ -94,7 +94,7 @@ async fn a_lock_of_another_process_is_waited_for_and_then_said() {
 
 #[tokio::test]
 async fn a_queue_that_is_full_refuses_and_what_nobody_waits_for_is_not_done() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     let stranger = place.stranger();
     stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -127,7 +127,7 @@ async fn a_queue_that_is_full_refuses_and_what_nobody_waits_for_is_not_done() {
 
 #[tokio::test]
 async fn a_closed_store_has_done_what_it_took_and_takes_no_more() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (Arc::new(place.open()), user("alice"));
     let mut writes = Vec::new();
     for _ in 0..100 {

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_share_transactions() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let store = Arc::new(place.open());
     let tasks: Vec<_> = (0..64)
         .map(|writer| {
@@ -44,7 +44,7 @@ async fn many_writers_share_transactions() {
 
 #[tokio::test]
 async fn a_change_that_fails_or_panics_takes_no_other_with_it() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (place.open(), user("alice"));
     let stranger = place.stranger();
     // All of them wait for the lock, and then share one transaction.
@@ -74,7 +74,7 @@ async fn a_change_that_fails_or_panics_takes_no_other_with_it() {
 
 #[tokio::test]
 async fn the_last_owner_of_a_store_may_be_one_of_its_own_jobs() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let (store, alice) = (Arc::new(place.open()), user("alice"));
     store.append(&alice, batch(&["x"]), NOW).await.unwrap();
     let owner = store.clone();

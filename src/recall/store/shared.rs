@@ -1,0 +1,51 @@
+//! What a store that several gateways share says to the indexes and to the search: plain data.
+
+use super::Memory;
+
+/// What an index knows of its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// As of this epoch.
+    pub epoch: u64,
+    /// Every memory up to this number.
+    pub seq: i64,
+}
+
+/// What has happened since.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// Nothing.
+    Same,
+    /// These were added, and nothing else has happened that an index would know of.
+    Added {
+        /// The user's epoch with them.
+        epoch: u64,
+        /// In the order of `seq`.
+        memories: Vec<Memory>,
+    },
+    /// More than that: an index of an older epoch must be built anew.
+    Rewritten {
+        /// The user's epoch.
+        epoch: u64,
+    },
+    /// The user has more than an index in memory should hold: search with [`super::Store::candidates`].
+    TooLarge,
+}
+
+/// A text as a store finds it among many: made by the recall, for a memory and for a query alike.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Description {
+    /// Stems of its words, each once.
+    pub stems: Vec<String>,
+    /// A unit vector; empty if no word is known.
+    pub meaning: Vec<f32>,
+}
+
+/// The memories to search, as of an epoch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Candidates {
+    /// The user's epoch.
+    pub epoch: u64,
+    /// In the order of `seq`.
+    pub memories: Vec<Memory>,
+}
