@@ -9,6 +9,7 @@ mod pool;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{Request, Response, Uri};
 use hyper::{
     client::conn::{TrySendError, http2},
@@ -84,7 +85,8 @@ impl Client {
                 Ok(response) => return Ok(response),
             }
         }
-        let connection = self.connect().await?;
+        // On the heap: a handshake is rare and large, and each future around this one would carry its room.
+        let connection = self.connect().boxed().await?;
         match self.send_on(connection, request).await {
             Ok(response) => Ok(response),
             Err(Unsent::Failed(error)) => Err(error),
