@@ -120,9 +120,13 @@ impl Framer {
         Some(self.event(held.freeze(), 0, end))
     }
 
-    /// Goes on to the next chunk; false when there is none.
+    /// Goes on to the next chunk; false when there is none. A chunk that has been given out is let go of: a silent stream
+    /// holds no memory.
     fn next_chunk(&mut self) -> bool {
-        let Some(chunk) = self.queue.pop_front() else { return false };
+        let Some(chunk) = self.queue.pop_front() else {
+            (self.chunk, self.start, self.scanned) = (Bytes::new(), 0, 0);
+            return false;
+        };
         let skip = usize::from(self.swallow_lf && chunk.first() == Some(&b'\n'));
         self.swallow_lf = false;
         (self.chunk, self.start, self.scanned) = (chunk, skip, skip);

@@ -21,7 +21,8 @@ use super::{
 /// Where problems are gathered, and what they need to be found again.
 pub struct Notes<'a> {
     file: &'a str,
-    text: &'a str,
+    /// Where each line begins: counted once, for every table asks for its line.
+    lines: Vec<usize>,
     /// Looks up one environment variable.
     pub env: Env<'a>,
     errors: RefCell<Vec<Problem>>,
@@ -31,14 +32,15 @@ pub struct Notes<'a> {
 impl<'a> Notes<'a> {
     /// Nothing noted yet about `text`, which came from `file`.
     pub fn new(file: &'a str, text: &'a str, env: Env<'a>) -> Self {
-        Self { file, text, env, errors: RefCell::default(), warnings: RefCell::default() }
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        // What follows the last line break is a line only if there is something.
+        let lines = std::iter::once(0).chain(ends.filter(|start| *start < text.len())).collect();
+        Self { file, lines, env, errors: RefCell::default(), warnings: RefCell::default() }
     }
 
     /// The 1-based line of a byte offset; an offset at the end belongs to the last line.
     pub fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        let line = 1 + memchr::memchr_iter(b'\n', before).count();
-        line.min(self.text.lines().count().max(1))
+        self.lines.partition_point(|start| *start <= offset)
     }
 
     /// Notes what keeps this configuration from being used.
@@ -216,5 +218,23 @@ impl<'a> Section<'a> {
 
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_offset_has_the_line_that_a_reader_would_count() {
+        for text in ["", "a", "a\n", "\n", "\n\n", "a\nbc\n\nd", "a\r\nb\r\n"] {
+            let notes = Notes::new("c.toml", text, &|_| None);
+            for offset in 0..=text.len() + 1 {
+                let before = text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
+                let counted = (1 + before).min(text.lines().count().max(1));
+                assert_eq!(notes.line(offset), counted, "{text:?} at {offset}");
+            }
+            assert_eq!(notes.line(usize::MAX), text.lines().count().max(1), "{text:?}");
+        }
     }
 }

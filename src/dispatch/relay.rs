@@ -128,7 +128,8 @@ impl Relay {
                     }
                 }
                 State::Broken(broken) => {
-                    if let Some(error) = self.go_on_after(broken).await {
+                    // On the heap, for it is rare and large: a stream that flows must not carry its room.
+                    if let Some(error) = Box::pin(self.go_on_after(broken)).await {
                         return Some(error);
                     }
                 }

@@ -186,7 +186,8 @@ impl Search {
         let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
         match delay.filter(|_| continuation.is_none()) {
             None => Ok(Some(ask(attempt, asking).await.map_err(|failure| (candidate, failure)))),
-            Some(delay) => self.race(candidate, ask(attempt, asking), delay).await.map(Some),
+            // On the heap: who races holds two attempts, and hardly anybody does.
+            Some(delay) => Box::pin(self.race(candidate, ask(attempt, asking), delay)).await.map(Some),
         }
     }
 

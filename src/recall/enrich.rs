@@ -89,7 +89,8 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     let overheard = call.overheard.clone();
     let remember = captures.then(|| Remember::new(memory.clone(), call.user.clone(), said, overheard));
     let recalled = match call.memory.reads() {
-        true => timed(memory, &mut call, wanted).await,
+        // On the heap: a call that recalls nothing must not carry the room for it.
+        true => Box::pin(timed(memory, &mut call, wanted)).await,
         false => Err(Skipped::Off),
     };
     let note = match recalled {

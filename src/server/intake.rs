@@ -21,6 +21,9 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// A whole upload.
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
+/// A body of less is copied, because that is cheaper than the buffer it would hold on to.
+const SMALL: usize = 16 * 1024;
+
 /// The whole body, at most `limit` bytes, and what the process holds for it.
 pub async fn body(mut body: Incoming, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
     let too_large = || Refusal::TooLarge { limit };
@@ -59,8 +62,14 @@ pub async fn body(mut body: Incoming, limit: usize, load: &Load) -> Result<(Byte
             }
         }
     }
-    // Most requests arrive in one piece and are never copied.
-    Ok((if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() }, held))
+    let first = first.unwrap_or_default();
+    let body = match rest.is_empty() {
+        // What arrived with its head shares the connection's buffer, and would keep it as long as the call.
+        true if first.len() < SMALL => Bytes::copy_from_slice(&first),
+        true => first,
+        false => rest.freeze(),
+    };
+    Ok((body, held))
 }
 
 fn torn() -> Refusal {

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::Response;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -32,6 +33,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a client that takes nothing: it has gone without a word, or never reads. Its slot must not wait for it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the kernel takes from us before it can send them.
+const MAX_UNSENT: u32 = 64 * 1024;
 /// Bytes of a request head.
 const MAX_HEAD: usize = 64 * 1024;
 /// Streams at once on one HTTP/2 connection.
@@ -99,6 +102,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
         tracing::debug!(%error, "TCP_NODELAY");
     }
     give_up_on_the_mute(&stream);
+    keep_little_unsent(&stream);
     match gateway.tls() {
         None => serve(stream, peer, gateway).await,
         Some(tls) => match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
@@ -121,6 +125,17 @@ fn give_up_on_the_mute(stream: &TcpStream) {
     let _ = (stream, WRITE_TIMEOUT);
 }
 
+/// The kernel would take megabytes from us for a client that sips: they are memory all the same, and they would be sent
+/// long after the time of the call is over. What is on its way to the client does not count.
+fn keep_little_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT) {
+        tracing::debug!(%error, "TCP_NOTSENT_LOWAT");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, MAX_UNSENT);
+}
+
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
@@ -132,7 +147,8 @@ async fn serve(
         .map_result(shed(gateway.clone()))
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
-        .service_fn(move |request| handle(gateway.clone(), connection, request));
+        // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
+        .service_fn(move |request| handle(gateway.clone(), connection, request).boxed());
     let mut http = auto::Builder::new(streams);
     http.http1()
         .timer(TokioTimer::new())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
 
@@ -271,6 +271,8 @@ fn who_may_be_asked(
     Ok(vec![direct])
 }
 
+/// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
-    FORWARDED.iter().filter_map(|name| Some((name.clone(), theirs.get(name)?.clone()))).collect()
+    let copied = |name| HeaderValue::from_bytes(HeaderMap::get(theirs, name)?.as_bytes()).ok();
+    FORWARDED.iter().filter_map(|name| Some((name.clone(), copied(name)?))).collect()
 }

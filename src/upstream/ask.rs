@@ -156,7 +156,7 @@ async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Res
     let response = send(provider, question, deadline, first).await?;
     attempt.head(response.headers());
     if !response.status().is_success() {
-        return Err(Failure::of_status(response, provider, total).await);
+        return Err(Box::pin(Failure::of_status(response, provider, total)).await);
     }
     let head = Head::of(&response);
     // A whole answer has only its head within the deadline, and then at least the time of a stall.

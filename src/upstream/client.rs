@@ -4,13 +4,15 @@
 //! ([`SendError`]). The address comes from the configuration alone; nothing of a request can change it.
 
 mod answer;
+mod h1;
 mod pool;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{Request, Response, Uri};
 use hyper::{
-    client::conn::{TrySendError, http1, http2},
+    client::conn::{TrySendError, http2},
     rt::{Read, Write},
 };
 use hyper_util::{
@@ -22,16 +24,14 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-pub use self::answer::AnswerBody;
+pub use self::answer::{AnswerBody, Broken};
 use self::{
-    answer::Lease,
-    pool::{Connection, Http1, Pool},
+    h1::Http1,
+    pool::{Connection, Pool},
 };
 use super::{body::Parts, tls};
 use crate::tasks::Tasks;
 
-/// Bytes of an answer read ahead of a slow client (hyper: 400 KB), and of its head.
-const READ_AHEAD: usize = 32 * 1024;
 /// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
 /// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
 #[cfg(target_os = "linux")]
@@ -51,7 +51,7 @@ pub enum SendError {
     Connect(String),
     /// The connection broke: perhaps the provider did the work.
     #[error("the connection broke before the answer began: {0}")]
-    Lost(#[from] hyper::Error),
+    Lost(#[from] Broken),
 }
 
 /// Connects to one origin, and keeps what can be used again.
@@ -78,14 +78,15 @@ impl Client {
     /// Sends `request`, whose URI is a path and query, and waits for the head of the answer.
     pub async fn send(&self, request: Request<Parts>) -> Result<Response<AnswerBody>, SendError> {
         let mut request = request;
-        while let Some(connection) = self.pool.take().await {
+        while let Some(connection) = self.pool.take() {
             match self.send_on(connection, request).await {
                 Err(Unsent::Returned(back)) => request = *back,
                 Err(Unsent::Failed(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
         }
-        let connection = self.connect().await?;
+        // On the heap: a handshake is rare and large, and each future around this one would carry its room.
+        let connection = self.connect().boxed().await?;
         match self.send_on(connection, request).await {
             Ok(response) => Ok(response),
             Err(Unsent::Failed(error)) => Err(error),
@@ -109,16 +110,14 @@ impl Client {
         request: Request<Parts>,
     ) -> Result<Response<AnswerBody>, Unsent> {
         match connection {
-            Connection::Http1(mut http1) => {
-                let response = http1.sender.try_send_request(request).await?;
-                let lease = Lease::Http1(Some((http1, self.pool.clone())));
-                Ok(response.map(|incoming| AnswerBody::new(incoming, lease)))
+            Connection::Http1(http1) => {
+                let response = http1.send(request, self.pool.clone()).await;
+                Ok(response.map_err(SendError::Lost)?.map(AnswerBody::http1))
             }
             Connection::Http2 { mut sender, stream } => {
                 let request = absolute(request, &self.origin);
                 let response = sender.try_send_request(request).await?;
-                let lease = Lease::Http2 { _stream: stream };
-                Ok(response.map(|incoming| AnswerBody::new(incoming, lease)))
+                Ok(response.map(|incoming| AnswerBody::http2(incoming, stream)))
             }
         }
     }
@@ -137,23 +136,13 @@ impl Client {
         std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
         let tcp = connector.call(self.origin.clone()).await?;
         let Some((tls, name)) = &self.tls else {
-            return Ok(self.handshake_h1(tcp).await?);
+            return Ok(Connection::Http1(Http1::new(tcp.into_inner(), Instant::now())));
         };
         let stream = tls.connect(name.clone(), tcp.into_inner()).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return Ok(self.handshake_h2(TokioIo::new(stream)).await?);
         }
-        Ok(self.handshake_h1(TokioIo::new(stream)).await?)
-    }
-
-    async fn handshake_h1<T>(&self, io: T) -> hyper::Result<Connection>
-    where
-        T: Read + Write + Send + Unpin + 'static,
-    {
-        let mut http = http1::Builder::new();
-        let (sender, connection) = http.max_headers(200).max_buf_size(READ_AHEAD).handshake(io).await?;
-        self.drive(connection);
-        Ok(Connection::Http1(Http1 { sender, born: Instant::now() }))
+        Ok(Connection::Http1(Http1::new(stream, Instant::now())))
     }
 
     async fn handshake_h2<T>(&self, io: T) -> hyper::Result<Connection>
@@ -227,11 +216,17 @@ enum Unsent {
     Failed(SendError),
 }
 
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl From<TrySendError<Request<Parts>>> for Unsent {
     fn from(mut error: TrySendError<Request<Parts>>) -> Self {
         match error.take_message() {
             Some(request) => Self::Returned(Box::new(request)),
-            None => Self::Failed(SendError::Lost(error.into_error())),
+            None => Self::Failed(SendError::Lost(error.into_error().into())),
         }
     }
 }

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::AnswerBody;
+use super::client::{AnswerBody, Broken};
 
 /// Why a body did not come.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Torn {
     Stalled,
     /// The connection broke.
     #[error("the answer was cut off: {0}")]
-    Cut(#[from] hyper::Error),
+    Cut(#[from] Broken),
     /// It is larger than we read.
     #[error("the answer is larger than the gateway reads")]
     TooLarge,

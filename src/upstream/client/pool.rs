@@ -5,10 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::h1::Http1;
 use crate::upstream::body::Parts;
 
 /// Shorter than the keep-alive of every provider known, so that we close first.
@@ -19,19 +20,11 @@ const MAX_AGE: Duration = Duration::from_secs(55);
 const H2_STREAMS: usize = 90;
 /// Idle HTTP/1.1 connections kept.
 const MAX_IDLE: usize = 256;
-/// A connection whose last answer has ended is ready at once, or it never will be.
-const READY: Duration = Duration::from_millis(50);
 
 /// A connection that a request can be sent on.
 pub(super) enum Connection {
     Http1(Http1),
     Http2 { sender: http2::SendRequest<Parts>, stream: Stream },
-}
-
-/// An HTTP/1.1 connection: one request at a time. Dropped in the middle of one, it closes.
-pub(super) struct Http1 {
-    pub sender: http1::SendRequest<Parts>,
-    pub born: Instant,
 }
 
 /// One user of an HTTP/2 connection, until dropped.
@@ -58,16 +51,15 @@ struct Shared {
 
 impl Pool {
     /// A connection that looks good; the most recently used one of HTTP/1.1.
-    pub async fn take(&self) -> Option<Connection> {
-        if let Some(connection) = self.take_h2(Instant::now()) {
+    pub fn take(&self) -> Option<Connection> {
+        let now = Instant::now();
+        if let Some(connection) = self.take_h2(now) {
             return Some(connection);
         }
         loop {
-            let idle = self.idle.lock().pop()?;
-            let fresh = idle.is_fresh(Instant::now());
-            let Idle { mut connection, .. } = idle;
-            if fresh && matches!(timeout(READY, connection.sender.ready()).await, Ok(Ok(()))) {
-                return Some(Connection::Http1(connection));
+            let mut idle = self.idle.lock().pop()?;
+            if idle.is_fresh(now) && idle.connection.is_quiet() {
+                return Some(Connection::Http1(idle.connection));
             }
         }
     }
@@ -82,7 +74,7 @@ impl Pool {
     /// Keeps a connection whose answer was read to its end.
     pub fn put(&self, connection: Http1) {
         let mut idle = self.idle.lock();
-        if idle.len() < MAX_IDLE && !connection.sender.is_closed() {
+        if idle.len() < MAX_IDLE {
             idle.push(Idle { connection, since: Instant::now() });
         }
     }
@@ -103,15 +95,14 @@ impl Pool {
 
     /// Forgets what has been idle too long, or is too old.
     pub fn sweep(&self, now: Instant) {
-        self.idle.lock().retain(|idle| idle.is_fresh(now));
+        self.idle.lock().retain_mut(|idle| idle.is_fresh(now) && idle.connection.is_quiet());
         self.shared.lock().retain(|shared| shared.is_fresh(now));
     }
 }
 
 impl Idle {
     fn is_fresh(&self, now: Instant) -> bool {
-        let Http1 { sender, born } = &self.connection;
-        now < self.since + IDLE && now < *born + MAX_AGE && !sender.is_closed()
+        now < self.since + IDLE && now < self.connection.born + MAX_AGE
     }
 }
 

@@ -1,0 +1,158 @@
+//! Where the body of an HTTP/1.1 answer ends, and what of the bytes on the wire it is (RFC 9112, 6 and 7.1). Pure.
+//!
+//! What one read brought comes out as one run, however many chunks it was cut into: a burst of a hundred events costs
+//! one pass, not a hundred. What is not well formed must never pass for an end.
+
+use bytes::BytesMut;
+
+/// Bytes of one chunk's extensions, or of all trailers.
+const MAX_ASIDE: usize = 16 * 1024;
+
+/// The framing is not HTTP/1.1: nothing after it can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is not framed as HTTP/1.1 demands: {0}")]
+pub struct BadFraming(pub(super) &'static str);
+
+/// Tells the body from what comes after it.
+#[derive(Debug)]
+pub(super) enum Decoder {
+    /// So many bytes are left of it.
+    Length(u64),
+    /// It says itself where it ends.
+    Chunked(Chunked),
+    /// It ends with the connection.
+    ToClose,
+}
+
+impl Decoder {
+    /// Chunks, from their beginning.
+    pub fn chunked() -> Self {
+        Self::Chunked(Chunked { at: At::Size, left: 0, digits: 0, aside: 0 })
+    }
+
+    /// Whether all of the body has been seen.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(chunked) => chunked.at == At::End,
+            Self::ToClose => false,
+        }
+    }
+
+    /// Moves the body from the front of `input` to the end of `run`; what stays in `input` came after the body.
+    ///
+    /// # Errors
+    /// [`BadFraming`]; what came before it is in `run`.
+    pub fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), BadFraming> {
+        match self {
+            Self::Length(left) => *left -= take(input, *left, run),
+            Self::Chunked(chunked) => chunked.decode(input, run)?,
+            Self::ToClose => drop(take(input, u64::MAX, run)),
+        }
+        Ok(())
+    }
+}
+
+/// Moves at most `most` bytes; answers how many.
+fn take(input: &mut &[u8], most: u64, run: &mut BytesMut) -> u64 {
+    let length = input.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+    let (taken, rest) = input.split_at(length);
+    run.extend_from_slice(taken);
+    *input = rest;
+    length as u64
+}
+
+/// A body in chunks. Its trailers are left out.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    at: At,
+    /// Bytes that are left of the chunk; while its size is read, the size so far.
+    left: u64,
+    /// Digits of its size.
+    digits: u8,
+    /// Bytes of its extensions, or of the trailers.
+    aside: usize,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Size,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerBegin,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    End,
+}
+
+impl Chunked {
+    fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), BadFraming> {
+        while self.at != At::End {
+            if self.at == At::Data {
+                self.left -= take(input, self.left, run);
+                if self.left > 0 {
+                    return Ok(());
+                }
+                self.at = At::DataCr;
+            }
+            let Some((byte, rest)) = input.split_first() else { return Ok(()) };
+            self.at = self.after(*byte)?;
+            *input = rest;
+        }
+        Ok(())
+    }
+
+    /// Takes one byte of what frames the data.
+    fn after(&mut self, byte: u8) -> Result<At, BadFraming> {
+        match (self.at, byte) {
+            (At::Size, _) => self.size(byte),
+            (At::Extension, b'\r') => Ok(At::SizeLf),
+            (At::Extension, b'\n') => Err(BadFraming("a chunk extension with a line break")),
+            (At::Trailer, b'\r') => Ok(At::TrailerLf),
+            (At::Trailer, b'\n') => Err(BadFraming("a trailer without its end of line")),
+            (At::TrailerBegin, b'\r') => Ok(At::EndLf),
+            (At::TrailerBegin | At::Trailer, _) => self.aside(At::Trailer),
+            (At::Extension, _) => self.aside(At::Extension),
+            (At::SizeLf, b'\n') => Ok(self.begin_data()),
+            (At::DataCr, b'\r') => Ok(At::DataLf),
+            (At::DataLf, b'\n') => Ok(At::Size),
+            (At::TrailerLf, b'\n') => Ok(At::TrailerBegin),
+            (At::EndLf, b'\n') => Ok(At::End),
+            _ => Err(BadFraming("a chunk without its end of line")),
+        }
+    }
+
+    fn size(&mut self, byte: u8) -> Result<At, BadFraming> {
+        if let Some(digit) = char::from(byte).to_digit(16) {
+            let larger = self.left.checked_mul(16).ok_or(BadFraming("a chunk too large to be true"))?;
+            self.left = larger + u64::from(digit);
+            // Leading zeros are digits without a value.
+            self.digits = self.digits.checked_add(1).ok_or(BadFraming("a chunk size of too many digits"))?;
+            return Ok(At::Size);
+        }
+        match byte {
+            _ if self.digits == 0 => Err(BadFraming("a chunk without a size")),
+            b'\r' => Ok(At::SizeLf),
+            b';' | b' ' | b'\t' => Ok(At::Extension),
+            _ => Err(BadFraming("a chunk size that is no number")),
+        }
+    }
+
+    fn begin_data(&mut self) -> At {
+        (self.digits, self.aside) = (0, 0);
+        if self.left == 0 { At::TrailerBegin } else { At::Data }
+    }
+
+    fn aside(&mut self, at: At) -> Result<At, BadFraming> {
+        self.aside += 1;
+        if self.aside > MAX_ASIDE { Err(BadFraming("endless chunk extensions or trailers")) } else { Ok(at) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
