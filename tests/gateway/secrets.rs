@@ -98,7 +98,8 @@ async fn no_secret_is_shown_anywhere() {
     let stage = stage(&collector).await;
     let errors = live(&stage).await;
     let pages = pages(&stage).await;
-    let sent = || async { (collector.calls().len() > 1).then_some(()) };
+    // All of them in one call, or a second's worth in each.
+    let sent = || async { (!collector.calls().is_empty()).then_some(()) };
     eventually("spans", ms(20_000), sent).await;
     let spans: String =
         collector.calls().iter().map(|call| String::from_utf8_lossy(&call.body).into_owned()).collect();
