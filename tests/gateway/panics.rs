@@ -83,7 +83,7 @@ async fn a_panic_beside_the_store_frees_the_slot() {
 /// Each of them panics once, at its start.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_the_process_are_started_again() {
-    let tasks = ["accept", "probe", "scores", "reload", "remember", "sweep"];
+    let tasks = ["accept", "probe", "watch", "reload", "remember", "sweep"];
     let provider = FakeProvider::start().await;
     let config = ConfigFile::single(&provider).set("health", "interval", "\"200ms\"");
     let mut gw = launch().env("CONCIERGE_PANIC", &tasks.join(",")).start(config.toml()).await;
