@@ -15,6 +15,7 @@ mod gateway {
     mod cuts; // every byte offset of an answer, cut
     mod dark; // a link is pulled without a word, a name moves
     mod descriptors; // no open files left
+    mod disk; // full, and failing one write
     mod drain; // SIGTERM with streams running
     mod errors; // the table of statuses and codes
     mod exact; // what was sent is what arrives, both ways
@@ -32,7 +33,7 @@ mod gateway {
     mod memory; // what is recalled, where it goes, and that it is never in the way
     mod memory_answers; // the model's words, remembered
     mod memory_shapes; // bodies of every shape
-    mod memory_store; // a store that is slow, locked or full
+    mod memory_store; // a store that is slow or locked
     mod memory_vectors; // an embedder that is not built in
     mod metrics; // what is counted, and by which labels
     mod models; // names, aliases, slashes, pins

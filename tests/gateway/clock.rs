@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
-use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, Reply, ms, openai::ask};
+use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, Reply, ms, openai::ask, preload};
 use tokio::time::sleep;
 
 use super::stage::launch;
@@ -32,15 +31,6 @@ int clock_gettime(clockid_t id, struct timespec *now) {
 }
 "#;
 
-/// The library, made by the compiler that Rust links with.
-fn shim(dir: &Path) -> PathBuf {
-    let (source, library) = (dir.join("clock.c"), dir.join("clock.so"));
-    fs::write(&source, SHIM).unwrap();
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(made.unwrap().success());
-    library
-}
-
 fn jump(dir: &Path, seconds: i64) {
     fs::write(dir.join("offset.new"), seconds.to_string()).unwrap();
     fs::rename(dir.join("offset.new"), dir.join("offset")).unwrap();
@@ -48,7 +38,7 @@ fn jump(dir: &Path, seconds: i64) {
 
 async fn start(dir: &Path, provider: &FakeProvider) -> Gateway {
     let config = ConfigFile::single(provider).set("limits", "requests_per_minute", "20");
-    let launch = launch().env("LD_PRELOAD", shim(dir).to_str().unwrap());
+    let launch = launch().env("LD_PRELOAD", preload::library(dir, "clock", SHIM).to_str().unwrap());
     launch.env("CLOCK_OFFSET", dir.join("offset").to_str().unwrap()).start(config.toml()).await
 }
 

@@ -133,6 +133,11 @@ async fn what_did_not_end_as_an_answer_is_not_kept() {
     let mut open = ann.open_stream(&says("left", true)).await;
     open.until("rehearses").await;
     drop(open);
+    // The gateway hears of it in its own time, and only then is the call over.
+    wait::eventually("the one that left", LONG, || async {
+        kept(&ann).await.iter().any(|(_, text)| text == "left").then_some(())
+    })
+    .await;
     let mut kept = kept_before(&ann, "end").await;
     kept.sort();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The store in trouble under chat load: slow, locked, full. Chats go on; a write is durable or refused.
+//! The store in trouble under chat load: slow, locked. Chats go on; a write is durable or refused.
 
 use std::time::Duration;
 
@@ -91,57 +91,4 @@ async fn wait_until_it_takes(client: &Client) {
         (add(client, "healed").await.code() == 201).then_some(())
     })
     .await;
-}
-
-#[cfg(target_os = "linux")]
-mod full_disk {
-    use std::{os::unix::fs::PermissionsExt, path::PathBuf};
-
-    use concierge_testkit::{ConfigFile, FakeProvider, gateway::Launch};
-    use rlimit::{INFINITY, Resource};
-
-    use super::*;
-
-    /// The gateway behind a shell that lets it outlive its limit of file sizes, as a full disk does.
-    fn outliving_limits(folder: &tempfile::TempDir) -> Launch {
-        let script: PathBuf = folder.path().join("concierge");
-        let text = format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_concierge"));
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Launch::new(script)
-    }
-
-    /// From now on files may not grow beyond so many bytes.
-    fn limit_files(pid: u32, bytes: u64) {
-        let pid = i32::try_from(pid).unwrap();
-        rlimit::prlimit(pid, Resource::FSIZE, Some((bytes, INFINITY)), None).unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart() {
-        if store::is_postgres() {
-            return; // The gateway's own files are limited here.
-        }
-        let folder = tempfile::TempDir::new().unwrap();
-        let a = FakeProvider::start().await;
-        let config = ConfigFile::single(&a).set("memory", "recall_budget", "\"5s\"");
-        let gw = outliving_limits(&folder).start(config.toml()).await;
-        let ann = of(&gw.client(), "ann");
-        assert_eq!(add(&ann, FACT).await.code(), 201);
-        limit_files(gw.pid(), 4096);
-        for n in 0..5 {
-            let reply = add(&ann, &format!("lost {n}")).await;
-            assert_eq!((reply.code(), reply.error_code().as_str()), (503, "store_unavailable"), "{reply:?}");
-            let reply = ann.chat(&chat(&format!("Who is my violin teacher, {n}?"))).await;
-            assert_eq!(reply.code(), 200, "{reply:?}");
-            assert!(reply.header("x-concierge-memory").starts_with("items="), "{reply:?}");
-        }
-        limit_files(gw.pid(), INFINITY);
-        wait_until_it_takes(&ann).await;
-        let list = ann.get("/v1/memories").await.json();
-        let texts: Vec<_> =
-            list["data"].as_array().unwrap().iter().map(|item| item["text"].clone()).collect();
-        assert!(texts.contains(&json!(FACT)) && texts.contains(&json!("healed")), "{texts:?}");
-        assert!(!texts.iter().any(|text| text.as_str().unwrap().starts_with("lost")), "{texts:?}");
-    }
 }

@@ -24,6 +24,7 @@ pub mod fake_h2;
 pub mod gateway;
 pub mod link;
 pub mod openai;
+pub mod preload;
 pub mod raw_h2;
 pub mod script;
 pub mod sse;

@@ -134,6 +134,12 @@ pub fn replace_file(path: &str, by: &std::path::Path) {
     must("mount", &["--bind", &by.display().to_string(), path]);
 }
 
+/// A disk of its own at `path`, with room for so many bytes, for this process and its children. Only inside [`alone`].
+pub fn small_disk(path: &std::path::Path, bytes: usize) {
+    let size = format!("size={bytes}");
+    must("mount", &["-t", "tmpfs", "-o", &size, "none", &path.display().to_string()]);
+}
+
 fn must(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     let said = String::from_utf8_lossy(&output.stderr);
