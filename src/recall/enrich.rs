@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::{
     remember::Remember,
-    remote::NoVector,
     service::{Memory, Missed, Recalled, Wanted},
     text,
 };
@@ -146,12 +145,7 @@ async fn recall(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<Stri
     call.ask.body = body;
     call.ask.content = content;
     let cache = if cached { "hit" } else { "miss" };
-    let embedding = match unembedded {
-        None => "",
-        Some(NoVector::Late) => ";embedding=timeout",
-        Some(NoVector::Pending) => ";embedding=pending",
-        Some(NoVector::Refused | NoVector::Away(_)) => ";embedding=unavailable",
-    };
+    let embedding = unembedded.map_or_else(String::new, |why| format!(";embedding={}", why.word()));
     Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
 }
 

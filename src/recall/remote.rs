@@ -53,6 +53,17 @@ pub enum NoVector {
     Away(String),
 }
 
+impl NoVector {
+    /// For headers and answers.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Late => "timeout",
+            Self::Pending => "pending",
+            Self::Refused | Self::Away(_) => "unavailable",
+        }
+    }
+}
+
 /// Who waits for a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {

@@ -229,7 +229,7 @@ impl Memory {
         let place = self.engine.indexes.peek(user);
         Ok(State {
             counts,
-            cached: self.engine.cache.count(user),
+            cached: self.engine.cache.count_of(user),
             index_bytes: place.as_ref().and_then(|place| place.bytes()),
             recalls: place.as_ref().map_or(0, |place| place.recalls()),
             store_reads: place.as_ref().map_or(0, |place| place.store_reads()),

@@ -135,6 +135,13 @@ async fn a_write_does_not_wait_and_a_recall_goes_by_words() {
     a.for_model("e", |_| Script::status(500, "{}"));
     let noted = note(&ann, "And this sonata?").await;
     assert!(noted.starts_with("items=1;") && noted.contains(";embedding="), "{noted}");
+    let counted = || async { gw.client().get("/admin/memory").await.json()["cache"].clone() };
+    let before = counted().await;
+    let list = ann.post("/v1/memories/search", &json!({"query": "A sonata at last?"})).await.json();
+    assert_eq!((&list["embedding"], &list["cache"]), (&json!("unavailable"), &json!("miss")), "{list}");
+    let after = counted().await;
+    let questions = |of: &Value| of["hits"].as_u64().unwrap() + of["misses"].as_u64().unwrap();
+    assert_eq!(questions(&after), questions(&before) + 1, "one question, whatever was tried for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

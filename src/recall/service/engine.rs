@@ -133,7 +133,7 @@ impl Engine {
     ) -> Result<Found, StoreError> {
         let place = self.indexes.place(&user);
         let ranked = self.ranked(&user, &place, &query, due).await?;
-        let Ranked { reading, ranking, cached, .. } = ranked;
+        let Ranked { reading, ranking, cached, unembedded } = ranked;
         let few = max_tokens.is_none() && limit <= FEW;
         let choose = move || -> Vec<Hit> {
             let mut chosen: Vec<_> = match max_tokens {
@@ -149,7 +149,7 @@ impl Engine {
             chosen.into_iter().filter_map(hit).collect()
         };
         let hits = if few { choose() } else { blocking(choose).await? };
-        Ok(Found { hits, cached })
+        Ok(Found { hits, cached, unembedded })
     }
 
     /// The block for a chat; a vector of the query counts if it is there at `due`.
@@ -227,6 +227,7 @@ impl Engine {
             Some(_) if !asked.reading.index.has_vectors() => Some(NoVector::Pending),
             Some(remote) => match self.by_vector(&asked, remote, due).await {
                 Ok((ranking, cached)) => {
+                    self.cache.count(cached);
                     return Ok(Ranked { ranking, reading: asked.reading, cached, unembedded: None });
                 }
                 Err(Trouble::Vector(why)) => Some(why),
@@ -234,6 +235,7 @@ impl Engine {
             },
         };
         let (cell, cached) = self.cell(&asked, false);
+        self.cache.count(cached);
         let ranking = cell.get_or_try_init(|| asked.rank(None)).await?.clone();
         Ok(Ranked { ranking, reading: asked.reading, cached, unembedded })
     }

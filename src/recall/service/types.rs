@@ -58,6 +58,8 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// It came from the cache.
     pub cached: bool,
+    /// Why the query has no vector, if it should have one: its words alone were ranked.
+    pub unembedded: Option<NoVector>,
 }
 
 /// The live state of one user, for operators.

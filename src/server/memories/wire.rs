@@ -212,6 +212,8 @@ pub struct List<'a> {
     next_cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedding: Option<&'static str>,
 }
 
 impl<'a> List<'a> {
@@ -223,7 +225,7 @@ impl<'a> List<'a> {
     /// A part; `next` is where the rest begins.
     pub fn page(data: &'a [Shown<'a>], next: Option<Cursor>) -> Self {
         let next_cursor = next.map(|cursor| cursor.to_string());
-        Self { object: "list", data, has_more: next.is_some(), next_cursor, cache: None }
+        Self { object: "list", data, has_more: next.is_some(), next_cursor, cache: None, embedding: None }
     }
 }
 
@@ -235,7 +237,8 @@ pub fn found(found: &Found) -> Result<Response<ReplyBody>, Refusal> {
     let scored = found.hits.iter().map(|hit| Shown { score: Some(hit.score), ..Shown::from(&hit.memory) });
     let shown: Vec<Shown> = scored.collect();
     let cache = Some(if found.cached { "hit" } else { "miss" });
-    answer(StatusCode::OK, &List { cache, ..List::whole(&shown) })
+    let embedding = found.unembedded.as_ref().map(|why| why.word());
+    answer(StatusCode::OK, &List { cache, embedding, ..List::whole(&shown) })
 }
 
 /// A line for each memory.

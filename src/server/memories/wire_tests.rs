@@ -148,7 +148,7 @@ fn a_line_stays_one_line() {
 fn a_search_says_how_well_each_fits_and_whether_it_was_known() {
     let hits = vec![Hit { memory: memory(), score: 0.5 }];
     for (cached, word) in [(true, "hit"), (false, "miss")] {
-        let list = found(&Found { hits: hits.clone(), cached }).unwrap();
+        let list = found(&Found { hits: hits.clone(), cached, unembedded: None }).unwrap();
         assert_eq!(list.status(), 200);
         assert_eq!(list.headers()["cache-control"], "no-store");
         let shown = Shown { score: Some(0.5), ..Shown::from(&hits[0].memory) };
