@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     admin,
     config::{self, Config},
-    demo,
+    demo::{self, Demo},
     recall::{remote::Line, service::Memory},
     reload,
     server::{Gateway, listen},
@@ -59,9 +59,14 @@ pub fn run(source: Source) -> Result<(), String> {
 
 async fn serve(source: Source) -> Result<(), String> {
     let tasks = Tasks::new();
-    let (loaded, path) = match source {
-        Source::File(path) => (config::load(&path).map_err(|problems| problems.to_string())?, Some(path)),
-        Source::Demo(settings) => (demo::start(&settings, &tasks).await?, None),
+    let (loaded, path, _temporary) = match source {
+        Source::File(path) => {
+            (config::load(&path).map_err(|problems| problems.to_string())?, Some(path), None)
+        }
+        Source::Demo(settings) => {
+            let Demo { loaded, memories } = demo::start(&settings, &tasks).await?;
+            (loaded, None, Some(memories))
+        }
     };
     telemetry::start(&loaded.config.telemetry);
     for warning in &loaded.warnings {

@@ -1,4 +1,5 @@
-//! `concierge demo`: the gateway in front of three simulated providers, without keys, files or network.
+//! `concierge demo`: the gateway in front of three simulated providers, without keys, files or network. What is said to
+//! it is remembered in a folder for temporary files that goes when the demo stops.
 //!
 //! One provider is fast, one is slow, one breaks for 20 s in every minute, each minute in another way. They speak
 //! HTTP on ports of their own, so the gateway treats them like any other. Nothing here may be used by the rest of
@@ -14,9 +15,11 @@ mod traffic;
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
+use tempfile::TempDir;
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::traffic::start_traffic;
@@ -38,11 +41,19 @@ pub struct Settings {
     pub listen: SocketAddr,
 }
 
+/// What there is once the simulated providers answer.
+pub struct Demo {
+    /// Of the gateway in front of them.
+    pub loaded: Loaded,
+    /// Where its memories are; dropping it removes them.
+    pub memories: TempDir,
+}
+
 /// Starts the simulated providers, and makes the configuration of a gateway in front of them.
 ///
 /// # Errors
-/// One sentence: an address beyond this machine (the demo has no keys), or no free port.
-pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Loaded, String> {
+/// One sentence: an address beyond this machine (the demo has no keys), no free port, or no room for temporary files.
+pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Demo, String> {
     let listen = settings.listen;
     if !listen.ip().to_canonical().is_loopback() {
         let port = listen.port();
@@ -55,7 +66,11 @@ pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Loaded, String>
         *port =
             open(provider, tasks).await.map_err(|error| format!("a demo provider cannot start: {error}"))?;
     }
-    config::parse("demo", &configuration(listen, ports), &|_| None).map_err(|problems| problems.to_string())
+    let memories = tempfile::Builder::new().prefix("concierge-demo-").tempdir();
+    let memories = memories.map_err(|error| format!("the demo has no place for temporary files: {error}"))?;
+    let text = configuration(listen, ports, &memories.path().join("concierge.db"));
+    let loaded = config::parse("demo", &text, &|_| None).map_err(|problems| problems.to_string())?;
+    Ok(Demo { loaded, memories })
 }
 
 fn providers(now: Instant) -> [Provider; 3] {
@@ -77,7 +92,7 @@ async fn open(provider: Provider, tasks: &Tasks) -> io::Result<u16> {
 
 /// What a user would have written. It forgets and checks quickly, so that there is something to see,
 /// and logs little, for three requests a second would fill the terminal.
-fn configuration(listen: SocketAddr, [fast, slow, flaky]: [u16; 3]) -> String {
+fn configuration(listen: SocketAddr, [fast, slow, flaky]: [u16; 3], memories: &Path) -> String {
     format!(
         r#"
 [server]
@@ -119,7 +134,7 @@ open_max = "5s"
 interval = "5s"
 
 [memory]
-enabled = false
+path = {memories:?}
 
 [telemetry]
 log = "warn"

@@ -43,12 +43,12 @@ impl Form {
 /// [`BadRequest`]: no usable boundary, not a form that ends as it should, no model, or a field of ours twice.
 pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, BadRequest> {
     let boundary =
-        boundary(content_type).ok_or_else(|| invalid("the content type has no usable boundary"))?;
+        boundary(content_type).ok_or_else(|| invalid("The content type has no usable boundary."))?;
     let (mut model, mut stream) = (None, None);
     let mut parts = Delimiters::new(&boundary, body);
-    let mut from = parts.next().ok_or_else(|| invalid("the body does not contain its boundary"))?;
+    let mut from = parts.next().ok_or_else(|| invalid("The body does not contain its boundary."))?;
     while !from.last {
-        let to = parts.next().ok_or_else(|| invalid("the body ends before its last boundary"))?;
+        let to = parts.next().ok_or_else(|| invalid("The body ends before its last boundary."))?;
         let part = from.end..to.start;
         from = to;
         let slot = match name(body, &part) {
@@ -57,15 +57,15 @@ pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, BadRequest> {
             _ => continue,
         };
         if slot.0.replace(slot.2).is_some() {
-            let message = format!("the field `{}` is given twice", slot.1);
+            let message = format!("The field `{}` is given twice.", slot.1);
             return Err(BadRequest::new("invalid_multipart", Some(slot.1), message));
         }
     }
     let model_at: Range<usize> = model
         .filter(|at: &Range<usize>| !at.is_empty())
-        .ok_or_else(|| BadRequest::new("missing_field", Some("model"), "the field `model` is required"))?;
+        .ok_or_else(|| BadRequest::new("missing_field", Some("model"), "The field `model` is required."))?;
     let model = std::str::from_utf8(&body[model_at.clone()]).ok().filter(|model| model.len() <= MAX_VALUE);
-    let wrong = || BadRequest::new("invalid_type", Some("model"), "the field `model` must be a short text");
+    let wrong = || BadRequest::new("invalid_type", Some("model"), "The field `model` must be a short text.");
     let stream = stream.is_some_and(|at| body[at].trim_ascii().eq_ignore_ascii_case(b"true"));
     Ok(Form { model: model.ok_or_else(wrong)?.to_owned(), model_at, stream })
 }

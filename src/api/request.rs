@@ -161,10 +161,10 @@ impl<'de> Fields<'de> for Role<'de> {
 pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
     let text = parse_text(body)?;
     let Object(fields) = serde_json::from_str::<Object<Body>>(text).map_err(|error| {
-        BadRequest::new("invalid_json", None, format!("the body is not valid JSON: {error}"))
+        BadRequest::new("invalid_json", None, format!("The body is not valid JSON: {error}."))
     })?;
     if let Some(key) = fields.twice {
-        return Err(BadRequest::new("invalid_json", Some(key), format!("the key `{key}` is given twice")));
+        return Err(BadRequest::new("invalid_json", Some(key), format!("The key `{key}` is given twice.")));
     }
     let (model, model_at) = fields.model(text)?;
     let options = fields.get("stream_options");
@@ -205,11 +205,11 @@ pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
 fn parse_text(body: &[u8]) -> Result<&str, BadRequest> {
     let invalid = |message: String| BadRequest::new("invalid_json", None, message);
     let text = std::str::from_utf8(body)
-        .map_err(|error| invalid(format!("the body is not UTF-8 at byte {}", error.valid_up_to())))?;
+        .map_err(|error| invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => Ok(text),
-        None => Err(invalid("the body is empty; it must be a JSON object".to_owned())),
-        Some(_) => Err(invalid("the body must be a JSON object".to_owned())),
+        None => Err(invalid("The body is empty; it must be a JSON object with a `model`.".to_owned())),
+        Some(_) => Err(invalid("The body must be a JSON object.".to_owned())),
     }
 }
 
@@ -241,10 +241,10 @@ impl<'a> Body<'a> {
     }
 
     fn model(&self, text: &str) -> Result<(String, Range<usize>), BadRequest> {
-        let missing = || BadRequest::new("missing_field", Some("model"), "the field `model` is required");
+        let missing = || BadRequest::new("missing_field", Some("model"), "The field `model` is required.");
         let raw =
             self.get("model").filter(|raw| !matches!(raw.get(), "null" | "\"\"")).ok_or_else(missing)?;
-        let wrong = || BadRequest::new("invalid_type", Some("model"), "the field `model` must be a string");
+        let wrong = || BadRequest::new("invalid_type", Some("model"), "The field `model` must be a string.");
         let model = text_of(raw).ok_or_else(wrong)?;
         Ok((model, json::range_in(text, raw)))
     }
@@ -256,7 +256,7 @@ impl<'a> Body<'a> {
             Some(_) => Err(BadRequest::new(
                 "invalid_type",
                 Some("stream"),
-                "the field `stream` must be true or false",
+                "The field `stream` must be true or false.",
             )),
         }
     }

@@ -30,7 +30,7 @@ impl Ask {
         let said = conversation(body);
         let question = said.iter().rfind(|message| message.role != "assistant");
         let question = question.map_or("", |message| &message.text);
-        let answer = answer_to(question);
+        let answer = answer_to(question, &noted(&said));
         let prefill = said.last().filter(|message| message.role == "assistant");
         let rest = prefill.and_then(|message| answer.strip_prefix(message.text.as_str()));
         Self {
@@ -80,19 +80,39 @@ fn texts(content: &Value) -> Vec<String> {
     }
 }
 
+/// What the gateway recalled, best first: the lines of its notes, as a model reads them.
+fn noted(said: &[Message]) -> Vec<&str> {
+    let notes = said.iter().rfind(|message| message.role != "assistant" && message.text.contains("\nBEGIN-"));
+    notes.map_or_else(Vec::new, |notes| {
+        notes.text.lines().filter_map(|line| line.strip_prefix("- ")).collect()
+    })
+}
+
+/// As one line, and not too long.
+fn echo(text: &str) -> String {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(LONGEST_ECHO) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
 /// The same whoever answers: so a broken stream can go on from another provider in the middle of a sentence.
-fn answer_to(question: &str) -> String {
-    let question = question.split_whitespace().collect::<Vec<_>>().join(" ");
-    let echo = match question.char_indices().nth(LONGEST_ECHO) {
-        Some((end, _)) => format!("{}…", &question[..end]),
-        None => question,
-    };
-    let opening = match echo.as_str() {
+fn answer_to(question: &str, notes: &[&str]) -> String {
+    let echoed = echo(question);
+    let opening = match echoed.as_str() {
         "" => "You said nothing, which is fine.".to_owned(),
-        _ => format!("You said: “{echo}”."),
+        _ => format!("You said: “{echoed}”."),
+    };
+    let recalled = match notes {
+        [] => String::new(),
+        [one] => format!(" The gateway reminded me: “{}”.", echo(one)),
+        [first, rest @ ..] => {
+            format!(" The gateway reminded me: “{}”, and {} more.", echo(first), rest.len())
+        }
     };
     format!(
-        "{opening} This is a simulated answer, and it would read the same from any of the three providers: whoever \
+        "{opening}{recalled} This is a simulated answer, and it would read the same from any of the three providers: whoever \
          scores best gets your next question, and if one breaks in the middle of a sentence, another finishes it."
     )
 }
@@ -131,6 +151,17 @@ mod tests {
         for body in [chat, parts, json!({"input": "hi there"}), json!({"prompt": "hi there"})] {
             assert!(Ask::read(&body).text().starts_with("You said: “hi there”. "), "{body}");
         }
+    }
+
+    #[test]
+    fn the_answer_tells_what_the_gateway_recalled() {
+        let asked = |notes: &str| {
+            let note = json!({"role": "user", "content": format!("Notes\nBEGIN-f00\n{notes}END-f00")});
+            Ask::read(&json!({"messages": [note, {"role": "user", "content": "hi"}]})).text()
+        };
+        assert!(asked("- user: a\n").starts_with("You said: “hi”. The gateway reminded me: “user: a”. This"));
+        assert!(asked("- a\n- b\n- c\n").contains("reminded me: “a”, and 2 more. This"));
+        assert!(asked("").starts_with("You said: “hi”. This"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 async fn demo() -> Loaded {
-    start(&Settings { listen: "127.0.0.1:0".parse().unwrap() }, &Tasks::new()).await.unwrap()
+    start(&Settings { listen: "127.0.0.1:0".parse().unwrap() }, &Tasks::new()).await.unwrap().loaded
 }
 
 fn url(loaded: &Loaded, provider: usize, route: &str) -> String {
@@ -32,13 +32,13 @@ async fn its_configuration_is_good_and_has_what_is_promised() {
     assert_eq!(names, ["fast", "slow", "flaky"]);
     assert_eq!(config.models[0].alias, ["gpt-4o", "gpt-4o-mini"]);
     assert!(config.models.iter().all(|model| model.targets.len() == 3));
-    assert!(!config.memory.enabled);
+    assert!(config.memory.enabled);
 }
 
 #[tokio::test]
 async fn it_does_not_listen_to_other_machines() {
     let public = Settings { listen: "0.0.0.0:8080".parse().unwrap() };
-    let problem = start(&public, &Tasks::new()).await.unwrap_err();
+    let problem = start(&public, &Tasks::new()).await.err().unwrap();
     assert!(problem.contains("use 127.0.0.1:8080"), "{problem}");
 }
 

@@ -56,6 +56,8 @@ async fn ask(http: &Http, address: SocketAddr, turn: usize) {
     let request = Request::post(format!("http://{address}{path}"))
         .header(header::CONTENT_TYPE, "application/json")
         .header("x-user-id", "demo-traffic")
+        // There is nothing in these questions that anybody would want to be reminded of.
+        .header("x-concierge-memory", "off")
         .body(Full::from(body.to_string()));
     let Ok(request) = request else { return };
     // How it went is what `/admin/providers` shows; here only the answer must be read to its end.

@@ -261,7 +261,7 @@ fn who_may_be_asked(
         return edge.snapshot.direct(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
     }
     let Some(name) = asked else {
-        return Err(Refusal::bad_request("missing_field", Some("model"), "the field `model` is required"));
+        return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));
     };
     if let Some(model) = edge.snapshot.model(name) {
         return Ok(edge.snapshot.chain(model));

@@ -7,6 +7,7 @@ use concierge_testkit::{
     gateway::Failed,
     openai::{ask, ask_stream},
 };
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::stage::{gateway, launch};
@@ -137,7 +138,9 @@ async fn environment_variables_fill_the_configuration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_serves_without_files_keys_or_network() {
-    let mut demo = match launch().try_start_args(&["demo", "--listen", "127.0.0.1:0"]).await {
+    let temporary = tempfile::TempDir::new().unwrap();
+    let there = launch().env("TMPDIR", temporary.path().to_str().unwrap());
+    let mut demo = match there.try_start_args(&["demo", "--listen", "127.0.0.1:0"]).await {
         Ok(demo) => demo,
         Err(failed) => panic!("{failed}"),
     };
@@ -149,8 +152,19 @@ async fn the_demo_serves_without_files_keys_or_network() {
     let heard = demo.client().stream(&ask_stream(&model)).await;
     assert!(heard.done() && !heard.text().is_empty(), "{heard:?}");
     assert!(demo.admin_providers().await.len() >= 3, "one fast, one slow, one that breaks");
+    let zoe = demo.client().header("x-user-id", "zoe");
+    let says = |text: &str| json!({"model": model, "messages": [{"role": "user", "content": text}]});
+    zoe.chat(&says("My cat is called Miso")).await;
+    concierge_testkit::eventually("it is remembered", Duration::from_secs(10), || async {
+        let reply = zoe.chat(&says("What is my cat called?")).await;
+        reply.text().contains("reminded me: “").then_some(())
+    })
+    .await;
     let left = std::fs::read_dir(demo.dir()).unwrap().count();
-    assert_eq!(left, 0, "it writes no files");
+    assert_eq!(left, 0, "it writes no files here");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1);
     demo.signal("INT");
     assert_eq!(demo.wait_exit(Duration::from_secs(5)).await.code(), Some(0));
+    let left = std::fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(left, 0, "its memories go with it");
 }
