@@ -36,6 +36,11 @@ const TOKENS: [HeaderName; 3] = [
 ];
 
 impl RateHeaders {
+    /// Whether an answer tells already what is left of something.
+    pub fn are_in(headers: &HeaderMap) -> bool {
+        headers.contains_key(&REQUESTS[0]) || headers.contains_key(&TOKENS[0])
+    }
+
     /// Writes them into `headers`, unless they are there.
     pub fn write(&self, headers: &mut HeaderMap) {
         for (names, left) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {

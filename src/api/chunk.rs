@@ -4,6 +4,7 @@
 //! It must never take damage for noise: an event that starts like JSON and is not is content lost.
 
 mod chat;
+mod reader;
 mod responses;
 
 use std::borrow::Cow;
@@ -15,6 +16,8 @@ use super::error::ProviderError;
 use super::json;
 use super::sse::{Event, Fields};
 use super::usage::Usage;
+
+pub use reader::Reader;
 
 /// What kind of event it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

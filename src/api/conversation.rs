@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     json,
-    request::Peek,
+    request::{self, Peek},
     splice::{Edit, Parts},
 };
 
@@ -64,16 +64,34 @@ impl<'a> Conversation<'a> {
         (!answered).then(|| &self.said[last])
     }
 
-    /// `body` with a user message of `note` directly before `said`. Everything before it stays byte for byte.
-    pub fn with_note(&self, body: &Bytes, before: &Said<'_>, note: &str) -> Option<Parts> {
-        let message = serde_json::json!({ "role": "user", "content": note });
+    /// The place directly before `said`.
+    pub fn before(&self, said: &Said<'_>) -> Place {
+        Place { at: said.at.clone(), plain: self.plain }
+    }
+}
+
+/// Where a note can be put into a body: directly before something that was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    at: Range<usize>,
+    plain: bool,
+}
+
+impl Place {
+    /// `body` with a user message of `note` here, and what was read of it. Everything before stays byte for byte.
+    pub fn put(&self, body: &Bytes, peek: &Peek, note: &str) -> Option<(Bytes, Peek)> {
+        let note = serde_json::to_string(note).ok()?;
+        let message = format!("{{\"content\":{note},\"role\":\"user\"}}");
         if !self.plain {
-            let at = before.at.start..before.at.start;
-            return Parts::new(body, vec![Edit { range: at, with: Bytes::from(format!("{message},")) }]);
+            let (at, with) = (self.at.start, Bytes::from(message + ","));
+            let peek = peek.grown(at, with.len());
+            return Some((Parts::new(body, vec![Edit { range: at..at, with }])?.concat(), peek));
         }
-        let asked = std::str::from_utf8(body.get(before.at.clone())?).ok()?;
+        let asked = std::str::from_utf8(body.get(self.at.clone())?).ok()?;
         let list = format!("[{message},{{\"role\":\"user\",\"content\":{asked}}}]");
-        Parts::new(body, vec![Edit { range: before.at.clone(), with: Bytes::from(list) }])
+        let body = Parts::new(body, vec![Edit { range: self.at.clone(), with: Bytes::from(list) }])?.concat();
+        let peek = request::peek(&body).ok()?;
+        Some((body, peek))
     }
 }
 
@@ -104,7 +122,6 @@ fn words(content: &RawValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::request;
 
     fn with<T>(body: &str, then: impl FnOnce(&Bytes, &Conversation<'_>) -> T) -> T {
         let body = Bytes::from(body.to_owned());
@@ -149,11 +166,12 @@ mod tests {
 
     #[test]
     fn a_note_goes_directly_before_the_last_words_and_changes_nothing_before_them() {
-        let body = r#"{"model":"m", "messages" : [ {"role":"system","content":"s"} , {"role":"user","content":"hi"} ], "x":1e400}"#;
+        let body = r#"{"model":"m", "messages" : [ {"role":"system","content":"s"} , {"role":"user","content":"hi"} ], "stream_options": {"include_usage": true}, "x":1e400}"#;
         with(body, |bytes, conversation| {
-            let noted =
-                conversation.with_note(bytes, conversation.last_user().unwrap(), "a \"note\"").unwrap();
-            let noted = String::from_utf8(noted.concat().to_vec()).unwrap();
+            let place = conversation.before(conversation.last_user().unwrap());
+            let (noted, peek) = place.put(bytes, &request::peek(bytes).unwrap(), "a \"note\"").unwrap();
+            assert_eq!(peek, request::peek(&noted).unwrap(), "every offset has moved with it");
+            let noted = String::from_utf8(noted.to_vec()).unwrap();
             let at = body.find(r#"{"role":"user""#).unwrap();
             assert_eq!(&noted[..at], &body[..at]);
             assert_eq!(
@@ -166,8 +184,10 @@ mod tests {
     #[test]
     fn a_plain_input_becomes_a_list() {
         with(r#"{"input":"hi","model":"m"}"#, |bytes, conversation| {
-            let noted = conversation.with_note(bytes, conversation.last_user().unwrap(), "n").unwrap();
-            let value: serde_json::Value = serde_json::from_slice(&noted.concat()).unwrap();
+            let place = conversation.before(conversation.last_user().unwrap());
+            let (noted, peek) = place.put(bytes, &request::peek(bytes).unwrap(), "n").unwrap();
+            assert_eq!(peek, request::peek(&noted).unwrap());
+            let value: serde_json::Value = serde_json::from_slice(&noted).unwrap();
             let expected = serde_json::json!([{"role":"user","content":"n"},{"role":"user","content":"hi"}]);
             assert_eq!(value["input"], expected);
         });

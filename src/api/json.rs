@@ -5,7 +5,6 @@
 //! values that are not decoded. It must never build a tree of what it skips, nor recurse into it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -180,7 +179,24 @@ pub(super) fn count(raw: &RawValue) -> Option<u64> {
 
 /// The value of a key of an object; the last one if it is there twice.
 pub(super) fn get<'a>(raw: &'a RawValue, key: &str) -> Option<&'a RawValue> {
-    serde_json::from_str::<BTreeMap<String, &RawValue>>(raw.get()).ok()?.remove(key)
+    struct Find<'k>(&'k str);
+    impl<'de> Visitor<'de> for Find<'_> {
+        type Value = Option<&'de RawValue>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Key(key)) = map.next_key()? {
+                match key == self.0 {
+                    true => found = Some(map.next_value()?),
+                    false => skip(&mut map)?,
+                }
+            }
+            Ok(found)
+        }
+    }
+    serde_json::Deserializer::from_str(raw.get()).deserialize_map(Find(key)).ok()?
 }
 
 /// Where in `whole` a value lies that was read from it.

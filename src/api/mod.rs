@@ -7,7 +7,7 @@
 //! | to do | use |
 //! | --- | --- |
 //! | cut a stream into events | [`sse::Framer`], [`sse::Run`] |
-//! | know what one event means | [`chunk::read`] |
+//! | know what one event means | [`chunk::read`]; of a stream: [`chunk::Reader`] |
 //! | judge a whole answer | [`answer::judge`] |
 //! | read an error, write ours | [`error::ProviderError`], [`error::body`] |
 //! | learn what a request asks for | [`request::peek`], [`multipart::peek`] |

@@ -3,22 +3,25 @@
 //! The relay is the response body itself, polled by the client's connection: no task, no channel, and a client
 //! that leaves drops it, which closes the connection to the provider and frees the slot.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::{
     select,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{rescue, search::Search};
 use crate::{
     api::{
-        Api, chunk, error,
+        Api,
+        chunk::{self, Reading},
+        error,
         sse::{Event, Run},
     },
-    call::Phase,
+    call::{Overheard, Phase},
     failpoint::{self, Place},
     upstream::{
         Attempt,
@@ -56,6 +59,11 @@ pub struct Relay {
     resumed_at: Instant,
     /// The client has something to chew on.
     fed: bool,
+    /// Rings when a deadline may have come. It stays set from read to read: to set one for each chunk costs more than to
+    /// pass the chunk on.
+    alarm: Pin<Box<Sleep>>,
+    /// The end of the process, or of its patience.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Drop for Source {
@@ -87,6 +95,8 @@ impl Relay {
     /// The relay of `open`.
     pub fn new(search: Search, open: Open) -> Self {
         let said = rescue::can_splice(&search.call).then(String::new);
+        let alarm = Box::pin(sleep(KEEP_ALIVE));
+        let cut = Box::pin(search.dispatcher.tasks().cut().clone().cancelled_owned());
         let mut relay = Self {
             search,
             source: None,
@@ -97,6 +107,8 @@ impl Relay {
             sent_at: Instant::now(),
             resumed_at: Instant::now(),
             fed: false,
+            alarm,
+            cut,
         };
         relay.take_over(open);
         relay
@@ -151,28 +163,36 @@ impl Relay {
 
     /// What has been read and can be sent, as few slices as possible.
     fn framed(&mut self) -> Option<Bytes> {
+        // One for all: what is framed here came with one read.
+        let mut now = None;
         while let State::Flowing = self.state {
-            let item = match self.lead.next() {
-                Some(event) => Item::Event(event, Role::Frame),
-                None => match self.source.as_mut()?.stream.next_framed() {
-                    Some(item) => item,
-                    None => break,
-                },
-            };
-            match item {
-                Item::Event(event, role) => {
-                    self.note(&event, role);
+            match self.next_item() {
+                Some(Item::Event(event, role)) => {
+                    if role == Role::Content {
+                        self.content_came(*now.get_or_insert_with(Instant::now));
+                    }
                     if let Some(bytes) = self.run.add(event) {
                         return Some(bytes);
                     }
                 }
-                Item::End(done) => {
+                Some(Item::End(done)) => {
                     self.state = State::Ending(done.map(|done| done.raw()).or_else(|| self.done()));
                 }
-                Item::Broken(broken) => self.state = State::Broken(broken),
+                Some(Item::Broken(broken)) => self.state = State::Broken(broken),
+                None => break,
             }
         }
         self.run.take()
+    }
+
+    fn next_item(&mut self) -> Option<Item> {
+        let Self { search, source, lead, said, .. } = self;
+        let mut ears = Ears { said, overheard: search.call.overheard.as_deref() };
+        if let Some(event) = lead.next() {
+            ears.hear(&chunk::read(search.call.api, &event));
+            return Some(Item::Event(event, Role::Frame));
+        }
+        source.as_mut()?.stream.next_heard(|reading| ears.hear(reading))
     }
 
     /// What ends a whole answer whose provider forgot to.
@@ -180,30 +200,11 @@ impl Relay {
         matches!(self.search.call.api, Api::Chat | Api::Completions).then_some(DONE)
     }
 
-    fn note(&mut self, event: &Event, role: Role) {
-        if role == Role::Content
-            && let Some(source) = &mut self.source
-        {
-            let now = Instant::now();
+    fn content_came(&mut self, now: Instant) {
+        if let Some(source) = &mut self.source {
             let gap = now.saturating_duration_since(source.last_content.max(self.resumed_at));
             source.longest_gap = source.longest_gap.max(Some(gap));
             source.last_content = now;
-        }
-        let overheard = self.search.call.overheard.as_deref();
-        if self.said.is_none() && overheard.is_none() {
-            return;
-        }
-        let reading = chunk::read(self.search.call.api, event);
-        if let Some(overheard) = overheard {
-            overheard.event(&reading);
-        }
-        if let Some(said) = &mut self.said {
-            if let Some(text) = &reading.text {
-                said.push_str(text.escaped());
-            }
-            if reading.opaque || reading.reasoning || said.len() > MAX_SAID {
-                self.said = None;
-            }
         }
     }
 
@@ -221,23 +222,27 @@ impl Relay {
         if ends <= Instant::now() && !whole {
             return Some(self.out_of_time());
         }
-        let keep_alive = self.sent_at + KEEP_ALIVE;
-        let cut = self.search.dispatcher.tasks().cut().clone();
+        let due = stalls.min(ends).min(self.sent_at + KEEP_ALIVE);
+        // Nearly always it is due later than before. Then the alarm stands, and is set anew when it has rung too early.
+        if due < self.alarm.deadline() {
+            self.alarm.as_mut().reset(due);
+        }
         select! {
             biased;
-            () = source.stream.read() => {}
-            () = sleep_until(stalls.min(ends)) => {
-                if whole {
-                    self.state = State::Ending(self.done());
-                } else if stalls <= ends {
-                    self.state = State::Broken(Break { kind: BrokenKind::Stalled, error: None });
-                }
-            }
-            () = sleep_until(keep_alive) => {
-                self.sent_at = Instant::now();
-                return Some(KEEP_ALIVE_COMMENT);
-            }
-            () = cut.cancelled() => return Some(self.shut_down()),
+            () = source.stream.read() => return None,
+            () = self.alarm.as_mut() => {}
+            () = self.cut.as_mut() => return Some(self.shut_down()),
+        }
+        let now = Instant::now();
+        if now < due {
+            self.alarm.as_mut().reset(due);
+        } else if stalls.min(ends) > due {
+            self.sent_at = now;
+            return Some(KEEP_ALIVE_COMMENT);
+        } else if whole {
+            self.state = State::Ending(self.done());
+        } else if stalls <= ends {
+            self.state = State::Broken(Break { kind: BrokenKind::Stalled, error: None });
         }
         None
     }
@@ -328,6 +333,27 @@ impl Relay {
         match self.search.call.api {
             Api::Responses => error::responses_event(message, kind, code),
             _ => error::event(message, kind, None, code),
+        }
+    }
+}
+
+/// Who has to know what is said: a rescue, and perhaps the memory.
+struct Ears<'a> {
+    said: &'a mut Option<String>,
+    overheard: Option<&'a Overheard>,
+}
+
+impl Ears<'_> {
+    fn hear(&mut self, reading: &Reading<'_>) {
+        if let Some(overheard) = self.overheard {
+            overheard.event(reading);
+        }
+        let Some(said) = self.said else { return };
+        if let Some(text) = &reading.text {
+            said.push_str(text.escaped());
+        }
+        if reading.opaque || reading.reasoning || said.len() > MAX_SAID {
+            *self.said = None;
         }
     }
 }

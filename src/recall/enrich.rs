@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
 
@@ -15,7 +14,11 @@ use super::{
     text,
 };
 use crate::{
-    api::{Api, content::Content, conversation::Conversation, request},
+    api::{
+        Api,
+        content::Content,
+        conversation::{Conversation, Place},
+    },
     call::{Ask, Call, MemoryUse},
     config::Capture,
     user::UserId,
@@ -80,7 +83,7 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     if call.memory == MemoryUse::Off {
         return skipped(call, Skipped::Off);
     }
-    let Some((said, wanted)) = asked(&call) else { return skipped(call, Skipped::Shape) };
+    let Some(Asked { said, wanted, place }) = asked(&call) else { return skipped(call, Skipped::Shape) };
     let captures = call.memory.writes() && settings.capture != Capture::Off;
     if captures && settings.capture == Capture::Both {
         call.overheard = Some(Arc::default());
@@ -89,7 +92,7 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     let remember = captures.then(|| Remember::new(memory.clone(), call.user.clone(), said, overheard));
     let recalled = match call.memory.reads() {
         // On the heap: a call that recalls nothing must not carry the room for it.
-        true => Box::pin(timed(memory, &mut call, wanted)).await,
+        true => Box::pin(timed(memory, &mut call, (wanted, place))).await,
         false => Err(Skipped::Off),
     };
     let note = match recalled {
@@ -103,17 +106,24 @@ fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
     Enriched { call, note: Some(HeaderValue::from_static(why.note())), remember: None }
 }
 
-/// The last words of the user, and what to look for with them.
-fn asked(call: &Call) -> Option<(String, Wanted)> {
+/// What the user said last, what to look for with it, and where to put what is found.
+struct Asked {
+    said: String,
+    wanted: Wanted,
+    place: Place,
+}
+
+fn asked(call: &Call) -> Option<Asked> {
     let peek = call.ask.content.json()?;
     let conversation = Conversation::read(&call.ask.body, peek)?;
-    let said = conversation.last_user()?.text.clone();
+    let last = conversation.last_user()?;
+    let (said, place) = (last.text.clone(), conversation.before(last));
     let wanted = Wanted {
         query: text::gist(&said).into_owned(),
         conversation: conversation.said.into_iter().map(|said| said.text).collect(),
         max_tokens: room(&call.ask),
     };
-    Some((said, wanted))
+    Some(Asked { said, wanted, place })
 }
 
 /// Tokens that the model's window has left beside the prompt and the answer.
@@ -126,7 +136,7 @@ fn room(ask: &Ask) -> u32 {
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 
-async fn timed(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
+async fn timed(memory: &Memory, call: &mut Call, wanted: (Wanted, Place)) -> Result<String, Skipped> {
     let begun = Instant::now();
     let recalled = recall(memory, call, wanted).await;
     let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
@@ -135,24 +145,24 @@ async fn timed(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<Strin
 }
 
 /// Puts the block into the call; says what is in it.
-async fn recall(memory: &Memory, call: &mut Call, wanted: Wanted) -> Result<String, Skipped> {
+async fn recall(
+    memory: &Memory,
+    call: &mut Call,
+    (wanted, place): (Wanted, Place),
+) -> Result<String, Skipped> {
     let recalled = memory.recall(&call.user, wanted).await.map_err(|missed| match missed {
         Missed::Timeout => Skipped::Timeout,
         Missed::Store => Skipped::Store,
     })?;
     let Recalled { block, items, tokens, cached, unembedded } = recalled;
-    let (body, content) = noted(&call.ask, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
-    call.ask.body = body;
-    call.ask.content = content;
+    put(&mut call.ask, &place, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
     let cache = if cached { "hit" } else { "miss" };
     let embedding = unembedded.map_or_else(String::new, |why| format!(";embedding={}", why.word()));
     Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
 }
 
-/// The body with the block in its place, read anew: every offset behind it has moved.
-fn noted(ask: &Ask, block: &str) -> Option<(Bytes, Content)> {
-    let conversation = Conversation::read(&ask.body, ask.content.json()?)?;
-    let body = conversation.with_note(&ask.body, conversation.last_user()?, block)?.concat();
-    let peek = request::peek(&body).ok()?;
-    Some((body, Content::Json(Box::new(peek))))
+fn put(ask: &mut Ask, place: &Place, block: &str) -> Option<()> {
+    let (body, peek) = place.put(&ask.body, ask.content.json()?, block)?;
+    (ask.body, ask.content) = (body, Content::Json(Box::new(peek)));
+    Some(())
 }

@@ -2,6 +2,8 @@
 //!
 //! It errs on the side of forgetting: a turn with something that looks like a secret is not remembered at all.
 
+use memchr::memmem;
+
 /// Beginnings of keys that their makers gave a mark.
 const MARKS: [&str; 17] = [
     "sk-",
@@ -37,22 +39,30 @@ const NAMES: [&str; 9] = [
 /// A key is at least this long behind its mark.
 const KEY: usize = 16;
 
-/// Whether `text` seems to hold a secret.
+/// Digits of a card's number.
+const CARD: std::ops::RangeInclusive<usize> = 13..=19;
+
+/// Whether `text` seems to hold a secret. Nearly none does, so each search begins with what is rare and quickly looked for.
 pub fn found(text: &str) -> bool {
-    text.contains("-----BEGIN ") && text.contains("PRIVATE KEY")
-        || text.split(is_gap).any(|word| is_marked_key(word) || is_jwt(word) || is_card(word))
+    has(text, "-----BEGIN ") && has(text, "PRIVATE KEY")
+        || MARKS.iter().any(|mark| has_marked_key(text, mark))
+        || has(text, "eyJ") && text.split(is_gap).any(is_jwt)
+        || text.bytes().filter(u8::is_ascii_digit).count() >= *CARD.start() && text.split(is_gap).any(is_card)
         || names_a_value(text)
+}
+
+fn has(text: &str, part: &str) -> bool {
+    memmem::find(text.as_bytes(), part.as_bytes()).is_some()
 }
 
 fn is_gap(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '=' | '{' | '}')
 }
 
-fn is_marked_key(word: &str) -> bool {
-    MARKS.iter().any(|mark| {
-        let Some(at) = word.find(mark) else { return false };
-        let begins = !word[..at].ends_with(|c: char| c.is_alphanumeric());
-        let rest = word[at + mark.len()..].bytes();
+fn has_marked_key(text: &str, mark: &str) -> bool {
+    memmem::find_iter(text.as_bytes(), mark).any(|at| {
+        let begins = !text[..at].ends_with(|c: char| c.is_alphanumeric());
+        let rest = text[at + mark.len()..].bytes();
         begins && rest.take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')).count() >= KEY
     })
 }
@@ -66,7 +76,7 @@ fn is_jwt(word: &str) -> bool {
 /// Thirteen to nineteen digits with a valid check digit (Luhn).
 fn is_card(word: &str) -> bool {
     let digits: Vec<u32> = word.chars().filter(|c| *c != '-').map_while(|c| c.to_digit(10)).collect();
-    if !(13..=19).contains(&digits.len()) || digits.len() != word.chars().filter(|c| *c != '-').count() {
+    if !CARD.contains(&digits.len()) || digits.len() != word.chars().filter(|c| *c != '-').count() {
         return false;
     }
     let sum: u32 = digits
@@ -86,7 +96,7 @@ fn is_card(word: &str) -> bool {
 fn names_a_value(text: &str) -> bool {
     let lower = text.to_lowercase();
     NAMES.iter().any(|name| {
-        lower.match_indices(name).any(|(at, _)| {
+        memmem::find_iter(lower.as_bytes(), name).any(|at| {
             let rest = lower[at + name.len()..].trim_start_matches(['"', '\'', '*', '`']).trim_start();
             let value =
                 [":", "=", "is:", "is ", "ist ", "was "].iter().find_map(|link| rest.strip_prefix(link));

@@ -12,8 +12,9 @@ mod stats;
 mod tests;
 mod types;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
     select,
@@ -334,14 +335,20 @@ impl Memory {
         .await
     }
 
-    /// Runs `work` to its end, also when the caller does not wait so long.
+    /// Runs `work` to its end, also when the caller does not wait so long, and although it may panic. What need not wait, as
+    /// nearly every recall that is cached, is done here and now: a task of its own would cost more than the work.
     async fn to_its_end<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (done, result) = oneshot::channel();
         let engine = self.engine.clone();
-        self.tasks.spawn(async move { drop(done.send(engine.heard(work.await))) });
+        let work = AssertUnwindSafe(async move { engine.heard(work.await) }).catch_unwind();
+        let mut work = Box::pin(work.map(|done| done.unwrap_or(Err(StoreError::Closed))));
+        if let Some(done) = work.as_mut().now_or_never() {
+            return done;
+        }
+        let (done, result) = oneshot::channel();
+        self.tasks.spawn(async move { drop(done.send(work.await)) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
 }

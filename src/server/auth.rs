@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -25,16 +26,23 @@ const USER_JWT: &str = "x-openwebui-user-jwt";
 /// The client keys, found by their hash.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    keys: HashMap<[u8; 32], ClientKey>,
+    keys: HashMap<[u8; 32], Arc<Holder>>,
     jwt_secret: Option<Secret>,
     user_headers: Vec<String>,
+}
+
+/// A key, and whose it is.
+#[derive(Debug)]
+struct Holder {
+    key: ClientKey,
+    user: Option<UserId>,
 }
 
 /// Who made a request, before the body was read.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The key it came with; `None` in open mode.
-    key: Option<ClientKey>,
+    holder: Option<Arc<Holder>>,
     /// The user named by the key, a signed token or a header.
     user: Option<UserId>,
 }
@@ -46,7 +54,7 @@ impl Keyring {
     /// The keys of `auth`.
     pub fn new(auth: &config::Auth) -> Self {
         Self {
-            keys: auth.keys.iter().map(|key| (key.sha256, key.clone())).collect(),
+            keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(Holder::of(key)))).collect(),
             jwt_secret: auth.jwt_secret.clone(),
             user_headers: auth.user_headers.clone(),
         }
@@ -55,15 +63,15 @@ impl Keyring {
     /// Who sent `headers`; needs a known key unless there are no keys at all.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if self.keys.is_empty() {
-            return Ok(Caller { key: None, user: self.claimed(headers)? });
+            return Ok(Caller { holder: None, user: self.claimed(headers)? });
         }
         let presented = presented_key(headers).ok_or(Refusal::MissingKey)?;
         let hash = sha256(presented.as_bytes());
         // Looking a hash up tells nothing about how much of a key was right.
-        let key = self.keys.get(&hash).filter(|key| bool::from(key.sha256.ct_eq(&hash)));
-        let key = key.ok_or(Refusal::InvalidKey)?.clone();
-        let user = if key.act_for_users { self.claimed(headers)? } else { UserId::authenticated(&key.user) };
-        Ok(Caller { key: Some(key), user })
+        let holder = self.keys.get(&hash).filter(|holder| bool::from(holder.key.sha256.ct_eq(&hash)));
+        let holder = holder.ok_or(Refusal::InvalidKey)?.clone();
+        let user = if holder.key.act_for_users { self.claimed(headers)? } else { holder.user.clone() };
+        Ok(Caller { holder: Some(holder), user })
     }
 
     fn claimed(&self, headers: &HeaderMap) -> Result<Option<UserId>, Refusal> {
@@ -80,6 +88,12 @@ impl Keyring {
     }
 }
 
+impl Holder {
+    fn of(key: &ClientKey) -> Self {
+        Self { key: key.clone(), user: UserId::authenticated(&key.user) }
+    }
+}
+
 impl Caller {
     /// The user this request is for; `claims` are the body's, and count only where claims count.
     pub fn user(&self, claims: Claims<'_>) -> UserId {
@@ -87,14 +101,14 @@ impl Caller {
             return user.clone();
         }
         let claimed = claims.into_iter().flatten().find_map(claim);
-        let owner = self.key.as_ref().and_then(|key| UserId::authenticated(&key.user));
+        let owner = self.holder.as_ref().and_then(|holder| holder.user.clone());
         claimed.or(owner).unwrap_or_else(UserId::anonymous)
     }
 
     /// Whether this caller may ask for `model`.
     pub fn may_use(&self, model: &str) -> bool {
-        let Some(key) = &self.key else { return true };
-        key.models.iter().any(|pattern| match pattern.strip_suffix('*') {
+        let Some(holder) = &self.holder else { return true };
+        holder.key.models.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => model.starts_with(prefix),
             None => model == pattern,
         })
@@ -102,7 +116,7 @@ impl Caller {
 
     /// How early this caller leaves a queue.
     pub fn priority(&self) -> i64 {
-        self.key.as_ref().map_or(0, |key| key.priority)
+        self.holder.as_ref().map_or(0, |holder| holder.key.priority)
     }
 }
 

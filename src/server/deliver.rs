@@ -10,7 +10,7 @@ use tokio::{select, time::sleep};
 use super::{
     Gateway,
     body::{BrokenOff, ReplyBody},
-    reply,
+    names, reply,
 };
 use crate::{
     call::Call,
@@ -61,7 +61,7 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         }
     }
     if let Some(id) = head.upstream_request_id {
-        headers.insert("x-upstream-request-id", id);
+        headers.insert(names::UPSTREAM_REQUEST_ID, id);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     say_how(headers, &trail);
@@ -80,7 +80,7 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(names::BUFFERING, HeaderValue::from_static("no"));
     response
 }
 
@@ -88,11 +88,11 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
 pub fn say_how(headers: &mut HeaderMap, trail: &Trail) {
     let millis = |duration: Duration| HeaderValue::from(duration.as_millis() as u64);
     if let Some(target) = trail.target.as_ref().and_then(|target| HeaderValue::from_str(target).ok()) {
-        headers.insert("x-concierge-target", target);
+        headers.insert(names::TARGET, target);
     }
-    headers.insert("x-concierge-attempts", HeaderValue::from(trail.attempts));
-    headers.insert("x-concierge-queue-ms", millis(trail.queued));
-    headers.insert("x-concierge-overhead-ms", millis(trail.overhead));
+    headers.insert(names::ATTEMPTS, HeaderValue::from(trail.attempts));
+    headers.insert(names::QUEUE, millis(trail.queued));
+    headers.insert(names::OVERHEAD, millis(trail.overhead));
 }
 
 /// An event stream that may have been begun before its answer was there.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::names;
 use crate::{
     admission::load::{Held, Load},
     api::{content::Content, multipart, request},
@@ -89,14 +90,14 @@ pub struct Wishes {
 
 /// Reads the `x-concierge-*` headers.
 pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
-    let pin = text("x-concierge-target").map(|value| {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
+    let pin = text(&names::TARGET).map(|value| {
         let (provider, model) = value.split_once('/').filter(|(p, m)| !p.is_empty() && !m.is_empty())?;
         Some(TargetName { provider: provider.to_owned(), model: model.to_owned() })
     });
-    let timeout = text("x-concierge-timeout")
+    let timeout = text(&names::TIMEOUT)
         .map(|value| humantime::parse_duration(value).ok().filter(|timeout| !timeout.is_zero()));
-    let memory = text("x-concierge-memory").map(MemoryUse::parse);
+    let memory = text(&names::MEMORY).map(MemoryUse::parse);
     let wrong = |name, form| {
         let message = format!("The header {name} must have the form {form}.");
         Refusal::bad_request("invalid_type", Some(name), message)

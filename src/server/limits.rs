@@ -6,7 +6,10 @@ use http::Response;
 
 use super::{Gateway, body::ReplyBody, refused};
 use crate::{
-    admission::rate::{Checked, Cost, RateRefusal, Reservation},
+    admission::{
+        rate::{Checked, Cost, RateRefusal, Reservation},
+        standing::RateHeaders,
+    },
     refusal::Refusal,
     user::UserId,
 };
@@ -42,6 +45,8 @@ pub fn told(
     answered: Result<Response<ReplyBody>, Refusal>,
 ) -> Response<ReplyBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused(id, &refusal));
-    gateway.limits.standing(user).write(response.headers_mut());
+    if !RateHeaders::are_in(response.headers()) {
+        gateway.limits.standing(user).write(response.headers_mut());
+    }
     response
 }

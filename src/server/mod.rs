@@ -15,6 +15,7 @@ mod limits;
 pub mod listen;
 mod memories;
 mod models;
+mod names;
 mod operator;
 mod page;
 mod patience;
@@ -58,7 +59,6 @@ use crate::{
     upstream::{self, Snapshot},
 };
 
-const REQUEST_ID: &str = "x-request-id";
 /// For one request to the collector of traces.
 const COLLECTOR: Duration = Duration::from_secs(5);
 
@@ -268,7 +268,7 @@ fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
 
 fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
     let value = HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("?"));
-    response.headers_mut().insert(REQUEST_ID, value);
+    response.headers_mut().insert(names::REQUEST_ID, value);
     response
 }
 
@@ -334,7 +334,7 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
-    match headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
+    match headers.get(names::REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => Arc::from(id),
         None => Arc::from(format!("req-{:016x}{:08x}", fastrand::u64(..), fastrand::u32(..))),
     }

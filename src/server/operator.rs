@@ -14,7 +14,7 @@ use url::form_urlencoded;
 use super::{
     Edge, Gateway,
     body::ReplyBody,
-    page, reply,
+    names, page, reply,
     routes::{Hand, Route},
 };
 use crate::{
@@ -203,7 +203,7 @@ fn events(gateway: &Gateway) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(names::BUFFERING, HeaderValue::from_static("no"));
     response
 }
 

@@ -14,7 +14,7 @@ use super::{
     deliver::{deliver, say_how},
     intake,
     limits::limited,
-    refused, reply,
+    names, refused, reply,
 };
 use crate::{
     admission::{
@@ -95,7 +95,7 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyB
     drop(recalling);
     let mut response = deliver(gateway, call).await;
     if let Some(note) = note {
-        response.headers_mut().insert("x-concierge-memory", note);
+        response.headers_mut().insert(names::MEMORY, note);
     }
     match remember {
         Some(remember) if response.status().is_success() => response.map(|body| body.keeping(remember)),

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use super::{client::AnswerBody, outcome::BrokenKind};
 use crate::api::{
     Api,
-    chunk::{self, Kind, Reading},
+    chunk::{Kind, Reader, Reading},
     error::ProviderError,
     sse::{Event, Framer, MAX_EVENT},
     usage::Usage,
@@ -95,6 +95,7 @@ pub struct EventStream {
     /// The connection broke: what came is not all there was.
     cut: bool,
     framer: Framer,
+    reader: Reader,
     /// What it has brought so far.
     pub tally: Tally,
 }
@@ -104,11 +105,17 @@ impl EventStream {
     pub fn new(api: Api, wants_usage: bool, first: Bytes, body: AnswerBody) -> Self {
         let mut framer = Framer::new(MAX_EVENT);
         framer.push(first);
-        Self { api, wants_usage, body: Some(body), cut: false, framer, tally: Tally::default() }
+        let (reader, tally) = (Reader::new(api), Tally::default());
+        Self { api, wants_usage, body: Some(body), cut: false, framer, reader, tally }
     }
 
     /// The next item among what has been read; `None` until [`EventStream::read`] brought more.
     pub fn next_framed(&mut self) -> Option<Item> {
+        self.next_heard(|_| ())
+    }
+
+    /// The same. If it is an event, `hear` is told what it means: to read it twice is half of what it costs.
+    pub fn next_heard(&mut self, mut hear: impl FnMut(&Reading<'_>)) -> Option<Item> {
         loop {
             let event = match self.framer.next_event() {
                 Ok(Some(event)) => event,
@@ -119,7 +126,7 @@ impl EventStream {
                 },
                 Err(_) => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
             };
-            if let Some(item) = self.weigh(event) {
+            if let Some(item) = self.weigh(event, &mut hear) {
                 return Some(item);
             }
         }
@@ -149,20 +156,25 @@ impl EventStream {
         }
     }
 
-    fn weigh(&mut self, event: Event) -> Option<Item> {
-        let reading = chunk::read(self.api, &event);
+    fn weigh(&mut self, event: Event, hear: &mut impl FnMut(&Reading<'_>)) -> Option<Item> {
+        let reading = self.reader.read(&event);
         self.tally.take(&reading);
         let finishes = reading.finished != 0;
-        match reading.kind {
-            Kind::Content => Some(Item::Event(event, Role::Content)),
-            Kind::Frame if finishes && self.tally.is_whole() => Some(Item::Event(event, Role::Content)),
-            Kind::Frame => Some(Item::Event(event, Role::Frame)),
-            Kind::UsageOnly if self.wants_usage => Some(Item::Event(event, Role::Frame)),
-            Kind::UsageOnly | Kind::Noise => None,
-            Kind::Done => Some(self.ended(Some(event))),
-            Kind::Error(error) => Some(Item::Broken(Break { kind: BrokenKind::Error, error: Some(error) })),
-            Kind::Malformed => Some(Item::Broken(Break::new(BrokenKind::Malformed))),
-        }
+        let role = match &reading.kind {
+            Kind::Content => Role::Content,
+            Kind::Frame if finishes && self.tally.is_whole() => Role::Content,
+            Kind::Frame => Role::Frame,
+            Kind::UsageOnly if self.wants_usage => Role::Frame,
+            Kind::UsageOnly | Kind::Noise => return None,
+            Kind::Done => return Some(self.ended(Some(event))),
+            Kind::Error(error) => {
+                let error = Some(error.clone());
+                return Some(Item::Broken(Break { kind: BrokenKind::Error, error }));
+            }
+            Kind::Malformed => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
+        };
+        hear(&reading);
+        Some(Item::Event(event, role))
     }
 
     /// Of an interface we do not know, the end of the message is the end of the answer.

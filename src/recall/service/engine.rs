@@ -36,6 +36,8 @@ use crate::{
 
 /// So few memories are copied at once: to wake another thread would take longer.
 const FEW: usize = 20;
+/// Bytes of text that are looked through at once for a block, within a tenth of a millisecond.
+const AT_ONCE: usize = 32 << 10;
 /// A ranking is this long; more would not fit into any block.
 const RANKED: usize = 256;
 
@@ -167,14 +169,16 @@ impl Engine {
             max_items: settings.max_items as usize,
             min_score: settings.min_score as f32,
         };
-        blocking(move || {
+        let seen: usize = wanted.conversation.iter().map(String::len).sum();
+        let little = seen + candidates(&reading, &ranking, &limits) <= AT_ONCE;
+        let choose = move || {
             let seen: Vec<&str> = wanted.conversation.iter().map(String::as_str).collect();
             let packed = pack::pack(&reading.index, &ranking, &limits, &seen);
             let (block, items) = printed(packed, context.as_deref(), limits.max_tokens);
             let tokens = block.as_deref().map_or(0, text::tokens);
             Recalled { block, items, tokens, cached, unembedded }
-        })
-        .await
+        };
+        if little { Ok(choose()) } else { blocking(choose).await }
     }
 
     /// The context as of `epoch`; `None` if there is nothing in it.
@@ -302,6 +306,12 @@ impl Asked {
         })
         .await
     }
+}
+
+/// Bytes of the texts that may come into a block.
+fn candidates(reading: &Reading, ranking: &Ranking, limits: &Limits) -> usize {
+    let good = ranking.iter().take_while(|scored| scored.score >= limits.min_score);
+    good.filter_map(|scored| reading.index.get(scored.key)).map(|turn| turn.text.len()).sum()
 }
 
 /// The block with as many of the best items as `max_tokens` has room for, frame and context included.

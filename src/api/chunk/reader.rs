@@ -1,0 +1,136 @@
+//! Reads the events of one stream, most of which differ from the one before in their text alone.
+//!
+//! What was read of an event is kept as a mould: the bytes before its text and those behind it. An event that fits into
+//! the mould, with text that needs no decoding, means the same with that text; it is compared instead of parsed, at a
+//! tenth of the cost. Whatever does not fit exactly is read as if there were no mould: no answer may depend on it.
+
+use std::borrow::Cow;
+
+use super::{Api, Event, Kind, Reading, Text, read};
+
+/// A mould of more bytes is not kept: a stream that is silent holds it.
+const LARGEST: usize = 1024;
+
+/// Reads one stream.
+#[derive(Debug)]
+pub struct Reader {
+    api: Api,
+    /// The bytes before the text, then those behind it; empty before the first event with text.
+    mould: Vec<u8>,
+    /// Where the latter begin.
+    behind: usize,
+}
+
+impl Reader {
+    /// Nothing has been read yet.
+    pub fn new(api: Api) -> Self {
+        Self { api, mould: Vec::new(), behind: 0 }
+    }
+
+    /// The same as [`read`].
+    pub fn read<'a>(&mut self, event: &'a Event) -> Reading<'a> {
+        if let Some(text) = self.text_of(event.bytes()) {
+            return only(text);
+        }
+        let reading = read(self.api, event);
+        self.learn(&reading, event.bytes());
+        reading
+    }
+
+    /// The text of an event that fits.
+    fn text_of<'a>(&self, event: &'a [u8]) -> Option<&'a str> {
+        let (before, behind) = self.mould.split_at_checked(self.behind)?;
+        let text = event.strip_prefix(before)?.strip_suffix(behind)?;
+        // Without a branch per byte, so that it is done many bytes at a time.
+        let plain = text.iter().fold(true, |plain, byte| plain & (*byte >= b' ' && !b"\"\\".contains(byte)));
+        (plain && !text.is_empty() && !before.is_empty()).then(|| std::str::from_utf8(text).ok())?
+    }
+
+    /// Makes a mould of an event that says its text and nothing else.
+    fn learn(&mut self, reading: &Reading<'_>, event: &[u8]) {
+        let Some(Text(Cow::Borrowed(text))) = &reading.text else { return };
+        let start = (text.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
+        let (Some(before), Some(behind)) = (event.get(..start), event.get(start + text.len()..)) else {
+            return;
+        };
+        if *reading == only(text) && before.len() + behind.len() <= LARGEST {
+            self.mould.clear();
+            self.mould.extend_from_slice(before);
+            self.mould.extend_from_slice(behind);
+            self.behind = start;
+        }
+    }
+}
+
+/// A piece of the text of the only choice.
+fn only(text: &str) -> Reading<'_> {
+    Reading { text: Some(Text::new(text)), seen: 1, ..Reading::of(Kind::Content) }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn chunk(text: &[u8]) -> Event {
+        let (before, behind) = (
+            &b"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\""[..],
+            &b"\"},\"finish_reason\":null}]}\n\n"[..],
+        );
+        Event::from(Bytes::from([before, text, behind].concat()))
+    }
+
+    /// What a reader that has read `first` makes of `event`.
+    fn after(first: &Event, event: &Event) -> bool {
+        let mut reader = Reader::new(Api::Chat);
+        drop(reader.read(first));
+        let fits = reader.text_of(event.bytes()).is_some();
+        assert_eq!(reader.read(event), read(Api::Chat, event), "{}", event.bytes().escape_ascii());
+        fits
+    }
+
+    #[test]
+    fn text_that_needs_no_decoding_fits() {
+        for text in ["b", " ", "a longer text, {with} [signs]: 1,2", "naïve 東京 🦀", "\u{7f}"] {
+            assert!(after(&chunk(b"a"), &chunk(text.as_bytes())), "{text}");
+        }
+    }
+
+    #[test]
+    fn any_other_text_is_read_whole() {
+        let ends_itself = br#"b"},"finish_reason":"stop"}],"x":[{"y":{"z":""#;
+        for text in [&b""[..], b"\\n", b"\\ud83d", b"\xff", b"\xe6\x9d", b"\x01", b"\"", b"\\", ends_itself] {
+            assert!(!after(&chunk(b"a"), &chunk(text)), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn any_other_event_is_read_whole_and_makes_no_mould() {
+        let others = [
+            r#"{"id":"y","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":null}]}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+            r#"{"id":"x","choices":[{"index":1,"delta":{"content":"a"},"finish_reason":null}]}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{"reasoning":"r","content":"a"}}]}"#,
+            r#"{"id":"x","choices":[],"usage":{"prompt_tokens":1}}"#,
+            r#"{"id":"x","choices":[{"index":0,"delta":{}}]}"#,
+            "[DONE]",
+        ];
+        for other in others {
+            let other = Event::from(Bytes::from(format!("data: {other}\n\n")));
+            assert!(!after(&chunk(b"a"), &other));
+            assert!(!after(&other, &chunk(b"a")));
+        }
+        assert!(!after(&chunk(b"a"), &Event::from(Bytes::from_static(b"data: {\"id\":\"x\",\"ch"))));
+    }
+
+    #[test]
+    fn a_large_mould_is_not_kept() {
+        let large = format!(
+            "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"x\":\"{}\"}}\n\n",
+            "x".repeat(LARGEST)
+        );
+        let large = Event::from(Bytes::from(large));
+        assert!(!after(&large, &large));
+    }
+}

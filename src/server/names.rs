@@ -1,0 +1,23 @@
+//! Names of headers that are no standard ones: made once, for a name in a string is parsed, and inserted it is allocated,
+//! each time it is used.
+
+use http::HeaderName;
+
+/// The client's id of a request, or ours.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The provider's id of it.
+pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+/// Who is to answer; in an answer, who did.
+pub const TARGET: HeaderName = HeaderName::from_static("x-concierge-target");
+/// How long it may take.
+pub const TIMEOUT: HeaderName = HeaderName::from_static("x-concierge-timeout");
+/// What memory may do; in an answer, what it did.
+pub const MEMORY: HeaderName = HeaderName::from_static("x-concierge-memory");
+/// How many targets were asked.
+pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-concierge-attempts");
+/// How long the request waited for its slot.
+pub const QUEUE: HeaderName = HeaderName::from_static("x-concierge-queue-ms");
+/// How long it took us until a target was asked.
+pub const OVERHEAD: HeaderName = HeaderName::from_static("x-concierge-overhead-ms");
+/// Tells nginx not to hold events back.
+pub const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
