@@ -22,9 +22,10 @@ use crate::{
     recall::{remote::Line, service::Memory},
     reload,
     server::{Gateway, listen},
+    shared::Link,
     tasks::Tasks,
     telemetry,
-    upstream::probe,
+    upstream::{probe, tls},
 };
 
 /// How long ended streams may take to say their last words.
@@ -73,16 +74,16 @@ async fn serve(source: Source) -> Result<(), String> {
         tracing::warn!("{warning}");
     }
     let config = loaded.config;
-    not_yet(&config).for_each(|what| tracing::warn!("{what}"));
     let listener =
         listen::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
+    let link = Link::open(&config.redis, || tls::client_config(&[]), &tasks)?;
     let memory = match config.memory.enabled {
         true => Some(Memory::open(&config.memory, &tasks).await?),
         false => None,
     };
-    let gateway = Gateway::new(config, path, memory, tasks)?;
+    let gateway = Gateway::new(config, path, memory, link, tasks)?;
     start(&gateway, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.
     drop(writeln!(io::stdout(), "{greeting}"));
@@ -143,6 +144,9 @@ async fn drain(gateway: &Gateway) {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
     gateway.tracer.close(LAST_WORDS).await;
+    if let Some(link) = &gateway.link {
+        link.close().await;
+    }
     gateway.tasks.shutdown().cancel();
     if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
         tracing::warn!("some tasks did not end");
@@ -168,12 +172,6 @@ async fn stop_signal() -> Result<(), String> {
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-/// What the configuration asks for and this version does not do: said aloud rather than passed over.
-fn not_yet(config: &Config) -> impl Iterator<Item = &'static str> {
-    let asked = [(config.redis.url.is_some(), "redis.url: this version keeps everything in this process")];
-    asked.into_iter().filter_map(|(asked, what)| asked.then_some(what))
 }
 
 fn greeting(config: &Config, address: SocketAddr) -> String {

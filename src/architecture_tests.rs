@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("events", 0),
     ("failpoint", 0),
     ("refusal", 0),
+    ("shared", 0),
     ("tasks", 0),
     ("user", 0),
     ("admission", 1),
@@ -33,6 +34,10 @@ const FRIENDS: &[(&str, &str)] = &[
     ("telemetry", "config"),
     ("tasks", "failpoint"),
     ("telemetry", "tasks"),
+    ("shared", "config"),
+    ("shared", "tasks"),
+    ("shared", "telemetry"),
+    ("shared", "user"),
     ("app", "demo"),
     ("app", "reload"),
 ];

@@ -61,6 +61,7 @@ pub mod refusal;
 pub mod reload;
 pub mod report;
 pub mod server;
+pub mod shared;
 pub mod tasks;
 pub mod telemetry;
 pub mod upstream;

@@ -40,6 +40,7 @@ mod gateway {
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
     mod postgres; // the store away, cut, silent and killed; two gateways on one
+    mod redis; // several gateways on one Redis, and Redis away
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load

@@ -4,6 +4,7 @@
 //! as `/admin/providers`, so that no number is kept twice. Labels are what the configuration names and words of the source
 //! code: no user, no request, nothing that a client or a provider wrote.
 
+mod shared;
 mod targets;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,6 +17,7 @@ use crate::{
     call::Registry,
     dispatch::budget::Budget,
     recall::{service::Memory, store::StoreError},
+    shared::Link,
     telemetry::{
         exposition::{Labels, Page},
         histogram::Reading,
@@ -39,6 +41,8 @@ pub struct Sources<'a> {
     pub calls: &'a Registry,
     /// What is remembered, if anything.
     pub memory: Option<&'a Memory>,
+    /// The line to Redis, if there is one.
+    pub link: Option<&'a Link>,
     /// Events that slow watchers have missed.
     pub events_lost: u64,
     /// Spans that no collector has taken.
@@ -53,6 +57,9 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> Page {
     gateway(&mut page, &sources, at);
     if let Some(memory) = sources.memory {
         remembered(&mut page, memory).await;
+    }
+    if let Some(link) = sources.link {
+        shared::write(&mut page, link);
     }
     configuration(&mut page, &sources);
     process(&mut page, sources.gateway.started);

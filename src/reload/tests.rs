@@ -21,7 +21,7 @@ impl Running {
         let path = directory.join("config.toml");
         fs::write(&path, with_temperature("1.0")).unwrap();
         let config = config::load(&path).unwrap().config;
-        let gateway = Gateway::new(config, Some(path), None, Tasks::new()).unwrap();
+        let gateway = Gateway::new(config, Some(path), None, None, Tasks::new()).unwrap();
         Self { gateway, directory }
     }
 
@@ -157,7 +157,7 @@ async fn the_watch_follows_the_file() {
 
 #[tokio::test]
 async fn the_demo_has_nothing_to_watch() {
-    let gateway = Gateway::new(config::Config::default(), None, None, Tasks::new()).unwrap();
+    let gateway = Gateway::new(config::Config::default(), None, None, None, Tasks::new()).unwrap();
     assert!(!reload(&gateway).ok);
     let mut watching = Box::pin(watch(gateway));
     let ended = poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_ready())).await;

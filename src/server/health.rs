@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{Edge, Gateway, body::ReplyBody, reply, routes::Route};
-use crate::refusal::Refusal;
+use crate::{config::OnError, refusal::Refusal};
 
 /// `/livez`, `/healthz` and `/readyz`.
 pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
@@ -12,6 +12,7 @@ pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Res
         Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
         Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
         Route::Ready if is_forgetful(gateway).await => (false, "memory store is away"),
+        Route::Ready if refuses_without_redis(gateway) => (false, "redis is away"),
         Route::Ready => (true, "ready"),
         _ => (true, "alive"),
     };
@@ -21,7 +22,15 @@ pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Res
     if let (Route::Ready, Some(by)) = (route, preselection) {
         said["large_users_are_searched_by"] = by.into();
     }
+    if let (Route::Ready, Some(link)) = (route, &gateway.link) {
+        said["redis"] = if link.is_up() { "up" } else { "away" }.into();
+    }
     Ok(reply::json(code, said.to_string()))
+}
+
+/// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.
+fn refuses_without_redis(gateway: &Gateway) -> bool {
+    gateway.link.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
 }
 
 /// Whether there should be a memory and it cannot be read and written.

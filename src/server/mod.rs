@@ -54,6 +54,7 @@ use crate::{
     failpoint::{self, Place},
     recall::service::Memory,
     refusal::Refusal,
+    shared::Link,
     tasks::Tasks,
     telemetry::{meters::GatewayMeters, trace::Tracer},
     upstream::{self, Snapshot},
@@ -82,6 +83,8 @@ pub struct Gateway {
     pub dispatcher: Arc<Dispatcher>,
     /// What users said before; `None` if nothing is remembered.
     pub memory: Option<Arc<Memory>>,
+    /// The line to Redis; `None` if nothing is shared with other gateways.
+    pub link: Option<Link>,
     /// What operators watch.
     pub events: Events,
     /// What they see of the last minutes.
@@ -126,6 +129,7 @@ impl Gateway {
         config: Config,
         path: Option<PathBuf>,
         memory: Option<Arc<Memory>>,
+        link: Option<Link>,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
         let events = Events::new();
@@ -145,6 +149,7 @@ impl Gateway {
             strangers: Strangers::default(),
             dispatcher,
             memory,
+            link,
             events,
             history: Arc::default(),
             meters: Arc::default(),
@@ -170,6 +175,9 @@ impl Gateway {
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
+        if let Some(link) = &self.link {
+            link.set_on_error(edge.snapshot.config.redis.on_error);
+        }
         let memory = &edge.snapshot.config.memory;
         match &self.memory {
             Some(ours) => ours.reconfigure(memory),

@@ -26,7 +26,7 @@ targets = ["one/org/a", "one/b", "two/a"]
 
 fn gateway() -> Arc<Gateway> {
     let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
-    Gateway::new(loaded.config, None, None, Tasks::new()).unwrap()
+    Gateway::new(loaded.config, None, None, None, Tasks::new()).unwrap()
 }
 
 async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Response<ReplyBody> {

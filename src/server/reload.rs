@@ -1,7 +1,7 @@
 //! A new configuration while running: build, check, swap, retire.
 //!
-//! A reload that fails changes nothing. The listening address is the one thing that a reload cannot change; until a
-//! restart the gateway is as careful as the address on which it really listens requires.
+//! A reload that fails changes nothing. The listening address cannot be changed by one; until a restart the gateway is as
+//! careful as the address on which it really listens requires. Nor can the Redis that is shared with others.
 
 use std::time::SystemTime;
 
@@ -45,6 +45,7 @@ fn put_in_force(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<St
     let Loaded { mut config, warnings } = loaded;
     let old = gateway.edge().snapshot.clone();
     let moved = keep_listener(&old.config, &mut config)?;
+    keep_redis(&old.config, &config)?;
     let mut messages = config::changes(&old.config, &config);
     let edge = Edge::new(config, Some(&old), &gateway.events, &gateway.tasks).map_err(|error| vec![error])?;
     gateway.replace(edge);
@@ -80,6 +81,17 @@ fn keep_listener(old: &Config, new: &mut Config) -> Result<Option<String>, Vec<S
     }
     new.server.listen = now;
     Ok(Some(format!("server.listen: moving from {now} to {asked} needs a restart; {now} stays until then")))
+}
+
+/// Gateways that count in two places count wrongly, and what runs is registered where it began.
+fn keep_redis(old: &Config, new: &Config) -> Result<(), Vec<String>> {
+    if old.redis.url == new.redis.url {
+        return Ok(());
+    }
+    Err(vec![
+        "redis.url: it cannot change while requests run that were counted there; restart the gateway"
+            .to_owned(),
+    ])
 }
 
 #[cfg(test)]

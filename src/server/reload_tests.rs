@@ -1,4 +1,4 @@
-//! The listener that a reload cannot move.
+//! The listener and the Redis that a reload cannot move.
 
 use super::*;
 use crate::config::Secret;
@@ -45,4 +45,18 @@ fn a_file_for_loopback_does_not_open_a_public_gateway() {
         assert!(keep_listener(&old, &mut new).is_err());
     }
     assert!(keep_listener(&old, &mut guarded("127.0.0.1:80")).is_ok());
+}
+
+#[test]
+fn another_redis_needs_a_restart() {
+    let with = |url: Option<&str>, on_error| Config {
+        redis: config::Redis { url: url.map(Secret::new), on_error },
+        ..Config::default()
+    };
+    let old = with(Some("redis://:hunter2@a"), config::OnError::Local);
+    assert!(keep_redis(&old, &with(Some("redis://:hunter2@a"), config::OnError::Closed)).is_ok());
+    for url in [None, Some("redis://:hunter2@b")] {
+        let reasons = keep_redis(&old, &with(url, config::OnError::Local)).unwrap_err();
+        assert!(reasons[0].contains("redis.url") && !reasons[0].contains("hunter2"), "{reasons:?}");
+    }
 }

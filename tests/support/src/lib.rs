@@ -10,6 +10,7 @@
 //!   [`sse`] reads its events.
 //! - [`link`]: a network of one's own, and a link in it that can be pulled.
 //! - [`raw_h2`]: HTTP/2 frames by hand, for what no client library would send.
+//! - [`redis`]: a real Redis that can be stopped in every way.
 //! - [`store`]: which store the gateways of this run use, and a wire to it that can be cut.
 //! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
 //!
@@ -26,6 +27,7 @@ pub mod link;
 pub mod openai;
 pub mod preload;
 pub mod raw_h2;
+pub mod redis;
 pub mod script;
 pub mod sse;
 pub mod store;
@@ -37,6 +39,7 @@ pub use client::Client;
 pub use config::ConfigFile;
 pub use fake::{Call, FakeProvider, Request};
 pub use gateway::Gateway;
+pub use redis::RedisServer;
 pub use script::{End, Script};
 pub use wait::{eventually, within};
 
