@@ -144,7 +144,8 @@ async fn drain(gateway: &Gateway) {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
     gateway.tracer.close(LAST_WORDS).await;
-    if let Some(link) = &gateway.link {
+    if let (Some(fleet), Some(link)) = (&gateway.fleet, &gateway.link) {
+        fleet.close().await;
         link.close().await;
     }
     gateway.tasks.shutdown().cancel();

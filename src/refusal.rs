@@ -93,6 +93,8 @@ pub enum Refusal {
         /// When to come back.
         retry_after: Duration,
     },
+    /// What all gateways count together cannot be counted now.
+    LimitsUnavailable,
     /// Memory is switched off.
     MemoryDisabled,
     /// The caller has no memory with this id; somebody else may.

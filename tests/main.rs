@@ -40,7 +40,10 @@ mod gateway {
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
     mod postgres; // the store away, cut, silent and killed; two gateways on one
-    mod redis; // several gateways on one Redis, and Redis away
+    mod redis; // several gateways on one Redis
+    mod redis_away; // Redis away, hung, flapping, emptied
+    mod redis_limits; // requests and tokens a minute over several gateways
+    mod redis_slots; // slots over several gateways
     mod reload; // a new configuration under load
     mod rescue; // an answer that breaks in the middle goes on
     mod routing; // live scores under load

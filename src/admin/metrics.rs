@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Moment, view};
 use crate::{
-    admission::slots::Slots,
+    admission::{fleet::Fleet, slots::Slots},
     call::Registry,
     dispatch::budget::Budget,
     recall::{service::Memory, store::StoreError},
@@ -41,8 +41,8 @@ pub struct Sources<'a> {
     pub calls: &'a Registry,
     /// What is remembered, if anything.
     pub memory: Option<&'a Memory>,
-    /// The line to Redis, if there is one.
-    pub link: Option<&'a Link>,
+    /// The line to Redis and what is counted over it, if there is one.
+    pub shared: Option<(&'a Link, &'a Fleet)>,
     /// Events that slow watchers have missed.
     pub events_lost: u64,
     /// Spans that no collector has taken.
@@ -58,8 +58,8 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> Page {
     if let Some(memory) = sources.memory {
         remembered(&mut page, memory).await;
     }
-    if let Some(link) = sources.link {
-        shared::write(&mut page, link);
+    if let Some((link, fleet)) = sources.shared {
+        shared::write(&mut page, link, fleet);
     }
     configuration(&mut page, &sources);
     process(&mut page, sources.gateway.started);

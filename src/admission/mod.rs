@@ -3,10 +3,11 @@
 //! [`slots`] bounds what runs at once and [`rate`] what is asked per minute; [`load`] bounds what the process takes on from
 //! all of them together. The first two count per user, and a user comes
 //! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire. [`strangers`] counts
-//! those that are nobody's.
+//! those that are nobody's, and [`fleet`] counts over several gateways.
 
 mod bucket;
 mod clock;
+pub mod fleet;
 pub mod load;
 mod pace;
 mod queue;

@@ -160,6 +160,12 @@ impl<T> Queue<T> {
         true
     }
 
+    /// Takes a slot whether or not one is free: somebody else has decided that it runs.
+    pub fn occupy(&mut self, user: &UserId, operation: Operation) {
+        self.users.entry(user.clone()).or_default().operations[operation as usize].in_use += 1;
+        self.in_use += 1;
+    }
+
     /// Waits, after [`Queue::take`] has found nothing free.
     pub fn wait(
         &mut self,

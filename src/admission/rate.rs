@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::book::Book;
-use super::standing::RateHeaders;
+use super::{fleet::Hold, standing::RateHeaders};
 use crate::{config, user::UserId};
 
 /// Reserved for an answer whose length the client leaves open, but never more than a tenth of the limit.
@@ -59,6 +59,9 @@ pub enum RateRefusal {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Redis, which counts for all gateways, is away.
+    #[error("nobody can tell what is left: Redis is away")]
+    Away,
 }
 
 /// Tokens that are held back for one call. Dropped without [`Reservation::settle`], all of them are given back.
@@ -69,10 +72,11 @@ pub struct Reservation {
 }
 
 #[derive(Debug)]
-struct Held {
-    book: Arc<Mutex<Book>>,
-    user: UserId,
-    tokens: u64,
+enum Held {
+    /// In our own book.
+    Here { book: Arc<Mutex<Book>>, user: UserId, tokens: u64 },
+    /// In the one that all gateways share.
+    Shared(Hold),
 }
 
 impl Limits {
@@ -95,7 +99,7 @@ impl Limits {
     pub fn check(&self, user: &UserId, cost: impl Into<Option<Cost>>) -> Checked {
         let cost = cost.into();
         let (verdict, headers) = self.book.lock().check(user, cost, Instant::now());
-        let held = |tokens| Held { book: self.book.clone(), user: user.clone(), tokens };
+        let held = |tokens| Held::Here { book: self.book.clone(), user: user.clone(), tokens };
         let verdict =
             verdict.map(|tokens| Reservation { cost: cost.unwrap_or_default(), held: tokens.map(held) });
         Checked { verdict, headers }
@@ -103,6 +107,11 @@ impl Limits {
 }
 
 impl Reservation {
+    /// For a call that is thought to cost `cost`, with tokens that are held back for it over all gateways.
+    pub(super) fn shared(cost: Cost, hold: Option<Hold>) -> Self {
+        Self { cost, held: hold.map(Held::Shared) }
+    }
+
     /// What the call was thought to cost.
     pub fn cost(&self) -> Cost {
         self.cost
@@ -110,13 +119,21 @@ impl Reservation {
 
     /// Tokens held back; 0 without a limit.
     pub fn tokens(&self) -> u64 {
-        self.held.as_ref().map_or(0, |held| held.tokens)
+        match &self.held {
+            None => 0,
+            Some(Held::Here { tokens, .. }) => *tokens,
+            Some(Held::Shared(hold)) => hold.tokens,
+        }
     }
 
     /// The call is over and has cost `spent` tokens: more than was reserved is owed, less is given back.
     pub fn settle(&mut self, spent: u64) {
-        if let Some(Held { book, user, tokens }) = self.held.take() {
-            book.lock().settle(&user, tokens, spent, Instant::now());
+        match self.held.take() {
+            None => {}
+            Some(Held::Here { book, user, tokens }) => {
+                book.lock().settle(&user, tokens, spent, Instant::now());
+            }
+            Some(Held::Shared(hold)) => hold.settle(spent),
         }
     }
 }
@@ -129,7 +146,7 @@ impl Drop for Reservation {
 
 impl Cost {
     /// What to hold back where `limit` tokens a minute are allowed.
-    fn reserved(self, limit: u64) -> u64 {
+    pub(super) fn reserved(self, limit: u64) -> u64 {
         let answer = self.answer.unwrap_or_else(|| OPEN_ANSWER.min(limit / 10));
         self.prompt.saturating_add(answer)
     }

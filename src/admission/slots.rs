@@ -11,6 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Operation,
+    fleet::Lease,
     queue::{Count, Grant, Limit, Limits, Queue, Refused, Ticket},
     sync::{Mutex, timeout},
 };
@@ -39,6 +40,8 @@ pub struct Slot {
     shared: Arc<Shared>,
     user: UserId,
     operation: Operation,
+    /// Its counterpart over all gateways, if they share their slots.
+    pub(super) lease: Option<Box<Lease>>,
 }
 
 /// Why there is no slot. Each says when it is worth coming back: 1–60 s, from the measured rate at which slots become
@@ -63,6 +66,9 @@ pub enum SlotRefusal {
         /// When to come back.
         retry_after: Duration,
     },
+    /// Redis, which holds the slots of all gateways, is away.
+    #[error("nobody can tell whether a slot is free: Redis is away")]
+    Away,
 }
 
 /// `/admin/slots`: who runs and who waits. Users who do neither are not listed.
@@ -135,18 +141,29 @@ impl Slots {
         }
     }
 
+    /// A slot for `user` if one is free at once.
+    pub(super) fn take(&self, user: &UserId, operation: Operation) -> Option<Slot> {
+        let taken = self.shared.state.lock().queue.take(user, operation);
+        taken.then(|| self.shared.slot(user.clone(), operation))
+    }
+
+    /// A slot for `user`, whether or not one is free.
+    pub(super) fn occupy(&self, user: &UserId, operation: Operation) -> Slot {
+        self.shared.state.lock().queue.occupy(user, operation);
+        self.shared.slot(user.clone(), operation)
+    }
+
     /// A slot for `user` if one is free, which overtakes nobody: what is free is kept from nobody who waits. Else a place in
     /// the queue. Both under one lock: a slot that became free in between would wake nobody.
     fn take_or_wait(&self, user: &UserId, operation: Operation, priority: i64) -> Result<Asked, SlotRefusal> {
-        let shared = self.shared.clone();
         let mut state = self.shared.state.lock();
         if state.queue.take(user, operation) {
-            return Ok(Asked::Given(Slot { shared, user: user.clone(), operation }));
+            return Ok(Asked::Given(self.shared.slot(user.clone(), operation)));
         }
         let (sender, slot) = oneshot::channel();
         let ticket = state.queue.wait(user, (operation, priority), sender, Instant::now());
         let ticket = ticket.map_err(|refused| refusal(refused, Ended::Full))?;
-        Ok(Asked::Waits(Waiting { shared, ticket, slot }, state.patience))
+        Ok(Asked::Waits(Waiting { shared: self.shared.clone(), ticket, slot }, state.patience))
     }
 
     /// Who runs and who waits now.
@@ -179,12 +196,26 @@ impl Shared {
     /// A slot whose receiver has gone comes back as an error, is dropped here, and so goes to the next.
     fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<Slot>>) {
         let Grant { user, operation, waiter } = grant;
-        drop(waiter.send(Slot { shared: self.clone(), user, operation }));
+        drop(waiter.send(self.slot(user, operation)));
+    }
+
+    fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> Slot {
+        Slot { shared: self.clone(), user, operation, lease: None }
+    }
+}
+
+impl Slot {
+    /// The same with its counterpart over all gateways.
+    pub(super) fn with(mut self, lease: impl Into<Box<Lease>>) -> Self {
+        self.lease = Some(lease.into());
+        self
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // First, so that whoever gets this one finds the other free.
+        drop(self.lease.take());
         let next = self.shared.state.lock().queue.release(&self.user, self.operation, Instant::now());
         if let Some(grant) = next {
             self.shared.hand_over(grant);
@@ -226,12 +257,15 @@ impl Drop for Waiting {
 }
 
 /// How it ended without a slot.
-enum Ended {
+pub(super) enum Ended {
+    /// There was no place to wait.
     Full,
+    /// It waited too long.
     Late,
 }
 
-fn refusal(Refused { by, retry_after }: Refused, ended: Ended) -> SlotRefusal {
+/// What is told of it.
+pub(super) fn refusal(Refused { by, retry_after }: Refused, ended: Ended) -> SlotRefusal {
     match (by, ended) {
         (Limit::Total, _) => SlotRefusal::Overloaded { retry_after },
         (Limit::User, Ended::Full) => SlotRefusal::QueueFull { retry_after },

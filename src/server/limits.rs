@@ -2,34 +2,42 @@
 
 use std::future::Future;
 
+use futures_util::FutureExt;
 use http::Response;
 
 use super::{Gateway, body::ReplyBody, refused};
 use crate::{
     admission::{
-        rate::{Checked, Cost, RateRefusal, Reservation},
+        fleet::{Entered, Wish},
+        rate::{Checked, RateRefusal, Reservation},
+        slots::Slot,
         standing::RateHeaders,
     },
     refusal::Refusal,
     user::UserId,
 };
 
-/// Counts a request of `user` and, if it is within the limits, does what was asked. The answer, also a refusal, tells what
-/// was left after it.
+/// Counts a request and, if it is within the limits, does what was asked. The answer, also a refusal, tells what was left
+/// after it. Where gateways count together, a slot may come along: see [`crate::admission::fleet::Fleet::enter`].
 pub async fn limited<F>(
     gateway: &Gateway,
     id: &str,
-    (user, cost): (&UserId, Option<Cost>),
-    go: impl FnOnce(Reservation) -> F,
+    wish: Wish<'_>,
+    go: impl FnOnce(Reservation, Option<Slot>) -> F,
 ) -> Response<ReplyBody>
 where
     F: Future<Output = Result<Response<ReplyBody>, Refusal>>,
 {
-    let Checked { verdict, headers } = gateway.limits.check(user, cost);
+    let Entered { checked: Checked { verdict, headers }, slot } = match &gateway.fleet {
+        // On the heap: without a Redis nobody carries its room.
+        Some(fleet) => fleet.enter(&gateway.slots, &wish).boxed().await,
+        None => gateway.limits.check(wish.user, wish.cost).into(),
+    };
     let answered = match verdict {
-        Ok(reservation) => go(reservation).await,
+        Ok(reservation) => go(reservation, slot).await,
         Err(RateRefusal::Requests { retry_after }) => Err(Refusal::RateLimit { retry_after }),
         Err(RateRefusal::Tokens { retry_after }) => Err(Refusal::TokenLimit { retry_after }),
+        Err(RateRefusal::Away) => Err(Refusal::LimitsUnavailable),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused(id, &refusal));
     headers.write(response.headers_mut());
@@ -38,7 +46,7 @@ where
 
 /// The answer to a client's request, which tells what is left also if it was not counted: a list of models, a request that
 /// could not be read.
-pub fn told(
+pub async fn told(
     gateway: &Gateway,
     id: &str,
     user: &UserId,
@@ -46,7 +54,11 @@ pub fn told(
 ) -> Response<ReplyBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused(id, &refusal));
     if !RateHeaders::are_in(response.headers()) {
-        gateway.limits.standing(user).write(response.headers_mut());
+        let standing = match &gateway.fleet {
+            Some(fleet) => fleet.standing(user).boxed().await,
+            None => gateway.limits.standing(user),
+        };
+        standing.write(response.headers_mut());
     }
     response
 }

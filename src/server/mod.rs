@@ -46,7 +46,7 @@ use self::{
 };
 use crate::{
     admin::{Reloaded, history::History, watch::Scene},
-    admission::{load::Load, rate::Limits, slots::Slots, strangers::Strangers},
+    admission::{fleet::Fleet, load::Load, rate::Limits, slots::Slots, strangers::Strangers},
     call::Registry,
     config::Config,
     dispatch::Dispatcher,
@@ -75,6 +75,8 @@ pub struct Gateway {
     pub slots: Slots,
     /// Who may still ask in this minute.
     pub limits: Limits,
+    /// The same over all gateways, if they share a Redis.
+    pub fleet: Option<Fleet>,
     /// How much the process takes on.
     load: Load,
     /// How many wrong keys there were.
@@ -135,6 +137,7 @@ impl Gateway {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
+        let fleet = link.clone().map(|link| Fleet::new(&config, link, &tasks));
         let load = Load::new(config.server.max_body);
         let tracer = tracer(&config, &tasks)?;
         let edge = Edge::new(config, None, &events, &tasks)?;
@@ -145,6 +148,7 @@ impl Gateway {
             calls: Arc::default(),
             slots,
             limits,
+            fleet,
             load,
             strangers: Strangers::default(),
             dispatcher,
@@ -175,8 +179,9 @@ impl Gateway {
     pub fn replace(&self, edge: Edge) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
-        if let Some(link) = &self.link {
+        if let (Some(link), Some(fleet)) = (&self.link, &self.fleet) {
             link.set_on_error(edge.snapshot.config.redis.on_error);
+            fleet.reconfigure(&edge.snapshot.config);
         }
         let memory = &edge.snapshot.config.memory;
         match &self.memory {
@@ -315,7 +320,7 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
                 Route::Model(id) => models::one(&incomer.edge, &caller, &id),
                 _ => models::all(&incomer.edge, &caller),
             };
-            Ok(limits::told(gateway, &id, &user, answered))
+            Ok(limits::told(gateway, &id, &user, answered).await)
         }
     }
 }

@@ -185,7 +185,7 @@ async fn metrics(
         slots: &gateway.slots,
         calls: &gateway.calls,
         memory: gateway.memory.as_deref(),
-        link: gateway.link.as_ref(),
+        shared: gateway.link.as_ref().zip(gateway.fleet.as_ref()),
         events_lost: gateway.events.losses().count(),
         spans_lost: gateway.tracer.lost(),
     };

@@ -22,7 +22,7 @@ use super::{
     routes::Own,
 };
 use crate::{
-    admission::Operation,
+    admission::{Operation, fleet::Wish, slots::Slot},
     config,
     failpoint::{self, Place},
     recall::{
@@ -88,15 +88,22 @@ pub async fn answer(
     let asked = Asked { id: id.clone(), errand: read(own, &parts, &body)?, priority: caller.priority() };
     let limit = time_limit(asked.errand.operation(), &edge.snapshot.config.memory);
     let desk = Desk { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
-    Ok(limited(gateway, &id, (&user, None), |_| go(gateway, asked, desk)).await)
+    let (operation, priority) = (asked.errand.operation(), asked.priority);
+    let wish = Wish { user: &user, operation, priority, cost: None };
+    Ok(limited(gateway, &id, wish, |_, slot| go(gateway, asked, (desk, slot))).await)
 }
 
 /// Waits for a slot, and does it.
-async fn go(gateway: &Gateway, asked: Asked, desk: Desk) -> Result<Response<ReplyBody>, Refusal> {
+async fn go(
+    gateway: &Gateway,
+    asked: Asked,
+    (desk, early): (Desk, Option<Slot>),
+) -> Result<Response<ReplyBody>, Refusal> {
     let Asked { id, errand, priority } = asked;
     let operation = errand.operation();
     let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), String::new());
-    let slot = wait_for_slot(gateway, &desk.user, operation, priority).await?;
+    let wish = Wish { user: &desk.user, operation, priority, cost: None };
+    let slot = wait_for_slot(gateway, wish, early).await?;
     failpoint::request(Place::Slot, &id);
     let response = match errand {
         Errand::Memories(errand) => memories::run(&desk, errand).await,

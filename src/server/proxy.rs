@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response};
 use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     admission::{
         Operation,
+        fleet::Wish,
         rate::{Cost, Reservation},
         slots::{Slot, SlotRefusal},
     },
@@ -52,6 +54,9 @@ struct Asked {
     ask: Ask,
 }
 
+/// What a request got when it was counted: its tokens, and its slot if that came along.
+type Granted = (Reservation, Option<Slot>);
+
 /// Answers one proxied request.
 pub async fn answer(
     gateway: &Arc<Gateway>,
@@ -64,15 +69,17 @@ pub async fn answer(
     }
     let asked = read(gateway, incomer, caller, (api, path)).await?;
     let id = asked.id.clone();
-    let (user, cost) = (asked.user.clone(), asked.cost);
-    let go = async |reservation| Ok(go(gateway, asked, reservation).await);
-    Ok(limited(gateway, &id, (&user, Some(cost)), go).await)
+    let user = asked.user.clone();
+    let (operation, priority) = (operation(asked.api), asked.priority);
+    let wish = Wish { user: &user, operation, priority, cost: Some(asked.cost) };
+    let go = async |reservation, slot| Ok(go(gateway, asked, (reservation, slot)).await);
+    Ok(limited(gateway, &id, wish, go).await)
 }
 
 /// Waits for a slot, and gets the answer.
-async fn go(gateway: &Arc<Gateway>, asked: Asked, reservation: Reservation) -> Response<ReplyBody> {
+async fn go(gateway: &Arc<Gateway>, asked: Asked, granted: Granted) -> Response<ReplyBody> {
     let (id, received, begun) = (asked.id.clone(), asked.received, Instant::now());
-    match admit(gateway, asked, reservation).await {
+    match admit(gateway, asked, granted).await {
         Ok(call) => with_memory(gateway, call).await,
         Err(refusal) => {
             let mut response = refused(&id, &refusal);
@@ -172,12 +179,13 @@ fn begin_trace(
 }
 
 /// Waits for a slot; with it the request is a call.
-async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Result<Box<Call>, Refusal> {
+async fn admit(gateway: &Gateway, asked: Asked, (reservation, early): Granted) -> Result<Box<Call>, Refusal> {
     let Asked { id, received, edge, user, priority, api, model, timeout, memory, mut span, ask, .. } = asked;
     let operation = operation(api);
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
     let begun = Instant::now();
-    let slot = wait_for_slot(gateway, &user, operation, priority).await;
+    let wish = Wish { user: &user, operation, priority, cost: None };
+    let slot = wait_for_slot(gateway, wish, early).await;
     let slot = slot.inspect_err(|refusal| span.failed(reply::code(refusal)))?;
     failpoint::request(Place::Slot, &id);
     let queued = begun.elapsed();
@@ -211,18 +219,21 @@ async fn admit(gateway: &Gateway, asked: Asked, reservation: Reservation) -> Res
 }
 
 /// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
-pub async fn wait_for_slot(
-    gateway: &Gateway,
-    user: &UserId,
-    operation: Operation,
-    priority: i64,
-) -> Result<Slot, Refusal> {
+pub async fn wait_for_slot(gateway: &Gateway, wish: Wish<'_>, early: Option<Slot>) -> Result<Slot, Refusal> {
+    let acquire = async {
+        match &gateway.fleet {
+            // On the heap: without a Redis nobody carries its room.
+            Some(fleet) => fleet.acquire(&gateway.slots, &wish, early).boxed().await,
+            None => gateway.slots.acquire(wish.user, wish.operation, wish.priority).await,
+        }
+    };
     select! {
         biased;
-        slot = gateway.slots.acquire(user, operation, priority) => slot.map_err(|refusal| match refusal {
+        slot = acquire => slot.map_err(|refusal| match refusal {
             SlotRefusal::QueueFull { retry_after } => Refusal::QueueFull { retry_after },
             SlotRefusal::QueueTimeout { retry_after } => Refusal::QueueTimeout { retry_after },
             SlotRefusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after },
+            SlotRefusal::Away => Refusal::LimitsUnavailable,
         }),
         () = gateway.tasks.draining().cancelled() => Err(Refusal::ShuttingDown),
     }

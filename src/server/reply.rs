@@ -328,6 +328,13 @@ fn word_gateway(refusal: &Refusal) -> Wording {
             Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
                 .after(Some(*retry_after))
         }
+        Refusal::LimitsUnavailable => Wording::new(
+            503,
+            SERVER,
+            "limits_unavailable",
+            "The gateway cannot count requests at the moment, and may not go on without.",
+        )
+        .after(Some(Duration::from_secs(1))),
         Refusal::ShuttingDown => {
             let soon = Some(Duration::from_secs(1));
             Wording::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)

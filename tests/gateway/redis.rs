@@ -1,6 +1,6 @@
-//! C7 and promise 3: several gateways on one Redis, and Redis away, hung, flapping and emptied.
+//! Several gateways on one Redis: what they know of each other, of Redis, and what they tell of it.
 //!
-//! Without `redis-server` these tests do nothing and say so.
+//! Without `redis-server` these tests, and those of `redis_*`, do nothing and say so.
 
 use std::time::Duration;
 
@@ -9,9 +9,80 @@ use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, RedisServer, 
 use super::stage::{gateway, launch};
 
 /// How long recovery may take: 5 s are promised, the rest is for a busy machine.
-const RECOVERY: Duration = Duration::from_secs(10);
+pub const RECOVERY: Duration = Duration::from_secs(10);
 
-fn on(config: ConfigFile, redis: &RedisServer, on_error: &str) -> ConfigFile {
+/// Some gateways on one Redis, in front of one provider.
+pub struct Several {
+    /// What they share.
+    pub redis: RedisServer,
+    /// Who answers all of them.
+    pub provider: FakeProvider,
+    /// Alike.
+    pub gateways: Vec<Gateway>,
+    config: ConfigFile,
+}
+
+impl Several {
+    /// `count` gateways that know of each other; `None` without a Redis.
+    pub async fn start(
+        count: usize,
+        on_error: &str,
+        change: impl Fn(ConfigFile) -> ConfigFile,
+    ) -> Option<Self> {
+        let redis = RedisServer::start().await?;
+        let provider = FakeProvider::start().await;
+        // Answers may take as long as a test likes.
+        let config = on(ConfigFile::single(&provider), &redis, on_error).set(
+            "resilience",
+            "answer_timeout",
+            "\"60s\"",
+        );
+        let config = change(config);
+        let mut several = Self { redis, provider, gateways: Vec::new(), config };
+        for _ in 0..count {
+            several.gateways.push(gateway(&several.config).await);
+        }
+        several.know_each_other().await;
+        Some(several)
+    }
+
+    /// All are connected, and know how many they are.
+    pub async fn know_each_other(&self) {
+        for gateway in &self.gateways {
+            let client = gateway.client();
+            eventually("they know each other", RECOVERY, || async {
+                let known = metric(&client, "concierge_gateways").await == self.gateways.len() as f64;
+                (known && readiness(&client).await == (200, "up".to_owned())).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// A client of one gateway, with changes to its headers.
+    pub fn of(&self, gateway: usize, user: &str) -> Client {
+        self.gateways[gateway].client().header("x-user-id", user)
+    }
+
+    /// The configuration of all of them.
+    pub fn config(&self) -> ConfigFile {
+        self.config.clone()
+    }
+
+    /// Waits until Redis holds no lease and nobody waits there.
+    pub async fn all_free(&self, limit: Duration) {
+        eventually("no lease is held", limit, || async {
+            let mut left = 0;
+            for key in ["held", "waiting", "seen"] {
+                left += self.redis.count(&format!("ZCARD concierge:total:{key}")).await;
+            }
+            (left == 0).then_some(())
+        })
+        .await;
+    }
+}
+
+/// With this Redis.
+pub fn on(config: ConfigFile, redis: &RedisServer, on_error: &str) -> ConfigFile {
     config.set("redis", "url", &format!("{:?}", redis.url())).set(
         "redis",
         "on_error",
@@ -20,12 +91,13 @@ fn on(config: ConfigFile, redis: &RedisServer, on_error: &str) -> ConfigFile {
 }
 
 /// What `/readyz` says of Redis, and its status.
-async fn readiness(client: &Client) -> (u16, String) {
+pub async fn readiness(client: &Client) -> (u16, String) {
     let reply = client.get("/readyz").await;
     (reply.code(), reply.json()["redis"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn is(client: &Client, code: u16, redis: &str) {
+/// Waits until readiness is this.
+pub async fn is(client: &Client, code: u16, redis: &str) {
     eventually(&format!("{code} {redis}"), RECOVERY, || async {
         (readiness(client).await == (code, redis.to_owned())).then_some(())
     })
@@ -33,7 +105,7 @@ async fn is(client: &Client, code: u16, redis: &str) {
 }
 
 /// One sample of `/metrics`.
-async fn metric(client: &Client, name: &str) -> f64 {
+pub async fn metric(client: &Client, name: &str) -> f64 {
     let page = client.get("/metrics").await;
     let text = String::from_utf8_lossy(&page.body).into_owned();
     let line =

@@ -2,12 +2,13 @@
 
 use crate::{
     admin::metrics::plain,
+    admission::fleet::Fleet,
     shared::{Link, link::ERRORS},
     telemetry::exposition::Page,
 };
 
 /// Writes it, if there is a Redis.
-pub fn write(page: &mut Page, link: &Link) {
+pub fn write(page: &mut Page, link: &Link, fleet: &Fleet) {
     let help = "Whether Redis answers.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(link.is_up()))));
     let help = "Gateways that share the Redis, with this one; the last that was known while it is away.";
@@ -19,6 +20,8 @@ pub fn write(page: &mut Page, link: &Link) {
         (vec![("error", word.to_owned())], count)
     });
     page.counter("concierge_redis_errors", "Questions to Redis that got no answer.", errors);
+    let help = "Leases of slots that Redis did not know of: lost by it, or begun while it was away.";
+    page.counter("concierge_leases_restored", help, plain(fleet.leases_restored()));
     let help = "Messages to other gateways that were not sent because too many waited.";
     page.counter("concierge_redis_messages_dropped", help, plain(link.meters().untold.get()));
 }
