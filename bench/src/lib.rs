@@ -12,6 +12,7 @@
 //! - [`failover`]: the sixteen scenarios of the public Failover Bench.
 //! - [`storm`]: the same faults under load.
 //! - [`slots`]: what one user can do to the others.
+//! - [`shared`]: several gateways that count together.
 //! - [`routing`]: policies on simulated bad days; starts nothing.
 //! - [`recall`]: what memory finds, and how fast.
 //! - [`durability`]: what memory still knows after `kill -9`.
@@ -33,6 +34,7 @@ pub mod recall;
 pub mod routing;
 pub mod scale;
 pub mod setup;
+pub mod shared;
 pub mod slots;
 pub mod storm;
 pub mod telemetry;

@@ -114,9 +114,8 @@ pub struct Count {
 
 impl From<&config::Slots> for Limits {
     fn from(slots: &config::Slots) -> Self {
-        let limit = |name: &str| slots.operations.get(name).copied().unwrap_or(slots.per_user) as usize;
         Self {
-            per_operation: Operation::ALL.map(|operation| limit(operation.as_str())),
+            per_operation: Operation::ALL.map(|operation| slots.limit(operation.as_str()) as usize),
             queue: slots.queue as usize,
             total: slots.total as usize,
         }

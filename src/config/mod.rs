@@ -344,6 +344,13 @@ pub struct Slots {
     pub operations: BTreeMap<String, u32>,
 }
 
+impl Slots {
+    /// Requests one user may have in flight of an operation, by its name.
+    pub fn limit(&self, operation: &str) -> u32 {
+        self.operations.get(operation).copied().unwrap_or(self.per_user)
+    }
+}
+
 /// `[limits]`; `None`: no limit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Limits {

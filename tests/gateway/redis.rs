@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, RedisServer, Reply, eventually};
+use concierge_testkit::{
+    Client, ConfigFile, FakeProvider, Gateway, RedisServer, Reply, eventually, tls::Authority,
+};
 
 use super::stage::{gateway, launch};
 
@@ -172,5 +174,35 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let said = gw.wait_log("Redis is away").await;
     assert!(said.to_lowercase().contains("password"), "{said}");
     let page: Reply = gw.client().get("/admin/config").await;
+    let right =
+        config.set("redis", "url", &format!("{:?}", url.replace("hunter2-hunter2", "the-right-one-1")));
+    is(&gateway(&right).await.client(), 200, "up").await;
     assert!(!gw.logs().contains("hunter2") && !String::from_utf8_lossy(&page.body).contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_spoken_and_certificates_are_verified() {
+    let Some(redis) = RedisServer::start().await else { return };
+    let authority = Authority::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = free.unwrap().port();
+    let set = format!(
+        "CONFIG SET tls-cert-file {} tls-key-file {} tls-ca-cert-file {} tls-auth-clients no tls-port {port}",
+        authority.cert_file().display(),
+        authority.key_file().display(),
+        authority.root_file().display(),
+    );
+    let said = redis.say(&set).await;
+    if said != "+OK" {
+        return eprintln!("skipped: this redis-server has no TLS: {said}");
+    }
+    let provider = FakeProvider::start().await;
+    let url = format!("\"rediss://localhost:{port}\"");
+    let config = ConfigFile::single(&provider).set("redis", "url", &url);
+    let root = authority.root_file().display().to_string();
+    let trusting = launch().env("SSL_CERT_FILE", &root).start(config.toml()).await;
+    is(&trusting.client(), 200, "up").await;
+    let strict = gateway(&config).await;
+    strict.wait_log("Redis is away").await;
+    assert_eq!(readiness(&strict.client()).await, (200, "away".to_owned()));
 }

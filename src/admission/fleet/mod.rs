@@ -86,7 +86,7 @@ impl Terms {
     }
 
     fn own(&self, operation: Operation) -> u32 {
-        self.slots.operations.get(operation.as_str()).copied().unwrap_or(self.slots.per_user)
+        self.slots.limit(operation.as_str())
     }
 
     /// What is asked of Redis about the limits of a minute.
@@ -162,8 +162,10 @@ impl Fleet {
             Some(slot) => slot,
             None => slots.acquire(wish.user, wish.operation, wish.priority).await?,
         };
-        let place = Place { user: UserKey::of(wish.user), operation: wish.operation };
-        let lease = slot.lease.take().unwrap_or_else(|| Box::new(Lease::new(&self.desk, place)));
+        let lease = slot.lease.take().unwrap_or_else(|| {
+            let place = Place { user: UserKey::of(wish.user), operation: wish.operation };
+            Box::new(Lease::new(&self.desk, place))
+        });
         if lease.is_granted() {
             return Ok(slot.with(lease));
         }
