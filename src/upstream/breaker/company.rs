@@ -18,8 +18,6 @@ use crate::upstream::{
     },
 };
 
-/// So long after a peer's failure others are preferred to the target, unless more is heard.
-const DOUBT: Duration = Duration::from_secs(1);
 /// A probe that needs the peers' leave has it by then, or somebody else sends it.
 const ASKING: Duration = Duration::from_millis(20);
 
@@ -144,7 +142,7 @@ impl Breaker {
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
     pub fn doubted(&self, now: Instant) -> Option<Doubt> {
         let doubt = self.company.doubt.filter(|_| self.outage.is_none())?;
-        let lasts = now < doubt.failed + DOUBT && self.company.last_success < Some(doubt.failed);
+        let lasts = now < doubt.until && self.company.last_success < Some(doubt.failed);
         lasts.then_some(doubt)
     }
 
@@ -176,7 +174,7 @@ impl Breaker {
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
     pub fn hear(&mut self, said: &Hearsay, me: PeerId, now: Instant) -> Option<Change> {
-        self.company.doubt = said.doubt((self.failing() > 0).then_some(me));
+        self.company.doubt = said.doubt(self.company.last_success, (self.failing() > 0).then_some(me));
         let (outage, back) = (said.outage(), said.back());
         match outage.filter(|outage| back < Some(outage.opened)) {
             Some(outage) => self.hear_of_outage(outage, now),

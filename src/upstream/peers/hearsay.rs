@@ -4,7 +4,7 @@
 //! newest recovery): so neither the order in which reports arrive nor how often they do can matter. Nothing that is from
 //! before an operator's reset is listened to.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
@@ -13,6 +13,10 @@ use crate::upstream::{breaker::Cause, score::Kind};
 
 /// Peers whose word is kept; of more, those that were heard last.
 const MOST_PEERS: usize = 64;
+/// So long after a peer's failure others are preferred to the target, for each failure of its row:
+const DOUBT: Duration = Duration::from_secs(1);
+/// but for no more than these. One failure is nothing much; a row that goes on slowly, because scores have fallen, is.
+const MOST_DOUBTED: u32 = 5;
 /// No answer takes longer: the largest latency that makes sense, in seconds.
 const LONGEST: f64 = 3600.0;
 
@@ -32,8 +36,10 @@ pub struct Outage {
 }
 
 /// A peer has just seen the target fail, and finds out what it is: until then the others need not find it out, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Doubt {
+    /// The end, unless more is heard: a second for each failure in its row.
+    pub until: Instant,
     /// Who.
     pub peer: PeerId,
     /// When it saw the last failure.
@@ -127,15 +133,16 @@ impl Hearsay {
         self.peers.values().filter_map(|told| self.dated(told.back?)).max()
     }
 
-    /// The newest failure of a peer in a row of such. `ours`: we are in a row of our own, so only a peer of a lower number
-    /// than ours goes on asking instead of us.
-    pub fn doubt(&self, ours: Option<PeerId>) -> Option<Doubt> {
+    /// The longest doubt by failures after `success`, our own last one. `ours`: we are in a row of our own, so only a peer of a
+    /// lower number than ours goes on asking instead of us.
+    pub fn doubt(&self, success: Option<Instant>, ours: Option<PeerId>) -> Option<Doubt> {
         let asks_on = |peer: PeerId| ours.is_none_or(|ours| peer < ours);
         let each = self.peers.iter().filter(|(peer, _)| asks_on(**peer)).filter_map(|(peer, told)| {
-            let failed = self.dated(told.report.row?.age.at(told.written)?)?;
-            Some(Doubt { peer: *peer, failed })
+            let row = told.report.row?;
+            let failed = self.dated(row.age.at(told.written)?).filter(|failed| success < Some(*failed))?;
+            Some(Doubt { until: failed + DOUBT * row.failures.min(MOST_DOUBTED), peer: *peer, failed })
         });
-        each.max_by_key(|doubt| (doubt.failed, doubt.peer))
+        each.max()
     }
 
     /// The longest rest that a provider asked a peer for.

@@ -222,11 +222,18 @@ async fn a_first_failure_elsewhere_makes_others_preferred_until_more_is_known() 
     b.hears(a.tells());
     b.asks(Outcome::Success, 1);
     assert_eq!(b.standing().access, Access::Ready, "it answers us");
+    a.asks(Outcome::Success, 1);
     advance(ms(10)).await;
     a.asks(DOWN, 1);
     b.hears(a.tells());
     advance(ms(1000)).await;
     assert_eq!(b.standing().access, Access::Ready, "nothing more was heard");
+    a.asks(DOWN, 2);
+    b.hears(a.tells());
+    advance(ms(2999)).await;
+    assert_eq!(b.standing().access, Access::Doubted, "a longer row is doubted for longer");
+    advance(ms(1)).await;
+    assert_eq!(b.standing().access, Access::Ready);
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +327,8 @@ async fn an_operators_order_reaches_all_and_the_latest_counts() {
     late.hears(a.tells());
     assert_eq!((a.view().state, late.view().state), (TargetState::Closed, TargetState::Closed));
     let mut later = Gateway::new(4);
-    a.target.known.drain(true, Instant::now() + ms(1));
+    advance(ms(10)).await;
+    a.target.known.drain(true, Instant::now());
     late.hears(a.tells());
     later.hears(late.tells());
     assert_eq!(later.view().state, TargetState::Drained, "told on");

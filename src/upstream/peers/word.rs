@@ -10,7 +10,7 @@ use super::{
     report::{Age, Drain, PeerId, Report, Reset},
 };
 use crate::upstream::{
-    breaker::{Change, Leave, Probe},
+    breaker::{Cause, Change, Leave, Probe},
     target::{Facts, Known},
 };
 
@@ -164,19 +164,25 @@ impl Known {
         if let Some(what) = order {
             self.tell(state.as_str(), format!("{what} by an operator at gateway {peer}"));
         }
-        match change {
-            Some(Change::Opened) => {
-                let cause = cause.map(|cause| cause.to_string()).unwrap_or_default();
-                tracing::warn!(target_id = %self.id, gateway = %peer, reason = %cause, "a target is left alone, as another gateway says");
-                self.tell("open", format!("tripped by gateway {peer}: {cause}"));
-            }
-            Some(Change::Closed) => {
-                tracing::info!(target_id = %self.id, gateway = %peer, "a target is back, as another gateway says");
-                self.tell("closed", format!("the probe of gateway {peer} succeeded"));
-            }
-            None => {}
+        if let Some(change) = change {
+            self.tell_of_word(change, cause, peer);
         }
         change
+    }
+
+    fn tell_of_word(&self, change: Change, cause: Option<Cause>, peer: PeerId) {
+        let id = &self.id;
+        match change {
+            Change::Opened => {
+                let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(target_id = %id, gateway = %peer, %reason, "a target is left alone, says another gateway");
+                self.tell("open", format!("tripped by gateway {peer}: {reason}"));
+            }
+            Change::Closed => {
+                tracing::info!(target_id = %id, gateway = %peer, "a target is back, says another gateway");
+                self.tell("closed", format!("the probe of gateway {peer} succeeded"));
+            }
+        }
     }
 
     /// A request would be the probe, if the peers leave it to us.
