@@ -103,6 +103,13 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
         let probed = probed.clone();
         probe::run(move || probed.edge().snapshot.clone())
     });
+    if let Some(peers) = &gateway.peers {
+        let (peers, current) = (peers.clone(), gateway.clone());
+        tasks.keep("peers", move || {
+            let current = current.clone();
+            peers.clone().run(move || current.edge().snapshot.clone())
+        });
+    }
     let seen = gateway.clone();
     tasks.keep("watch", move || {
         let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());

@@ -39,6 +39,7 @@ mod gateway {
     mod models; // names, aliases, slashes, pins
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
+    mod peers; // what one gateway sees of a provider, the others know
     mod postgres; // the store away, cut, silent and killed; two gateways on one
     mod redis; // several gateways on one Redis
     mod redis_away; // Redis away, hung, flapping, emptied

@@ -19,6 +19,7 @@
 //! - [`isolation`]: what memory tells to whom, and what it has forgotten.
 //! - [`wire`]: requests on raw keep-alive connections.
 //! - [`telemetry`]: what counting costs.
+//! - [`peers`]: what a second gateway learns of a provider that dies.
 //!
 //! Nothing here may use the gateway's code: a benchmark that shares code with what it measures shares its mistakes.
 //! [`routing`] and the program `slot-cost` alone link it, because what they measure is a function; only public ones are
@@ -30,6 +31,7 @@ pub mod failover;
 pub mod instructions;
 pub mod isolation;
 pub mod overhead;
+pub mod peers;
 pub mod recall;
 pub mod routing;
 pub mod scale;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Moment, reason};
+use super::{Moment, reason, view::ToldBy};
 use crate::{
     config::{Strategy, TargetName},
     dispatch::plan::{
@@ -53,6 +53,8 @@ pub struct Step {
     pub wait: f64,
     /// One sentence.
     pub reason: String,
+    /// As in `/admin/providers`.
+    pub told_by: Option<ToldBy>,
 }
 
 /// A target that would not be asked.
@@ -70,6 +72,8 @@ pub struct NotAsked {
     pub reason: String,
     /// RFC 3339: when it may be asked again, if that is known.
     pub retry_at: Option<String>,
+    /// As in `/admin/providers`.
+    pub told_by: Option<ToldBy>,
 }
 
 /// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
@@ -115,6 +119,7 @@ impl Words<'_> {
             state: view.state,
             wait: step.waited.as_secs_f64(),
             reason: why_asked(step).to_owned(),
+            told_by: ToldBy::of(&view, self.at),
         }
     }
 
@@ -127,6 +132,7 @@ impl Words<'_> {
             state: view.state,
             reason: self.why_not(passed, &view),
             retry_at: passed.until.map(|until| self.at.date(until)),
+            told_by: ToldBy::of(&view, self.at),
         }
     }
 

@@ -4,6 +4,7 @@
 //! as `/admin/providers`, so that no number is kept twice. Labels are what the configuration names and words of the source
 //! code: no user, no request, nothing that a client or a provider wrote.
 
+mod peers;
 mod shared;
 mod targets;
 
@@ -24,7 +25,7 @@ use crate::{
         meters::{GatewayMeters, GenAi, ModelMeters, OTHER, Timed},
         process::Process,
     },
-    upstream::Snapshot,
+    upstream::{Snapshot, peers::Peers},
 };
 
 /// Where the numbers come from.
@@ -43,6 +44,8 @@ pub struct Sources<'a> {
     pub memory: Option<&'a Memory>,
     /// The line to Redis and what is counted over it, if there is one.
     pub shared: Option<(&'a Link, &'a Fleet)>,
+    /// What gateways tell each other, if there is one.
+    pub peers: Option<&'a Peers>,
     /// Events that slow watchers have missed.
     pub events_lost: u64,
     /// Spans that no collector has taken.
@@ -60,6 +63,9 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> Page {
     }
     if let Some((link, fleet)) = sources.shared {
         shared::write(&mut page, link, fleet);
+    }
+    if let Some(peers) = sources.peers {
+        peers::write(&mut page, peers);
     }
     configuration(&mut page, &sources);
     process(&mut page, sources.gateway.started);

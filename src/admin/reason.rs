@@ -21,7 +21,10 @@ pub fn of(view: &TargetView) -> String {
         TargetState::RateLimited if view.why == Some(Why::NoHeadroom) => {
             "What is left of its rate limit would not take another request.".to_owned()
         }
-        TargetState::RateLimited => "It was rate limited and rests for a while.".to_owned(),
+        TargetState::RateLimited => match view.told_by {
+            Some(told) => format!("Gateway {} was rate limited there: it rests for a while.", told.peer),
+            None => "It was rate limited and rests for a while.".to_owned(),
+        },
         TargetState::Misconfigured => match &view.rebuke {
             Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
             None => "It refused our key or does not have the model.".to_owned(),
@@ -38,6 +41,12 @@ fn of_closed(view: &TargetView) -> String {
     if score.silence > score.avg_latency.max(LONG_SILENCE) {
         return format!("Requests have been waiting for {:.1} s without a sign of life.", score.silence);
     }
+    if let Some(told) = view.doubted_by {
+        return format!(
+            "Gateway {} has just seen it fail and is finding out: others are asked first.",
+            told.peer
+        );
+    }
     if view.ramp < 1.0 {
         return "It is back and takes up its share again.".to_owned();
     }
@@ -53,7 +62,8 @@ fn of_closed(view: &TargetView) -> String {
 }
 
 fn because(view: &TargetView) -> String {
-    view.cause.map_or(String::new(), |cause| format!(": {cause}"))
+    let by = view.told_by.map_or(String::new(), |told| format!(", says gateway {}", told.peer));
+    view.cause.map_or(String::new(), |cause| format!(": {cause}{by}"))
 }
 
 fn trimmed(sentence: &str) -> &str {

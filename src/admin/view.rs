@@ -67,6 +67,17 @@ pub struct Row {
     pub headroom: Vec<Headroom>,
     /// One sentence.
     pub last_failure: Option<String>,
+    /// Another gateway on whose word it is left alone, or asked after others; `null` if this one has seen why itself.
+    pub told_by: Option<ToldBy>,
+}
+
+/// A gateway, and what it saw.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToldBy {
+    /// Sixteen hexadecimal digits, as in its log.
+    pub gateway: String,
+    /// Seconds since it saw what it tells.
+    pub seconds_ago: f64,
 }
 
 /// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
@@ -190,7 +201,17 @@ impl Row {
             kinds: Kinds { stream: OfKind::of(view, Kind::Stream), whole: OfKind::of(view, Kind::Whole) },
             headroom: view.headroom.iter().map(|window| Headroom::of(window, at)).collect(),
             last_failure: view.last_failure.clone(),
+            told_by: ToldBy::of(view, at),
         }
+    }
+}
+
+impl ToldBy {
+    /// The gateway on whose word the target of `view` is out or doubted.
+    pub fn of(view: &TargetView, at: Moment) -> Option<Self> {
+        let told = view.told_by.or(view.doubted_by)?;
+        let seconds_ago = at.now.saturating_duration_since(told.at).as_secs_f64();
+        Some(Self { gateway: told.peer.to_string(), seconds_ago })
     }
 }
 

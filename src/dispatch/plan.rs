@@ -254,7 +254,7 @@ impl Plan {
         let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
         let believed_out = |target: &Arc<Target>| {
             let standing = target.standing(&self.need, None, now);
-            standing.access == Access::Ready || standing.why == Some(Why::NoHeadroom)
+            standing.access.is_open() || standing.why == Some(Why::NoHeadroom)
         };
         let fitting = self.models.iter().enumerate().filter(|(_, model)| self.may_fit(model));
         let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
@@ -268,31 +268,32 @@ impl Plan {
     /// else can catch its failure or there is nobody else at all.
     fn choices(&self, model: &Model, now: Instant) -> Choices {
         let standings = model.standings(&self.need, now);
-        let with = |access| {
-            let fresh = (0..standings.len()).filter(|index| self.is_fresh(model, *index));
-            fresh.filter(|index| standings[*index].access == access).collect::<Vec<_>>()
-        };
-        let ready = with(Access::Ready);
+        let fresh: Vec<usize> = (0..standings.len()).filter(|index| self.is_fresh(model, *index)).collect();
+        let probe = fresh.iter().copied().find(|index| standings[*index].access == Access::Probe);
+        let ready = Model::preferred(fresh, &standings);
         // The last attempt of a call is no time for a probe, unless there is nobody else.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
-        let probe = with(Access::Probe).first().copied().filter(|_| caught);
-        Choices { standings, ready, probe }
+        Choices { standings, ready, probe: probe.filter(|_| caught) }
     }
 
     /// One of the choices, and whether there is another.
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
         let Choices { standings, ready, probe } = self.choices(model, now);
+        if !self.rehearsed {
+            wish_to_probe(model, &standings);
+        }
         let draw = || match self.rehearsed {
             true => model.likeliest(&ready, &standings),
             false => model.best(&ready, &standings, rng),
         };
         let chosen = probe.or_else(draw)?;
-        let others = ready.iter().any(|index| *index != chosen);
+        let is_other = |index: usize| index != chosen && self.is_fresh(model, index);
+        let others = (0..standings.len()).any(|index| is_other(index) && standings[index].access.is_open());
         Some((model.targets[chosen].clone(), others))
     }
 
     fn is_ready(&self, model: &Model, now: Instant) -> bool {
-        self.fresh(model, now).any(|(_, standing)| standing.access == Access::Ready)
+        self.fresh(model, now).any(|(_, standing)| standing.access.is_open())
     }
 
     /// Whether a fallback could be asked now.
@@ -319,7 +320,7 @@ impl Plan {
         if let Second::Due(target, at) = &self.second {
             let (target, at) = (target.clone(), *at);
             let standing = target.standing(&self.need, None, now);
-            let ready = standing.access == Access::Ready;
+            let ready = standing.access.is_open();
             if now < at && (ready || standing.why == Some(Why::Resting)) {
                 return Some(Step::Wait(at));
             }
@@ -331,11 +332,12 @@ impl Plan {
         self.rest_within_patience(model, now).map(Step::Wait)
     }
 
-    /// When a target is back that was throttled before this call came, if that is within `patience`.
+    /// When a target is back that was throttled before this call came, if that is within `patience`; or when the peers have
+    /// left its probe to us, which takes no time to speak of.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.stuck.get_or_insert(now);
-        let resting =
-            self.fresh(model, now).filter(|(_, s)| matches!(s.why, Some(Why::Resting | Why::NoHeadroom)));
+        let short = |why| matches!(why, Why::Resting | Why::NoHeadroom | Why::Unleft);
+        let resting = self.fresh(model, now).filter(|(_, standing)| standing.why.is_some_and(short));
         let back = resting.filter_map(|(_, standing)| standing.until).min()?;
         (back <= since + self.rules.patience).then_some(back)
     }
@@ -384,6 +386,12 @@ impl Plan {
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();
         Refusal::NoTarget { retry_after: self.retry_after(now), model }
     }
+}
+
+/// Targets whose probe this request could be get the peers' leave for the next one: it is not waited for.
+fn wish_to_probe(model: &Model, standings: &[Standing]) {
+    let each = model.targets.iter().zip(standings).filter(|(_, standing)| standing.why == Some(Why::Unleft));
+    each.for_each(|(target, _)| target.known.wish_to_probe());
 }
 
 #[cfg(test)]

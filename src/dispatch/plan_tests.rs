@@ -1,7 +1,9 @@
 //! Every decision of failover, without a network and on a paused clock.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::StatusCode;
+use serde_json::json;
 use tokio::time::advance;
 
 use super::*;
@@ -10,7 +12,11 @@ use crate::{
     events::Events,
     refusal::ProviderReply,
     tasks::Tasks,
-    upstream::{Attempt, Snapshot},
+    upstream::{
+        Attempt, Snapshot,
+        breaker::Leave,
+        peers::{outbox::Outbox, report::PeerId, word::Heard},
+    },
 };
 
 const PROVIDERS: &str = r#"
@@ -249,5 +255,70 @@ async fn drained_targets_are_not_asked() {
     snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
     snapshot.find("a/x").unwrap().known.drain(false, Instant::now());
+    assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
+}
+
+/// A gateway that has company tells and asks; here, nobody answers.
+fn joined(snapshot: &Snapshot) -> Outbox {
+    let outbox = Outbox::default();
+    snapshot.targets().iter().for_each(|target| target.known.join(Some(&outbox), Instant::now()));
+    outbox
+}
+
+/// A peer has seen `target` fail once and goes on asking it.
+fn doubted(snapshot: &Snapshot, target: &str) {
+    let report = json!({ "i": target, "f": { "n": 1, "a": 0 } });
+    let heard = Heard {
+        peer: PeerId(1),
+        number: 1,
+        written: Instant::now(),
+        report: serde_json::from_value(report).unwrap(),
+    };
+    snapshot.find(target).unwrap().known.hear(heard, PeerId(2), Instant::now());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_peer_doubts_comes_after_its_equals_and_before_another_model() {
+    let equals = snapshot(EQUALS);
+    joined(&equals);
+    doubted(&equals, "a/x");
+    let mut search = plan(&equals);
+    fails(&mut search, "try b/x", SILENT).unwrap();
+    fails(&mut search, "try a/x", SILENT).unwrap();
+    let with_fallback = snapshot(WITH_FALLBACK);
+    joined(&with_fallback);
+    doubted(&with_fallback, "a/x");
+    assert_eq!(step(&mut plan(&with_fallback)).0, "try a/x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peers_are_asked_before_a_probe_and_nobody_waits_who_has_somebody_else() {
+    let snapshot = snapshot(EQUALS);
+    let outbox = joined(&snapshot);
+    trip(&snapshot, "a/x");
+    advance(Duration::from_secs(5)).await;
+    outbox.notes().await;
+    let a = snapshot.find("a/x").unwrap();
+    drop(plan(&snapshot).rehearse(Instant::now()));
+    assert!(outbox.notes().now_or_never().is_none(), "who only looks leaves no note");
+    assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
+    let notes = outbox.notes().await;
+    assert!(notes.wishes.contains("a/x"), "{notes:?}");
+    a.known.leave(Leave::Granted(Instant::now() + Duration::from_secs(1)));
+    assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_nobody_else_the_leave_to_probe_is_waited_for() {
+    let snapshot = snapshot(WITH_FALLBACK);
+    joined(&snapshot);
+    trip(&snapshot, "a/x");
+    advance(Duration::from_secs(5)).await;
+    let mut search = plan(&snapshot);
+    assert_eq!(step(&mut search).0, "wait 20 ms");
+    let a = snapshot.find("a/x").unwrap();
+    a.known.leave(Leave::Refused(Instant::now() + Duration::from_secs(1)));
+    assert_eq!(step(&mut search).0, "try c/x", "somebody else probes");
+    a.known.leave(Leave::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

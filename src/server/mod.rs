@@ -57,7 +57,7 @@ use crate::{
     shared::Link,
     tasks::Tasks,
     telemetry::{meters::GatewayMeters, trace::Tracer},
-    upstream::{self, Snapshot},
+    upstream::{self, Snapshot, peers::Peers},
 };
 
 /// For one request to the collector of traces.
@@ -87,6 +87,8 @@ pub struct Gateway {
     pub memory: Option<Arc<Memory>>,
     /// The line to Redis; `None` if nothing is shared with other gateways.
     pub link: Option<Link>,
+    /// What gateways tell each other of the targets; likewise.
+    pub peers: Option<Peers>,
     /// What operators watch.
     pub events: Events,
     /// What they see of the last minutes.
@@ -153,6 +155,7 @@ impl Gateway {
             strangers: Strangers::default(),
             dispatcher,
             memory,
+            peers: link.clone().map(Peers::new),
             link,
             events,
             history: Arc::default(),

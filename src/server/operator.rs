@@ -186,6 +186,7 @@ async fn metrics(
         calls: &gateway.calls,
         memory: gateway.memory.as_deref(),
         shared: gateway.link.as_ref().zip(gateway.fleet.as_ref()),
+        peers: gateway.peers.as_ref(),
         events_lost: gateway.events.losses().count(),
         spans_lost: gateway.tracer.lost(),
     };

@@ -108,7 +108,12 @@ impl Attempt {
 
     /// The head of an answer came: what it says about our rate limit.
     pub fn head(&self, headers: &HeaderMap) {
-        self.target.known.facts.lock().headroom.observe(headers, Instant::now(), SystemTime::now());
+        let (known, now) = (&self.target.known, Instant::now());
+        let mut facts = known.facts.lock();
+        facts.headroom.observe(headers, now, SystemTime::now());
+        if facts.headroom.tell(now).is_some() {
+            facts.fellows.tell(&known.id);
+        }
     }
 
     /// The first content of a stream, or a whole answer, has come.
@@ -141,7 +146,11 @@ impl Attempt {
         let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
         facts.live.produced(tokens, time, now);
+        let failing = facts.breaker.failing();
         facts.breaker.on_whole(self.pass);
+        if facts.breaker.failing() != failing {
+            facts.fellows.tell(&self.target.known.id);
+        }
         if let Some(gap) = longest_gap {
             facts.gaps.record(gap, now);
         }
@@ -162,8 +171,9 @@ impl Attempt {
             facts.last_failure = Some(detail.to_owned());
         }
         if let Outcome::Throttled { rest } = outcome {
-            let Facts { rest: resting, rng, .. } = &mut *facts;
+            let Facts { rest: resting, rng, fellows, .. } = &mut *facts;
             resting.throttled(rest, now, rng);
+            fellows.tell(&self.target.known.id);
         }
         if outcome.misconfigures() {
             facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
@@ -184,8 +194,12 @@ impl Attempt {
             facts.latencies[self.kind as usize].record(latency, now);
             facts.rest.answered();
         }
+        let failing = facts.breaker.failing();
         let change = facts.breaker.on(self.pass, outcome, self.others, now, &mut facts.rng);
         let cause = facts.breaker.cause();
+        if change.is_some() || self.pass.is_probe() || facts.breaker.failing() != failing {
+            facts.fellows.tell(&known.id);
+        }
         drop(guard);
         match change {
             Some(Change::Opened) => {

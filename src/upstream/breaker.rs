@@ -8,16 +8,22 @@
 //! It must never be closed or opened by news from before its last change: every attempt carries the [`Pass`] it
 //! was admitted with, and a pass of an earlier epoch is not listened to.
 
+mod company;
 mod ring;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use self::ring::Ring;
-use super::outcome::{ForBreaker, Outcome};
+pub use self::company::{Leave, Probe};
+use self::{company::Company, ring::Ring};
+use super::{
+    outcome::{ForBreaker, Outcome},
+    peers::report::PeerId,
+};
 use crate::config::Breaker as Config;
 
 /// After a recovery the target's share grows over this long.
@@ -39,7 +45,7 @@ pub enum State {
 }
 
 /// Why the breaker is not closed.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Cause {
     /// So many hard failures in a row; the last one.
     InARow(u32, Outcome),
@@ -87,6 +93,8 @@ pub struct Breaker {
     /// Counts the changes between closed and open, so that late news can be told.
     epoch: u64,
     recovered_at: Option<Instant>,
+    /// What other gateways say, and what they need to know.
+    company: Company,
 }
 
 #[derive(Debug, Clone)]
@@ -94,6 +102,10 @@ struct Outage {
     until: Instant,
     probing: bool,
     cause: Cause,
+    /// The failure that opened it, or the probe that failed last.
+    opened: Instant,
+    /// The gateway that saw it; `None` if that was this one.
+    told_by: Option<PeerId>,
     /// The coming or running probe was brought forward by a health check.
     vouched: bool,
     /// Such a probe failed: what the health check sees is not what requests meet.
@@ -113,6 +125,7 @@ impl Breaker {
             rests: 0,
             epoch: 0,
             recovered_at: None,
+            company: Company::default(),
         }
     }
 
@@ -139,7 +152,9 @@ impl Breaker {
     pub fn would_admit(&self, now: Instant) -> Option<State> {
         match &self.outage {
             None => Some(State::Closed),
-            Some(outage) if now >= outage.until && !outage.probing => Some(State::HalfOpen),
+            Some(outage) if now >= outage.until && !outage.probing && self.company.lets_probe(now) => {
+                Some(State::HalfOpen)
+            }
             Some(_) => None,
         }
     }
@@ -151,6 +166,7 @@ impl Breaker {
         let probe = self.would_admit(now)? == State::HalfOpen;
         if let Some(outage) = &mut self.outage {
             outage.probing = true;
+            self.company.probes();
         }
         Some(Pass { epoch: self.epoch, probe })
     }
@@ -164,11 +180,18 @@ impl Breaker {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Option<Change> {
+        self.company.witness(outcome, now);
         if pass.epoch != self.epoch {
             return None;
         }
         if pass.probe {
             return self.on_probe(outcome, now, rng);
+        }
+        if outcome.counts_for_breaker() == ForBreaker::Failure
+            && let Some(heard) = self.company.confirmed(now)
+        {
+            self.adopt(heard, now);
+            return Some(Change::Opened);
         }
         let cause = self.count(outcome, others, now)?;
         self.trip(cause, now, rng);
@@ -203,7 +226,8 @@ impl Breaker {
 
     /// The operator's hand: closed, with nothing remembered. News of attempts under way is not listened to.
     pub fn reset(&mut self) {
-        *self = Self { epoch: self.epoch + 1, ..Self::new(self.config.clone()) };
+        let company = self.company.after_reset();
+        *self = Self { epoch: self.epoch + 1, company, ..Self::new(self.config.clone()) };
     }
 
     /// Counts an outcome while closed, and says whether that was the last straw.
@@ -220,13 +244,18 @@ impl Breaker {
             ForBreaker::RatioOnly => {}
         }
         self.ring.record(false, now);
-        let row = self.in_a_row.max(self.broken_in_a_row);
+        let row = self.row();
         if row >= self.config.consecutive_failures.max(1) {
             return Some(Cause::InARow(row, outcome));
         }
         let (good, all) = self.ring.count(now);
         let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
         (others && all >= self.config.min_requests && too_few_succeed).then_some(Cause::Ratio(good, all))
+    }
+
+    /// Failures in a row.
+    fn row(&self) -> u32 {
+        self.in_a_row.max(self.broken_in_a_row)
     }
 
     /// From closed to open. The back-off goes on where the last outage left it unless the target has been well
@@ -237,15 +266,20 @@ impl Breaker {
         if !flapping {
             self.rests = 0;
         }
-        self.epoch += 1;
         let until = now + self.next_rest(rng);
-        self.outage = Some(Outage { until, probing: false, cause, vouched: false, health_lies: false });
+        self.open(Outage::new(until, cause, now));
+    }
+
+    fn open(&mut self, outage: Outage) {
+        self.epoch += 1;
+        self.outage = Some(outage);
     }
 
     fn on_probe(&mut self, outcome: Outcome, now: Instant, rng: &mut fastrand::Rng) -> Option<Change> {
         let mark = outcome.counts_for_breaker();
         if mark == ForBreaker::Success {
             self.close(now);
+            self.company.recovered();
             return Some(Change::Closed);
         }
         let rest = (mark != ForBreaker::Neutral).then(|| self.next_rest(rng));
@@ -253,22 +287,17 @@ impl Breaker {
         outage.probing = false;
         let until = now + rest?;
         // A throttled probe was answered by a living target, but it is no recovery either.
-        *outage = Outage {
-            until,
-            cause: Cause::Probe(outcome),
-            vouched: false,
-            health_lies: outage.health_lies || outage.vouched,
-            ..*outage
-        };
+        let health_lies = outage.health_lies || outage.vouched;
+        *outage = Outage { health_lies, ..Outage::new(until, Cause::Probe(outcome), now) };
         Some(Change::Opened)
     }
 
-    fn close(&mut self, now: Instant) {
+    fn close(&mut self, at: Instant) {
         self.outage = None;
         self.ring = Ring::new(self.config.window);
         (self.in_a_row, self.broken_in_a_row) = (0, 0);
         self.epoch += 1;
-        self.recovered_at = Some(now);
+        self.recovered_at = Some(at);
     }
 
     /// `open_min`, doubled per rest in a row up to `open_max`, ± 20 %.
@@ -277,6 +306,12 @@ impl Breaker {
         self.rests = self.rests.saturating_add(1);
         let plain = doubled.min(self.config.open_max.max(self.config.open_min));
         plain.mul_f64(1.0 - JITTER + 2.0 * JITTER * rng.f64())
+    }
+}
+
+impl Outage {
+    fn new(until: Instant, cause: Cause, opened: Instant) -> Self {
+        Self { until, probing: false, cause, opened, told_by: None, vouched: false, health_lies: false }
     }
 }
 

@@ -12,7 +12,13 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use super::retry_after::{self, MAX};
+use super::{
+    peers::{
+        hearsay::Hold,
+        report::{self, Age, Left},
+    },
+    retry_after::{self, MAX},
+};
 
 /// More windows than any provider has; a hostile answer cannot grow the list.
 const GAUGES: usize = 8;
@@ -45,6 +51,10 @@ pub struct View {
 #[derive(Debug, Clone, Default)]
 pub struct Headroom {
     gauges: Vec<View>,
+    /// When an answer last said anything.
+    observed: Option<Instant>,
+    /// A peer has seen that nothing is left of what our common key may ask.
+    heard: Option<Hold>,
 }
 
 impl Headroom {
@@ -52,6 +62,7 @@ impl Headroom {
     pub fn observe(&mut self, headers: &HeaderMap, now: Instant, wall: SystemTime) {
         for name in headers.keys() {
             let Some(gauge) = read(headers, name, now, wall) else { continue };
+            self.observed = Some(now);
             let known = self.gauges.iter().position(|g| g.window == gauge.window && g.unit == gauge.unit);
             match known {
                 Some(i) => self.gauges[i] = gauge,
@@ -75,8 +86,33 @@ impl Headroom {
 
     /// When such a request will fit; `None` if it does now.
     pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
+        self.own_room_at(now, prompt_tokens).max(self.believed(now).map(|heard| heard.until))
+    }
+
+    fn own_room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
         let full = self.gauges.iter().filter(|g| now < g.reset_at && g.remaining < g.cost(prompt_tokens));
         full.map(|g| g.reset_at).max()
+    }
+
+    /// A peer's word, unless the provider has told us something newer.
+    fn believed(&self, now: Instant) -> Option<Hold> {
+        self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
+    }
+
+    /// What a peer has seen that keeps it out now, and this gateway has not.
+    pub fn told_by(&self, now: Instant) -> Option<Hold> {
+        self.believed(now).filter(|_| self.own_room_at(now, 0).is_none())
+    }
+
+    /// What a peer has seen.
+    pub fn hear(&mut self, heard: Option<Hold>) {
+        self.heard = heard;
+    }
+
+    /// That there is no room for any request, as seen here.
+    pub fn tell(&self, now: Instant) -> Option<report::Hold> {
+        let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
+        Some(report::Hold { age: Age::of(seen, now), left: Left::until(until, now) })
     }
 
     /// The windows that have not been reset since they were last seen.

@@ -14,6 +14,7 @@ pub mod headroom;
 pub mod histogram;
 mod incoming;
 pub mod outcome;
+pub mod peers;
 pub mod probe;
 pub mod provider;
 pub mod quirks;

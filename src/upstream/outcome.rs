@@ -11,10 +11,12 @@ mod words;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use classify::{Said, of_error_in_200, of_status};
 
 /// How one attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The first content of a stream, or a whole body.
     Success,
@@ -40,7 +42,7 @@ pub enum Outcome {
 }
 
 /// How a target failed before any content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HardKind {
     /// Nothing was sent: DNS, refused, TLS, connect timeout, a pooled connection closed before the first write.
     Connect,
@@ -55,7 +57,7 @@ pub enum HardKind {
 }
 
 /// What a target does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
     /// The model: our configuration names one it does not offer (any more).
     Model,
@@ -66,7 +68,7 @@ pub enum Missing {
 }
 
 /// How an answer broke after its first content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BrokenKind {
     /// The connection ended, or the stream did without saying that it was complete.
     Cut,

@@ -8,6 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
+use super::peers::{
+    hearsay::Hold,
+    report::{self, Age, Left},
+};
+
 /// Shortest rest: no loop without a pause.
 pub const MIN: Duration = Duration::from_secs(1);
 /// Longest rest: a wrong value, or a daily quota, must not remove a target for ever.
@@ -62,7 +67,11 @@ pub fn jittered(rest: Duration, rng: &mut fastrand::Rng) -> Duration {
 #[derive(Debug, Clone, Default)]
 pub struct Rest {
     until: Option<Instant>,
+    /// When it was last told so.
+    told: Option<Instant>,
     in_a_row: u32,
+    /// A peer was told so.
+    heard: Option<Hold>,
 }
 
 impl Rest {
@@ -72,6 +81,7 @@ impl Rest {
     /// shorten it: twenty refusals of one burst are one.
     pub fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
         let fresh = !self.resting(now);
+        self.told = Some(now);
         let rest = said.map(|d| d.clamp(MIN, MAX)).unwrap_or_else(|| {
             let doublings = self.in_a_row.saturating_sub(u32::from(!fresh)).min(6);
             UNSTATED_MIN.saturating_mul(1 << doublings).min(UNSTATED_MAX)
@@ -89,14 +99,30 @@ impl Rest {
         self.in_a_row = 0;
     }
 
-    /// Whether the target is to be left alone.
+    /// Whether this gateway was told to leave the target alone.
     pub fn resting(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
     /// When it may be asked again; `None` if now.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.until.filter(|until| now < *until)
+        self.until.max(self.heard.map(|heard| heard.until)).filter(|until| now < *until)
+    }
+
+    /// What a peer was told that makes it rest now, and this gateway was not.
+    pub fn told_by(&self, now: Instant) -> Option<Hold> {
+        self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
+    }
+
+    /// What a peer was told. The limit is that of our common key, so it holds here as well.
+    pub fn hear(&mut self, heard: Option<Hold>) {
+        self.heard = heard;
+    }
+
+    /// What this gateway was told itself.
+    pub fn tell(&self, now: Instant) -> Option<report::Hold> {
+        let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
+        Some(report::Hold { age: Age::of(told, now), left: Left::until(until, now) })
     }
 }
 

@@ -16,7 +16,13 @@ use std::{
 use tokio::time::Instant;
 
 use self::ewma::Ewma;
-use super::outcome::{FailureKind, ForScore, Outcome};
+use super::{
+    outcome::{FailureKind, ForScore, Outcome},
+    peers::{
+        hearsay::Hearsay,
+        report::{Age, Figures, Sample},
+    },
+};
 
 /// A single outcome weighs at most a fifth of the success rate.
 const RATE_PRIOR: f64 = 4.0;
@@ -25,6 +31,9 @@ const LATENCY_PRIOR: f64 = 1.0;
 /// Latency is forgotten this much faster than outcomes: it must move within seconds. At a sixth, as first built, a target
 /// that turned ten times slower still had 5 % of the requests between the 10th and the 20th second (`bench/run storm`).
 const LATENCY_FASTER: u32 = 12;
+
+/// What a peer says of its silence is told twice a second, and counts for this long.
+const HEARSAY: Duration = Duration::from_secs(1);
 
 /// Latencies of streams (first content) and of whole answers are different things and kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -70,7 +79,7 @@ pub struct Score {
     pub avg_latency: f64,
     /// How many times more requests wait for their first content than usually do; at least 1.
     pub crowding: f64,
-    /// Seconds without a sign of life although a request waits; 0 when none waits.
+    /// Seconds without a sign of life although a request waits, here or at a peer; 0 when none waits.
     pub silence: f64,
 }
 
@@ -82,6 +91,8 @@ pub struct Live {
     tokens_per_second: Ewma,
     counters: Counters,
     last_kind: Kind,
+    half_life: Duration,
+    measurements: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -92,21 +103,35 @@ struct Track {
     /// Start of every attempt without content yet, by attempt id.
     waiting: BTreeMap<u64, Instant>,
     last_content: Option<Instant>,
+    /// A peer has been waiting without a sign of life since, as it said then.
+    heard_silence: Option<(Instant, Instant)>,
 }
 
 impl Live {
     /// A target nothing is known of: it starts at a success rate of 1 and the latency of its pool.
     pub fn new(half_life: Duration) -> Self {
         let latency = || Ewma::new(half_life / LATENCY_FASTER, LATENCY_PRIOR);
-        let track =
-            || Track { latency: latency(), crowd: latency(), waiting: BTreeMap::new(), last_content: None };
+        let track = || Track {
+            latency: latency(),
+            crowd: latency(),
+            waiting: BTreeMap::new(),
+            last_content: None,
+            heard_silence: None,
+        };
         Self {
             rate: Ewma::new(half_life, RATE_PRIOR),
             kinds: [track(), track()],
             tokens_per_second: latency(),
             counters: Counters::default(),
             last_kind: Kind::default(),
+            half_life,
+            measurements: 0,
         }
+    }
+
+    /// The same as new.
+    pub fn emptied(&self) -> Self {
+        Self { measurements: self.measurements + 1, ..Self::new(self.half_life) }
     }
 
     /// An attempt begins. `id` comes from one rising counter, so that the first in the map is the oldest.
@@ -130,6 +155,7 @@ impl Live {
     ) -> Option<Duration> {
         let started = self.track(kind).waiting.remove(&id);
         self.count(outcome);
+        self.measurements += 1;
         match outcome.counts_for_score() {
             ForScore::Neutral => None,
             ForScore::Failure => {
@@ -176,6 +202,31 @@ impl Live {
         self.tokens_per_second.measured()
     }
 
+    /// A number that grows with every outcome.
+    pub fn measurements(&self) -> u64 {
+        self.measurements
+    }
+
+    /// What was measured here, for the peers: the success rate, and what is apart for each [`Kind`].
+    pub fn tell(&self, now: Instant) -> (Option<Sample>, [Figures; 2]) {
+        let figures = |kind: Kind| {
+            let track = &self.kinds[kind as usize];
+            let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
+            Figures { latency: track.latency.tell(now), silence: silence.map(|s| Age::of(now - s, now)) }
+        };
+        (self.rate.tell(now), [figures(Kind::Stream), figures(Kind::Whole)])
+    }
+
+    /// Takes all that the peers say together, in place of what they said before.
+    pub fn hear(&mut self, said: &Hearsay) {
+        self.rate.hear(said.rates().collect::<Vec<_>>().into_iter());
+        for kind in [Kind::Stream, Kind::Whole] {
+            let track = self.track(kind);
+            track.latency.hear(said.latencies(kind).collect::<Vec<_>>().into_iter());
+            track.heard_silence = said.silence(kind);
+        }
+    }
+
     /// Attempts that have no content yet.
     pub fn waiting(&self) -> usize {
         self.kinds.iter().map(|track| track.waiting.len()).sum()
@@ -216,9 +267,19 @@ impl Live {
 impl Track {
     /// Measured against the last sign of life and not as the age of the oldest request alone, or a busy
     /// target with a long tail would always look slow.
-    fn silence(&self, now: Instant) -> Duration {
+    fn own_silence(&self, now: Instant) -> Duration {
         let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
         now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
+    }
+
+    /// With that of a peer, as of its word and no longer: the answer may have come since. A sign of life here ends it.
+    fn silence(&self, now: Instant) -> Duration {
+        let heard = self.heard_silence.filter(|(since, told)| {
+            now.saturating_duration_since(*told) < HEARSAY
+                && self.last_content.is_none_or(|last| last < *since)
+        });
+        let heard = heard.map_or(Duration::ZERO, |(since, told)| told.saturating_duration_since(since));
+        self.own_silence(now).max(heard)
     }
 
     /// An average learns of a crowd only when it has been served; until then everybody would join it, and a target

@@ -310,6 +310,13 @@ impl Model {
         self.targets.iter().map(|target| target.standing(need, prior, now)).collect()
     }
 
+    /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.
+    pub fn preferred(some: Vec<usize>, standings: &[Standing]) -> Vec<usize> {
+        let with = |access| some.iter().copied().filter(move |index| standings[*index].access == access);
+        let ready: Vec<usize> = with(Access::Ready).collect();
+        if ready.is_empty() { with(Access::Doubted).collect() } else { ready }
+    }
+
     /// Which of the targets at `eligible` is asked first.
     pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
         let order = match self.strategy {
@@ -340,8 +347,7 @@ impl Model {
 
     /// The chance of each target to be asked first now.
     pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
-        let eligible: Vec<usize> =
-            (0..standings.len()).filter(|index| standings[*index].access == Access::Ready).collect();
+        let eligible = Self::preferred((0..standings.len()).collect(), standings);
         let mut shares = vec![0.0; standings.len()];
         let chances = self.chances(&eligible, standings);
         eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);

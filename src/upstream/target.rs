@@ -14,6 +14,7 @@ use super::{
     breaker::{Breaker, State},
     headroom::Headroom,
     histogram::Histogram,
+    peers::word::Fellows,
     provider::Provider,
     retry_after::Rest,
     score::{Kind, Live, Score},
@@ -38,10 +39,19 @@ pub struct Need {
 pub enum Access {
     /// It may.
     Ready,
+    /// It may, but a peer has just seen it fail and is finding out: others first.
+    Doubted,
     /// By one request, to see whether it is back.
     Probe,
     /// It may not.
     Out,
+}
+
+impl Access {
+    /// Whether any request may go there.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Ready | Self::Doubted)
+    }
 }
 
 /// Why a target is out.
@@ -49,6 +59,8 @@ pub enum Access {
 pub enum Why {
     /// Its breaker is open, or a probe is under way.
     Open,
+    /// A probe is due, and the peers have yet to leave it to us.
+    Unleft,
     /// It asked us to wait.
     Resting,
     /// Its rate limit would refuse the next request.
@@ -114,6 +126,8 @@ pub(super) struct Facts {
     pub in_flight: u32,
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
+    /// What other gateways know.
+    pub fellows: Fellows,
 }
 
 impl Known {
@@ -131,6 +145,7 @@ impl Known {
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),
+            fellows: Fellows::default(),
         };
         Arc::new(Self { id, attempts: AtomicU64::new(0), events, facts: Mutex::new(facts) })
     }
@@ -139,6 +154,8 @@ impl Known {
     pub fn drain(&self, drained: bool, now: Instant) {
         let mut facts = self.facts.lock();
         facts.drained = drained;
+        facts.fellows.drained(now);
+        facts.fellows.tell(&self.id);
         let state = facts.state(now);
         drop(facts);
         let what = if drained { "drained" } else { "resumed" };
@@ -148,14 +165,9 @@ impl Known {
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
     pub fn reset(&self, half_life: Duration, now: Instant) {
         let mut facts = self.facts.lock();
-        facts.breaker.reset();
-        facts.live = Live::new(half_life);
-        facts.headroom = Headroom::default();
-        facts.rest = Rest::default();
-        facts.latencies = Default::default();
-        facts.gaps = Histogram::default();
-        facts.misconfigured = None;
-        facts.last_failure = None;
+        facts.forget(Live::new(half_life));
+        facts.fellows.reset(now);
+        facts.fellows.tell(&self.id);
         let state = facts.state(now);
         drop(facts);
         self.tell(state.as_str(), "reset by an operator".to_owned());
@@ -240,13 +252,28 @@ impl Target {
         if !self.provider.has_room() {
             return out(Why::Busy, None);
         }
-        let closed = facts.breaker.state(now) == State::Closed;
-        let access = if closed { Access::Ready } else { Access::Probe };
+        let access = match facts.breaker.state(now) {
+            State::Closed if facts.breaker.doubted(now).is_some() => Access::Doubted,
+            State::Closed => Access::Ready,
+            _ => Access::Probe,
+        };
         Standing { access, why: None, until: None, score, ramp }
     }
 }
 
 impl Facts {
+    /// Everything measured is forgotten, every rest and rebuke too.
+    pub fn forget(&mut self, live: Live) {
+        self.breaker.reset();
+        self.live = live;
+        self.headroom = Headroom::default();
+        self.rest = Rest::default();
+        self.latencies = Default::default();
+        self.gaps = Histogram::default();
+        self.misconfigured = None;
+        self.last_failure = None;
+    }
+
     /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
     pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(Why, Option<Instant>)> {
         if self.drained {
@@ -259,8 +286,8 @@ impl Facts {
             return Some((Why::Resting, Some(until)));
         }
         if self.breaker.would_admit(now).is_none() {
-            // While a probe is under way nobody knows how long it will take.
-            return Some((Why::Open, self.breaker.retry_at().filter(|at| *at > now)));
+            let why = if self.breaker.awaits_leave(now) { Why::Unleft } else { Why::Open };
+            return Some((why, self.breaker.back_at(now)));
         }
         let room_at = self.headroom.room_at(now, tokens)?;
         Some((Why::NoHeadroom, Some(room_at)))

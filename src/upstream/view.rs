@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{
     breaker::{Cause, State},
     headroom,
+    peers::word::ToldBy,
     score::{Counters, Kind, Score},
     target::{Facts, Target, Why},
 };
@@ -44,6 +45,10 @@ pub struct TargetView {
     pub retry_at: Option<Instant>,
     /// Why its breaker is not closed.
     pub cause: Option<Cause>,
+    /// Whose word keeps it out, if this gateway has not seen it itself.
+    pub told_by: Option<ToldBy>,
+    /// A peer has just seen it fail and is finding out; others are asked first.
+    pub doubted_by: Option<ToldBy>,
     /// What it said when it refused our key or model, while that still counts.
     pub rebuke: Option<String>,
     /// Its weight while it recovers, 0..1.
@@ -103,6 +108,8 @@ impl Target {
             why: obstacle.map(|(why, _)| why).or(busy),
             retry_at: obstacle.and_then(|(_, until)| until),
             cause: facts.breaker.cause(),
+            told_by: facts.told_by(now),
+            doubted_by: facts.breaker.doubted(now).map(|doubt| ToldBy { peer: doubt.peer, at: doubt.failed }),
             rebuke: facts
                 .misconfigured
                 .as_ref()
@@ -132,7 +139,7 @@ impl Facts {
             Some((Why::Drained, _)) => TargetState::Drained,
             Some((Why::Misconfigured, _)) => TargetState::Misconfigured,
             Some((Why::Resting | Why::NoHeadroom, _)) => TargetState::RateLimited,
-            Some((Why::Open | Why::Busy, _)) | None => match self.breaker.state(now) {
+            Some((Why::Open | Why::Unleft | Why::Busy, _)) | None => match self.breaker.state(now) {
                 State::Closed => TargetState::Closed,
                 State::Open => TargetState::Open,
                 State::HalfOpen => TargetState::HalfOpen,

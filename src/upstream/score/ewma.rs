@@ -7,47 +7,91 @@
 //!
 //! While none come it heals towards the prior with the same half-life. A pause of [`IDLE`] costs nothing: healing
 //! under load would bias the mean. It also means that a shunned target is tried about once per `IDLE`.
+//!
+//! What peers measured counts beside it, with the same forgetting, as the group's mean does in a hierarchical model (Gelman
+//! and Hill 2007, "partial pooling"): it says much to who has no samples and little to who has many, for their way to the
+//! provider is another. So it weighs half, and at most [`HEARD_AT_MOST`] samples. It is never told on.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::upstream::peers::report::{Age, Heard, Sample};
+
 /// A pause this long is not idleness.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
+
+/// A sample of a peer weighs this much of one of our own.
+const HEARD: f64 = 0.5;
+/// All samples of all peers weigh as much as so many of our own.
+const HEARD_AT_MOST: f64 = 20.0;
 
 #[derive(Debug, Clone)]
 pub(super) struct Ewma {
     half_life: Duration,
     prior_weight: f64,
-    /// Mean, number of samples in it (decayed), and when the last one came; `None` before the first.
-    state: Option<(f64, f64, Instant)>,
+    /// What was measured here; `None` before the first sample.
+    own: Option<Mean>,
+    /// What peers measured.
+    heard: Option<Mean>,
 }
+
+/// A mean, the number of samples in it (decayed), and when the last one came.
+type Mean = (f64, f64, Instant);
 
 impl Ewma {
     pub(super) fn new(half_life: Duration, prior_weight: f64) -> Self {
-        Self { half_life, prior_weight, state: None }
+        Self { half_life, prior_weight, own: None, heard: None }
     }
 
     /// Adds a sample. Without a `prior` the first sample is the mean.
     pub(super) fn record(&mut self, sample: f64, prior: Option<f64>, now: Instant) {
-        let mean = self.value(prior, now).unwrap_or(sample);
-        let (count, last) = self.state.map_or((0.0, now), |(_, count, last)| (count, last));
+        let mean = self.healed(self.own, prior, now).or(prior).unwrap_or(sample);
+        let (count, last) = self.own.map_or((0.0, now), |(_, count, last)| (count, last));
         let count = count * self.left_of(now.saturating_duration_since(last)) + 1.0;
         let mean = mean + (sample - mean) / (count + self.prior_weight);
-        self.state = Some((mean, count, last.max(now)));
+        self.own = Some((mean, count, last.max(now)));
+    }
+
+    /// Takes what peers measured, in place of all that was heard before.
+    pub(super) fn hear(&mut self, samples: impl Iterator<Item = Heard> + Clone) {
+        self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
+            let weights = samples.map(|heard| {
+                let left = self.left_of(newest.saturating_duration_since(heard.last));
+                (heard.mean, heard.count * left)
+            });
+            let (sum, count) = weights.fold((0.0, 0.0), |(sum, all), (mean, n)| (sum + mean * n, all + n));
+            (sum / f64::max(count, f64::MIN_POSITIVE), count, newest)
+        });
     }
 
     /// The mean as of `now`; `None` if there is neither a sample nor a prior.
     pub(super) fn value(&self, prior: Option<f64>, now: Instant) -> Option<f64> {
-        let Some((mean, _, last)) = self.state else { return prior };
+        let own = self.healed(self.own, prior, now).or(prior);
+        let Some((_, count, last)) = self.heard else { return own };
+        let heard = self.healed(self.heard, prior, now)?;
+        let Some(own) = own else { return Some(heard) };
+        let told = (HEARD * count * self.left_of(now.saturating_duration_since(last))).min(HEARD_AT_MOST);
+        let known = self.own.map_or(0.0, |(_, n, at)| n * self.left_of(now.saturating_duration_since(at)));
+        Some(own + (heard - own) * told / (told + known + self.prior_weight))
+    }
+
+    /// The mean of the samples alone, as of the last one: of our own, or else of those of peers.
+    pub(super) fn measured(&self) -> Option<f64> {
+        self.own.or(self.heard).map(|(mean, ..)| mean)
+    }
+
+    /// What was measured here, for the peers.
+    pub(super) fn tell(&self, now: Instant) -> Option<Sample> {
+        self.own.map(|(mean, count, last)| Sample { mean, count, age: Age::of(last, now) })
+    }
+
+    /// `mean`, moved towards the prior if it has been idle.
+    fn healed(&self, mean: Option<Mean>, prior: Option<f64>, now: Instant) -> Option<f64> {
+        let (mean, _, last) = mean?;
         let Some(prior) = prior else { return Some(mean) };
         let idle = now.saturating_duration_since(last).saturating_sub(IDLE);
         Some(prior + (mean - prior) * self.left_of(idle))
-    }
-
-    /// The mean of the samples alone, as of the last one.
-    pub(super) fn measured(&self) -> Option<f64> {
-        self.state.map(|(mean, ..)| mean)
     }
 
     /// The part of an old weight that is left after `time`.
@@ -65,6 +109,43 @@ mod tests {
 
     fn seconds(s: f64) -> Duration {
         Duration::from_secs_f64(s)
+    }
+
+    fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
+        mean.hear(samples.iter().map(|(mean, count, last)| Heard {
+            mean: *mean,
+            count: *count,
+            last: *last,
+        }));
+    }
+
+    #[test]
+    fn peers_say_much_to_who_knows_nothing_and_little_to_who_knows_much() {
+        let now = Instant::now();
+        let mut fresh = Ewma::new(MINUTE, 4.0);
+        hear(&mut fresh, &[(0.0, 1000.0, now)]);
+        assert!(fresh.value(Some(1.0), now).unwrap() < 0.2, "twenty samples against a prior of four");
+        let mut busy = Ewma::new(MINUTE, 4.0);
+        (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
+        hear(&mut busy, &[(0.0, 1000.0, now)]);
+        assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
+        assert_eq!(busy.tell(now).unwrap().mean, 1.0, "what was heard is not told on");
+        let mut unknown = Ewma::new(MINUTE, 1.0);
+        hear(&mut unknown, &[(0.3, 5.0, now)]);
+        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));
+    }
+
+    #[test]
+    fn what_peers_measured_is_forgotten_and_heals_like_our_own() {
+        let now = Instant::now();
+        let mut mean = Ewma::new(seconds(10.0), 1.0);
+        hear(&mut mean, &[(1.0, 4.0, now), (0.0, 4.0, now - seconds(10.0))]);
+        assert!((mean.value(None, now).unwrap() - 2.0 / 3.0).abs() < 1e-9, "the older counts half");
+        let later = mean.value(Some(0.0), now + MINUTE).unwrap();
+        assert!(later < 0.02, "{later}");
+        let no_more: [(f64, f64, Instant); 0] = [];
+        hear(&mut mean, &no_more);
+        assert_eq!(mean.value(None, now), None);
     }
 
     #[test]
