@@ -83,8 +83,11 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
         self.pending.wake();
-        let change = Change::Added(appended.memories.clone());
-        self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        // A replay has begun no epoch: the one that it tells of may be another gateway's.
+        if !appended.replayed {
+            let change = Change::Added(appended.memories.clone());
+            self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        }
         Ok(appended.memories)
     }
 
@@ -101,8 +104,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        let change = Change::Removed(forgotten.seqs.clone());
-        self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        // Neither has a forget that found nothing.
+        if !forgotten.seqs.is_empty() {
+            let change = Change::Removed(forgotten.seqs.clone());
+            self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        }
         Ok(forgotten)
     }
 
@@ -117,10 +123,7 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let written = self.store.write_context(&user, change, condition, now()).await?;
         *place.context.lock() = None;
-        match self.store.epoch(&user).await {
-            Ok(epoch) => self.indexes.apply(&user, &place, epoch, Change::Other).await?,
-            Err(_) => self.indexes.distrust(&user, &place).await,
-        }
+        self.indexes.apply(&user, &place, written.epoch, Change::Other).await?;
         Ok(written)
     }
 
