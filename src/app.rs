@@ -80,7 +80,7 @@ async fn serve(source: Source) -> Result<(), String> {
     let greeting = greeting(&config, address);
     let link = Link::open(&config.redis, || tls::client_config(&[]), &tasks)?;
     let memory = match config.memory.enabled {
-        true => Some(Memory::open(&config.memory, &tasks).await?),
+        true => Some(Memory::open(&config.memory, link.as_ref(), &tasks).await?),
         false => None,
     };
     let gateway = Gateway::new(config, path, memory, link, tasks)?;

@@ -41,6 +41,7 @@ mod gateway {
     mod panics; // bugs of ours, in every phase
     mod peers; // what one gateway sees of a provider, the others know
     mod postgres; // the store away, cut, silent and killed; two gateways on one
+    mod recall_cache; // what gateways tell each other of recalls, and that it is never stale
     mod redis; // several gateways on one Redis
     mod redis_away; // Redis away, hung, flapping, emptied
     mod redis_limits; // requests and tokens a minute over several gateways

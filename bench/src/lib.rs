@@ -17,6 +17,7 @@
 //! - [`recall`]: what memory finds, and how fast.
 //! - [`durability`]: what memory still knows after `kill -9`.
 //! - [`isolation`]: what memory tells to whom, and what it has forgotten.
+//! - [`grown`]: memory in PostgreSQL, with several gateways: what it finds, loses, and whether it is ever stale.
 //! - [`wire`]: requests on raw keep-alive connections.
 //! - [`telemetry`]: what counting costs.
 //! - [`peers`]: what a second gateway learns of a provider that dies.
@@ -28,6 +29,7 @@
 pub mod caller;
 pub mod durability;
 pub mod failover;
+pub mod grown;
 pub mod instructions;
 pub mod isolation;
 pub mod overhead;

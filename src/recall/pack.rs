@@ -22,6 +22,8 @@ pub struct Limits {
     pub max_items: usize,
     /// Turns scored lower are left out.
     pub min_score: f32,
+    /// Turns that are looked at, without those that the conversation shows: what fits in from far down says little.
+    pub depth: usize,
 }
 
 /// One recalled turn.
@@ -46,22 +48,31 @@ pub struct Block {
     pub items: Vec<Item>,
     /// Of all items.
     pub tokens: u32,
+    /// The ranking ended before any of the limits did: a longer one might have given more.
+    pub room_left: bool,
 }
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
 pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[&str]) -> Block {
     let seen: Vec<String> = conversation.iter().map(|message| plain(message)).collect();
     let mut taken = HashSet::new();
-    let mut block = Block::default();
-    for scored in ranked.iter().take_while(|scored| scored.score >= limits.min_score) {
-        if block.items.len() >= limits.max_items || block.tokens >= limits.max_tokens {
+    let (mut block, mut looked, mut ranked) = (Block::default(), 0, ranked.iter());
+    while looked < limits.depth && block.items.len() < limits.max_items && block.tokens < limits.max_tokens {
+        let Some(scored) = ranked.next() else {
+            block.room_left = true;
+            break;
+        };
+        if scored.score < limits.min_score {
             break;
         }
         let Some(turn) = index.get(scored.key) else { continue };
         let (item, words) = (item(&turn, scored.score), plain(turn.text));
+        if words.is_empty() || seen.iter().any(|message| holds(message, &words)) {
+            continue;
+        }
+        looked += 1;
         let fits = item.tokens <= limits.max_tokens - block.tokens;
-        let shown = words.is_empty() || seen.iter().any(|message| holds(message, &words));
-        if fits && !shown && taken.insert(words) {
+        if fits && taken.insert(words) {
             block.tokens += item.tokens;
             block.items.push(item);
         }

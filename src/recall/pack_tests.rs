@@ -15,7 +15,7 @@ fn ranked(keys: &[Key]) -> Vec<Scored> {
     keys.iter().enumerate().map(|(at, &key)| Scored { key, score: score(at) }).collect()
 }
 
-const ALL: Limits = Limits { max_tokens: u32::MAX, max_items: usize::MAX, min_score: 0.0 };
+const ALL: Limits = Limits { max_tokens: u32::MAX, max_items: usize::MAX, min_score: 0.0, depth: usize::MAX };
 
 fn keys(block: &Block) -> Vec<Key> {
     block.items.iter().map(|item| item.key).collect()
@@ -58,4 +58,19 @@ fn what_the_conversation_shows_is_left_out() {
 fn the_same_words_are_told_once() {
     let index = index(&["I like tea", "I  like tea", "tea"]);
     assert_eq!(keys(&pack(&index, &ranked(&[1, 0, 2]), &ALL, &[])), [1, 2]);
+}
+
+/// What the conversation shows does not count as looked at: else a long talk about one thing would hide what is older.
+#[test]
+fn it_looks_so_far_and_says_whether_there_was_room() {
+    let index = index(&["I like tea", "cat", "dog", "owl"]);
+    let block = |keys: &[Key], limits: Limits| pack(&index, &ranked(keys), &limits, &["I like tea"]);
+    let two = Limits { depth: 2, ..ALL };
+    assert_eq!(keys(&block(&[0, 1, 2, 3], two)), [1, 2]);
+    assert!(!block(&[0, 1, 2, 3], two).room_left);
+    assert!(!block(&[0, 1, 2], two).room_left, "a longer ranking would have changed nothing");
+    assert!(block(&[0, 1], two).room_left);
+    assert!(block(&[0, 1, 2, 3], ALL).room_left);
+    assert!(!block(&[1, 2], Limits { max_items: 2, ..ALL }).room_left);
+    assert!(!block(&[1, 2, 3], Limits { min_score: 0.85, ..ALL }).room_left);
 }

@@ -3,10 +3,13 @@
 //! It must never let one user's call see anything of another: every method takes the user, and what is found is
 //! found in that user's index alone.
 
+mod answer;
 mod cache;
 mod engine;
+mod entry;
 mod indexes;
 pub(super) mod open;
+mod shared_cache;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -26,7 +29,7 @@ pub use self::engine::Engine;
 pub use self::stats::Stats;
 use self::stats::Tally;
 pub use self::types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted};
-use self::{cache::Cache, indexes::Indexes};
+use self::{cache::Cache, indexes::Indexes, shared_cache::SharedCache};
 use super::{
     embed::Table,
     pending,
@@ -37,7 +40,7 @@ use super::{
         StoreError, UserContext, Written,
     },
 };
-use crate::{config, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
+use crate::{config, shared::Link, tasks::Tasks, telemetry::meters::MemoryMeters, user::UserId};
 
 /// How long the store is taken for what it was when it was last looked at.
 const CHECKED: Duration = Duration::from_secs(3);
@@ -69,17 +72,22 @@ pub enum Missed {
 }
 
 impl Memory {
-    /// Opens the store of `config`, and starts what writes to it later. Blocks while a file is checked; a server that
-    /// is away is not waited for.
+    /// Opens the store of `config`, and starts what writes to it later. Gateways that have a `link` to one Redis and one
+    /// store tell each other what they recall. Blocks while a file is checked; a server that is away is not waited for.
     ///
     /// Errors: one sentence, if the store cannot be used.
-    pub async fn open(config: &config::Memory, tasks: &Tasks) -> Result<Arc<Self>, String> {
+    pub async fn open(
+        config: &config::Memory,
+        link: Option<&Link>,
+        tasks: &Tasks,
+    ) -> Result<Arc<Self>, String> {
         let store = open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
         let remote = remote(config);
         let engine = Arc::new(Engine {
             indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
             store,
             cache: Cache::new(),
+            shared: shared_cache(config, link, tasks),
             remote,
             pending: Arc::default(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
@@ -244,8 +252,12 @@ impl Memory {
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
-    pub fn clear_cache(&self, user: Option<&UserId>) -> usize {
-        self.engine.cache.clear(user)
+    pub async fn clear_cache(&self, user: Option<&UserId>) -> usize {
+        let here = self.engine.cache.clear(user);
+        match &self.engine.shared {
+            Some(shared) => here + shared.clear(user).await,
+            None => here,
+        }
     }
 
     /// For operators.
@@ -351,6 +363,20 @@ impl Memory {
         self.tasks.spawn(async move { drop(done.send(work.await)) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
+}
+
+/// Of gateways with one store: what is in a file, only this one has.
+fn shared_cache(config: &config::Memory, link: Option<&Link>, tasks: &Tasks) -> Option<SharedCache> {
+    let link = link?;
+    if config.store == config::Store::Sqlite {
+        tracing::warn!(
+            "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
+             use \"postgres\" for several gateways"
+        );
+        return None;
+    }
+    let url = config.url.as_ref().map_or("", |url| url.expose());
+    Some(SharedCache::new(link.clone(), tasks.clone(), url))
 }
 
 fn remote(config: &config::Memory) -> Option<Arc<Remote>> {

@@ -38,7 +38,7 @@ pub async fn answer(
     let config = &edge.snapshot.config.memory;
     let name = match what {
         Users::Overview => return overview(&memory, config.get_context_timeout).await,
-        Users::ClearCache(user) => return clear_cache(&memory, user.as_deref()),
+        Users::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
         Users::Memories(name) | Users::Forget(name) | Users::Context(name) => name,
     };
     let limit = match what {
@@ -66,9 +66,9 @@ fn known(name: &str) -> Result<UserId, Refusal> {
     UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
 }
 
-fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+async fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
     let user = user.map(known).transpose()?;
-    let cleared = memory.clear_cache(user.as_ref());
+    let cleared = memory.clear_cache(user.as_ref()).await;
     tracing::info!(
         user = user.as_ref().map(|user| tracing::field::display(user.pseudonym())),
         cleared,

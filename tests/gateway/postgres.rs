@@ -48,6 +48,13 @@ async fn texts(client: &Client) -> Vec<String> {
     list["data"].as_array().unwrap().iter().map(|item| item["text"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Texts, best first.
+async fn found(client: &Client, query: &str) -> Vec<String> {
+    let found = client.post("/v1/memories/search", &json!({"query": query, "limit": 50})).await.json();
+    let hits = found["data"].as_array().unwrap_or_else(|| panic!("{found}")).iter();
+    hits.map(|hit| hit["text"].as_str().unwrap().to_owned()).collect()
+}
+
 async fn is_ready(client: &Client, code: u16) {
     eventually(&format!("readiness {code}"), RECOVERY, || async {
         (client.get("/readyz").await.code() == code).then_some(())
@@ -146,11 +153,7 @@ async fn what_one_gateway_writes_or_forgets_the_other_knows() {
     let Some(url) = database() else { return };
     let (one, other) = (gateway(&url).await, gateway(&url).await);
     let (ann, ann_there) = (of(&one, "ann"), of(&other, "ann"));
-    let search = async |client: &Client| {
-        let found = client.post("/v1/memories/search", &json!({"query": "dog", "limit": 50})).await.json();
-        let texts = found["data"].as_array().unwrap().iter().map(|hit| hit["text"].clone());
-        texts.collect::<Vec<Value>>()
-    };
+    let search = async |client: &Client| found(client, "dog").await;
     for n in 0..40 {
         let (writer, reader) = if n % 2 == 0 { (&ann, &ann_there) } else { (&ann_there, &ann) };
         search(reader).await;
@@ -160,10 +163,32 @@ async fn what_one_gateway_writes_or_forgets_the_other_knows() {
             assert!(search(reader).await.is_empty(), "{n}");
         } else {
             assert_eq!(add(writer, &format!("dog {n}")).await.code(), 201);
-            assert!(search(reader).await.contains(&json!(format!("dog {n}"))), "{n}");
+            assert!(search(reader).await.contains(&format!("dog {n}")), "{n}");
         }
     }
     assert!(search(&of(&other, "bob")).await.is_empty());
+}
+
+/// A write that changes nothing is told the epoch that another gateway's write has begun, and must not take it for its
+/// own: the other's memory would be missing for as long as the index lives.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_changes_nothing_hides_nothing() {
+    let Some(url) = database() else { return };
+    let (one, other) = (gateway(&url).await, gateway(&url).await);
+    let (ann, ann_there) = (of(&one, "ann"), of(&other, "ann"));
+    let keyed = ann.clone().header("idempotency-key", "k");
+    assert_eq!(add(&keyed, "owl").await.code(), 201);
+    for (n, what) in ["forgets nothing", "repeats itself"].into_iter().enumerate() {
+        found(&ann, "owl").await;
+        let text = format!("the owl that the other saw when this one {what}");
+        assert_eq!(add(&ann_there, &text).await.code(), 201);
+        let nothing = match n {
+            0 => ann.send(Method::DELETE, "/v1/memories?session=none", Bytes::new()).await.code(),
+            _ => add(&keyed, "owl").await.code(),
+        };
+        assert_eq!(nothing, [200, 201][n]);
+        assert!(found(&ann, "owl").await.contains(&text), "it {what}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

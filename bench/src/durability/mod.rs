@@ -6,11 +6,11 @@
 //!
 //! A power loss is another matter, for a killed process leaves its writes to the system: see `bench/crash-images`.
 
-mod inspect;
-mod ledger;
-mod writers;
+pub mod inspect;
+pub mod ledger;
+pub mod writers;
 
-use std::{io, path::Path, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use concierge_testkit::{ConfigFile, Gateway};
 use fastrand::Rng;
@@ -18,8 +18,10 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use self::{inspect::Wrong, ledger::Ledger};
+pub use self::inspect::Wrong;
+use self::{ledger::Ledger, writers::Mortal};
 use crate::{
+    grown::server,
     setup::{self, scaled},
     storm::{self, figures::Figure, figures::round},
 };
@@ -34,14 +36,25 @@ const WRITES_S: f64 = 450.0;
 /// From the start of the process to the line that says it serves.
 const RESTART_S: f64 = 2.0;
 
+/// Where the gateways keep what they are told.
+pub enum Home {
+    /// In this file.
+    File(PathBuf),
+    /// In the PostgreSQL database with this URL.
+    Database(String),
+}
+
 /// What a run came to.
 #[derive(Default)]
-struct Totals {
-    kills: u64,
-    writes: u64,
+pub struct Totals {
+    /// Gateways killed.
+    pub kills: u64,
+    /// Writes acknowledged.
+    pub writes: u64,
     alive: Duration,
     restart: Duration,
-    wrong: Wrong,
+    /// What is not as it was acknowledged.
+    pub wrong: Wrong,
 }
 
 /// All of it. True if nothing was lost.
@@ -51,8 +64,8 @@ struct Totals {
 pub async fn run() -> bool {
     let load = setup::load_average();
     let folder = TempDir::new().unwrap_or_else(|why| panic!("no temporary folder: {why}"));
-    let path = folder.path().join("killed.db");
-    let totals = kill_all(&path, scaled(KILLS)).await.unwrap_or_else(|why| panic!("{why}"));
+    let home = Home::File(folder.path().join("killed.db"));
+    let totals = kill_all(&home, scaled(KILLS)).await.unwrap_or_else(|why| panic!("{why}"));
     let figures = figures(&totals);
     storm::print(&figures);
     let all: Vec<_> = figures.iter().map(Figure::to_json).collect();
@@ -86,25 +99,31 @@ fn figures(totals: &Totals) -> Vec<Figure> {
     figures
 }
 
-async fn kill_all(path: &Path, kills: u64) -> io::Result<Totals> {
+/// Kills gateways that are written to, one after the other.
+///
+/// # Errors
+/// If one breaks off by itself.
+pub async fn kill_all(home: &Home, kills: u64) -> io::Result<Totals> {
     let (mut totals, mut rng) = (Totals::default(), Rng::with_seed(9));
     let mut ledgers = vec![Ledger::default()];
-    let (mut gateway, _) = start(path).await;
+    let (mut gateway, _) = start(home).await;
     for round in 0..kills {
         let ledger = ledgers.last_mut().unwrap_or_else(|| unreachable!("there is always one"));
         let begun = Instant::now();
-        let writing = writers::start(gateway.addr(), round, round / GENERATION);
+        let writing = writers::start(gateway.addr(), round, round / GENERATION, Mortal::Gateway);
         sleep(Duration::from_millis(rng.u64(LIFE))).await;
         gateway.signal("KILL");
         totals.alive += begun.elapsed();
         totals.writes += ledger.enter(writing.join_all().await);
         gateway.wait_exit(Duration::from_secs(10)).await;
         totals.kills += 1;
-        let (next, took) = start(path).await;
+        let (next, took) = start(home).await;
         gateway = next;
         totals.restart = totals.restart.max(took);
         totals.wrong += inspect::users(&gateway, ledger).await?;
-        totals.wrong += inspect::file(path);
+        if let Home::File(path) = home {
+            totals.wrong += inspect::file(path);
+        }
         writers::repeat(gateway.addr(), ledger.open_ends()).await?;
         if (round + 1).is_multiple_of(GENERATION) {
             println!("{} kills, {} writes, {:?}", round + 1, totals.writes, totals.wrong);
@@ -117,9 +136,12 @@ async fn kill_all(path: &Path, kills: u64) -> io::Result<Totals> {
     Ok(totals)
 }
 
-/// A gateway on this file, and how long it took until it served.
-async fn start(path: &Path) -> (Gateway, Duration) {
-    let config = ConfigFile::new().set("memory", "path", &format!("{path:?}"));
+/// A gateway with its memory there, and how long it took until it served.
+async fn start(home: &Home) -> (Gateway, Duration) {
+    let config = match home {
+        Home::File(path) => ConfigFile::new().set("memory", "path", &format!("{path:?}")),
+        Home::Database(url) => server::on(ConfigFile::new(), url),
+    };
     // Twenty writers at once are more than one user has slots for.
     let config = config.set("slots", "per_user", "50").set("health", "interval", "\"0s\"");
     let begun = Instant::now();

@@ -24,12 +24,21 @@ const BATCH: u64 = 7;
 /// Longest padding of a text, in bytes: some share a page, some need several.
 const PADDING: usize = 6000;
 
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mortal {
+    /// The gateway: nobody is there to refuse a write.
+    Gateway,
+    /// The store: its writes are refused with 503, and a writer ends with the first.
+    Store,
+}
+
 /// Starts all of them; `round` makes their texts different from all others', `generation` their users.
-pub fn start(addr: &str, round: u64, generation: u64) -> JoinSet<Written> {
+pub fn start(addr: &str, round: u64, generation: u64, mortal: Mortal) -> JoinSet<Written> {
     let writer = |n: u64| {
         let user = format!("user-{}-{generation}", n % USERS);
         let rng = Rng::with_seed(round * WRITERS + n);
-        write(addr.to_owned(), Writer { name: format!("{round}-{n}"), user, rng })
+        write(addr.to_owned(), Writer { name: format!("{round}-{n}"), user, rng, mortal })
     };
     (0..WRITERS).map(writer).collect()
 }
@@ -54,6 +63,7 @@ struct Writer {
     name: String,
     user: String,
     rng: Rng,
+    mortal: Mortal,
 }
 
 /// Writes until the connection breaks.
@@ -70,13 +80,14 @@ async fn write(addr: String, mut writer: Writer) -> Written {
             count.sent += 1;
             let change = json!({ &counter: count.sent }).to_string();
             let headers = [("x-user-id", user.as_str())];
-            if !is_done(line, &send("PATCH", "/v1/context", &headers, change.as_bytes())).await {
+            if !is_done(line, writer.mortal, &send("PATCH", "/v1/context", &headers, change.as_bytes())).await
+            {
                 break;
             }
             count.acknowledged = count.sent;
         } else {
             let mut write = writer.next(n);
-            write.acknowledged = is_done(line, &request(&write)).await;
+            write.acknowledged = is_done(line, writer.mortal, &request(&write)).await;
             let alive = write.acknowledged;
             writes.push(write);
             if !alive {
@@ -87,9 +98,12 @@ async fn write(addr: String, mut writer: Writer) -> Written {
     Written { user, counter, count, writes }
 }
 
-/// Whether it was acknowledged. What is refused is none of a crash.
-async fn is_done(line: &mut Line, request: &[u8]) -> bool {
+/// Whether it was acknowledged. What is refused otherwise is none of a crash.
+async fn is_done(line: &mut Line, mortal: Mortal, request: &[u8]) -> bool {
     let Ok(answer) = line.ask(request).await else { return false };
+    if mortal == Mortal::Store && answer.status == 503 {
+        return false;
+    }
     let body = String::from_utf8_lossy(&answer.body);
     assert!(matches!(answer.status, 200 | 201), "a write was refused: {} {body}", answer.status);
     true

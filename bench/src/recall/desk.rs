@@ -77,6 +77,12 @@ impl Desk {
         Ok(Found { places: self.places(&ranking), within, best: best(&ranking) })
     }
 
+    /// Places of the first `limit` of the ranking.
+    pub async fn ranking(&mut self, query: &str, limit: usize) -> io::Result<Vec<usize>> {
+        let list = self.ask(SEARCH, &json!({ "query": query, "limit": limit })).await?;
+        Ok(self.places(&list))
+    }
+
     /// Score of the best memory for `query`.
     pub async fn best_score(&mut self, query: &str) -> io::Result<f64> {
         Ok(best(&self.ask(SEARCH, &json!({ "query": query, "limit": 1 })).await?))

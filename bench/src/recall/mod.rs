@@ -29,6 +29,9 @@ use crate::{
 const ADVICE: &str = "LoCoMo is at https://github.com/snap-research/locomo (data/locomo10.json, CC BY-NC 4.0): name its \
     folder as an argument or in CONCIERGE_LOCOMO. Without it the repository's synthetic chats are measured.";
 
+/// The set of real chats.
+const REAL: &str = "LoCoMo";
+
 /// Turn R@10, session any@5, all evidence within 1,024 tokens.
 type Floors = [f64; 3];
 const LOCOMO: Floors = [0.784, 0.94, 0.79];
@@ -40,7 +43,8 @@ const SYNTHETIC: Floors = [0.9, 0.95, 0.9];
 /// With what is wrong, if the folder holds no LoCoMo or the gateway breaks off.
 pub async fn run() -> bool {
     let load = setup::load_average();
-    let (name, conversations, floors) = chats();
+    let (name, conversations) = chats();
+    let floors = if name == REAL { LOCOMO } else { SYNTHETIC };
     let provider = FakeProvider::start().await;
     let config = ConfigFile::new().provider("a", &provider).model("m", &["a/m"]);
     let gateway = setup::launch().start(config.toml()).await;
@@ -66,20 +70,19 @@ pub async fn run() -> bool {
     figures.iter().all(Figure::holds)
 }
 
-/// What to measure, and how good it must be.
-fn chats() -> (&'static str, Vec<Conversation>, Floors) {
-    let argument = std::env::args_os().skip(1).find(|arg| !arg.to_string_lossy().starts_with('-'));
-    let folder = argument.or_else(|| std::env::var_os("CONCIERGE_LOCOMO")).map(PathBuf::from);
+/// What to measure, and its name.
+pub fn chats() -> (&'static str, Vec<Conversation>) {
+    let folder = std::env::var_os("CONCIERGE_LOCOMO").map(PathBuf::from);
     let Some(folder) = folder else {
         println!("{ADVICE}\n");
-        return ("synthetic", synthetic::conversations(), SYNTHETIC);
+        return ("synthetic", synthetic::conversations());
     };
     let read = data::read(&folder).unwrap_or_else(|why| panic!("{why}\n{ADVICE}"));
-    ("LoCoMo", read, LOCOMO)
+    (REAL, read)
 }
 
 /// Every question to the user whose conversation it is about, and every question to the user after that one.
-async fn measure(
+pub async fn measure(
     gateway: &Gateway,
     conversations: &[Conversation],
 ) -> io::Result<([Figures; 6], quality::Strangers)> {

@@ -24,14 +24,19 @@ const USERS: u32 = 100;
 /// After this a call counts as hung. Beyond every default deadline but the total one.
 const LIMIT: Duration = Duration::from_secs(45);
 
-/// Sends `RATE` requests per second for `length`, every second one streamed, and waits for the last answer.
+/// Sends [`RATE`] requests per second for `length`, every second one streamed, and waits for the last answer.
 pub async fn run(url: &str, origin: Instant, length: Duration) -> Vec<Sample> {
+    run_at(RATE, url, origin, length).await
+}
+
+/// The same with another number of requests per second.
+pub async fn run_at(rate: u32, url: &str, origin: Instant, length: Duration) -> Vec<Sample> {
     let clients: Arc<[Client]> =
         (0..USERS).map(|user| Client::new(url).header("x-user-id", &format!("user-{user}"))).collect();
     let mut running = JoinSet::new();
     let mut samples = Vec::new();
-    for number in 0..length.as_secs() as u32 * RATE {
-        let due = Duration::from_secs(1) * number / RATE;
+    for number in 0..length.as_secs() as u32 * rate {
+        let due = Duration::from_secs(1) * number / rate;
         sleep_until(origin + due).await;
         let client = clients[(number % USERS) as usize].clone();
         let stream = (number / USERS + number).is_multiple_of(2);

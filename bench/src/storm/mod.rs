@@ -7,8 +7,8 @@ mod exact;
 mod faults;
 pub mod figures;
 mod gone;
-mod load;
-mod mock;
+pub mod load;
+pub mod mock;
 
 use serde_json::{Value, json};
 

@@ -86,6 +86,13 @@ impl Cache {
         count.fetch_add(1, Relaxed);
     }
 
+    /// Whether the answer to `question` is here.
+    pub fn holds(&self, question: &Question, bounds: Bounds, now: Instant) -> bool {
+        self.entries.lock().peek(question).is_some_and(|entry| {
+            entry.ranking.initialized() && now.saturating_duration_since(entry.made) < bounds.ttl
+        })
+    }
+
     /// Drops what is kept for one user, or for all; how many entries.
     pub fn clear(&self, user: Option<&UserId>) -> usize {
         let mut entries = self.entries.lock();

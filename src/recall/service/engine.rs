@@ -5,22 +5,25 @@
 use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::future::join;
 use tokio::{
     sync::OnceCell,
     time::{Instant, timeout_at},
 };
 
 use super::{
+    answer::{self, Ranked},
     blocking,
     cache::{Bounds, Cache, Question, Ranking},
-    indexes::{Change, Indexes, Place, Reading},
-    types::{Found, Hit, Recalled, Trouble, Wanted},
+    entry::Entry,
+    indexes::{Change, Indexes, Place, Reading, Seen},
+    shared_cache::SharedCache,
+    types::{Found, Recalled, Trouble, Wanted},
 };
 use crate::{
     config,
     recall::{
-        describe, inject,
-        pack::{self, Limits},
+        describe,
         pending::Pending,
         rank::{self, Query},
         remote::{NoVector, Purpose, Remote},
@@ -36,8 +39,6 @@ use crate::{
 
 /// So few memories are copied at once: to wake another thread would take longer.
 const FEW: usize = 20;
-/// Bytes of text that are looked through at once for a block, within a tenth of a millisecond.
-const AT_ONCE: usize = 32 << 10;
 /// A ranking is this long; more would not fit into any block.
 const RANKED: usize = 256;
 
@@ -49,6 +50,8 @@ pub struct Engine {
     pub indexes: Indexes,
     /// What was asked lately.
     pub cache: Cache,
+    /// What was asked lately of any gateway, if they share a Redis.
+    pub shared: Option<SharedCache>,
     /// Who makes vectors, if not the table in the binary.
     pub remote: Option<Arc<Remote>>,
     /// What waits for a vector.
@@ -57,14 +60,6 @@ pub struct Engine {
     pub settings: ArcSwap<config::Memory>,
     /// What is counted of it.
     pub meters: MemoryMeters,
-}
-
-/// The ranking of one question over the index that it was made from.
-struct Ranked {
-    reading: Arc<Reading>,
-    ranking: Ranking,
-    cached: bool,
-    unembedded: Option<NoVector>,
 }
 
 impl Engine {
@@ -83,8 +78,11 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
         self.pending.wake();
-        let change = Change::Added(appended.memories.clone());
-        self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        // A replay has begun no epoch: the one that it tells of may be another gateway's.
+        if !appended.replayed {
+            let change = Change::Added(appended.memories.clone());
+            self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        }
         Ok(appended.memories)
     }
 
@@ -94,6 +92,10 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let forgotten = self.store.forget(&user, which, now()).await;
         self.cache.clear(Some(&user));
+        if let Some(shared) = &self.shared {
+            let epoch = forgotten.as_ref().ok().map(|forgotten| forgotten.epoch);
+            shared.forget(&user, epoch, self.bounds().ttl).await;
+        }
         let forgotten = match forgotten {
             Ok(forgotten) => forgotten,
             Err(error) => {
@@ -101,8 +103,11 @@ impl Engine {
                 return Err(error);
             }
         };
-        let change = Change::Removed(forgotten.seqs.clone());
-        self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        // Neither has a forget that found nothing.
+        if !forgotten.seqs.is_empty() {
+            let change = Change::Removed(forgotten.seqs.clone());
+            self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        }
         Ok(forgotten)
     }
 
@@ -117,10 +122,7 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let written = self.store.write_context(&user, change, condition, now()).await?;
         *place.context.lock() = None;
-        match self.store.epoch(&user).await {
-            Ok(epoch) => self.indexes.apply(&user, &place, epoch, Change::Other).await?,
-            Err(_) => self.indexes.distrust(&user, &place).await,
-        }
+        self.indexes.apply(&user, &place, written.epoch, Change::Other).await?;
         Ok(written)
     }
 
@@ -133,52 +135,47 @@ impl Engine {
         max_tokens: Option<u32>,
         due: Instant,
     ) -> Result<Found, StoreError> {
-        let place = self.indexes.place(&user);
-        let ranked = self.ranked(&user, &place, &query, due).await?;
-        let Ranked { reading, ranking, cached, unembedded } = ranked;
-        let few = max_tokens.is_none() && limit <= FEW;
-        let choose = move || -> Vec<Hit> {
-            let mut chosen: Vec<_> = match max_tokens {
-                None => ranking.iter().take(limit).map(|scored| (scored.key, scored.score)).collect(),
-                Some(max_tokens) => {
-                    let limits = Limits { max_tokens, max_items: limit, min_score: 0.0 };
-                    let block = pack::pack(&reading.index, &ranking, &limits, &[]);
-                    block.items.iter().map(|item| (item.key, item.score)).collect()
-                }
-            };
-            chosen.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-            let hit = |(key, score)| Some(Hit { memory: reading.row(key)?, score });
-            chosen.into_iter().filter_map(hit).collect()
-        };
-        let hits = if few { choose() } else { blocking(choose).await? };
-        Ok(Found { hits, cached, unembedded })
+        let asked = self.asked(user, &query);
+        let (seen, part) = self.look(&asked).await?;
+        if let Some(part) = part
+            && let (found, true) = found(part, limit, max_tokens).await?
+        {
+            self.cache.count(true);
+            return Ok(found);
+        }
+        let ranked = self.ranked(&asked, seen, due).await?;
+        Ok(found(ranked, limit, max_tokens).await?.0)
     }
 
     /// The block for a chat; a vector of the query counts if it is there at `due`.
     pub async fn recall(&self, user: UserId, wanted: Wanted, due: Instant) -> Result<Recalled, StoreError> {
+        let asked = self.asked(user, &wanted.query);
+        let wanted = Arc::new(wanted);
+        let (seen, part) = self.look(&asked).await?;
+        if let Some(part) = part
+            && let (recalled, true) = self.block(&asked, part, wanted.clone()).await?
+        {
+            self.cache.count(true);
+            return Ok(recalled);
+        }
+        let ranked = self.ranked(&asked, seen, due).await?;
+        Ok(self.block(&asked, ranked, wanted).await?.0)
+    }
+
+    async fn block(
+        &self,
+        asked: &Asked,
+        ranked: Ranked,
+        wanted: Arc<Wanted>,
+    ) -> Result<(Recalled, bool), StoreError> {
         let settings = self.settings.load_full();
-        let place = self.indexes.place(&user);
-        let ranked = self.ranked(&user, &place, &wanted.query, due).await?;
-        let Ranked { reading, ranking, cached, unembedded } = ranked;
         let context = match settings.include_context {
-            true => self.context_at(&user, &place, reading.epoch).await?,
+            true => self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?,
             false => None,
         };
-        let limits = Limits {
-            max_tokens: wanted.max_tokens.min(settings.max_tokens),
-            max_items: settings.max_items as usize,
-            min_score: settings.min_score as f32,
-        };
-        let seen: usize = wanted.conversation.iter().map(String::len).sum();
-        let little = seen + candidates(&reading, &ranking, &limits) <= AT_ONCE;
-        let choose = move || {
-            let seen: Vec<&str> = wanted.conversation.iter().map(String::as_str).collect();
-            let packed = pack::pack(&reading.index, &ranking, &limits, &seen);
-            let (block, items) = printed(packed, context.as_deref(), limits.max_tokens);
-            let tokens = block.as_deref().map_or(0, text::tokens);
-            Recalled { block, items, tokens, cached, unembedded }
-        };
-        if little { Ok(choose()) } else { blocking(choose).await }
+        let quick = answer::is_quick(&ranked, &wanted, &settings);
+        let make = move || answer::block(&ranked, &wanted, &settings, context.as_deref());
+        if quick { Ok(make()) } else { blocking(make).await }
     }
 
     /// The context as of `epoch`; `None` if there is nothing in it.
@@ -210,38 +207,91 @@ impl Engine {
         self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
     }
 
-    /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
-    /// would, for words and near words carry most of the score.
-    async fn ranked(
-        &self,
-        user: &UserId,
-        place: &Place,
-        query: &str,
-        due: Instant,
-    ) -> Result<Ranked, StoreError> {
+    fn asked(&self, user: UserId, query: &str) -> Asked {
+        let place = self.indexes.place(&user);
         place.recalled();
-        let query: Arc<str> = text::gist(query.trim()).into();
-        let reading = match self.indexes.read(&*self.store, user, place).await? {
+        Asked { user, place, query: text::gist(query.trim()).into() }
+    }
+
+    /// What is new in the store, and the best of the ranking if another gateway has told it: both are asked at once.
+    /// What was told counts only for the epoch that the store is in, which a write has raised before it was
+    /// acknowledged: so it is as new as the store, whatever became of the cache in between.
+    async fn look(&self, asked: &Asked) -> Result<(Seen, Option<Ranked>), StoreError> {
+        let Asked { user, place, .. } = asked;
+        let (seen, told) = join(self.indexes.look(&*self.store, user, place), self.told(asked)).await;
+        let seen = seen?;
+        let Some(entry) = told.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
+            return Ok((seen, None));
+        };
+        let is_part = !entry.is_whole;
+        let (ranking, memories) = entry.open();
+        let reading = Arc::new(self.indexes.make(memories).await?);
+        Ok((seen, Some(Ranked { reading, ranking, is_part, cached: true, unembedded: None })))
+    }
+
+    /// What another gateway has told of the question; it is not asked where the answer is here.
+    async fn told(&self, asked: &Asked) -> Option<Entry> {
+        let shared = self.shared.as_ref()?;
+        let bounds = self.bounds();
+        let here = asked.place.epoch().is_some_and(|epoch| {
+            let question = asked.question(epoch, self.remote.is_some());
+            self.cache.holds(&question, bounds, Instant::now())
+        });
+        if here || bounds.ttl.is_zero() {
+            return None;
+        }
+        shared.find(&asked.user, &asked.query, self.embedder()).await
+    }
+
+    /// Tells a ranking to the other gateways, if it is new and as good as it can be.
+    fn tell(&self, asked: &Asked, ranked: &Ranked) {
+        let Some(shared) = &self.shared else { return };
+        let ttl = self.bounds().ttl;
+        let known = ranked.cached || ranked.reading.index.is_empty() || ttl.is_zero();
+        if known || ranked.unembedded.is_some() {
+            return;
+        }
+        if let Some(entry) = Entry::of(ranked) {
+            shared.keep(&asked.user, &asked.query, self.embedder(), &entry, ttl);
+        }
+    }
+
+    /// Who makes the vectors of queries; nothing for the built-in table.
+    fn embedder(&self) -> &str {
+        self.remote.as_ref().map_or("", |remote| remote.id())
+    }
+
+    /// The whole ranking, made here.
+    async fn ranked(&self, asked: &Asked, seen: Seen, due: Instant) -> Result<Ranked, StoreError> {
+        let Asked { user, place, query } = asked;
+        let reading = match self.indexes.read(&*self.store, user, place, seen).await? {
             Some(reading) => reading,
             None => self.among_candidates(user, place, query.clone()).await?,
         };
-        let asked = Asked { user: user.clone(), reading: Arc::new(reading), query };
+        let ranked = self.rank(asked, Arc::new(reading), due).await?;
+        self.tell(asked, &ranked);
+        Ok(ranked)
+    }
+
+    /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
+    /// would, for words and near words carry most of the score.
+    async fn rank(&self, asked: &Asked, reading: Arc<Reading>, due: Instant) -> Result<Ranked, StoreError> {
         let unembedded = match &self.remote {
             None => None,
-            Some(_) if !asked.reading.index.has_vectors() => Some(NoVector::Pending),
-            Some(remote) => match self.by_vector(&asked, remote, due).await {
+            Some(_) if !reading.index.has_vectors() => Some(NoVector::Pending),
+            Some(remote) => match self.by_vector(asked, &reading, remote, due).await {
                 Ok((ranking, cached)) => {
                     self.cache.count(cached);
-                    return Ok(Ranked { ranking, reading: asked.reading, cached, unembedded: None });
+                    return Ok(Ranked { ranking, reading, is_part: false, cached, unembedded: None });
                 }
                 Err(Trouble::Vector(why)) => Some(why),
                 Err(Trouble::Store(error)) => return Err(error),
             },
         };
-        let (cell, cached) = self.cell(&asked, false);
+        let (cell, cached) = self.cell(asked, &reading, false);
         self.cache.count(cached);
-        let ranking = cell.get_or_try_init(|| asked.rank(None)).await?.clone();
-        Ok(Ranked { ranking, reading: asked.reading, cached, unembedded })
+        let ranking = cell.get_or_try_init(|| rank_by(&reading, &asked.query, None)).await?.clone();
+        Ok(Ranked { ranking, reading, is_part: false, cached, unembedded })
     }
 
     /// For a user who is too large for an index: one of what the store selects for this query.
@@ -261,79 +311,72 @@ impl Engine {
     async fn by_vector(
         &self,
         asked: &Asked,
+        reading: &Arc<Reading>,
         remote: &Remote,
         due: Instant,
     ) -> Result<(Ranking, bool), Trouble> {
-        let (cell, cached) = self.cell(asked, true);
+        let (cell, cached) = self.cell(asked, reading, true);
         let make = || async {
             let left = due.saturating_duration_since(Instant::now());
             let vectors = remote.embed(&[&asked.query], Purpose::Query, left).await?;
-            asked.rank(vectors.into_iter().next()).await.map_err(Trouble::Store)
+            rank_by(reading, &asked.query, vectors.into_iter().next()).await.map_err(Trouble::Store)
         };
         let made = timeout_at(due, cell.get_or_try_init(make)).await;
         Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
     }
 
-    /// Where the ranking is or will be, and whether it is there. One among candidates is not cached, for the texts
+    /// Where the ranking is or will be, and whether it is there. One among candidates is not kept here, for the texts
     /// would have to be read again.
-    fn cell(&self, asked: &Asked, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
-        if let Reading::Made(_) = *asked.reading {
+    fn cell(&self, asked: &Asked, reading: &Reading, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
+        if let Reading::Made(_) = reading {
             return (Arc::default(), false);
         }
-        let settings = self.settings.load();
-        let bounds = Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize };
-        let Asked { user, reading, query } = asked;
-        let question = Question { user: user.clone(), epoch: reading.epoch, query: query.clone(), embedded };
-        let cell = self.cache.place(question, bounds, Instant::now());
+        let question = asked.question(reading.epoch, embedded);
+        let cell = self.cache.place(question, self.bounds(), Instant::now());
         let cached = cell.initialized();
         (cell, cached)
     }
+
+    fn bounds(&self) -> Bounds {
+        let settings = self.settings.load();
+        Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize }
+    }
 }
 
-/// A question about the memories of one user, as they were at one moment.
+/// A question about the memories of one user.
 struct Asked {
     user: UserId,
-    reading: Arc<Reading>,
+    place: Arc<Place>,
     query: Arc<str>,
 }
 
 impl Asked {
-    async fn rank(&self, vector: Option<Vec<f32>>) -> Result<Ranking, StoreError> {
-        let (reading, query) = (self.reading.clone(), self.query.clone());
-        blocking(move || {
-            let query = Query { text: &query, vector: vector.as_deref() };
-            Arc::new(rank::rank(&reading.index, &query, RANKED))
-        })
-        .await
+    /// As it is known to the cache.
+    fn question(&self, epoch: u64, embedded: bool) -> Question {
+        Question { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
     }
 }
 
-/// Bytes of the texts that may come into a block.
-fn candidates(reading: &Reading, ranking: &Ranking, limits: &Limits) -> usize {
-    let good = ranking.iter().take_while(|scored| scored.score >= limits.min_score);
-    good.filter_map(|scored| reading.index.get(scored.key)).map(|turn| turn.text.len()).sum()
+/// As [`answer::hits`].
+async fn found(ranked: Ranked, limit: usize, max_tokens: Option<u32>) -> Result<(Found, bool), StoreError> {
+    let few = max_tokens.is_none() && limit <= FEW;
+    let (cached, unembedded) = (ranked.cached, ranked.unembedded.clone());
+    let choose = move || answer::hits(&ranked, limit, max_tokens);
+    let (hits, enough) = if few { choose() } else { blocking(choose).await? };
+    Ok((Found { hits, cached, unembedded }, enough))
 }
 
-/// The block with as many of the best items as `max_tokens` has room for, frame and context included.
-fn printed(packed: pack::Block, context: Option<&str>, max_tokens: u32) -> (Option<String>, usize) {
-    let fence = inject::fence(&mut fastrand::Rng::new());
-    let mut items = packed.items;
-    let mut context = context;
-    loop {
-        if items.is_empty() && context.is_none() {
-            return (None, 0);
-        }
-        let lines: Vec<String> = items.iter().map(|item| item.line.clone()).collect();
-        let block = inject::block(&lines, context, &fence);
-        if text::tokens(&block) <= max_tokens {
-            return (Some(block), items.len());
-        }
-        let worst = (0..items.len()).min_by(|one, other| items[*one].score.total_cmp(&items[*other].score));
-        match worst {
-            Some(worst) => drop(items.remove(worst)),
-            None => context = None,
-        }
-    }
+async fn rank_by(
+    reading: &Arc<Reading>,
+    query: &Arc<str>,
+    vector: Option<Vec<f32>>,
+) -> Result<Ranking, StoreError> {
+    let (reading, query) = (reading.clone(), query.clone());
+    blocking(move || {
+        let query = Query { text: &query, vector: vector.as_deref() };
+        Arc::new(rank::rank(&reading.index, &query, RANKED))
+    })
+    .await
 }
 
 fn now() -> UnixMillis {

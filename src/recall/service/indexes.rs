@@ -3,7 +3,7 @@
 //! A write is applied only to the index of the epoch before it; one that belongs to another epoch is dropped and
 //! built anew. So an index can be late by no acknowledged write, and never holds what was forgotten. All indexes
 //! together are bounded in bytes: the user who was not here for the longest time goes first. Where other gateways
-//! write as well, the store is asked for news before an index is used.
+//! write as well, the store is asked for news before anything is answered.
 
 use std::{
     collections::HashMap,
@@ -65,6 +65,20 @@ impl Deref for Reading {
             Self::Kept(loaded) => loaded,
             Self::Made(loaded) => loaded,
         }
+    }
+}
+
+/// What the store said of one user's memories when it was asked.
+#[derive(Default)]
+pub struct Seen {
+    known: Option<Known>,
+    news: News,
+}
+
+impl Seen {
+    /// The user's epoch then; `None` of a store that nobody shares.
+    pub fn epoch(&self) -> Option<u64> {
+        self.news.epoch(self.known)
     }
 }
 
@@ -185,6 +199,11 @@ impl Place {
         *self.bytes.lock()
     }
 
+    /// The epoch of the index; `None` if it is not in memory, or changes just now.
+    pub fn epoch(&self) -> Option<u64> {
+        self.loaded.try_read().ok()?.as_ref().map(|loaded| loaded.epoch)
+    }
+
     /// As long as this is held, the index is as one whose load hangs.
     #[cfg(test)]
     pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<Loaded>> {
@@ -261,15 +280,25 @@ impl Indexes {
         self.users.lock().places.peek(user).cloned()
     }
 
-    /// The index of the user, from the store if need be, and as new as the store was when this was called. Who waits
+    /// Asks a store that others write to as well what is new there.
+    pub async fn look(&self, store: &dyn Store, user: &UserId, place: &Place) -> Result<Seen, StoreError> {
+        if !self.shared {
+            return Ok(Seen::default());
+        }
+        let known = place.loaded.read().await.as_ref().map(Loaded::known);
+        Ok(Seen { known, news: store.news(user, known).await? })
+    }
+
+    /// The index of the user, from the store if need be, and as new as the store was when it was `seen`. Who waits
     /// with others waits for one load. `None`: the user has too much for an index.
     pub async fn read(
         &self,
         store: &dyn Store,
         user: &UserId,
         place: &Place,
+        seen: Seen,
     ) -> Result<Option<Reading>, StoreError> {
-        if self.shared && !self.catch_up(store, user, place).await? {
+        if !self.catch_up(user, place, seen).await? {
             return Ok(None);
         }
         let reading = place.loaded.clone().read_owned().await;
@@ -296,14 +325,13 @@ impl Indexes {
     }
 
     /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.
-    async fn catch_up(&self, store: &dyn Store, user: &UserId, place: &Place) -> Result<bool, StoreError> {
-        let known = place.loaded.read().await.as_ref().map(Loaded::known);
-        let news = store.news(user, known).await?;
+    async fn catch_up(&self, user: &UserId, place: &Place, seen: Seen) -> Result<bool, StoreError> {
+        let Seen { known, news } = seen;
         if news == News::Same {
             return Ok(true);
         }
         let mut writing = place.loaded.clone().write_owned().await;
-        let allowed = news != News::TooLarge;
+        let allowed = !matches!(news, News::TooLarge { .. });
         let bytes = blocking(move || {
             match (writing.as_mut(), news) {
                 // A write of this gateway, or somebody else's load, was faster.

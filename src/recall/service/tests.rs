@@ -18,7 +18,7 @@ fn settings(folder: &tempfile::TempDir) -> config::Memory {
 }
 
 async fn open(folder: &tempfile::TempDir) -> Arc<Memory> {
-    Memory::open(&settings(folder), &Tasks::new()).await.unwrap()
+    Memory::open(&settings(folder), None, &Tasks::new()).await.unwrap()
 }
 
 fn item(text: &str) -> NewItem {
@@ -53,8 +53,8 @@ async fn the_cache_answers_until_the_next_write() {
     memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
     let cached = async || memory.search(&ann, "violin", 10, None).await.unwrap().cached;
     assert_eq!((cached().await, cached().await), (false, true));
-    assert_eq!(memory.clear_cache(Some(&user("bob"))), 0);
-    assert_eq!(memory.clear_cache(Some(&ann)), 1);
+    assert_eq!(memory.clear_cache(Some(&user("bob"))).await, 0);
+    assert_eq!(memory.clear_cache(Some(&ann)).await, 1);
     assert_eq!((cached().await, cached().await), (false, true));
     let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
     memory.write_context(&ann, change, Condition::Always).await.unwrap();
@@ -68,7 +68,7 @@ async fn the_cache_answers_until_the_next_write() {
 async fn a_conversation_that_goes_on_reads_the_store_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
+    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let counts = async || {
         let state = memory.state(&ann).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_conversation_that_goes_on_reads_the_store_once() {
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
+    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
     memory.add(&ann, items, None).await.unwrap();
@@ -152,7 +152,7 @@ async fn what_is_queued_is_written_before_the_end_and_once() {
 async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
-    let memory = Memory::open(&config, &Tasks::new()).await.unwrap();
+    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
     let hanging = memory.engine.indexes.place(&ann).hang().await;
     let begun = Instant::now();

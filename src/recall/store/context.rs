@@ -78,6 +78,8 @@ pub enum Condition {
 pub struct Written {
     /// As it is now.
     pub context: UserContext,
+    /// The user's epoch that the change has begun.
+    pub epoch: u64,
     /// Whether what it replaced is gone from the files too, as in [`super::Forgotten::erased`].
     pub erased: bool,
 }

@@ -12,9 +12,10 @@ pub struct Known {
 }
 
 /// What has happened since.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum News {
     /// Nothing.
+    #[default]
     Same,
     /// These were added, and nothing else has happened that an index would know of.
     Added {
@@ -29,7 +30,20 @@ pub enum News {
         epoch: u64,
     },
     /// The user has more than an index in memory should hold: search with [`super::Store::candidates`].
-    TooLarge,
+    TooLarge {
+        /// The user's epoch.
+        epoch: u64,
+    },
+}
+
+impl News {
+    /// The user's epoch, of one of whom so much is `known`; `None` if nothing was asked.
+    pub fn epoch(&self, known: Option<Known>) -> Option<u64> {
+        match self {
+            Self::Same => known.map(|known| known.epoch),
+            Self::Added { epoch, .. } | Self::Rewritten { epoch } | Self::TooLarge { epoch } => Some(*epoch),
+        }
+    }
 }
 
 /// A text as a store finds it among many: made by the recall, for a memory and for a query alike.

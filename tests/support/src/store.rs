@@ -115,7 +115,8 @@ impl Wire {
 
 /// Host and port of a URL.
 fn address(url: &str) -> &str {
-    let rest = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
     rest.split_once('/').map_or(rest, |(address, _)| address)
 }
 

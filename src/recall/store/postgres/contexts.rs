@@ -13,18 +13,19 @@ pub(super) async fn get(session: Session<'_>, user: &UserId) -> Result<UserConte
     Ok(context(&session.read(user, GET, &[&user.as_str()]).await?))
 }
 
+/// The context as it is now, and the epoch that the change has begun.
 pub(super) async fn write(
     mut session: Session<'_>,
     user: &UserId,
     change: &ContextChange,
     condition: &Condition,
     now: UnixMillis,
-) -> Result<UserContext, StoreError> {
+) -> Result<(UserContext, u64), StoreError> {
     let name = user.as_str();
     let bumped = session.begin("BEGIN", user, users::BUMP, &[&name]).await?;
     let present = context(&session.query(GET, &[&name]).await?);
-    let (json, row) = match (present.changed(change, condition), users::number_and_epoch(&bumped)) {
-        (Ok(json), Some((row, _))) => (json, row),
+    let (json, row, epoch) = match (present.changed(change, condition), users::number_and_epoch(&bumped)) {
+        (Ok(json), Some((row, epoch))) => (json, row, epoch),
         (refused, _) => {
             session.rollback().await;
             return Err(refused.err().unwrap_or(StoreError::Closed));
@@ -36,7 +37,7 @@ pub(super) async fn write(
     session.query(write, params).await?;
     users::note(&mut session, row, Activity { at: now, kind: ActivityKind::Context, items: 1 }).await?;
     session.commit().await?;
-    Ok(UserContext::new(Some((json, now))))
+    Ok((UserContext::new(Some((json, now))), epoch))
 }
 
 fn context(rows: &[tokio_postgres::Row]) -> UserContext {

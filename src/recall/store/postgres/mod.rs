@@ -244,8 +244,8 @@ impl Store for PostgresStore {
             let call = || async {
                 contexts::write(self.pool.session().await?, &user, &change, &condition, now).await
             };
-            let context = self.write(json.len(), call).await?;
-            Ok(Written { context, erased: true })
+            let (context, epoch) = self.write(json.len(), call).await?;
+            Ok(Written { context, epoch, erased: true })
         })
     }
 

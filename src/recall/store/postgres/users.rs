@@ -51,7 +51,7 @@ pub(super) async fn news(
     let rewritten_now = News::Rewritten { epoch: epoch.unsigned_abs() };
     let known_epoch = known.map_or(-1, |known| i64::try_from(known.epoch).unwrap_or(i64::MAX));
     let news = match known {
-        _ if weight > LARGE => Some(News::TooLarge),
+        _ if weight > LARGE => Some(News::TooLarge { epoch: epoch.unsigned_abs() }),
         _ if epoch == known_epoch => Some(News::Same),
         Some(_) if rewritten <= known_epoch && epoch > known_epoch => None,
         _ => Some(rewritten_now.clone()),

@@ -16,15 +16,16 @@ pub(super) fn get(connection: &Connection, user: &UserId) -> Result<UserContext,
     Ok(UserContext::new(query.query_row([user.as_str()], read).optional()?))
 }
 
+/// The context as it is now, and the epoch that the change has begun.
 pub(super) fn write(
     connection: &Connection,
     user: &UserId,
     change: &ContextChange,
     condition: &Condition,
     now: UnixMillis,
-) -> Result<UserContext, StoreError> {
+) -> Result<(UserContext, u64), StoreError> {
     let json = get(connection, user)?.changed(change, condition)?;
-    let (row, _) = users::bump(connection, user)?;
+    let (row, epoch) = users::bump(connection, user)?;
     connection
         .prepare_cached("UPDATE contexts SET user = NULL, json = '', updated_at = 0 WHERE user = ?1")?
         .execute([row])?;
@@ -32,5 +33,5 @@ pub(super) fn write(
         connection.prepare_cached("INSERT INTO contexts (user, json, updated_at) VALUES (?1, ?2, ?3)")?;
     write.execute(params![row, json, now.0])?;
     users::note(connection, row, Activity { at: now, kind: ActivityKind::Context, items: 1 })?;
-    Ok(UserContext::new(Some((json, now))))
+    Ok((UserContext::new(Some((json, now))), epoch))
 }

@@ -183,7 +183,8 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let work = move |tx: &rusqlite::Connection| contexts::write(tx, &user, &change, &condition, now);
             let done = self.change(weight, After::Erase, work).await?;
-            Ok(Written { context: done.value, erased: done.followed.is_ok() })
+            let (context, epoch) = done.value;
+            Ok(Written { context, epoch, erased: done.followed.is_ok() })
         })
     }
 

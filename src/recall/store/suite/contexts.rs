@@ -17,12 +17,15 @@ async fn a_context_is_replaced_merged_and_kept() {
     let first = store
         .write_context(&alice, put(r#"{"b": 1.0, "a": {"x": 1}}"#), Condition::Always, NOW)
         .await
-        .unwrap()
-        .context;
+        .unwrap();
+    assert_eq!(first.epoch, 1);
+    let first = first.context;
     assert_eq!(first.json, r#"{"b": 1.0, "a": {"x": 1}}"#);
     let patch = merge(r#"{"a": {"y": "\u0000'%"}, "b": null}"#);
     let second = store.write_context(&alice, patch, Condition::OneOf(vec![first.etag.clone()]), NOW);
-    let second = second.await.unwrap().context;
+    let second = second.await.unwrap();
+    assert_eq!(second.epoch, 2);
+    let second = second.context;
     assert_eq!(second.json, r#"{"a":{"x":1,"y":"\u0000'%"}}"#);
     let stale = store.write_context(&alice, put("{}"), Condition::OneOf(vec![first.etag]), NOW).await;
     assert_eq!(stale, Err(StoreError::Stale { etag: second.etag.clone() }));

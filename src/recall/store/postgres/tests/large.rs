@@ -60,5 +60,5 @@ async fn who_has_too_much_is_told_so_until_it_is_forgotten() {
     let known = Some(Known { epoch: first.epoch, seq: first.memories[0].seq });
     assert_eq!(store.news(&alice, known).await.unwrap(), News::Same);
     place.run("UPDATE concierge.users SET bytes = bytes + 40000000");
-    assert_eq!(store.news(&alice, known).await.unwrap(), News::TooLarge);
+    assert_eq!(store.news(&alice, known).await.unwrap(), News::TooLarge { epoch: 1 });
 }
