@@ -3,13 +3,16 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
 use tokio::{
     net::TcpListener,
+    runtime::{self, Runtime},
     select,
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout},
@@ -48,14 +51,20 @@ pub enum Source {
 pub fn run(source: Source) -> Result<(), String> {
     // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
     drop(rlimit::increase_nofile_limit(u64::MAX));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("the runtime does not start: {error}"))?;
+    let runtime = runtime().map_err(|error| format!("the runtime does not start: {error}"))?;
     let done = runtime.block_on(serve(source));
     // What still resolves a name or watches a file is not waited for.
     runtime.shutdown_background();
     done
+}
+
+/// With one CPU to run on there is nobody to share work with, and what prepares for sharing only costs.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = match available_parallelism().map_or(1, NonZeroUsize::get) {
+        1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn serve(source: Source) -> Result<(), String> {
