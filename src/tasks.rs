@@ -40,6 +40,8 @@ impl Tasks {
     /// Runs `task` until it ends or the process does.
     pub fn spawn_until_shutdown(&self, task: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.shutdown.clone();
+        // On the heap: the block below would keep room for it twice, as long as a connection lives.
+        let task = Box::pin(task);
         self.spawn(async move {
             tokio::select! {
                 () = shutdown.cancelled() => {}

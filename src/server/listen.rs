@@ -105,11 +105,16 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
     keep_little_unsent(&stream);
     match gateway.tls() {
         None => serve(stream, peer, gateway).await,
-        Some(tls) => match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve(stream, peer, gateway).await,
-            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
-            Err(_) => tracing::debug!("TLS handshake timed out"),
-        },
+        // On the heap: plain connections must not carry room for it.
+        Some(tls) => Box::pin(encrypted(stream, peer, (gateway, tls))).await,
+    }
+}
+
+async fn encrypted(stream: TcpStream, peer: SocketAddr, (gateway, tls): (Arc<Gateway>, TlsAcceptor)) {
+    match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => serve(stream, peer, gateway).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+        Err(_) => tracing::debug!("TLS handshake timed out"),
     }
 }
 
