@@ -51,7 +51,7 @@ impl RateHeaders {
             }
             headers.insert(limit, HeaderValue::from(left.limit));
             headers.insert(remaining, HeaderValue::from(left.remaining));
-            if let Ok(value) = HeaderValue::from_str(&in_words(left.reset)) {
+            if let Ok(value) = HeaderValue::try_from(in_words(left.reset)) {
                 headers.insert(reset, value);
             }
         }
@@ -60,18 +60,19 @@ impl RateHeaders {
 
 /// `12ms`, `7.66s`, `6m0s`, `1h0m0s`: as Go prints durations, which is what OpenAI sends. Rounded up to a millisecond.
 fn in_words(duration: Duration) -> String {
-    let millis = duration.as_nanos().div_ceil(1_000_000);
+    let millis = u64::from(duration.subsec_nanos().div_ceil(1_000_000)) + duration.as_secs() * 1000;
     if (1..1000).contains(&millis) {
         return format!("{millis}ms");
     }
-    let (minutes, millis) = (millis / 60_000, millis % 60_000);
-    let fraction = format!(".{:03}", millis % 1000);
-    let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
-    let seconds = format!("{}{fraction}s", millis / 1000);
-    match minutes {
-        0 => seconds,
-        1..60 => format!("{minutes}m{seconds}"),
-        _ => format!("{}h{}m{seconds}", minutes / 60, minutes % 60),
+    let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
+    let before = match minutes {
+        0 => String::new(),
+        1..60 => format!("{minutes}m"),
+        _ => format!("{}h{}m", minutes / 60, minutes % 60),
+    };
+    match millis {
+        0 => format!("{before}{seconds}s"),
+        _ => format!("{before}{seconds}.{}s", format!("{millis:03}").trim_end_matches('0')),
     }
 }
 

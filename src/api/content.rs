@@ -1,7 +1,6 @@
 //! What a client sent: JSON, a form, or nothing we look into.
 
 use bytes::Bytes;
-use memchr::memmem;
 
 use super::{
     multipart::Form,
@@ -10,7 +9,9 @@ use super::{
     splice::Parts,
 };
 
-/// What providers usually count for one.
+/// English and code have four bytes to a token.
+const BYTES_OF_A_TOKEN: usize = 4;
+/// A picture, whatever its size in bytes; about what providers count for a large one.
 const TOKENS_OF_AN_IMAGE: usize = 1000;
 
 /// A request body, as far as it was read.
@@ -59,15 +60,11 @@ impl Content {
     }
 
     /// A rough count of the tokens to read: four bytes each, as English and code have it, and a thousand for an
-    /// image or sound that is written out in `body`.
-    pub fn prompt_tokens(&self, body: &[u8]) -> u64 {
+    /// image or sound that is written out in the body.
+    pub fn prompt_tokens(&self) -> u64 {
         let Some(peek) = self.json() else { return 0 };
-        let media = memmem::find_iter(body, b";base64,").map(|at| {
-            let rest = &body[at..];
-            memchr::memchr(b'"', rest).unwrap_or(rest.len())
-        });
-        let (count, bytes) = media.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length));
-        (peek.prompt_bytes.saturating_sub(bytes) / 4 + count * TOKENS_OF_AN_IMAGE) as u64
+        let (count, bytes) = peek.inline;
+        (peek.prompt_bytes.saturating_sub(bytes) / BYTES_OF_A_TOKEN + count * TOKENS_OF_AN_IMAGE) as u64
     }
 
     /// `body` with another model name. Nothing is copied.
@@ -98,7 +95,7 @@ mod tests {
             r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{image}"}}}}]}}]}}"#
         );
         let content = Content::Json(Box::new(request::peek(body.as_bytes()).unwrap()));
-        let tokens = content.prompt_tokens(body.as_bytes());
+        let tokens = content.prompt_tokens();
         assert!((1000..1100).contains(&tokens), "{tokens}");
     }
 }

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memmem};
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
@@ -92,6 +93,8 @@ pub struct Peek {
     pub input: Option<Range<usize>>,
     /// Bytes of everything the model has to read: messages, input, prompt, instructions, tools.
     pub prompt_bytes: usize,
+    /// Pictures and sounds that are written out in the body: how many, and their bytes.
+    pub inline: (usize, usize),
     /// Goes on from a response that only one provider has (`previous_response_id`).
     pub has_previous_response: bool,
     /// Already says how a last assistant message is to be taken.
@@ -108,7 +111,8 @@ pub struct Message<'a> {
 }
 
 impl Peek {
-    /// What [`peek`] would read of the same body with `length` more bytes at `at`: a message among `messages` or `input`.
+    /// What [`peek`] would read of the same body with `length` more bytes at `at`: a message of words among `messages` or
+    /// `input`.
     pub(super) fn grown(&self, at: usize, length: usize) -> Self {
         let moved = |range: &Range<usize>| {
             let behind = |offset: usize, by: bool| if by { offset + length } else { offset };
@@ -130,7 +134,7 @@ impl Peek {
     pub fn field<'a>(&self, body: &'a [u8], path: &str) -> Option<&'a str> {
         let key = path.rsplit('.').next()?;
         // Nearly no request has any of them: one fast search instead of one more parse.
-        memchr::memmem::find(body, format!("\"{key}\"").as_bytes())?;
+        memmem::find(body, format!("\"{key}\"").as_bytes())?;
         if path == key {
             let whole: &RawValue = serde_json::from_slice(body).ok()?;
             return json::get(whole, key).map(RawValue::get);
@@ -207,6 +211,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
             .find_map(|key| fields.get(key).and_then(json::count)),
         messages: fields.get("messages").filter(|raw| raw.get().starts_with('[')).map(at),
         input: fields.get("input").map(at),
+        inline: inline_data(body),
         prompt_bytes: ["messages", "input", "prompt", "instructions", "tools", "functions"]
             .iter()
             .map(bytes)
@@ -216,6 +221,14 @@ pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
             .iter()
             .any(|key| fields.get(key).is_some()),
     })
+}
+
+fn inline_data(body: &[u8]) -> (usize, usize) {
+    let data = memmem::find_iter(body, b";base64,").map(|at| {
+        let rest = &body[at..];
+        memchr(b'"', rest).unwrap_or(rest.len())
+    });
+    data.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
 }
 
 /// The body as text, if it can be an object at all.

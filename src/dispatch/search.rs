@@ -72,7 +72,7 @@ impl Search {
             rules.max_attempts = 1;
         }
         let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
-        let need = Need { kind, tokens: call.ask.content.prompt_tokens(&call.ask.body) };
+        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
         let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();

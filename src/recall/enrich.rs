@@ -132,7 +132,7 @@ fn room(ask: &Ask) -> u32 {
         return u32::MAX;
     };
     let answer = ask.content.json().and_then(|peek| peek.max_tokens).unwrap_or(0);
-    let left = window.saturating_sub(ask.content.prompt_tokens(&ask.body)).saturating_sub(answer);
+    let left = window.saturating_sub(ask.content.prompt_tokens()).saturating_sub(answer);
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 

@@ -1,38 +1,20 @@
 //! What a request may cost in tokens, before anybody has counted: for the limits, not for a bill.
 
-use memchr::{memchr, memmem};
-
 use crate::{
     admission::rate::Cost,
     api::{Api, content::Content},
 };
 
-/// A picture, whatever its size in bytes; about what providers count for a large one.
-const INLINE_DATA: u64 = 1000;
-/// English and code have four bytes to a token.
-const BYTES_PER_TOKEN: u64 = 4;
-
-/// The cost of asking for `content`, which was read from `body`.
-pub fn cost(api: Api, content: &Content, body: &[u8]) -> Cost {
+/// The cost of asking for `content`.
+pub fn cost(api: Api, content: &Content) -> Cost {
     let Some(peek) = content.json() else { return Cost { prompt: 0, answer: Some(0) } };
-    let (bytes, pieces) = inline_data(body);
-    let text = (peek.prompt_bytes as u64).saturating_sub(bytes);
     let answer = match api {
         Api::Chat | Api::Completions | Api::Responses => {
             peek.max_tokens.map(|most| most.saturating_mul(peek.choices.max(1)))
         }
         Api::Embeddings | Api::Other => Some(0),
     };
-    Cost { prompt: text / BYTES_PER_TOKEN + pieces * INLINE_DATA, answer }
-}
-
-/// Bytes of pictures and sounds inside `body`, and how many there are.
-fn inline_data(body: &[u8]) -> (u64, u64) {
-    let data = memmem::find_iter(body, b";base64,").map(|at| {
-        let rest = &body[at..];
-        memchr(b'"', rest).unwrap_or(rest.len()) as u64
-    });
-    data.fold((0, 0), |(bytes, pieces), length| (bytes + length, pieces + 1))
+    Cost { prompt: content.prompt_tokens(), answer }
 }
 
 #[cfg(test)]
@@ -41,7 +23,7 @@ mod tests {
     use crate::api::request::peek;
 
     fn of(api: Api, body: &str) -> Cost {
-        cost(api, &Content::Json(Box::new(peek(body.as_bytes()).unwrap())), body.as_bytes())
+        cost(api, &Content::Json(Box::new(peek(body.as_bytes()).unwrap())))
     }
 
     #[test]
@@ -53,7 +35,7 @@ mod tests {
         assert_eq!(of(Api::Chat, &open).answer, None);
         let embeddings = of(Api::Embeddings, r#"{"model":"m","input":"0123456789"}"#);
         assert_eq!(embeddings, Cost { prompt: 3, answer: Some(0) });
-        assert_eq!(cost(Api::Other, &Content::Opaque, b""), Cost { prompt: 0, answer: Some(0) });
+        assert_eq!(cost(Api::Other, &Content::Opaque), Cost { prompt: 0, answer: Some(0) });
     }
 
     #[test]

@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// Headers of an answer, about.
+const HEADERS: usize = 20;
+
 type Found = Pin<Box<dyn Future<Output = Result<Answered, Refused>> + Send>>;
 
 /// Gets the answer. A stream that is long in coming is begun with a comment, so that nobody in between hangs up.
@@ -53,6 +56,8 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         AnsweredBody::Raw(relay) => Response::new(ReplyBody::stream(Box::pin(stream::unfold(relay, raw)))),
     };
     *response.status_mut() = head.status;
+    // All that come, the limits among them: a map that grows hashes everything anew.
+    response.headers_mut().reserve(HEADERS);
     let events = response.headers().contains_key(header::CONTENT_TYPE);
     let headers = response.headers_mut();
     for (name, value) in &head.headers {

@@ -141,7 +141,7 @@ async fn read(
         model: content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned),
         timeout: wishes.timeout,
         memory: wishes.memory,
-        cost: cost(api, &content, &body),
+        cost: cost(api, &content),
         span,
         ask: Ask {
             method: parts.method,
@@ -285,5 +285,11 @@ fn who_may_be_asked(
 /// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
     let copied = |name| HeaderValue::from_bytes(HeaderMap::get(theirs, name)?.as_bytes()).ok();
-    FORWARDED.iter().filter_map(|name| Some((name.clone(), copied(name)?))).collect()
+    let mut headers = HeaderMap::with_capacity(FORWARDED.len());
+    for name in &FORWARDED {
+        if let Some(value) = copied(name) {
+            headers.insert(name, value);
+        }
+    }
+    headers
 }

@@ -30,6 +30,12 @@ const MAX_WHOLE: usize = 64 << 20;
 /// Headers of an answer that describe its body.
 const DESCRIBING: [header::HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
+/// Headers of an answer that have the provider's id of the request.
+const IDS: [header::HeaderName; 3] = [
+    header::HeaderName::from_static("x-request-id"),
+    header::HeaderName::from_static("request-id"),
+    header::HeaderName::from_static("x-generation-id"),
+];
 
 /// What is asked, and how long it may take.
 pub struct Asking {
@@ -257,9 +263,14 @@ fn looks_like_events(first: &[u8]) -> bool {
 impl Head {
     fn of(response: &Response<AnswerBody>) -> Self {
         let theirs = response.headers();
-        let described = DESCRIBING.iter().filter_map(|name| Some((name.clone(), theirs.get(name)?.clone())));
-        let id = ["x-request-id", "request-id", "x-generation-id"].iter().find_map(|name| theirs.get(*name));
-        Self { status: response.status(), headers: described.collect(), upstream_request_id: id.cloned() }
+        let mut headers = HeaderMap::with_capacity(DESCRIBING.len());
+        for name in &DESCRIBING {
+            if let Some(value) = theirs.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        let id = IDS.iter().find_map(|name| theirs.get(name));
+        Self { status: response.status(), headers, upstream_request_id: id.cloned() }
     }
 
     fn content_type(&self) -> &str {

@@ -89,14 +89,15 @@ impl Provider {
 
     /// The request that puts `question` to this provider.
     pub fn request(&self, question: Question) -> Result<Request<Parts>, http::Error> {
-        let mut request = Request::builder().method(question.method).uri(self.uri(&question.path));
-        if let Some(headers) = request.headers_mut() {
-            *headers = question.headers;
-            for (name, value) in &self.headers {
-                headers.insert(name, value.clone());
-            }
+        let Question { method, path, mut headers, body } = question;
+        let mut request = Request::new(body);
+        headers.reserve(self.headers.len());
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
         }
-        request.body(question.body)
+        (*request.method_mut(), *request.headers_mut()) = (method, headers);
+        *request.uri_mut() = Uri::try_from(self.uri(&path))?;
+        Ok(request)
     }
 
     /// The headers of every request to it, the key among them.
@@ -108,10 +109,11 @@ impl Provider {
     pub fn uri(&self, path: &str) -> String {
         let base = self.config.base_url.path().trim_end_matches('/');
         let (path, asked) = path.split_once('?').unwrap_or((path, ""));
-        let own = self.config.base_url.query().unwrap_or_default();
-        let query = [own, asked].into_iter().filter(|q| !q.is_empty()).collect::<Vec<_>>().join("&");
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("{base}{path}{mark}{query}")
+        match (self.config.base_url.query().unwrap_or_default(), asked) {
+            ("", "") => [base, path].concat(),
+            (query, "") | ("", query) => [base, path, "?", query].concat(),
+            (own, asked) => [base, path, "?", own, "&", asked].concat(),
+        }
     }
 
     /// Whether one more request may be in flight.

@@ -3,7 +3,7 @@
 //! What an answer says about its own length decides where the next one begins, so whatever is contradictory is an
 //! error (RFC 9112, 6.3).
 
-use std::mem::MaybeUninit;
+use std::{io::Write, mem::MaybeUninit};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -31,7 +31,8 @@ pub(super) fn write<B>(request: &Request<B>, length: usize) -> Vec<u8> {
     }
     let usual = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     if length > 0 || usual {
-        head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+        // Into a vector it does not fail.
+        drop(write!(head, "content-length: {length}\r\n"));
     }
     head.extend_from_slice(b"\r\n");
     head
