@@ -6,10 +6,11 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use super::{
-    json,
+    json::{self, Fields, Object},
     request::{self, Peek},
     splice::{Edit, Parts},
 };
@@ -95,9 +96,28 @@ impl Place {
     }
 }
 
+/// What is read of a message, in one pass.
+#[derive(Default)]
+struct Message<'a> {
+    role: Option<&'a RawValue>,
+    content: Option<&'a RawValue>,
+}
+
+impl<'de> Fields<'de> for Message<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "role" => self.role = Some(map.next_value()?),
+            "content" => self.content = Some(map.next_value()?),
+            _ => return json::skip(map),
+        }
+        Ok(())
+    }
+}
+
 fn read_one<'a>(item: &'a RawValue, at: Range<usize>) -> Said<'a> {
-    let role = json::get(item, "role").and_then(json::string).unwrap_or(Cow::Borrowed(""));
-    Said { role, text: words_of(item), at }
+    let message: Object<Message<'a>> = serde_json::from_str(item.get()).unwrap_or_default();
+    let role = message.0.role.and_then(json::string).unwrap_or(Cow::Borrowed(""));
+    Said { role, text: message.0.content.map(words).unwrap_or_default(), at }
 }
 
 /// The words of a message; empty if it has none.

@@ -74,3 +74,26 @@ fn it_looks_so_far_and_says_whether_there_was_room() {
     assert!(!block(&[1, 2], Limits { max_items: 2, ..ALL }).room_left);
     assert!(!block(&[1, 2, 3], Limits { min_score: 0.85, ..ALL }).room_left);
 }
+
+#[test]
+fn blanks_are_single_however_the_text_is_seen() {
+    let texts = [
+        "",
+        " ",
+        "a",
+        "a b",
+        " a",
+        "a ",
+        "a  b",
+        "a\tb",
+        "a\nb",
+        "a\u{b}b",
+        "a\u{a0}b",
+        "naïve  café",
+        "~ !",
+        "\u{7f}",
+    ];
+    for text in texts {
+        assert_eq!(plain(text), text.split_whitespace().collect::<Vec<_>>().join(" "), "{text:?}");
+    }
+}
