@@ -145,6 +145,19 @@ async fn a_trip_is_heard_with_its_rest_and_its_cause_and_is_no_echo() {
     assert_eq!(b.hears(a.tells()), None, "the same again is no news");
 }
 
+/// What is told again and was long on its way looks younger than it is.
+#[tokio::test(start_paused = true)]
+async fn a_slow_message_is_no_news() {
+    let (mut a, b) = two();
+    a.asks(DOWN, 5);
+    assert_eq!(b.hears(a.tells()), Some(Change::Opened));
+    let until = b.view().retry_at;
+    let again = a.tells();
+    advance(ms(300)).await;
+    assert_eq!(b.hears(Heard { written: Instant::now(), ..again }), None);
+    assert_eq!(b.view().retry_at, until);
+}
+
 #[tokio::test(start_paused = true)]
 async fn our_own_later_success_wins_until_one_failure_of_our_own() {
     let (mut a, b) = two();
