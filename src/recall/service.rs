@@ -87,12 +87,13 @@ impl Memory {
             indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
             store,
             cache: Cache::new(),
-            shared: shared_cache(config, link, tasks),
+            shared: SharedCache::open(config, link, tasks),
             remote,
             pending: Arc::default(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
             meters: MemoryMeters::default(),
         });
+        shared_cache::heed_clears(&engine, tasks);
         let queue = remember::start(engine.clone(), tasks);
         // The first recall would wait for it else.
         tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
@@ -363,20 +364,6 @@ impl Memory {
         self.tasks.spawn(async move { drop(done.send(work.await)) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-/// Of gateways with one store: what is in a file, only this one has.
-fn shared_cache(config: &config::Memory, link: Option<&Link>, tasks: &Tasks) -> Option<SharedCache> {
-    let link = link?;
-    if config.store == config::Store::Sqlite {
-        tracing::warn!(
-            "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
-             use \"postgres\" for several gateways"
-        );
-        return None;
-    }
-    let url = config.url.as_ref().map_or("", |url| url.expose());
-    Some(SharedCache::new(link.clone(), tasks.clone(), url))
 }
 
 fn remote(config: &config::Memory) -> Option<Arc<Remote>> {

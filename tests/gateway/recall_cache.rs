@@ -243,6 +243,11 @@ async fn what_is_forgotten_or_cleared_is_gone_from_redis() {
         let reply = other.client().send(Method::DELETE, path, Bytes::new()).await;
         assert_eq!(reply.json()["cleared"], 1, "{path}");
         assert!(!fleet.words().await.contains("Ottoline"));
+        eventually("the other's own cache is cleared, too", SOON, || async {
+            (!search(&ann, "Ottoline").await.1).then_some(())
+        })
+        .await;
+        delete(&ann, "/v1/memories").await;
     }
     let lives = fleet.redis.count("EVAL \"return redis.call('DBSIZE')\" 0").await;
     let key =

@@ -18,37 +18,30 @@ use crate::{
     storm::{self, figures::Figure},
 };
 
-/// What can be named.
+/// In the order in which they run.
 const PARTS: [&str; 3] = ["quality", "killed", "away"];
 
-/// All parts, or those that are named. True if every limit is kept.
+/// All parts, or those that are named; the figures of each go to a file of their own. True if every limit is kept.
 ///
 /// # Panics
 /// Without a server, or if the gateway breaks off.
 pub async fn run() -> bool {
-    let load = setup::load_average();
-    let named = |part: &str| {
-        let parts: Vec<String> = std::env::args().skip(1).filter(|arg| PARTS.contains(&&**arg)).collect();
-        parts.is_empty() || parts.iter().any(|arg| arg == part)
-    };
-    let (mut figures, mut sizes) = (Vec::new(), Value::Null);
-    if named("quality") {
-        let (found, bytes) = quality::run().await;
-        figures.extend(found);
-        sizes = bytes;
+    let named: Vec<String> = std::env::args().skip(1).filter(|arg| PARTS.contains(&&**arg)).collect();
+    let mut all_hold = true;
+    for part in PARTS.into_iter().filter(|part| named.is_empty() || named.iter().any(|name| name == part)) {
+        let load = setup::load_average();
+        let (figures, bytes) = match part {
+            "quality" => quality::run().await,
+            "killed" => (killed::run().await, Value::Null),
+            _ => (away::run().await, Value::Null),
+        };
+        storm::print(&figures);
+        let limits: Vec<Value> = figures.iter().map(Figure::to_json).collect();
+        let server = server::version();
+        let saved =
+            json!({ "load_average_before": load, "server": server, "bytes": bytes, "limits": limits });
+        setup::save(&format!("grown-{part}"), saved);
+        all_hold &= figures.iter().all(Figure::holds);
     }
-    if named("killed") {
-        figures.extend(killed::run().await);
-    }
-    if named("away") {
-        figures.extend(away::run().await);
-    }
-    storm::print(&figures);
-    let all: Vec<Value> = figures.iter().map(Figure::to_json).collect();
-    let server = server::version();
-    setup::save(
-        "grown",
-        json!({ "load_average_before": load, "server": server, "bytes": sizes, "limits": all }),
-    );
-    figures.iter().all(Figure::holds)
+    all_hold
 }

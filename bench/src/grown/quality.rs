@@ -25,6 +25,8 @@ use crate::{
 
 /// Memories of the large user.
 const ROWS: u64 = 200_000;
+/// Of the questions about the large user every so many are asked: each is a search among all of them.
+const EVERY: usize = 4;
 /// Turns of a session that nobody has held.
 const SESSION: usize = 25;
 /// Of what SQLite finds, what PostgreSQL must find among candidates.
@@ -146,6 +148,7 @@ fn together(conversations: &[Conversation], rows: usize) -> Conversation {
             evidence: question.evidence.iter().map(|place| first + place).collect(),
         }));
     }
+    let questions = questions.into_iter().step_by(EVERY).collect();
     let (said, mut rng) = (turns.len(), Rng::with_seed(7));
     for n in 0..rows.saturating_sub(said) {
         let (one, other) = (&turns[rng.usize(0..said)], &turns[rng.usize(0..said)]);
@@ -211,7 +214,7 @@ mod tests {
         let all = together(&conversations, 5000);
         assert_eq!(all.turns.len(), 5000);
         let asked = conversations.iter().flat_map(|one| one.questions.iter().map(move |asked| (one, asked)));
-        for ((one, asked), question) in asked.zip(&all.questions) {
+        for ((one, asked), question) in asked.step_by(EVERY).zip(&all.questions) {
             let said = |turns: &[Turn], place: usize| turns[place].text.clone();
             assert_eq!(said(&all.turns, question.evidence[0]), said(&one.turns, asked.evidence[0]));
         }

@@ -95,11 +95,16 @@ impl Cache {
 
     /// Drops what is kept for one user, or for all; how many entries.
     pub fn clear(&self, user: Option<&UserId>) -> usize {
+        self.clear_of(|of| user.is_none_or(|user| of == user))
+    }
+
+    /// Drops what is kept for these users; how many entries.
+    pub fn clear_of(&self, which: impl Fn(&UserId) -> bool) -> usize {
         let mut entries = self.entries.lock();
         let gone: Vec<Question> = entries
             .iter()
             .map(|(question, _)| question)
-            .filter(|q| user.is_none_or(|user| q.user == *user))
+            .filter(|question| which(&question.user))
             .cloned()
             .collect();
         gone.iter().for_each(|question| drop(entries.pop(question)));

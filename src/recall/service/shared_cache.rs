@@ -16,12 +16,20 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use redis::Script;
 use sha2::{Digest, Sha256};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{
+        Semaphore,
+        broadcast::{self, error::RecvError},
+    },
+    time::timeout,
+};
 
-use super::entry::Entry;
+use super::{Engine, entry::Entry};
 use crate::{
+    config,
     shared::{Away, Link, UserKey},
     tasks::Tasks,
     user::UserId,
@@ -51,10 +59,21 @@ pub struct SharedCache {
 }
 
 impl SharedCache {
-    /// Of all gateways that have the store at `url` and the Redis of `link`.
-    pub fn new(link: Link, tasks: Tasks, url: &str) -> Self {
+    /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
+    /// file: nobody else has them.
+    pub fn open(config: &config::Memory, link: Option<&Link>, tasks: &Tasks) -> Option<Self> {
+        let link = link?;
+        if config.store == config::Store::Sqlite {
+            tracing::warn!(
+                "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
+                 use \"postgres\" for several gateways"
+            );
+            return None;
+        }
+        let url = config.url.as_ref().map_or("", |url| url.expose());
         let prefix = format!("concierge:recall:{FORM}:{}:", hash(&[url]));
-        Self { link, tasks, prefix, room: Arc::new(Semaphore::new(TELLING)) }
+        let room = Arc::new(Semaphore::new(TELLING));
+        Some(Self { link: link.clone(), tasks: tasks.clone(), prefix, room })
     }
 
     /// What was told of the question, of whatever epoch; `None` also while Redis is away.
@@ -87,8 +106,10 @@ impl SharedCache {
         }
     }
 
-    /// Takes out what there is of one user, or of all; how many entries.
+    /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
     pub async fn clear(&self, user: Option<&UserId>) -> usize {
+        let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
+        self.link.tell(&self.channel(), whose);
         if let Some(user) = user {
             return self.step(&self.key(user), "", "").await.map_or(0, |(_, entries)| entries);
         }
@@ -111,9 +132,41 @@ impl SharedCache {
         self.link.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
     }
 
+    /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
+    pub fn clears(&self) -> broadcast::Receiver<Bytes> {
+        self.link.hear(&self.channel())
+    }
+
+    fn channel(&self) -> String {
+        format!("{}cleared", self.prefix)
+    }
+
     fn key(&self, user: &UserId) -> String {
         format!("{}{}", self.prefix, UserKey::of(user))
     }
+}
+
+/// Drops what is cached here when an operator has another gateway clear it.
+pub fn heed_clears(engine: &Arc<Engine>, tasks: &Tasks) {
+    if engine.shared.is_none() {
+        return;
+    }
+    let engine = engine.clone();
+    tasks.keep("clears", move || {
+        let (engine, mut clears) = (engine.clone(), engine.shared.as_ref().map(SharedCache::clears));
+        async move {
+            while let Some(clears) = &mut clears {
+                match clears.recv().await {
+                    Ok(whose) => engine.cache.clear_of(|user| {
+                        whose.is_empty() || UserKey::of(user).as_str().as_bytes() == &*whose
+                    }),
+                    // Which they were is lost.
+                    Err(RecvError::Lagged(_)) => engine.cache.clear(None),
+                    Err(RecvError::Closed) => return,
+                };
+            }
+        }
+    });
 }
 
 /// Moves the hash at `key` to `epoch` unless it is beyond it, and puts an entry with its question in.
