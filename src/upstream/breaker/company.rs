@@ -21,6 +21,9 @@ use crate::upstream::{
 /// A probe that needs the peers' leave has it by then, or somebody else sends it.
 const ASKING: Duration = Duration::from_millis(20);
 
+/// Who of those that see the same first failure goes on asking is known by then.
+const SETTLING: Duration = Duration::from_millis(20);
+
 /// Whether this gateway may send the probe of a target that all gateways would like to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Leave {
@@ -144,6 +147,13 @@ impl Breaker {
         let doubt = self.company.doubt.filter(|_| self.outage.is_none())?;
         let lasts = now < doubt.until && self.company.last_success < Some(doubt.failed);
         lasts.then_some(doubt)
+    }
+
+    /// Whether others are preferred: a peer finds out what is the matter, or it failed here a moment ago for the first time, and
+    /// peers that saw the same have yet to be heard.
+    pub fn is_doubted(&self, now: Instant) -> bool {
+        let settling = || self.company.last_failure.is_some_and(|failed| now < failed + SETTLING);
+        self.doubted(now).is_some() || (self.company.joined && self.failing() == 1 && settling())
     }
 
     /// Failures in a row while closed: what peers are told at once when it changes.

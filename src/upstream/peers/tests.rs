@@ -254,9 +254,11 @@ async fn of_two_that_fail_one_goes_on_asking() {
     let (mut a, mut b) = two();
     a.asks(DOWN, 1);
     b.asks(DOWN, 1);
+    assert_eq!((a.standing().access, b.standing().access), (Access::Doubted, Access::Doubted), "at first");
     let (from_a, from_b) = (a.tells(), b.tells());
     a.hears(from_b);
     b.hears(from_a);
+    advance(ms(20)).await;
     assert_eq!((a.standing().access, b.standing().access), (Access::Ready, Access::Doubted));
 }
 
