@@ -256,6 +256,26 @@ async fn what_is_forgotten_or_cleared_is_gone_from_redis() {
     assert!(lives < 20 && (1..=300_000).contains(&left), "{lives} keys, {left} ms");
 }
 
+/// Leases and limits lie in the same memory, which is not to evict anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_nearly_full_is_left_to_what_needs_it() {
+    let Some(fleet) = Fleet::new().await else { return };
+    let gateway = fleet.gateway().await;
+    let ann = of(&gateway, "ann");
+    add(&ann, "My dog is called Ottoline").await;
+    let used = "return tonumber(redis.call('INFO', 'memory'):match('used_memory:(%d+)'))";
+    let used = fleet.redis.count(&format!("EVAL \"{used}\" 0")).await;
+    assert_eq!(fleet.redis.say(&format!("CONFIG SET maxmemory {}", used * 10 / 9)).await, "+OK");
+    for n in 0..20 {
+        search(&ann, &format!("dog {n}")).await;
+    }
+    tokio::time::sleep(ms(200)).await;
+    assert_eq!(fleet.told().await, 0);
+    assert_eq!(fleet.redis.say("CONFIG SET maxmemory 0").await, "+OK");
+    search(&ann, "dog").await;
+    fleet.is_told(1).await;
+}
+
 /// A file is each gateway's own; that is said, and nothing of it goes to Redis.
 #[tokio::test(flavor = "multi_thread")]
 async fn memories_in_a_file_are_not_shared() {
