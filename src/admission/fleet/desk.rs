@@ -210,6 +210,12 @@ impl Lease {
         self.desk.leases.lock().insert(self.number, Held { what: self.place, told });
     }
 
+    /// Whose it is.
+    #[cfg(test)]
+    pub fn user(&self) -> UserKey {
+        self.place.user
+    }
+
     /// Whether it is ours.
     pub fn is_granted(&self) -> bool {
         self.granted

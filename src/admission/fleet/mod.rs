@@ -14,6 +14,9 @@ mod question;
 mod reserve;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
