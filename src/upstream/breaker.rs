@@ -248,6 +248,11 @@ impl Breaker {
         if row >= self.config.consecutive_failures.max(1) {
             return Some(Cause::InARow(row, outcome));
         }
+        // With that of a peer; as with the ratio, only where another target can be asked.
+        let with_peer = row.saturating_add(self.company.peer_row());
+        if others && row > 0 && with_peer >= self.config.consecutive_failures.max(1) {
+            return Some(Cause::InARow(with_peer, outcome));
+        }
         let (good, all) = self.ring.count(now);
         let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
         (others && all >= self.config.min_requests && too_few_succeed).then_some(Cause::Ratio(good, all))

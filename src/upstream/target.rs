@@ -39,7 +39,7 @@ pub struct Need {
 pub enum Access {
     /// It may.
     Ready,
-    /// It may, but it has just failed a peer, who finds out why, or us: others first.
+    /// It may, but a peer has just seen it fail and is finding out: others first.
     Doubted,
     /// By one request, to see whether it is back.
     Probe,
@@ -253,7 +253,7 @@ impl Target {
             return out(Why::Busy, None);
         }
         let access = match facts.breaker.state(now) {
-            State::Closed if facts.breaker.is_doubted(now) => Access::Doubted,
+            State::Closed if facts.breaker.doubted(now).is_some() => Access::Doubted,
             State::Closed => Access::Ready,
             _ => Access::Probe,
         };

@@ -21,9 +21,6 @@ use crate::upstream::{
 /// A probe that needs the peers' leave has it by then, or somebody else sends it.
 const ASKING: Duration = Duration::from_millis(20);
 
-/// Who of those that see the same first failure goes on asking is known by then.
-const SETTLING: Duration = Duration::from_millis(20);
-
 /// Whether this gateway may send the probe of a target that all gateways would like to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Leave {
@@ -49,13 +46,18 @@ pub(super) struct Company {
     /// A peer's outage that our own success spoke against.
     declined: Option<hearsay::Outage>,
     doubt: Option<Doubt>,
+    /// The longest row of failures of one peer since our own last success.
+    peer_row: u32,
 }
 
 impl Company {
     /// Something was seen here.
     pub(super) fn witness(&mut self, outcome: Outcome, now: Instant) {
         match outcome.counts_for_breaker() {
-            ForBreaker::Success => self.last_success = self.last_success.max(Some(now)),
+            ForBreaker::Success => {
+                self.last_success = self.last_success.max(Some(now));
+                self.peer_row = 0;
+            }
             ForBreaker::Failure | ForBreaker::RatioOnly => {
                 self.last_failure = self.last_failure.max(Some(now))
             }
@@ -71,6 +73,12 @@ impl Company {
     /// Whether nobody needs to be asked, or was.
     pub(super) fn lets_probe(&self, now: Instant) -> bool {
         !self.joined || matches!(self.leave, Leave::Granted(until) if now < until)
+    }
+
+    /// The longest row of failures of one peer since our own last success. Of one alone: in a large fleet some peer has
+    /// always just failed.
+    pub(super) fn peer_row(&self) -> u32 {
+        self.peer_row
     }
 
     /// A leave is for one probe.
@@ -149,13 +157,6 @@ impl Breaker {
         lasts.then_some(doubt)
     }
 
-    /// Whether others are preferred: a peer finds out what is the matter, or it failed here a moment ago for the first time, and
-    /// peers that saw the same have yet to be heard.
-    pub fn is_doubted(&self, now: Instant) -> bool {
-        let settling = || self.company.last_failure.is_some_and(|failed| now < failed + SETTLING);
-        self.doubted(now).is_some() || (self.company.joined && self.failing() == 1 && settling())
-    }
-
     /// Failures in a row while closed: what peers are told at once when it changes.
     pub fn failing(&self) -> u32 {
         if self.outage.is_some() { 0 } else { self.row() }
@@ -185,6 +186,7 @@ impl Breaker {
     /// Takes all that the peers say together; `me` is how they know this gateway.
     pub fn hear(&mut self, said: &Hearsay, me: PeerId, now: Instant) -> Option<Change> {
         self.company.doubt = said.doubt(self.company.last_success, (self.failing() > 0).then_some(me));
+        self.company.peer_row = said.row(self.company.last_success, now);
         let (outage, back) = (said.outage(), said.back());
         match outage.filter(|outage| back < Some(outage.opened)) {
             Some(outage) => self.hear_of_outage(outage, now),

@@ -17,6 +17,8 @@ const MOST_PEERS: usize = 64;
 const DOUBT: Duration = Duration::from_secs(1);
 /// but for no more than these. One failure is nothing much; a row that goes on slowly, because scores have fallen, is.
 const MOST_DOUBTED: u32 = 5;
+/// A row of failures that has not gone on for so long says nothing any more.
+const ROW: Duration = Duration::from_secs(30);
 /// No answer takes longer: the largest latency that makes sense, in seconds.
 const LONGEST: f64 = 3600.0;
 
@@ -143,6 +145,16 @@ impl Hearsay {
             Some(Doubt { until: failed + DOUBT * row.failures.min(MOST_DOUBTED), peer: *peer, failed })
         });
         each.max()
+    }
+
+    /// The longest row of failures that one peer is in, if nothing was seen to succeed here since `success`, our own last one.
+    pub fn row(&self, success: Option<Instant>, now: Instant) -> u32 {
+        let each = self.peers.values().filter_map(|told| {
+            let row = told.report.row?;
+            let failed = self.dated(row.age.at(told.written)?).filter(|failed| success < Some(*failed))?;
+            (now.saturating_duration_since(failed) < ROW).then_some(row.failures)
+        });
+        each.max().unwrap_or(0).min(MOST_DOUBTED)
     }
 
     /// The longest rest that a provider asked a peer for.

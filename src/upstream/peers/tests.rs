@@ -254,12 +254,30 @@ async fn of_two_that_fail_one_goes_on_asking() {
     let (mut a, mut b) = two();
     a.asks(DOWN, 1);
     b.asks(DOWN, 1);
-    assert_eq!((a.standing().access, b.standing().access), (Access::Doubted, Access::Doubted), "at first");
     let (from_a, from_b) = (a.tells(), b.tells());
     a.hears(from_b);
     b.hears(from_a);
-    advance(ms(20)).await;
     assert_eq!((a.standing().access, b.standing().access), (Access::Ready, Access::Doubted));
+}
+
+/// Scores fall with every failure, so a row goes on ever more slowly: then two gateways fill one.
+#[tokio::test(start_paused = true)]
+async fn a_row_goes_on_at_another_gateway() {
+    let (mut a, mut b) = two();
+    a.asks(DOWN, 3);
+    b.hears(a.tells());
+    b.asks(DOWN, 1);
+    assert_eq!(b.view().state, TargetState::Closed);
+    b.asks(DOWN, 1);
+    assert!(matches!(b.view().cause, Some(Cause::InARow(5, _))));
+    assert_eq!(a.hears(b.tells()), Some(Change::Opened));
+    let (mut a, b) = two();
+    a.asks(DOWN, 3);
+    b.hears(a.tells());
+    advance(ms(10)).await;
+    b.asks(Outcome::Success, 1);
+    b.asks(DOWN, 4);
+    assert_eq!(b.view().state, TargetState::Closed, "a success ends it");
 }
 
 #[tokio::test(start_paused = true)]
