@@ -9,11 +9,6 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use concierge::{app, config, demo, recall::transfer};
-use mimalloc::MiMalloc;
-
-/// A request makes some ninety small allocations, and glibc's took a sixth of its instructions (ARCHITECTURE.md, the hot path).
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// An LLM gateway: live, score-driven failover in front of any OpenAI-compatible provider.
 #[derive(Parser)]
