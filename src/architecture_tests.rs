@@ -9,6 +9,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("telemetry", 0),
     ("events", 0),
     ("failpoint", 0),
+    ("http1", 0),
     ("refusal", 0),
     ("shared", 0),
     ("tasks", 0),

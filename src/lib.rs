@@ -56,6 +56,7 @@ pub mod demo;
 pub mod dispatch;
 pub mod events;
 pub mod failpoint;
+pub mod http1;
 pub mod recall;
 pub mod refusal;
 pub mod reload;

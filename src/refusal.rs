@@ -41,6 +41,8 @@ pub enum Refusal {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The request's head is larger than we read.
+    HeadTooLarge,
     /// The body did not arrive in time.
     SlowBody,
     /// Every target that could answer is rate-limited.

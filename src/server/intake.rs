@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, header};
+use http_body::Body;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::names;
+use super::{names, upload::Upload};
 use crate::{
     admission::load::{Held, Load},
     api::{content::Content, multipart, request},
@@ -22,11 +22,8 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 /// A whole upload.
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
-/// A body of less is copied, because that is cheaper than the buffer it would hold on to.
-const SMALL: usize = 16 * 1024;
-
 /// The whole body, at most `limit` bytes, and what the process holds for it.
-pub async fn body(mut body: Incoming, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
+pub async fn body(mut body: Upload, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
     let too_large = || Refusal::TooLarge { limit };
     let full = || Refusal::Overloaded { retry_after: Duration::from_secs(1) };
     let hint = body.size_hint();
@@ -63,13 +60,7 @@ pub async fn body(mut body: Incoming, limit: usize, load: &Load) -> Result<(Byte
             }
         }
     }
-    let first = first.unwrap_or_default();
-    let body = match rest.is_empty() {
-        // What arrived with its head shares the connection's buffer, and would keep it as long as the call.
-        true if first.len() < SMALL => Bytes::copy_from_slice(&first),
-        true => first,
-        false => rest.freeze(),
-    };
+    let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
     Ok((body, held))
 }
 

@@ -3,10 +3,10 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use http::Response;
+use http::{Request, Response};
+use hyper::server::conn::http2;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::conn::auto,
     service::TowerToHyperService,
 };
 use rustls::{
@@ -21,14 +21,20 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tower::{BoxError, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
+use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
-use super::{Gateway, auth::Connection, body::ReplyBody, handle, overloaded, patience::Streams};
-use crate::config;
+use super::{
+    Gateway,
+    auth::Connection,
+    body::ReplyBody,
+    handle,
+    http1::{self, Bounds},
+    no_request, overloaded,
+    patience::Streams,
+    upload::Upload,
+};
+use crate::{config, http1::wire::Rewound};
 
-/// To the last byte of a request head. It also ends idle connections, so it is longer than the keep-alive of
-/// the common clients (httpx 5 s, undici 4 s): they close first.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// For a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a client that takes nothing: it has gone without a word, or never reads. Its slot must not wait for it.
@@ -37,6 +43,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_UNSENT: u32 = 64 * 1024;
 /// Bytes of a request head.
 const MAX_HEAD: usize = 64 * 1024;
+/// Of HTTP/1.1. The time for a head also ends idle connections, so it is longer than the keep-alive of the common
+/// clients (httpx 5 s, undici 4 s): they close first.
+const BOUNDS: Bounds = Bounds { head_timeout: Duration::from_secs(15), head: MAX_HEAD };
 /// Streams at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
 /// Streams that a client has reset before we looked at them, and resets of ours for its mistakes, on one HTTP/2 connection:
@@ -148,30 +157,43 @@ async fn serve(
 ) {
     let connection = Connection { listener: gateway.listener, peer };
     let streams = Streams { tasks: gateway.tasks.clone(), patience: WRITE_TIMEOUT };
+    let handler = gateway.clone();
     let service = ServiceBuilder::new()
         .map_result(shed(gateway.clone()))
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
-        .service_fn(move |request| handle(gateway.clone(), connection, request).boxed());
-    let mut http = auto::Builder::new(streams);
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD)
-        // A client that closes its half is gone: its upstream request must end too.
-        .half_close(false);
-    http.http2()
-        .timer(TokioTimer::new())
+        .service_fn(move |request| handle(handler.clone(), connection, request).boxed());
+    let refuse = |bad| no_request(&gateway, bad);
+    let served = match http1::serve(stream, service.clone(), refuse, BOUNDS).await {
+        // On the heap: other connections must not carry room for it.
+        Ok(Some(wire)) => Box::pin(http2(wire, service, streams)).await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = served {
+        tracing::debug!(error, "a client connection ended");
+    }
+}
+
+async fn http2<S>(wire: Rewound, service: S, streams: Streams) -> Result<(), BoxError>
+where
+    S: Service<Request<Upload>, Response = Response<ReplyBody>, Error = Shed, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let service =
+        ServiceBuilder::new().map_request(|request: Request<_>| request.map(Upload::Http2)).service(service);
+    let mut http = http2::Builder::new(streams);
+    http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESETS.0)
         .max_local_error_reset_streams(MAX_RESETS.1)
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).await {
-        tracing::debug!(error = %error, "a client connection ended");
-    }
+    Ok(http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service)).await?)
 }
 
 type Answered = Result<Response<ReplyBody>, BoxError>;

@@ -9,6 +9,7 @@ mod context;
 mod cost;
 mod deliver;
 mod health;
+mod http1;
 mod intake;
 mod jwt;
 mod limits;
@@ -24,6 +25,7 @@ mod proxy;
 pub mod reload;
 mod reply;
 mod routes;
+mod upload;
 mod users;
 
 use std::{
@@ -32,8 +34,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Request, Response};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -41,8 +42,10 @@ use tokio_rustls::TlsAcceptor;
 use self::{
     auth::{Connection, Keyring},
     body::ReplyBody,
+    http1::BadHead,
     patience::Reader,
     routes::{Miss, Policy, Route},
+    upload::Upload,
 };
 use crate::{
     admin::{Reloaded, history::History, watch::Scene},
@@ -226,17 +229,16 @@ pub struct Incomer {
     received: Instant,
     connection: Connection,
     edge: Arc<Edge>,
-    request: Request<Incoming>,
+    request: Request<Upload>,
 }
 
 /// Answers one request, whatever happens.
 pub async fn handle(
     gateway: Arc<Gateway>,
     connection: Connection,
-    request: Request<Incoming>,
+    request: Request<Upload>,
 ) -> Result<Response<ReplyBody>, Infallible> {
     let id = request_id(request.headers());
-    let plain = is_framed_plainly(request.headers());
     let incomer = Incomer {
         id: id.clone(),
         received: Instant::now(),
@@ -245,7 +247,7 @@ pub async fn handle(
         request,
     };
     // A panic is a bug of ours; it costs one request, not the process.
-    let mut response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
+    let response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => {
@@ -256,10 +258,6 @@ pub async fn handle(
     };
     if let Some(reply::Code(code)) = response.extensions().get() {
         gateway.meters.refusals.add(code);
-    }
-    if !plain {
-        // Whatever follows may be the rest of a body.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(with_id(response, &id).map(|body| body.watched(Reader::current())))
 }
@@ -274,12 +272,25 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
     response
 }
 
+/// The answer to what is no request.
+fn no_request(gateway: &Gateway, bad: BadHead) -> Response<ReplyBody> {
+    let refusal = match bad {
+        BadHead::TooLarge => Refusal::HeadTooLarge,
+        bad => Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}.")),
+    };
+    refused_early(gateway, &refusal)
+}
+
 /// The answer to a request that the process does not take on.
 fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
-    gateway.meters.refusals.add("overloaded");
-    let id = request_id(&HeaderMap::new());
-    let response = refused(&id, &Refusal::Overloaded { retry_after: Duration::from_secs(1) });
-    with_id(response, &id)
+    refused_early(gateway, &Refusal::Overloaded { retry_after: Duration::from_secs(1) })
+}
+
+/// Refuses what no handler has seen.
+fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ReplyBody> {
+    gateway.meters.refusals.add(reply::code(refusal));
+    let id = new_request_id();
+    with_id(refused(&id, refusal), &id)
 }
 
 fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
@@ -291,10 +302,6 @@ fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
 /// What is large is on the heap, each for itself: one request is moved around with the room for one route.
 async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {
     failpoint::request(Place::Handler, &incomer.id);
-    if !is_framed_plainly(incomer.request.headers()) {
-        let message = "The only transfer-encoding is chunked.";
-        return Err(Refusal::bad_request("invalid_type", Some("transfer-encoding"), message));
-    }
     let (method, path) = (incomer.request.method(), incomer.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
         Miss::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
@@ -337,14 +344,6 @@ impl Incomer {
         let request = (self.request.method(), self.request.version(), self.request.headers());
         auth::admit_operator(token, &self.edge.keys, self.connection, request)
     }
-}
-
-/// Nothing but `chunked`, once. Hyper takes other codings in front of it, and a proxy before us may read those in another
-/// way: then one of the two sees a request where the other sees a body.
-fn is_framed_plainly(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let first = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    first && codings.next().is_none()
 }
 
 /// The client's own id if it is a sane token, else a new one.

@@ -153,6 +153,7 @@ pub fn word(refusal: &Refusal) -> Wording {
     match refusal {
         Refusal::BadRequest(_)
         | Refusal::TooLarge { .. }
+        | Refusal::HeadTooLarge
         | Refusal::SlowBody
         | Refusal::UnsupportedMedia(_)
         | Refusal::RouteNotFound(_)
@@ -188,6 +189,12 @@ fn word_request(refusal: &Refusal) -> Wording {
             format!(
                 "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
             ),
+        ),
+        Refusal::HeadTooLarge => Wording::new(
+            431,
+            INVALID,
+            "request_too_large",
+            "The request's head is too large: send fewer headers.",
         ),
         // Not 408: the SDKs would send the same slow body again.
         Refusal::SlowBody => {

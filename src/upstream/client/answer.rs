@@ -13,10 +13,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{
-    h1::{self, BadFraming},
-    pool::Stream,
-};
+use super::{h1, pool::Stream};
+use crate::http1::framing::BadFraming;
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]

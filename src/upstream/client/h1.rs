@@ -4,13 +4,11 @@
 //! reader gets, and a connection that nobody reads holds no buffer. A connection is used again only if the last byte
 //! of the answer was read, nothing came after it, and all of the request had been taken.
 
-mod framing;
 mod head;
 
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -24,21 +22,23 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::framing::BadFraming;
-use self::{framing::Decoder, head::Head};
+use self::head::Head;
 use super::{answer::Broken, pool::Pool};
-use crate::upstream::body::Parts;
+use crate::{
+    http1::{
+        self,
+        framing::{BadFraming, Decoder},
+        wire::{Wire, poll_read, poll_write},
+    },
+    upstream::body::Parts,
+};
 
-/// Bytes of an answer that are read at once, and of its head.
-const READ_AHEAD: usize = 16 * 1024;
+/// Bytes of an answer's head.
+const MAX_HEAD: usize = 16 * 1024;
 /// Heads that say nothing yet (1xx) before the one that does.
 const MAX_INFORMATIONAL: usize = 16;
 /// Slices of a request that are written at once: its head, and the parts of its body.
 const SLICES: usize = 8;
-
-/// The bytes below: TCP, or TLS over it.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// A connection without a request on it.
 pub(super) struct Http1 {
@@ -86,7 +86,7 @@ impl Http1 {
         let mut informational = 0;
         let mut searched = 0;
         loop {
-            while let Some(end) = head::end(heard, searched) {
+            while let Some(end) = http1::head::end(heard, searched) {
                 let head = head::read(&heard.split_to(end).freeze(), method)?;
                 match head.response.status() {
                     StatusCode::SWITCHING_PROTOCOLS => {
@@ -99,7 +99,7 @@ impl Http1 {
                     _ => (informational, searched) = (informational + 1, 0),
                 }
             }
-            if heard.len() >= READ_AHEAD {
+            if heard.len() >= MAX_HEAD {
                 return Poll::Ready(Err(Broken::HeadTooLarge));
             }
             searched = heard.len();
@@ -115,18 +115,6 @@ impl Http1 {
             }
         }
     }
-}
-
-/// What one read brings, from a buffer on the stack: while it waits, a connection holds none.
-fn poll_read<T>(
-    wire: &mut Box<dyn Wire>,
-    cx: &mut Context<'_>,
-    see: impl FnOnce(&[u8]) -> T,
-) -> Poll<io::Result<T>> {
-    let mut scratch = [const { MaybeUninit::uninit() }; READ_AHEAD];
-    let mut buffer = ReadBuf::uninit(&mut scratch);
-    ready!(Pin::new(wire).poll_read(cx, &mut buffer))?;
-    Poll::Ready(Ok(see(buffer.filled())))
 }
 
 /// What is left of a request that is being written.
@@ -161,10 +149,7 @@ impl Unsent {
             let mut slices = [IoSlice::new(&[]); SLICES];
             slices[0] = IoSlice::new(&self.head);
             let filled = 1 + self.body.fill(&mut slices[1..]);
-            let written = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, &slices[..filled]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
+            let written = ready!(poll_write(wire, cx, &slices[..filled]))?;
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
             self.body.advance(written - of_head);

@@ -6,12 +6,12 @@
 use std::{io::Write, mem::MaybeUninit};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use memchr::memchr_iter;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
 
-use super::{
-    Broken,
+use super::Broken;
+use crate::http1::{
     framing::{BadFraming, Decoder},
+    head::{content_length, headers, keeps_alive, version, words},
 };
 
 /// Headers of an answer.
@@ -38,17 +38,6 @@ pub(super) fn write<B>(request: &Request<B>, length: usize) -> Vec<u8> {
     head
 }
 
-/// Where the head ends that `heard` begins with, if its empty line is at or behind `from`.
-pub(super) fn end(heard: &[u8], from: usize) -> Option<usize> {
-    // The end of the last line may have come before.
-    let from = from.saturating_sub(3);
-    memchr_iter(b'\n', &heard[from..]).map(|at| from + at + 1).find_map(|line| match &heard[line..] {
-        [b'\n', ..] => Some(line + 1),
-        [b'\r', b'\n', ..] => Some(line + 2),
-        _ => None,
-    })
-}
-
 /// What a head says.
 pub(super) struct Head {
     /// Status and headers.
@@ -68,17 +57,9 @@ pub(super) fn read(head: &Bytes, method: &Method) -> Result<Head, Broken> {
     let (true, Some(code), Some(minor)) = (status.is_complete(), parsed.code, parsed.version) else {
         return Err(BadFraming("a head that begins with empty lines").into());
     };
-    let mut headers = HeaderMap::with_capacity(parsed.headers.len());
-    for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else {
-            return Err(BadFraming("a header that is none").into());
-        };
-        headers.append(name, value);
-    }
+    let headers = headers(head, parsed.headers)?;
     let code = StatusCode::from_u16(code).map_err(|_| BadFraming("a status that is none"))?;
-    let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
+    let version = version(minor);
     let (decoder, clear) = body_of((code, version), &headers, method)?;
     let keep_alive = clear && keeps_alive(version, &headers);
     let mut response = Response::new(());
@@ -93,48 +74,18 @@ fn body_of(
     method: &Method,
 ) -> Result<(Decoder, bool), BadFraming> {
     let length = content_length(headers)?;
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter().peekable();
     if *method == Method::HEAD || code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED {
         return Ok((Decoder::Length(0), true));
     }
-    if codings.peek().is_some() {
+    if let Some(last) = words(headers, header::TRANSFER_ENCODING).last() {
         if version == Version::HTTP_10 {
             return Err(BadFraming("transfer-encoding in HTTP/1.0"));
         }
-        let last = codings.last().and_then(|value| value.as_bytes().rsplit(|byte| *byte == b',').next());
-        let chunked = last.is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-        let decoder = if chunked { Decoder::chunked() } else { Decoder::ToClose };
+        let decoder =
+            if last.eq_ignore_ascii_case(b"chunked") { Decoder::chunked() } else { Decoder::ToClose };
         return Ok((decoder, length.is_none()));
     }
     Ok((length.map_or(Decoder::ToClose, Decoder::Length), true))
-}
-
-/// Said several times it must be the same each time.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadFraming> {
-    let mut length = None;
-    let values = headers.get_all(header::CONTENT_LENGTH).iter();
-    for value in values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')) {
-        let digits = value.trim_ascii();
-        // `parse` alone would take a sign.
-        let number =
-            digits.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(digits).ok()?.parse().ok());
-        let number: u64 = number.flatten().ok_or(BadFraming("a content-length that is no number"))?;
-        if length.is_some_and(|length| length != number) {
-            return Err(BadFraming("two lengths that differ"));
-        }
-        length = Some(number);
-    }
-    Ok(length)
-}
-
-fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let mut words =
-        values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    match version {
-        Version::HTTP_10 => words.any(|word| word.eq_ignore_ascii_case(b"keep-alive")),
-        _ => !words.any(|word| word.eq_ignore_ascii_case(b"close")),
-    }
 }
 
 #[cfg(test)]

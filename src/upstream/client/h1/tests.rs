@@ -100,7 +100,7 @@ async fn a_burst_of_chunks_comes_as_one_piece_and_what_was_good_before_a_mistake
 
 #[tokio::test]
 async fn heads_without_end_are_given_up() {
-    let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(READ_AHEAD));
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
     assert!(matches!(heard(long.as_bytes()).await.0, Err(Broken::HeadTooLarge)));
     let again = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_INFORMATIONAL + 1);
     assert!(matches!(heard(again.as_bytes()).await.0, Err(Broken::Framing(_))));

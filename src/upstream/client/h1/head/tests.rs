@@ -21,21 +21,11 @@ fn kind(lines: &str) -> Result<(String, bool), Broken> {
 #[test]
 fn a_request_is_written_with_its_length() {
     let mut request = Request::post("/v1/x?y=1").body(()).unwrap();
-    request.headers_mut().insert("host", HeaderValue::from_static("h"));
+    request.headers_mut().insert("host", http::HeaderValue::from_static("h"));
     assert_eq!(write(&request, 12), b"POST /v1/x?y=1 HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\n\r\n");
     assert!(write(&request, 0).ends_with(b"content-length: 0\r\n\r\n"), "an empty POST says so");
     *request.method_mut() = Method::GET;
     assert!(!String::from_utf8(write(&request, 0)).unwrap().contains("content-length"));
-}
-
-#[test]
-fn a_head_ends_at_its_empty_line_wherever_it_was_cut() {
-    for (heard, at) in [("a\r\n\r\nb", 5), ("a\n\nb", 3), ("a\r\n\nb", 4), ("a\n\r\nb", 4)] {
-        for from in 0..at {
-            assert_eq!(end(heard.as_bytes(), from), Some(at), "{heard:?} from {from}");
-        }
-    }
-    assert_eq!(end(b"a\r\nb: c\r\n\r", 0), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where the body of an HTTP/1.1 answer ends, and what of the bytes on the wire it is (RFC 9112, 6 and 7.1). Pure.
+//! Where the body of an HTTP/1.1 message ends, and what of the bytes on the wire it is (RFC 9112, 6 and 7.1). Pure.
 //!
 //! What one read brought comes out as one run, however many chunks it was cut into: a burst of a hundred events costs
 //! one pass, not a hundred. What is not well formed must never pass for an end.
@@ -10,12 +10,12 @@ const MAX_ASIDE: usize = 16 * 1024;
 
 /// The framing is not HTTP/1.1: nothing after it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the answer is not framed as HTTP/1.1 demands: {0}")]
-pub struct BadFraming(pub(super) &'static str);
+#[error("it is not framed as HTTP demands: {0}")]
+pub struct BadFraming(pub &'static str);
 
 /// Tells the body from what comes after it.
 #[derive(Debug)]
-pub(super) enum Decoder {
+pub enum Decoder {
     /// So many bytes are left of it.
     Length(u64),
     /// It says itself where it ends.
@@ -64,7 +64,7 @@ fn take(input: &mut &[u8], most: u64, run: &mut BytesMut) -> u64 {
 
 /// A body in chunks. Its trailers are left out.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub struct Chunked {
     at: At,
     /// Bytes that are left of the chunk; while its size is read, the size so far.
     left: u64,
