@@ -1,5 +1,5 @@
-//! HTTP/1.1 on the wire, as both ends of this gateway speak it: to clients ([`crate::server`]) and to providers
-//! ([`crate::upstream::client`]).
+//! HTTP/1.1 on the wire, as both ends of this gateway speak it: to clients (`server/http1`) and to providers
+//! (`upstream/client/h1`).
 //!
 //! What two parsers could read in two ways is an error here, never a guess: a proxy that guesses lets one caller speak in
 //! the name of another. No buffer lives longer than what is in it.

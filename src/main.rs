@@ -10,6 +10,10 @@ use std::{
 use clap::{Parser, Subcommand};
 use concierge::{app, config, demo, recall::transfer};
 
+/// A request makes some eighty small allocations: see "The hot path" in `ARCHITECTURE.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An LLM gateway: live, score-driven failover in front of any OpenAI-compatible provider.
 #[derive(Parser)]
 #[command(name = "concierge", version, about, max_term_width = 100)]

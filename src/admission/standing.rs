@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::http1::head::number;
+
 /// What is left of the limits a user has; `None`: no such limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateHeaders {
@@ -49,8 +51,8 @@ impl RateHeaders {
             if headers.contains_key(&limit) {
                 continue;
             }
-            headers.insert(limit, HeaderValue::from(left.limit));
-            headers.insert(remaining, HeaderValue::from(left.remaining));
+            headers.insert(limit, number(left.limit));
+            headers.insert(remaining, number(left.remaining));
             if let Ok(value) = HeaderValue::try_from(in_words(left.reset)) {
                 headers.insert(reset, value);
             }

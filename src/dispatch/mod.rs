@@ -12,6 +12,7 @@ pub mod raw;
 pub mod relay;
 mod rescue;
 mod search;
+mod transcript;
 
 use std::{sync::Arc, time::Duration};
 

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{rescue, search::Search};
+use super::{rescue, search::Search, transcript::Transcript};
 use crate::{
     api::{
         Api,
@@ -51,7 +51,7 @@ pub struct Relay {
     lead: std::vec::IntoIter<Event>,
     run: Run,
     /// What the client has of the answer, escaped as it came; `None` once it cannot be spliced.
-    said: Option<String>,
+    said: Option<Transcript>,
     state: State,
     /// When the client was last given something.
     sent_at: Instant,
@@ -94,7 +94,7 @@ enum State {
 impl Relay {
     /// The relay of `open`.
     pub fn new(search: Search, open: Open) -> Self {
-        let said = rescue::can_splice(&search.call).then(String::new);
+        let said = rescue::can_splice(&search.call).then(Transcript::default);
         let alarm = Box::pin(sleep(KEEP_ALIVE));
         let cut = Box::pin(search.dispatcher.tasks().cut().clone().cancelled_owned());
         let mut relay = Self {
@@ -315,7 +315,7 @@ impl Relay {
     }
 
     async fn rescued(&mut self) -> Option<Open> {
-        let said = chunk::unescape(self.said.as_deref()?)?.into_owned();
+        let said = chunk::unescape(&self.said.as_ref()?.whole())?.into_owned();
         self.search.call.entry.phase(Phase::Rescuing);
         let cut = self.search.dispatcher.tasks().cut().clone();
         let deadline = self.search.call.deadline;
@@ -339,7 +339,7 @@ impl Relay {
 
 /// Who has to know what is said: a rescue, and perhaps the memory.
 struct Ears<'a> {
-    said: &'a mut Option<String>,
+    said: &'a mut Option<Transcript>,
     overheard: Option<&'a Overheard>,
 }
 
@@ -350,7 +350,7 @@ impl Ears<'_> {
         }
         let Some(said) = self.said else { return };
         if let Some(text) = &reading.text {
-            said.push_str(text.escaped());
+            said.push(text.escaped());
         }
         if reading.opaque || reading.reasoning || said.len() > MAX_SAID {
             *self.said = None;

@@ -71,9 +71,38 @@ pub fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8
     values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
+/// The digits of `number`, at the end of `room`: formatting would cost several times as much, for each of a dozen numbers.
+pub fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
+    }
+}
+
+/// `number` as a header's value. Most are a single digit, which nothing is allocated for.
+pub fn number(number: u64) -> HeaderValue {
+    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    match DIGITS.get(usize::try_from(number).unwrap_or(usize::MAX)) {
+        Some(digit) => HeaderValue::from_static(digit),
+        None => HeaderValue::from_bytes(digits(number, &mut [0; 20])).unwrap_or_else(|_| number.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_everybody_writes_them() {
+        for n in [0, 1, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
+            assert_eq!(number(n), n.to_string());
+        }
+    }
 
     #[test]
     fn a_head_ends_at_its_empty_line_wherever_it_was_cut() {

@@ -19,6 +19,7 @@ use crate::{
         raw::RawRelay,
         relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
+    http1::head::number,
 };
 
 /// Headers of an answer, about.
@@ -91,11 +92,11 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
 
 /// The headers that tell how an answer, or none, was got.
 pub fn say_how(headers: &mut HeaderMap, trail: &Trail) {
-    let millis = |duration: Duration| HeaderValue::from(duration.as_millis() as u64);
+    let millis = |duration: Duration| number(duration.as_millis() as u64);
     if let Some(target) = trail.target.as_ref().and_then(|target| HeaderValue::from_str(target).ok()) {
         headers.insert(names::TARGET, target);
     }
-    headers.insert(names::ATTEMPTS, HeaderValue::from(trail.attempts));
+    headers.insert(names::ATTEMPTS, number(trail.attempts.into()));
     headers.insert(names::QUEUE, millis(trail.queued));
     headers.insert(names::OVERHEAD, millis(trail.overhead));
 }

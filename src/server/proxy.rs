@@ -79,7 +79,7 @@ pub async fn answer(
 /// Waits for a slot, and gets the answer.
 async fn go(gateway: &Arc<Gateway>, asked: Asked, granted: Granted) -> Response<ReplyBody> {
     let (id, received, begun) = (asked.id.clone(), asked.received, Instant::now());
-    match admit(gateway, asked, granted).await {
+    match admit(gateway, asked, granted, begun).await {
         Ok(call) => with_memory(gateway, call).await,
         Err(refusal) => {
             let mut response = refused(&id, &refusal);
@@ -167,7 +167,7 @@ fn begin_trace(
 ) -> Span {
     let operation = report::gen_ai(api).as_str();
     let model = if model.direct { OTHER } else { &model.config.name };
-    let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received.elapsed());
+    let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received);
     span.note(|| {
         [
             ("gen_ai.operation.name", operation.into()),
@@ -178,17 +178,22 @@ fn begin_trace(
     span
 }
 
-/// Waits for a slot; with it the request is a call.
-async fn admit(gateway: &Gateway, asked: Asked, (reservation, early): Granted) -> Result<Box<Call>, Refusal> {
+/// Waits for a slot, since `begun`; with it the request is a call.
+async fn admit(
+    gateway: &Gateway,
+    asked: Asked,
+    (reservation, early): Granted,
+    begun: Instant,
+) -> Result<Box<Call>, Refusal> {
     let Asked { id, received, edge, user, priority, api, model, timeout, memory, mut span, ask, .. } = asked;
     let operation = operation(api);
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
-    let begun = Instant::now();
     let wish = Wish { user: &user, operation, priority, cost: None };
     let slot = wait_for_slot(gateway, wish, early).await;
     let slot = slot.inspect_err(|refusal| span.failed(reply::code(refusal)))?;
     failpoint::request(Place::Slot, &id);
-    let queued = begun.elapsed();
+    let admitted = Instant::now();
+    let queued = admitted.saturating_duration_since(begun);
     let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
     let about = About {
         id: id.clone(),
@@ -209,7 +214,7 @@ async fn admit(gateway: &Gateway, asked: Asked, (reservation, early): Granted) -
         snapshot: edge.snapshot.clone(),
         received,
         queued,
-        deadline: Instant::now() + total,
+        deadline: admitted + total,
         slot,
         impatient: timeout.is_some(),
         memory,

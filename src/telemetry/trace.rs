@@ -21,7 +21,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, Span as SdkSpan},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::export::{self, Export, Outbox};
 use crate::tasks::Tasks;
@@ -72,15 +72,15 @@ impl Tracer {
         self.0.is_some()
     }
 
-    /// The span of a request that began `since` ago. It goes on with the client's trace if `headers` name one.
-    pub fn request(&self, name: impl FnOnce() -> String, headers: &HeaderMap, since: Duration) -> Span {
+    /// The span of a request that was `received` then. It goes on with the client's trace if `headers` name one.
+    pub fn request(&self, name: impl FnOnce() -> String, headers: &HeaderMap, received: Instant) -> Span {
         let Some(inner) = &self.0 else { return Span::default() };
         let context = Context::new();
         let context = match parent(headers) {
             Some(parent) => context.with_remote_span_context(parent),
             None => context,
         };
-        let start = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+        let start = SystemTime::now().checked_sub(received.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         let span = inner.tracer.span_builder(name()).with_kind(SpanKind::Server).with_start_time(start);
         let span = span.start_with_context(&inner.tracer, &context);
         Span(Some(Box::new(Live { span, tracer: inner.tracer.clone() })))
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn without_an_endpoint_nothing_is_made() {
         let tracer = Tracer::default();
-        let mut span = tracer.request(|| panic!("nobody asks"), &headers(&[GOOD]), Duration::ZERO);
+        let mut span = tracer.request(|| panic!("nobody asks"), &headers(&[GOOD]), Instant::now());
         span.note(|| -> [(&'static str, Value); 1] { panic!("nobody asks") });
         span.failed("timeout");
         let mut told = headers(&[GOOD]);

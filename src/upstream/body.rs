@@ -35,6 +35,11 @@ impl Parts {
         each.map(|(slice, part)| *slice = IoSlice::new(part)).count()
     }
 
+    /// Moves all of it to the end of `bytes`.
+    pub fn pour(&mut self, bytes: &mut Vec<u8>) {
+        self.parts.drain(..).for_each(|part| bytes.extend_from_slice(&part));
+    }
+
     /// Forgets the first `sent` bytes.
     pub fn advance(&mut self, mut sent: usize) {
         while let Some(part) = self.parts.front_mut().filter(|_| sent > 0) {

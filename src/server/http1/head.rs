@@ -109,7 +109,7 @@ fn body_of(version: Version, headers: &HeaderMap) -> Result<Decoder, BadFraming>
         return Err(BadFraming("a content-length beside a transfer-encoding"));
     }
     if version == Version::HTTP_10 {
-        return Err(BadFraming("a transfer-encoding in HTTP/1.0"));
+        return Err(BadFraming("a transfer-encoding where none may be"));
     }
     if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
         return Err(BadFraming("the only transfer-encoding is chunked"));

@@ -13,14 +13,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, Version, header, response::Parts};
+use http::{Response, StatusCode, Version, header, response::Parts};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::{head::Manner, line::Line};
 use crate::{
-    http1::wire::{Wire, poll_write},
+    http1::{
+        head::digits,
+        wire::{Wire, poll_write},
+    },
     server::body::{BrokenOff, ReplyBody},
 };
 
@@ -67,6 +70,8 @@ pub struct Outgoing {
     large: Bytes,
     behind: &'static [u8],
     written: usize,
+    /// Whether some of it was tried to be written: nothing more is added.
+    writing: bool,
     /// Whether the connection must end with the answer.
     pub last: bool,
 }
@@ -81,7 +86,8 @@ impl Outgoing {
         let mut copied = Vec::with_capacity(HEAD);
         write_head(&mut copied, &head, (framing, manner.version, last));
         let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
-        Self { framing, body, broken: None, copied, large: Bytes::new(), behind: b"", written: 0, last }
+        let (large, behind) = (Bytes::new(), &b""[..]);
+        Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }
     }
 
     /// Ready when all of it has been written. When it is pending on the body, everything taken from that has been written.
@@ -90,6 +96,9 @@ impl Outgoing {
     /// The wire's, or that the body broke off: the connection is to be closed, so that the client sees it.
     pub fn poll_send(&mut self, line: &Mutex<Line>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
+            if !self.writing {
+                ready!(self.poll_take(cx));
+            }
             ready!(self.poll_write(line.lock().wire(), cx))?;
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(io::Error::other(broken)));
@@ -97,7 +106,6 @@ impl Outgoing {
             if self.body.is_none() {
                 return Poll::Ready(Ok(()));
             }
-            ready!(self.poll_take(cx));
         }
     }
 
@@ -107,14 +115,17 @@ impl Outgoing {
         if total == 0 {
             return Poll::Ready(Ok(()));
         }
+        self.writing = true;
         while self.written < total {
             let mut slices = [&self.copied[..], &self.large[..], self.behind].map(IoSlice::new);
-            let mut left = &mut slices[..];
+            let used = if self.large.is_empty() { 1 } else { slices.len() };
+            let mut left = &mut slices[..used];
             IoSlice::advance_slices(&mut left, self.written);
             self.written += ready!(poll_write(wire, cx, left))?;
         }
         ready!(Pin::new(wire).poll_flush(cx))?;
-        (self.copied, self.large, self.behind, self.written) = (Vec::new(), Bytes::new(), b"", 0);
+        (self.copied, self.large, self.behind) = (Vec::new(), Bytes::new(), b"");
+        (self.written, self.writing) = (0, false);
         Poll::Ready(Ok(()))
     }
 
@@ -187,8 +198,7 @@ fn write_head(copied: &mut Vec<u8>, head: &Parts, (framing, version, last): (Fra
     }
     match framing {
         Framing::Length(length) => {
-            let length = HeaderValue::from(length);
-            line(&[b"content-length: ", length.as_bytes(), b"\r\n"]);
+            line(&[b"content-length: ", digits(length, &mut [0; 20]), b"\r\n"]);
         }
         Framing::Chunked => line(&[b"transfer-encoding: chunked\r\n"]),
         Framing::Nothing | Framing::ToClose => {}

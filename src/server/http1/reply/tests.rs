@@ -1,6 +1,7 @@
 //! Answers over a wire that takes as much as it likes.
 
 use futures_util::stream;
+use http::HeaderValue;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, duplex};
 
@@ -116,5 +117,46 @@ proptest! {
         decoder.decode(&mut rest, &mut run).unwrap();
         prop_assert!(decoder.is_over() && rest.is_empty());
         prop_assert_eq!(&run[..], &whole[..]);
+    }
+}
+
+/// A wire that counts how often it is written to.
+struct Counting(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl tokio::io::AsyncRead for Counting {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_short_answer_is_one_write() {
+    for response in
+        [Response::new(ReplyBody::whole("hello")), streamed(vec![Ok(vec![b'x'; 300]), Ok(vec![b'y'; 300])])]
+    {
+        let writes = std::sync::Arc::default();
+        let line = Mutex::new(Line::new(Box::new(Counting(std::sync::Arc::clone(&writes)))));
+        let mut outgoing = Outgoing::new(response, PLAIN);
+        std::future::poll_fn(|cx| outgoing.poll_send(&line, cx)).await.unwrap();
+        assert_eq!(writes.load(std::sync::atomic::Ordering::SeqCst), 1);
     }
 }
