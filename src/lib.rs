@@ -6,7 +6,8 @@
 //!
 //! | step | where | what |
 //! | --- | --- | --- |
-//! | socket | [`server::listen`] | TCP, TLS, HTTP/1.1 and HTTP/2, with a bound on everything |
+//! | socket | [`server::listen`] | TCP, TLS and HTTP/2, with a bound on everything |
+//! | head | `server::http1`, [`http1`] | HTTP/1.1: one request after the other, and their answers |
 //! | route | `server::routes` | what the request is for, and who may make it; deny by default |
 //! | caller | `server::auth` | the one place that reads credentials and makes a [`user::UserId`] |
 //! | body | `server::intake`, [`api::content`] | read within bounds; of it only what we act on |
@@ -26,7 +27,7 @@
 //! 2. [`upstream::target`] and [`upstream::attempt`]: what is known of a target, and the guard that tells it.
 //! 3. [`dispatch`]: [`dispatch::run`] is the whole story; [`dispatch::plan`] decides, [`dispatch::relay`] carries.
 //! 4. [`server`]: from the socket to a handler and back; `server::reply` alone knows status codes.
-//! 5. [`api`]: the wire. Bodies stay bytes; what is not changed reaches the other side as it came.
+//! 5. [`api`]: what is said. Bodies stay bytes; what is not changed reaches the other side as it came.
 //! 6. [`config`]: from the file, with every mistake named, to one immutable value.
 //! 7. [`admin`], [`events`]: what operators see. [`app`], [`reload`], [`tasks`]: start, change, end.
 //! 8. [`demo`]: simulated providers; nothing else may use it.
