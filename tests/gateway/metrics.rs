@@ -1,6 +1,9 @@
 //! `GET /metrics`: what happened is on it, what is true now is on it, and nothing that a stranger chose.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use concierge_testkit::{
     Client, ConfigFile, End, Script, eventually, ms,
@@ -199,9 +202,19 @@ const ROUND: usize = 500;
 async fn no_stranger_chooses_a_label() {
     let count = std::env::var("CONCIERGE_STRANGERS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
     let stage = Stage::single(|c| patient(c).set("resilience", "answer_timeout", "\"60s\"")).await;
-    stage.a.script(|request| match request.path.ends_with("/chat/completions") {
-        true => openai::sane(request, "hi"),
-        false => Script::status(404, "{}"),
+    let answers = AtomicUsize::new(0);
+    stage.a.script(move |request| {
+        // What a provider chooses is no label either.
+        let n = answers.fetch_add(1, Relaxed);
+        let strange = |script: Script| {
+            script
+                .header(&format!("x-ratelimit-remaining-stray-{n}-day"), "5000000")
+                .header("x-stray", "stray")
+        };
+        strange(match request.path.ends_with("/chat/completions") {
+            true => openai::sane(request, "hi"),
+            false => Script::status(404, format!(r#"{{"error":{{"code":"stray-{n}","type":"stray-{n}"}}}}"#)),
+        })
     });
     let batches = count / BATCH;
     for begun in (0..batches).step_by(ROUND) {
