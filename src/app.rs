@@ -24,7 +24,7 @@ use crate::{
     demo::{self, Demo},
     recall::{remote::Line, service::Memory},
     reload,
-    server::{Gateway, listen},
+    server::{Gateway, health, listen},
     shared::Link,
     tasks::Tasks,
     telemetry,
@@ -33,6 +33,8 @@ use crate::{
 
 /// How long ended streams may take to say their last words.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the memory store may take to write what was said last: a disk that others are busy with is slow.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 /// How often a draining gateway looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
@@ -124,6 +126,14 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
         let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
         admin::watch::run(events, history, move || seen.scene())
     });
+    let leaning = gateway.clone();
+    tasks.keep("parts", move || {
+        let (events, leaning) = (leaning.events.clone(), leaning.clone());
+        admin::parts::run(events, move || {
+            let gateway = leaning.clone();
+            async move { health::parts(&gateway).await }
+        })
+    });
     let reloading = gateway.clone();
     match gateway.path {
         Some(_) => tasks.keep("reload", move || reload::watch(reloading.clone())),
@@ -155,7 +165,7 @@ async fn drain(gateway: &Gateway) {
     // A moment for the last bytes to leave the sockets.
     sleep(DRAIN_TICK).await;
     if let Some(memory) = &gateway.memory
-        && timeout(LAST_WORDS, memory.close()).await.is_err()
+        && timeout(LAST_WRITES, memory.close()).await.is_err()
     {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }

@@ -56,7 +56,14 @@ pub enum Event {
         /// How long the failed attempt took, in milliseconds.
         elapsed_ms: u64,
     },
-    /// The small numbers have changed; once a second at most.
+    /// Something that the gateway leans on went away or came back.
+    Part {
+        /// `memory_store` or `redis`
+        part: &'static str,
+        /// Whether it is there now.
+        up: bool,
+    },
+    /// The small numbers have changed, or requests are in flight; once a second at most.
     Tick {
         /// Requests of clients in flight.
         in_flight: usize,
@@ -81,6 +88,7 @@ impl Event {
             Self::Score { .. } => "score",
             Self::State { .. } => "state",
             Self::Failover { .. } => "failover",
+            Self::Part { .. } => "part",
             Self::Tick { .. } => "tick",
             Self::Reload { .. } => "reload",
         }

@@ -29,6 +29,7 @@ mod gateway {
     mod http2; // requests in HTTP/2 that are wrong
     mod identity; // who a request is for
     mod ledger; // usage in the log, once per attempt
+    mod log; // one line for each request
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
     mod memory_answers; // the model's words, remembered

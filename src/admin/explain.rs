@@ -12,7 +12,7 @@ use crate::{
     config::{Strategy, TargetName},
     dispatch::plan::{
         Plan,
-        rehearsal::{PassedOver, Reason, Rehearsed},
+        rehearsal::{PassedOver, Reason, Rehearsal, Rehearsed},
     },
     upstream::{Model, Need, Snapshot, Target, TargetState, TargetView, Why, score::Kind},
 };
@@ -45,6 +45,8 @@ pub struct Step {
     pub fallback: bool,
     /// 0..1: how likely it is the one to be asked at this place.
     pub chance: f64,
+    /// 0..1: how likely it is the first to be asked. Over all targets, also those below, they sum to 1.
+    pub share: f64,
     /// Its score for such requests.
     pub score: f64,
     /// As in `/admin/providers`.
@@ -66,6 +68,8 @@ pub struct NotAsked {
     pub model: String,
     /// Whether that is another model than the one that was asked for.
     pub fallback: bool,
+    /// 0..1: how likely it is the first to be asked: more than 0 where a likelier one uses up the attempts.
+    pub share: f64,
     /// As in `/admin/providers`.
     pub state: TargetState,
     /// One sentence.
@@ -88,7 +92,7 @@ pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: Need, at: Moment) 
     let rules = snapshot.config.resilience.clone();
     let max_attempts = rules.max_attempts;
     let rehearsal = Plan::new(chain, Vec::new(), need, rules).rehearse(at.now);
-    let words = Words { asked: model, need, max_attempts, at };
+    let words = Words { asked: model, rehearsal: &rehearsal, need, max_attempts, at };
     Explanation {
         model: model.config.name.clone(),
         stream: need.kind == Kind::Stream,
@@ -102,6 +106,7 @@ pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: Need, at: Moment) 
 /// What the sentences are about.
 struct Words<'a> {
     asked: &'a Arc<Model>,
+    rehearsal: &'a Rehearsal,
     need: Need,
     max_attempts: u32,
     at: Moment,
@@ -115,6 +120,7 @@ impl Words<'_> {
             model: step.model.config.name.clone(),
             fallback: self.is_fallback(&step.model),
             chance: step.chance,
+            share: self.rehearsal.share(&step.target),
             score: view.scores[self.need.kind as usize].score,
             state: view.state,
             wait: step.waited.as_secs_f64(),
@@ -129,6 +135,7 @@ impl Words<'_> {
             target: passed.target.id.to_string(),
             model: passed.model.config.name.clone(),
             fallback: self.is_fallback(&passed.model),
+            share: self.rehearsal.share(&passed.target),
             state: view.state,
             reason: self.why_not(passed, &view),
             retry_at: passed.until.map(|until| self.at.date(until)),

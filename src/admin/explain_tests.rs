@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    super::support::{fail, snapshot},
+    super::support::{self, fail, snapshot},
     *,
 };
 use crate::{
@@ -23,6 +23,22 @@ async fn the_order_is_told_with_chances_and_fallbacks() {
     assert_eq!(order, [("fast/big", 0.5, false), ("slow/org/big", 1.0, false), ("fast/small", 1.0, true)]);
     assert_eq!((told.model.as_str(), told.max_attempts, told.stream), ("chat", 3, true));
     assert!(told.not_asked.is_empty());
+}
+
+/// Also where a likelier target uses up the attempts of a request.
+#[tokio::test(start_paused = true)]
+async fn the_shares_of_all_sum_to_one() {
+    let one = support::CONFIG.replace("[server]", "[resilience]\nmax_attempts = 1\n[server]");
+    for config in [support::CONFIG, &one] {
+        let loaded = crate::config::parse("config.toml", config, &|_| None).unwrap();
+        let snapshot =
+            Snapshot::new(loaded.config, None, &Events::new(), &crate::tasks::Tasks::new()).unwrap();
+        fail(&snapshot, "slow/org/big", Outcome::Hard(HardKind::Connect), 1);
+        let told = explained(&snapshot, "chat");
+        let shares = told.order.iter().map(|step| step.share).chain(told.not_asked.iter().map(|n| n.share));
+        assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9, "{told:#?}");
+        assert_eq!(told.order[0].share, told.order[0].chance);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,12 +93,13 @@ impl Told {
         }
     }
 
-    /// Every second look, if they have changed: a gateway at rest says nothing.
+    /// Every second look, if they have changed or requests are in flight, which move on without changing a number. A
+    /// gateway at rest says nothing.
     fn tell_figures(&mut self, events: &Events, scene: &Scene, rows: &[Row], looks: u64) {
         let attempts = rows.iter().map(|row| row.total_calls).sum();
         let (in_flight, waiting) = (scene.in_flight, scene.waiting);
         let figures = Some((in_flight, waiting, attempts));
-        if looks.is_multiple_of(2) && figures != self.figures {
+        if looks.is_multiple_of(2) && (in_flight > 0 || figures != self.figures) {
             self.figures = figures;
             events.tell(|| Event::Tick { in_flight, waiting, attempts });
         }

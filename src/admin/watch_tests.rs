@@ -153,6 +153,11 @@ async fn figures_are_told_when_they_change_and_at_most_once_a_second() {
     fail(&targets, "fast/big", Outcome::Hard(HardKind::Connect), 1);
     seconds(1).await;
     assert_eq!(ticks(&mut watcher), [(4, 0, 1)]);
+    seconds(3).await;
+    assert_eq!(ticks(&mut watcher), [(4, 0, 1); 3], "requests in flight move on");
+    busy.store(0, std::sync::atomic::Ordering::Relaxed);
+    seconds(3).await;
+    assert_eq!(ticks(&mut watcher), [(0, 0, 1)]);
     drop(watcher);
     seconds(10).await;
     assert!(history.of("fast/big").len() >= 2, "it is sampled whether anybody watches or not");

@@ -3,7 +3,14 @@
 //! A write never waits for this: it is durable without a vector, and its words alone are ranked until it has one. What
 //! still waits is read from the store, so a restart loses nothing. It must never log a word of a memory.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::{
@@ -41,6 +48,8 @@ const TELL: Duration = Duration::from_secs(30);
 pub struct Pending {
     written: Notify,
     trouble: Mutex<Option<String>>,
+    /// The store knows our embedder: it is told once, and not again after a bug of ours.
+    chosen: AtomicBool,
 }
 
 impl Pending {
@@ -57,7 +66,7 @@ impl Pending {
 
 /// Embeds for ever.
 pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
-    let mut embedding = Embedder { engine, remote, covered: None, told: None, rest: REST };
+    let mut embedding = Embedder { engine, remote, covered: None, instead: None, told: None, rest: REST };
     loop {
         match embedding.look().await {
             Ok(true) => embedding.rest = REST,
@@ -77,6 +86,8 @@ struct Embedder {
     remote: Arc<Remote>,
     /// The last look: all that it has covered have a vector, or were refused one.
     covered: Option<Covered>,
+    /// The embedder of another gateway that started later, while there is one.
+    instead: Option<String>,
     /// When the log last had a line; `None` if nothing had to be told since the end was reached.
     told: Option<Instant>,
     rest: Duration,
@@ -85,7 +96,9 @@ struct Embedder {
 impl Embedder {
     /// Brings the next few memories to their vectors; false if there are none.
     async fn look(&mut self) -> Result<bool, Trouble> {
+        self.choose().await?;
         let found = self.engine.store.pending(self.remote.id(), self.covered.clone(), LOOK).await?;
+        self.stand_back(found.instead);
         let Some(covered) = found.covered else { return Ok(false) };
         let mut waiting = batches(found.items);
         // The first look after a start, or a long one: more than a few writes.
@@ -110,6 +123,35 @@ impl Embedder {
         }
         self.covered = Some(covered);
         Ok(true)
+    }
+
+    async fn choose(&self) -> Result<(), Trouble> {
+        let chosen = &self.engine.pending.chosen;
+        if !chosen.load(Relaxed) {
+            self.engine.store.embed_by(self.remote.id()).await?;
+            chosen.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Two gateways with different embedders would undo each other's work for ever: the one that started first stops.
+    fn stand_back(&mut self, instead: Option<String>) {
+        if instead == self.instead {
+            return;
+        }
+        let ours = self.remote.id();
+        match &instead {
+            Some(theirs) => tracing::warn!(
+                %ours,
+                theirs,
+                "another gateway on this database has started with another memory.embedding_model or memory.dimensions, and \
+                 embeds all memories anew; this one embeds none until both are configured alike and it is restarted"
+            ),
+            None => {
+                tracing::info!(embedder = %ours, "memories are embedded by this gateway's embedder again")
+            }
+        }
+        self.instead = instead;
     }
 
     async fn embed(&self, batch: &[Unembedded]) -> Result<(), Trouble> {
@@ -160,7 +202,8 @@ impl Embedder {
 
     fn tell_the_end(&mut self) {
         self.rest = REST;
-        *self.engine.pending.trouble.lock() = None;
+        let apart = |theirs: &String| format!("another gateway, which started later, embeds by {theirs}");
+        *self.engine.pending.trouble.lock() = self.instead.as_ref().map(apart);
         if self.told.take().is_some() {
             tracing::info!(embedder = %self.remote.id(), "all memories are embedded");
         }

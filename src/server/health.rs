@@ -4,7 +4,7 @@ use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::{Edge, Gateway, body::ReplyBody, reply, routes::Route};
-use crate::{config::OnError, refusal::Refusal};
+use crate::{admin::parts::Parts, config::OnError, refusal::Refusal};
 
 /// `/livez`, `/healthz` and `/readyz`.
 pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
@@ -31,6 +31,15 @@ pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Res
 /// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.
 fn refuses_without_redis(gateway: &Gateway) -> bool {
     gateway.link.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
+}
+
+/// What the gateway leans on, for operators.
+pub async fn parts(gateway: &Gateway) -> Parts {
+    let memory_store = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
+        Some(memory) => Some(memory.is_healthy().await),
+        None => None,
+    };
+    Parts { memory_store, redis: gateway.link.as_ref().map(|link| link.is_up()) }
 }
 
 /// Whether there should be a memory and it cannot be read and written.

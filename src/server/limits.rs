@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_util::FutureExt;
 use http::Response;
 
-use super::{Gateway, body::ReplyBody, refused};
+use super::{Gateway, body::ReplyBody, refused_to};
 use crate::{
     admission::{
         fleet::{Entered, Wish},
@@ -39,7 +39,7 @@ where
         Err(RateRefusal::Tokens { retry_after }) => Err(Refusal::TokenLimit { retry_after }),
         Err(RateRefusal::Away) => Err(Refusal::LimitsUnavailable),
     };
-    let mut response = answered.unwrap_or_else(|refusal| refused(id, &refusal));
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(wish.user), id, &refusal));
     headers.write(response.headers_mut());
     response
 }
@@ -52,7 +52,7 @@ pub async fn told(
     user: &UserId,
     answered: Result<Response<ReplyBody>, Refusal>,
 ) -> Response<ReplyBody> {
-    let mut response = answered.unwrap_or_else(|refusal| refused(id, &refusal));
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
     if !RateHeaders::are_in(response.headers()) {
         let standing = match &gateway.fleet {
             Some(fleet) => fleet.standing(user).boxed().await,

@@ -1,6 +1,9 @@
 //! From the socket to [`super::handle`]: TCP, TLS, HTTP/1.1 and HTTP/2, with a bound on everything.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use http::{Request, Response};
@@ -18,6 +21,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    select,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -46,6 +50,9 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Of HTTP/1.1. The time for a head also ends idle connections, so it is longer than the keep-alive of the common
 /// clients (httpx 5 s, undici 4 s): they close first.
 const BOUNDS: Bounds = Bounds { head_timeout: Duration::from_secs(15), head: MAX_HEAD };
+/// An HTTP/2 connection on which nobody has asked anything for so long is told to end. As nginx has it; a client that asks
+/// at that moment is still answered, so it need not be longer than theirs.
+const IDLE: Duration = Duration::from_secs(75);
 /// Streams at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
 /// Streams that a client has reset before we looked at them, and resets of ours for its mistakes, on one HTTP/2 connection:
@@ -156,7 +163,7 @@ async fn serve(
     gateway: Arc<Gateway>,
 ) {
     let connection = Connection { listener: gateway.listener, peer };
-    let streams = Streams { tasks: gateway.tasks.clone(), patience: WRITE_TIMEOUT };
+    let streams = Streams::new(gateway.tasks.clone(), WRITE_TIMEOUT);
     let handler = gateway.clone();
     let service = ServiceBuilder::new()
         .map_result(shed(gateway.clone()))
@@ -185,7 +192,7 @@ where
 {
     let service =
         ServiceBuilder::new().map_request(|request: Request<_>| request.map(Upload::Http2)).service(service);
-    let mut http = http2::Builder::new(streams);
+    let mut http = http2::Builder::new(streams.clone());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESETS.0)
@@ -193,7 +200,12 @@ where
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10));
-    Ok(http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service)).await?)
+    let mut connection = pin!(http.serve_connection(TokioIo::new(wire), TowerToHyperService::new(service)));
+    select! {
+        served = connection.as_mut() => return Ok(served?),
+        () = streams.are_idle(IDLE) => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
 }
 
 type Answered = Result<Response<ReplyBody>, BoxError>;

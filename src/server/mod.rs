@@ -8,7 +8,7 @@ mod body;
 mod context;
 mod cost;
 mod deliver;
-mod health;
+pub mod health;
 mod http1;
 mod intake;
 mod jwt;
@@ -61,6 +61,7 @@ use crate::{
     tasks::Tasks,
     telemetry::{meters::GatewayMeters, trace::Tracer},
     upstream::{self, Snapshot, peers::Peers},
+    user::UserId,
 };
 
 /// For one request to the collector of traces.
@@ -264,10 +265,17 @@ pub async fn handle(
 
 /// Tells the client, and the log.
 fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
+    refused_to(None, id, refusal)
+}
+
+/// The same, where it is known who asked.
+fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ReplyBody> {
     let response = reply::refuse(refusal);
     // Who guesses keys must not fill the log.
     if !matches!(refusal, Refusal::WrongKeys { .. }) {
-        tracing::info!(request = %id, status = response.status().as_u16(), "refused");
+        let (status, error) = (response.status().as_u16(), reply::code(refusal));
+        let user = user.map(|user| tracing::field::display(user.pseudonym()));
+        tracing::info!(request = %id, user, status, error, "refused");
     }
     response
 }

@@ -40,6 +40,7 @@ pub async fn show(gateway: &Arc<Gateway>, edge: &Edge, headers: &HeaderMap) -> R
         slots: gateway.slots.view(),
         past: gateway.events.past(),
         memory,
+        redis: gateway.link.as_ref().map(|link| (link.is_up(), link.gateways())),
         last_reload: gateway.last_reload.lock().clone(),
     };
     document(page::render(&sight), StatusCode::OK, headers)

@@ -1,9 +1,11 @@
-//! Lets go of HTTP/2 clients that take nothing.
+//! Lets go of HTTP/2 clients that take nothing, or ask nothing.
 //!
 //! While a client keeps its window shut nobody polls the body that it asked for, so no deadline inside the body can
 //! fire; and the connection is well, so no timer of the kernel does either. This is the clock outside: the whole stream
 //! is dropped, which resets it, frees its slot and closes what it had open at the provider. The other streams of the
 //! connection go on, for they may be other people's. A client that takes anything at all is never hurried.
+//!
+//! A connection without a stream answers pings for ever, and is a file and memory all the same: see [`Streams::are_idle`].
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -21,13 +23,60 @@ task_local! {
     static READER: Arc<Reader>;
 }
 
-/// Runs the streams of HTTP/2 connections, each for as long as its client takes what it is given.
+/// Runs the streams of one HTTP/2 connection, each for as long as its client takes what it is given. Clones are the same.
 #[derive(Clone)]
 pub struct Streams {
-    /// Where they run.
-    pub tasks: Tasks,
+    tasks: Tasks,
     /// For a client that takes nothing.
-    pub patience: Duration,
+    patience: Duration,
+    running: Arc<Mutex<Running>>,
+}
+
+/// How many run, and when the number changed last.
+struct Running {
+    streams: usize,
+    since: Instant,
+}
+
+/// One that runs, until it is dropped.
+struct Runs(Arc<Mutex<Running>>);
+
+impl Streams {
+    /// Those of a new connection. They run in `tasks`; a client that takes nothing for `patience` loses its stream.
+    pub fn new(tasks: Tasks, patience: Duration) -> Self {
+        let running = Running { streams: 0, since: Instant::now() };
+        Self { tasks, patience, running: Arc::new(Mutex::new(running)) }
+    }
+
+    /// Ends once none has run for as long as `limit`.
+    pub async fn are_idle(&self, limit: Duration) {
+        loop {
+            let now = Instant::now();
+            let until = {
+                let running = self.running.lock();
+                (if running.streams == 0 { running.since } else { now }) + limit
+            };
+            if until <= now {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+impl Runs {
+    fn begin(running: &Arc<Mutex<Running>>) -> Self {
+        running.lock().streams += 1;
+        Self(running.clone())
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        let mut running = self.0.lock();
+        running.streams -= 1;
+        running.since = Instant::now();
+    }
 }
 
 impl<F> Executor<F> for Streams
@@ -36,7 +85,9 @@ where
 {
     fn execute(&self, stream: F) {
         let (reader, patience) = (Arc::new(Reader::default()), self.patience);
+        let runs = Runs::begin(&self.running);
         self.tasks.spawn_until_shutdown(async move {
+            let _runs = runs;
             select! {
                 _ = READER.scope(reader.clone(), stream) => {}
                 () = reader.is_mute(patience) => tracing::debug!("an HTTP/2 client took nothing for {patience:?}"),
@@ -135,7 +186,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_whose_client_is_mute_is_dropped_and_others_are_not() {
-        let streams = Streams { tasks: Tasks::new(), patience: PATIENCE };
+        let streams = Streams::new(Tasks::new(), PATIENCE);
         let (alive, mute) = (Arc::new(()), Arc::new(()));
         for (held, takes) in [(alive.clone(), true), (mute.clone(), false)] {
             streams.execute(async move {
@@ -151,5 +202,19 @@ mod tests {
         tokio::time::sleep(secs(31)).await;
         assert_eq!((Arc::strong_count(&alive), Arc::strong_count(&mute)), (2, 1));
         assert!(Reader::current().is_none(), "nobody's stream");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_so_long_after_its_last_stream() {
+        let streams = Streams::new(Tasks::new(), PATIENCE);
+        let begun = Instant::now();
+        streams.are_idle(secs(75)).await;
+        assert_eq!(begun.elapsed(), secs(75), "it never had one");
+        // Two that overlap, the longer one for 200 s.
+        for length in [10, 200] {
+            streams.execute(tokio::time::sleep(secs(length)));
+        }
+        streams.are_idle(secs(75)).await;
+        assert_eq!(begun.elapsed(), secs(75 + 200 + 75));
     }
 }

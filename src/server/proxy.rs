@@ -15,7 +15,7 @@ use super::{
     deliver::{deliver, say_how},
     intake,
     limits::limited,
-    names, refused, reply,
+    names, reply,
 };
 use crate::{
     admission::{
@@ -78,11 +78,12 @@ pub async fn answer(
 
 /// Waits for a slot, and gets the answer.
 async fn go(gateway: &Arc<Gateway>, asked: Asked, granted: Granted) -> Response<ReplyBody> {
-    let (id, received, begun) = (asked.id.clone(), asked.received, Instant::now());
+    let (received, begun) = (asked.received, Instant::now());
     match admit(gateway, asked, granted, begun).await {
         Ok(call) => with_memory(gateway, call).await,
-        Err(refusal) => {
-            let mut response = refused(&id, &refusal);
+        Err((refusal, mut report)) => {
+            let mut response = reply::refuse(&refusal);
+            report.refused(response.status(), reply::code(&refusal));
             let (queued, overhead) = (begun.elapsed(), begun.saturating_duration_since(received));
             say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
             response
@@ -178,23 +179,20 @@ fn begin_trace(
     span
 }
 
-/// Waits for a slot, since `begun`; with it the request is a call.
+/// Waits for a slot, since `begun`; with it the request is a call. Without one there is still something to tell.
 async fn admit(
     gateway: &Gateway,
     asked: Asked,
     (reservation, early): Granted,
     begun: Instant,
-) -> Result<Box<Call>, Refusal> {
-    let Asked { id, received, edge, user, priority, api, model, timeout, memory, mut span, ask, .. } = asked;
+) -> Result<Box<Call>, (Refusal, Box<Report>)> {
+    let Asked { id, received, edge, user, priority, api, model, timeout, memory, span, ask, .. } = asked;
     let operation = operation(api);
     let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
     let wish = Wish { user: &user, operation, priority, cost: None };
     let slot = wait_for_slot(gateway, wish, early).await;
-    let slot = slot.inspect_err(|refusal| span.failed(reply::code(refusal)))?;
-    failpoint::request(Place::Slot, &id);
     let admitted = Instant::now();
     let queued = admitted.saturating_duration_since(begun);
-    let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
     let about = About {
         id: id.clone(),
         user: user.pseudonym(),
@@ -204,6 +202,13 @@ async fn admit(
         received,
         queued,
     };
+    let slot = match slot {
+        Ok(slot) => slot,
+        // Metrics count what was admitted, and refusals by their code.
+        Err(refusal) => return Err((refusal, Box::new(Report::new(about, None, span, reservation)))),
+    };
+    failpoint::request(Place::Slot, &id);
+    let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
     let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
         report: Report::new(about, meters, span, reservation),

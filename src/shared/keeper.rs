@@ -2,6 +2,9 @@
 //!
 //! The only task that connects. It never gives up, and tells of an outage once.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cmp::min, sync::Arc, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
@@ -107,22 +110,27 @@ async fn serve(link: &Arc<Inner>, line: &Line) -> String {
     loop {
         let said = select! {
             () = line.broken.cancelled() => return "the connection has ended".to_owned(),
-            _ = beat.tick() => match timeout(BEAT, sign(link, &mut connection)).await {
-                Ok(Ok(known)) => {
-                    if !known {
-                        link.forgotten();
-                    }
-                    Ok(())
+            _ = beat.tick() => in_time(sign(link, &mut connection)).await.map(|known| {
+                if !known {
+                    link.forgotten();
                 }
-                Ok(Err(error)) => Err(error),
-                Err(_) => return format!("no answer within {BEAT:?}"),
-            },
-            () = link.channels.more.notified() => subscribe(link, &mut connection).await,
-            _ = unsent.recv_many(&mut messages, AT_ONCE) => publish(&mut connection, &mut messages).await,
+            }),
+            () = link.channels.more.notified() => in_time(subscribe(link, &mut connection)).await,
+            _ = unsent.recv_many(&mut messages, AT_ONCE) => {
+                in_time(publish(&mut connection, &mut messages)).await
+            }
         };
-        if let Err(error) = said {
-            return error.to_string();
+        if let Err(why) = said {
+            return why;
         }
+    }
+}
+
+/// Whatever is said, a server that does not answer within a beat is gone: while we wait for it nobody sees us live.
+async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(BEAT, said).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {BEAT:?}")),
     }
 }
 

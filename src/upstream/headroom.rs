@@ -22,6 +22,8 @@ use super::{
 
 /// More windows than any provider has; a hostile answer cannot grow the list.
 const GAUGES: usize = 8;
+/// Bytes of a longer name than any window has.
+const NAME: usize = 32;
 
 /// What a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,9 @@ fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) 
     let (family, window) = ["x-ratelimit", "x-tokenlimit"]
         .into_iter()
         .find_map(|family| Some((family, name.strip_prefix(family)?.strip_prefix("-remaining")?)))?;
+    if window.len() > NAME {
+        return None;
+    }
     let other = |what: &str| text(headers, &format!("{family}-{what}{window}"));
     let limit = other("limit").and_then(whole);
     if other("limit").is_some() && limit.is_none_or(|limit| limit == 0) {

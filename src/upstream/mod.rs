@@ -9,6 +9,7 @@ pub mod attempt;
 mod body;
 pub mod breaker;
 pub mod client;
+mod direct;
 pub mod failure;
 pub mod headroom;
 pub mod histogram;

@@ -2,18 +2,16 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use lru::LruCache;
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
+    direct::Direct,
     provider::Provider,
     score::{Kind, order, pool_latency},
     target::{Access, Known, Need, Standing, Target},
@@ -25,14 +23,8 @@ use crate::{
     telemetry::meters::{ModelMeters, OTHER, TargetMeters},
 };
 
-/// Targets that were asked for by their own name and are in no model.
-const MAX_DIRECT: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
-
-/// Bytes of such a name.
+/// Bytes of the name of a target that is in no model.
 const MAX_NAME: usize = 256;
-
-/// What is known of targets that are in no model, by id; bounded, for clients choose the names.
-type Direct = Arc<Mutex<LruCache<String, Arc<Model>>>>;
 
 /// A configuration and its targets.
 pub struct Snapshot {
@@ -94,12 +86,13 @@ impl Snapshot {
             provider.drain(old.is_some_and(|old| old.is_drained()));
             providers.insert(provider.config.name.clone(), provider);
         }
-        let direct = Arc::new(Mutex::new(LruCache::new(MAX_DIRECT)));
         let counted = before.and_then(|before| before.others.clone());
         let others = config.telemetry.metrics.then(|| counted.unwrap_or_else(Others::new));
         let events = events.clone();
-        let mut snapshot = Self { config, providers, models: HashMap::new(), direct, others, events };
+        let (models, direct) = (HashMap::new(), Direct::default());
+        let mut snapshot = Self { config, providers, models, direct, others, events };
         snapshot.models = snapshot.build_models(before);
+        snapshot.keep_drained(before);
         Ok(snapshot)
     }
 
@@ -130,6 +123,16 @@ impl Snapshot {
             models.insert(config.name.clone(), model);
         }
         models
+    }
+
+    /// An operator's order holds until he takes it back, also for a target that is in no model (any more).
+    fn keep_drained(&self, before: Option<&Snapshot>) {
+        let old = before.into_iter().flat_map(Snapshot::targets);
+        for old in old.filter(|old| old.known.is_drained() && self.find(&old.id).is_none()) {
+            let Some(provider) = self.providers.get(&old.name.provider) else { continue };
+            let known = inherit(&old, provider);
+            self.direct.keep(self.direct_model(self.unlisted(&old.name, provider, known)));
+        }
     }
 
     fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<Known> {
@@ -173,18 +176,17 @@ impl Snapshot {
         if id.len() > MAX_NAME {
             return None;
         }
-        if let Some(model) = self.direct.lock().get(&id) {
-            return Some(model.clone());
+        if let Some(model) = self.direct.asked(&id) {
+            return Some(model);
         }
         let model = self.new_direct(name)?;
-        self.direct.lock().put(id, model.clone());
+        self.direct.keep(model.clone());
         Some(model)
     }
 
     /// The same for somebody who only looks: a name that was never asked for leaves no trace.
     pub fn look_at_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
-        let known = self.direct.lock().peek(&name.to_string()).cloned();
-        known.or_else(|| self.new_direct(name))
+        self.direct.look(&name.to_string()).or_else(|| self.new_direct(name))
     }
 
     fn new_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
@@ -192,17 +194,26 @@ impl Snapshot {
         let target = match self.find(&id) {
             Some(target) => target,
             None => {
-                let provider = self.providers.get(&name.provider)?.clone();
-                let id: Arc<str> = Arc::from(id.as_str());
-                let known = self.new_known(&id, &provider);
-                let meters = self.others.as_ref().map(|others| others.target.clone());
-                Arc::new(Target { id, name: name.clone(), provider, known, meters })
+                let provider = self.providers.get(&name.provider)?;
+                self.unlisted(name, provider, self.new_known(&Arc::from(id), provider))
             }
         };
+        Some(self.direct_model(target))
+    }
+
+    /// A target that no model names.
+    fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<Known>) -> Arc<Target> {
+        let (id, provider) = (Arc::from(name.to_string()), provider.clone());
+        let meters = self.others.as_ref().map(|others| others.target.clone());
+        Arc::new(Target { id, name: name.clone(), provider, known, meters })
+    }
+
+    /// A model of nothing but this target.
+    fn direct_model(&self, target: Arc<Target>) -> Arc<Model> {
         let config = config::Model {
-            name: id,
+            name: target.id.to_string(),
             alias: Vec::new(),
-            targets: vec![name.clone()],
+            targets: vec![target.name.clone()],
             fallbacks: Vec::new(),
             context_window: None,
             first_token_timeout: None,
@@ -210,7 +221,7 @@ impl Snapshot {
             strategy: None,
         };
         let meters = self.others.as_ref().map(|others| others.model.clone());
-        Some(Arc::new(self.model_of(config, vec![target], (true, meters))))
+        Arc::new(self.model_of(config, vec![target], (true, meters)))
     }
 
     /// The asked model and its fallbacks, in the order in which they are asked, each once.
@@ -256,8 +267,7 @@ impl Snapshot {
     /// Every target with the first model it is in.
     pub fn targets_in_models(&self) -> Vec<(Arc<Model>, Arc<Target>)> {
         let mut seen = std::collections::HashSet::new();
-        let direct: Vec<_> = self.direct.lock().iter().map(|(_, model)| model.clone()).collect();
-        let models = self.models().cloned().chain(direct);
+        let models = self.models().cloned().chain(self.direct.all());
         let each =
             models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
         each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
@@ -266,7 +276,7 @@ impl Snapshot {
     /// The target `provider/model`, if it is in a model or was asked for by name.
     pub fn find(&self, id: &str) -> Option<Arc<Target>> {
         let in_models = self.models().flat_map(|model| &model.targets).find(|target| &*target.id == id);
-        in_models.cloned().or_else(|| Some(self.direct.lock().peek(id)?.targets.first()?.clone()))
+        in_models.cloned().or_else(|| self.direct.look(id)?.targets.first().cloned())
     }
 
     /// Whether any target could be asked now.

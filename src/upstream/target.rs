@@ -162,6 +162,11 @@ impl Known {
         self.tell(state.as_str(), format!("{what} by an operator"));
     }
 
+    /// Whether an operator took it out.
+    pub fn is_drained(&self) -> bool {
+        self.facts.lock().drained
+    }
+
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
     pub fn reset(&self, half_life: Duration, now: Instant) {
         let mut facts = self.facts.lock();

@@ -160,6 +160,26 @@ check('a page at rest asks for nothing, and nothing on it jumps', async () => {
   assert.ok(page.noted.requests.length - before <= 1, `${page.noted.requests.length - before} requests at rest`);
 });
 
+check('what runs and what is left is told as time goes by', async () => {
+  const { a, gw, page } = await stage();
+  a.headers = { 'x-ratelimit-limit-requests': '6000', 'x-ratelimit-remaining-requests': '5900', 'x-ratelimit-reset-requests': '60s' };
+  await until('it is live', () => page.locator('[data-pulse].on').count());
+  await gw.chat();
+  const limit = () => row(page, 'a/m').locator('td[data-label="Rate limit left"]').textContent();
+  await until('the limit is shown', async () => (await limit()).includes('5,900 of 6,000 requests, full in'));
+  const full = await limit();
+  a.delay = 8000;
+  const asked = gw.chat('m', {}, { 'x-request-id': 'slow-one' });
+  const elapsed = () => page.locator('tr[data-key="slow-one"] td').last().textContent();
+  await until('the request is shown', () => page.locator('tr[data-key="slow-one"]').count());
+  const first = await elapsed();
+  await until('its time goes on, though nothing else happens', async () => await elapsed() !== first);
+  assert.notEqual(await limit(), full);
+  await asked;
+  await until('it is gone', async () => await page.locator('tr[data-key="slow-one"]').count() === 0);
+  clean(page);
+});
+
 check('names, errors, users and settings are text, whatever they say', async () => {
   const [a, b] = [await provider(), await provider()];
   a.failure = { status: 401, message: HOSTILE };

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use concierge_testkit::{
-    Client, ConfigFile, FakeProvider, Gateway, fake::Request, openai, script::Script, wait,
+    Client, ConfigFile, FakeProvider, Gateway, fake::Request, openai, script::Script, store, wait,
 };
 use http::Method;
 use serde_json::{Value, json};
@@ -93,6 +93,34 @@ async fn note(client: &Client, text: &str) -> String {
     let reply = client.clone().header("x-concierge-memory", "read").chat(&body).await;
     assert_eq!(reply.code(), 200, "{reply:?}");
     reply.header("x-concierge-memory").to_owned()
+}
+
+/// Gateways that are not configured alike must not pay for ever for undoing each other's work.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_with_different_embedders_the_first_stands_back() {
+    if store::server().is_none() {
+        return eprintln!("skipped: CONCIERGE_TEST_POSTGRES names no server");
+    }
+    let (a, url) = (embedder().await, store::new_database());
+    let with = |model: &str| {
+        let config = ConfigFile::single(&a).set("memory", "store", "\"postgres\"");
+        with_embedder(config.set("memory", "url", &format!("{url:?}")), model, 3)
+    };
+    let of_model = |model: &str| asked(&a).iter().filter(|body| body["model"] == model).count();
+    let first = gateway(&with("a/old")).await;
+    keep(&of(&first, "ann"), &[FACT]).await;
+    embedded(&first, 1).await;
+    let second = gateway(&with("a/new")).await;
+    embedded(&second, 1).await;
+    let before = of_model("old");
+    keep(&of(&first, "ann"), &["The tides of May"]).await;
+    first.wait_log("another gateway on this database").await;
+    embedded(&second, 2).await;
+    let overview = first.client().get("/admin/memory").await.json();
+    assert_eq!(overview["embedding"]["trouble"], "another gateway, which started later, embeds by a/new/3");
+    assert_eq!((of_model("old"), of_model("new")), (before, 2), "each memory once");
+    assert!(!second.logs().contains("another gateway on"), "{}", second.logs());
+    assert_eq!(found(&of(&first, "ann"), "tides").await[0], "The tides of May", "words are ranked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,6 +77,9 @@ async fn pages(stage: &Stage) -> String {
         "/admin/config",
         "/metrics",
         "/admin/requests",
+        "/admin/memory",
+        "/admin/explain?model=m",
+        "/admin/openapi.json",
     ] {
         let reply = operator.get(path).await;
         assert_eq!(reply.code(), 200, "{path}");

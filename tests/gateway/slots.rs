@@ -1,6 +1,6 @@
 //! C1–C5, promises 2 and 3: how much one user may have at once and in a minute, and that nothing is lost of it.
 
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 
 use concierge_testkit::{
     Client, ConfigFile, Reply, Script, eventually, ms,
@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::stage::{Stage, many};
+use super::stage::{Stage, begin, many};
 
 /// The provider takes its time.
 const SLOW: Duration = Duration::from_millis(300);
@@ -38,13 +38,6 @@ async fn line(stage: &Stage, user: &str) -> Value {
     let view = stage.client.get("/admin/slots").await.json();
     let users = view["users"].as_array().unwrap();
     users.iter().find(|line| line["user"] == user).cloned().unwrap_or_default()
-}
-
-/// Runs beside the test.
-fn begin<T: Send + 'static>(job: impl Future<Output = T> + Send + 'static) -> JoinSet<T> {
-    let mut set = JoinSet::new();
-    set.spawn(job);
-    set
 }
 
 /// A chat beside the test; its status.

@@ -79,6 +79,13 @@ pub fn patient(config: ConfigFile) -> ConfigFile {
     )
 }
 
+/// Runs beside the test, until it is dropped.
+pub fn begin<T: Send + 'static>(job: impl Future<Output = T> + Send + 'static) -> JoinSet<T> {
+    let mut set = JoinSet::new();
+    set.spawn(job);
+    set
+}
+
 /// Runs `n` jobs, `width` at a time; their results in order.
 pub async fn many<T, F>(n: usize, width: usize, job: impl Fn(usize) -> F) -> Vec<T>
 where

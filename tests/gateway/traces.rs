@@ -15,7 +15,10 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::time::Instant;
 
-use super::{metrics::scrape, stage::Stage};
+use super::{
+    metrics::scrape,
+    stage::{Stage, begin},
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -101,6 +104,34 @@ async fn a_request_and_its_attempts_are_one_trace() {
     assert_eq!(told.header("tracestate"), Some("vendor=1"));
     assert!(spans.iter().any(|span| span.name == "queue" && span.parent_span_id == request.span_id));
     assert!(stage.gw.logs().contains(&format!("trace={TRACE}")), "the log names the trace");
+}
+
+/// A request that waited in vain has a trace that says for what.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_without_a_slot_is_a_trace_as_well() {
+    let collector = FakeProvider::start().await;
+    collector.always(Script::status(200, ""));
+    let endpoint = format!("\"http://{}\"", collector.addr());
+    let stage = Stage::single(|c| {
+        let one = c.set("telemetry", "otlp_endpoint", &endpoint).set("slots", "queue_timeout", "\"50ms\"");
+        one.set("slots", "operations", "{ chat = 1 }").set("resilience", "answer_timeout", "\"60s\"")
+    })
+    .await;
+    stage.a.always(Script::silent());
+    let held = stage.client.clone();
+    let _held = begin(async move { held.chat(&ask("m")).await });
+    stage.a.wait_calls(1).await;
+    assert_eq!(stage.chat().await.error_code(), "queue_timeout");
+    // Of the one that holds the slot nothing has ended but its wait.
+    let spans = spans(&collector, 3).await;
+    let request = spans.iter().find(|span| span.kind() == SpanKind::Server).unwrap();
+    assert_eq!(
+        (get(request, "error.type").as_str(), get(request, "http.response.status_code").as_str()),
+        ("queue_timeout", "429")
+    );
+    let in_vain = |span: &&Span| span.name == "queue" && span.parent_span_id == request.span_id;
+    let queue = spans.iter().find(in_vain).unwrap();
+    assert!(queue.end_time_unix_nano - queue.start_time_unix_nano >= 50_000_000, "{queue:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

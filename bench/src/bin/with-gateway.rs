@@ -1,12 +1,13 @@
 //! `with-gateway COMMAND…`: runs a command with BASE_URL, API_KEY and LIMITED_API_KEY of a gateway in front of a
 //! fake provider whose behaviour is chosen by model name; its exit code is the command's.
 //!
-//! For the tests with the official SDKs. The breaker is off: each check looks at one behaviour alone.
+//! For the tests with the official SDKs. The breaker is off: each check looks at one behaviour alone. With WITH_REDIS in
+//! its environment the gateway counts in a Redis of its own, if this machine has one.
 
 use std::process::ExitCode;
 
 use concierge_bench::setup;
-use concierge_testkit::{ConfigFile, End, FakeProvider, Request, Script, openai};
+use concierge_testkit::{ConfigFile, End, FakeProvider, Request, Script, openai, redis::RedisServer};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -45,7 +46,12 @@ async fn main() -> ExitCode {
     };
     let provider = FakeProvider::saying(ANSWER).await;
     provider.script(answer);
-    let gateway = setup::launch().start(config(&provider).toml()).await;
+    let redis = if std::env::var_os("WITH_REDIS").is_some() { RedisServer::start().await } else { None };
+    let mut config = config(&provider);
+    if let Some(redis) = &redis {
+        config = config.set("redis", "url", &format!("{:?}", redis.url()));
+    }
+    let gateway = setup::launch().start(config.toml()).await;
     let mut child = Command::new(program);
     child.args(command).env("BASE_URL", format!("{}/v1", gateway.url()));
     child.env("API_KEY", KEY).env("LIMITED_API_KEY", LIMITED_KEY);

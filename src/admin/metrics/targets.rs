@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    super::{Moment, view::Row},
+    super::{
+        Moment,
+        view::{Headroom, Row},
+    },
     timed,
 };
 use crate::{
@@ -155,9 +158,9 @@ fn standing(page: &mut Page, named: &[Named<'_>], at: Moment) {
     let help = "How long the first content of a stream may take.";
     page.gauge("concierge_target_first_token_timeout_seconds", help, each(|row| row.first_token_timeout));
     let room = named.iter().flat_map(|one| {
-        one.row.headroom.iter().map(|window| {
-            let named = [("unit", window.unit.to_owned()), ("window", window.window.clone())];
-            (one.labels().into_iter().chain(named).collect(), window.remaining as f64)
+        left(&one.row.headroom).into_iter().map(|((unit, window), left)| {
+            let named = [("unit", unit.to_owned()), ("window", window.to_owned())];
+            (one.labels().into_iter().chain(named).collect(), left as f64)
         })
     });
     page.gauge("concierge_target_rate_limit_remaining", "What is left of the provider's rate limit.", room);
@@ -167,6 +170,19 @@ fn standing(page: &mut Page, named: &[Named<'_>], at: Moment) {
         Some((one.labels(), rest.as_secs_f64()))
     });
     page.gauge("concierge_target_retry_seconds", "Until it is next tried; only while it is out.", rests);
+}
+
+/// The least that is left, by unit and window. Windows go by words of ours: what a provider calls one is its own choice,
+/// and could be another with each answer.
+fn left(windows: &[Headroom]) -> BTreeMap<(&'static str, &'static str), u64> {
+    let mut least = BTreeMap::new();
+    for window in windows {
+        let word = ["second", "minute", "hour", "day", "month"];
+        let word = word.into_iter().find(|word| window.window.ends_with(word)).unwrap_or("unnamed");
+        let left = least.entry((window.unit, word)).or_insert(window.remaining);
+        *left = window.remaining.min(*left);
+    }
+    least
 }
 
 /// One series per state, of which one is 1: a state can be summed and joined like any other number.
@@ -183,4 +199,27 @@ fn states(page: &mut Page, named: &[Named<'_>]) {
     let help =
         "1 while it refuses our key, quota or credit, or does not have the model: an operator is needed.";
     page.gauge("concierge_target_misconfigured", help, refused);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_go_by_our_words_and_the_least_counts() {
+        let window = |unit, window: &str, remaining| {
+            let reset_at = String::new();
+            Headroom { unit, window: window.to_owned(), limit: None, remaining, reset_at }
+        };
+        let told = [
+            window("requests", "requests", 7),
+            window("requests", "stray-1", 5),
+            window("requests", "req-day", 9),
+            window("tokens", "tokens-minute", 3),
+            window("tokens", "stray-2-minute", 4),
+        ];
+        let expected = [(("requests", "day"), 9), (("requests", "unnamed"), 5), (("tokens", "minute"), 3)];
+        assert_eq!(left(&told), BTreeMap::from(expected));
+        assert!(left(&[]).is_empty());
+    }
 }

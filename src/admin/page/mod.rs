@@ -47,6 +47,8 @@ pub struct Sight<'a> {
     pub past: Vec<Stamped>,
     /// How recall goes, and whether its store is there; `None` without memory.
     pub memory: Option<(Stats, bool)>,
+    /// Whether Redis answers, and how many gateways share it; `None` without one.
+    pub redis: Option<(bool, usize)>,
     /// How the last reload went.
     pub last_reload: Option<Reloaded>,
 }
@@ -66,6 +68,7 @@ struct Page<'a> {
     more_requests: usize,
     slots: SlotsPanel<'a>,
     memory: Option<(Stats, bool)>,
+    redis: Option<(bool, usize)>,
     settings: Settings<'a>,
 }
 
@@ -92,6 +95,7 @@ pub fn render(sight: &Sight<'_>) -> Result<String, askama::Error> {
         more_requests: sight.requests.len().saturating_sub(MOST_LINES),
         slots: SlotsPanel::of(&sight.slots),
         memory: sight.memory,
+        redis: sight.redis,
         settings: Settings::of(sight),
     };
     page.render()

@@ -86,6 +86,11 @@ impl News {
                 let what = format!("{target}: {}", state.replace('_', " "));
                 (class, what, without_prefix(reason, target).to_owned(), None)
             }
+            Event::Part { part, up } => {
+                let (class, how) = if *up { ("good", "back") } else { ("bad", "away") };
+                let (name, details) = part_in_words(part, *up);
+                (class, format!("{name}: {how}"), details.to_owned(), None)
+            }
             Event::Reload { ok, message } => {
                 let (class, what) =
                     if *ok { ("good", "Configuration reloaded") } else { ("bad", "Reload refused") };
@@ -95,6 +100,16 @@ impl News {
             Event::Score { .. } | Event::Tick { .. } => ("good", String::new(), String::new(), None),
         };
         Self { when: When::of(&stamped.at, now), class, what, details, request }
+    }
+}
+
+/// What it is called, and what its absence means.
+fn part_in_words(part: &str, up: bool) -> (&'static str, &'static str) {
+    match (part, up) {
+        ("redis", true) => ("Redis", "Gateways count together again."),
+        ("redis", false) => ("Redis", "Each gateway counts for itself, or refuses, as redis.on_error says."),
+        (_, true) => ("Memory store", "Chats have their memory again."),
+        (_, false) => ("Memory store", "Chats go on without memory."),
     }
 }
 

@@ -83,11 +83,19 @@ pub struct TargetLine<'a> {
     /// `120 ok · 3 failed`
     pub calls: String,
     /// What is left of its rate limits.
-    pub limits: Vec<String>,
+    pub limits: Vec<LimitLine>,
     /// The deadline of the first content.
     pub deadline: String,
     /// When it is next tried.
     pub next: Option<When>,
+}
+
+/// What is left of one rate limit.
+pub struct LimitLine {
+    /// `5,900 of 6,000 requests per minute`
+    pub left: String,
+    /// When it is full again.
+    pub full: When,
 }
 
 impl Status {
@@ -180,7 +188,7 @@ impl<'a> TargetLine<'a> {
                 words::count(row.success_count),
                 words::count(row.failure_count)
             ),
-            limits: row.headroom.iter().map(|window| limit(window, sight.at.wall)).collect(),
+            limits: row.headroom.iter().map(|window| LimitLine::of(window, sight.at.wall)).collect(),
             deadline: words::seconds(row.first_token_timeout),
             next: row.retry_at.as_deref().map(|at| When::of(at, sight.at.wall)),
         }
@@ -221,15 +229,16 @@ fn percentiles(of_kind: &OfKind) -> String {
     }
 }
 
-/// `5,900 of 6,000 requests per minute, full in 12 s`
-fn limit(window: &Headroom, now: SystemTime) -> String {
-    let Headroom { unit, window: name, limit, remaining, reset_at } = window;
-    let of = limit.map_or(String::new(), |limit| format!(" of {}", words::count(limit)));
-    // Most headers say the unit again in the name of the window.
-    let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
-    let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
-    let reset = When::of(reset_at, now).words;
-    format!("{}{of} {unit}{per}, full {reset}", words::count(*remaining))
+impl LimitLine {
+    fn of(window: &Headroom, now: SystemTime) -> Self {
+        let Headroom { unit, window: name, limit, remaining, reset_at } = window;
+        let of = limit.map_or(String::new(), |limit| format!(" of {}", words::count(limit)));
+        // Most headers say the unit again in the name of the window.
+        let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
+        let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
+        let left = format!("{}{of} {unit}{per}", words::count(*remaining));
+        Self { left, full: When::of(reset_at, now) }
+    }
 }
 
 #[cfg(test)]
@@ -242,10 +251,9 @@ mod tests {
     fn a_limit_is_told_in_words() {
         let tell = |unit, window: &str, limit| {
             let reset_at = "1970-01-01T00:00:11.5Z".to_owned();
-            super::limit(
-                &Headroom { unit, window: window.into(), limit, remaining: 5900, reset_at },
-                UNIX_EPOCH,
-            )
+            let window = Headroom { unit, window: window.into(), limit, remaining: 5900, reset_at };
+            let LimitLine { left, full } = LimitLine::of(&window, UNIX_EPOCH);
+            format!("{left}, full {}", full.words)
         };
         assert_eq!(tell("requests", "requests", Some(6000)), "5,900 of 6,000 requests, full in 12 s");
         assert_eq!(tell("tokens", "tokens-minute", None), "5,900 tokens per minute, full in 12 s");

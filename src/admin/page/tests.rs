@@ -32,6 +32,7 @@ fn sight(snapshot: &Snapshot) -> Sight<'_> {
         slots: slots::View { total: CountView::default(), users: Vec::new() },
         past: Vec::new(),
         memory: None,
+        redis: None,
         last_reload: None,
     }
 }
@@ -72,6 +73,28 @@ async fn everything_of_a_target_is_on_the_page() {
     // The figures are those of streams, and `fast/big` is in both models.
     assert_eq!(html.matches(r#"data-key="fast/big""#).count(), 2);
     assert_eq!(html.matches(">First token<").count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_gateway_leans_on_is_on_the_page_and_what_became_of_it() {
+    let events = Events::new();
+    let snapshot = snapshot(&events);
+    for (part, up) in [("memory_store", false), ("redis", false), ("redis", true)] {
+        events.record(Event::Part { part, up });
+    }
+    let mut sight = sight(&snapshot);
+    let html = render(&sight).unwrap();
+    assert!(!html.contains("<dt>Redis") && html.contains("<dt>Memory</dt><dd>off"), "nothing is wanted");
+    (sight.past, sight.redis) = (events.past(), Some((false, 1)));
+    sight.memory = Some((Stats { found: 1234, ..Stats::default() }, false));
+    let html = render(&sight).unwrap();
+    for words in ["Memory store: away", "Redis: away", "Redis: back", "<dt>Redis, 1 gateway</dt>", ">1,234<"]
+    {
+        assert!(html.contains(words), "{words}: {html}");
+    }
+    assert_eq!(html.matches(r#"<span class="bad">away</span>"#).count(), 3, "{html}");
+    sight.redis = Some((true, 2));
+    assert!(render(&sight).unwrap().contains("<dt>Redis, 2 gateways</dt><dd>ok</dd>"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,8 @@ pub struct Rehearsal {
     pub asked: Vec<Rehearsed>,
     /// Every other target of the asked model and its fallbacks.
     pub passed_over: Vec<PassedOver>,
+    /// The chance of each target to be the first to be asked, where there is one; together 1, if anybody is asked.
+    pub shares: Vec<(Arc<str>, f64)>,
 }
 
 /// A target that would be asked.
@@ -61,7 +63,7 @@ impl Plan {
         self.rehearsed = true;
         // Never drawn from: `pick` takes the likeliest.
         let mut rng = fastrand::Rng::with_seed(0);
-        let mut asked = Vec::new();
+        let (mut asked, mut shares) = (Vec::new(), Vec::new());
         let mut at = now;
         for _ in 0..MOST_STEPS {
             let chances = self.chances(at);
@@ -69,15 +71,12 @@ impl Plan {
                 Step::Wait(until) => at = until.max(at),
                 Step::Refuse(_) => break,
                 Step::Try(candidate) => {
-                    let chance = chances.iter().find(|(model, id, _)| {
-                        Arc::ptr_eq(model, &candidate.model) && *id == candidate.target.id
-                    });
-                    asked.push(self.rehearsed(
-                        &candidate,
-                        chance.map(|(_, _, chance)| *chance),
-                        at - now,
-                        at,
-                    ));
+                    let drawn = drawn(&chances, &candidate);
+                    if asked.is_empty() {
+                        shares = drawn.clone().unwrap_or_else(|| vec![(candidate.target.id.clone(), 1.0)]);
+                    }
+                    let chance = drawn.and_then(|drawn| share_of(&drawn, &candidate.target.id));
+                    asked.push(self.rehearsed(&candidate, chance, at - now, at));
                     let unreachable = Failure::hard(HardKind::Connect, "it could not be reached");
                     if self.failed(&candidate, unreachable, at).is_err() {
                         break;
@@ -86,7 +85,7 @@ impl Plan {
             }
         }
         let passed_over = self.passed_over(&asked, now);
-        Rehearsal { asked, passed_over }
+        Rehearsal { asked, passed_over, shares }
     }
 
     /// `chance`: `None` for a target that no draw chose.
@@ -146,6 +145,24 @@ impl Plan {
         }
         passed
     }
+}
+
+impl Rehearsal {
+    /// The chance of this target to be the first to be asked.
+    pub fn share(&self, target: &Target) -> f64 {
+        share_of(&self.shares, &target.id).unwrap_or(0.0)
+    }
+}
+
+fn share_of(shares: &[(Arc<str>, f64)], id: &Arc<str>) -> Option<f64> {
+    shares.iter().find(|(other, _)| other == id).map(|(_, share)| *share)
+}
+
+/// The draw that `candidate` came from; `None` if it came from none.
+fn drawn(chances: &[(Arc<Model>, Arc<str>, f64)], candidate: &Candidate) -> Option<Vec<(Arc<str>, f64)>> {
+    let of_model = chances.iter().filter(|(model, ..)| Arc::ptr_eq(model, &candidate.model));
+    let drawn: Vec<_> = of_model.map(|(_, id, chance)| (id.clone(), *chance)).collect();
+    share_of(&drawn, &candidate.target.id).map(|_| drawn)
 }
 
 #[cfg(test)]

@@ -38,6 +38,28 @@ async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
     assert!(rehearsal.passed_over.is_empty());
 }
 
+/// Whoever is out, doubted, reluctant or far down: somebody is the first.
+#[tokio::test(start_paused = true)]
+async fn the_shares_are_a_whole() {
+    let snapshot = snapshot(MODELS);
+    let shares = || {
+        let rehearsal = plan(&snapshot).rehearse(Instant::now());
+        let of = |id| rehearsal.share(&snapshot.find(id).unwrap());
+        ["a/x", "b/x", "c/x"].map(of)
+    };
+    assert_eq!(shares(), [0.25, 0.75, 0.0]);
+    trip(&snapshot, "b/x");
+    assert_eq!(shares(), [1.0, 0.0, 0.0]);
+    snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
+    assert_eq!(shares(), [0.0, 0.0, 1.0], "the fallback");
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(shares(), [0.0, 1.0, 0.0], "a probe comes first");
+    for id in ["b/x", "c/x"] {
+        snapshot.find(id).unwrap().known.drain(true, Instant::now());
+    }
+    assert_eq!(shares(), [0.0; 3], "nobody is asked");
+}
+
 /// The chance of the first step is how often real plans take it.
 #[tokio::test(start_paused = true)]
 async fn the_chance_is_the_frequency_of_real_plans() {

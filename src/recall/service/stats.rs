@@ -16,7 +16,7 @@ pub struct Tally {
 }
 
 /// How recall has gone since the start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Stats {
     /// Chats that got a block of notes.
     pub found: u64,

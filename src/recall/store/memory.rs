@@ -172,6 +172,8 @@ pub struct Pending {
     pub items: Vec<Unembedded>,
     /// What was looked at, whether it waits or not; `None` if there was nothing more.
     pub covered: Option<Covered>,
+    /// The embedder that another gateway has chosen since, see [`super::Store::embed_by`]; then nothing is found.
+    pub instead: Option<String>,
 }
 
 /// What one look for memories without a vector has covered: for the store alone, which gets it back when all of it is

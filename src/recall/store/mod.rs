@@ -105,6 +105,12 @@ pub trait Store: Send + Sync + 'static {
     /// How many memories are kept for all users together: for operators.
     fn total(&self) -> Stored<'_, u64>;
 
+    /// From now on memories are embedded by `embedder`. Of a shared store the last word counts: gateways that have chosen
+    /// another before find nothing to embed until they choose again, so that none undoes the work of another.
+    fn embed_by(&self, _embedder: &str) -> Stored<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// The next memories, of whatever user, that have no vector of `embedder`: of about `limit` that are looked at.
     /// `after`: what the look before has covered, all of which has its vector by now or will never have one. For the
     /// gateway's own embedding in the background: what is found goes back to its user alone.

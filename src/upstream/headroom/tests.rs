@@ -66,6 +66,20 @@ fn a_newer_answer_replaces_an_older_one() {
     assert!(room.has_room(now, 1));
 }
 
+#[test]
+fn a_name_that_is_longer_than_any_is_not_kept() {
+    let named = |window: &str| {
+        let pairs = ["remaining", "reset"].map(|what| (format!("x-ratelimit-{what}-{window}"), "60"));
+        let header = |(name, value): (String, _)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_static(value))
+        };
+        let mut room = Headroom::default();
+        room.observe(&pairs.map(header).into_iter().collect(), Instant::now(), SystemTime::now());
+        room.gauges.len()
+    };
+    assert_eq!((named("input-tokens-minute"), named(&"x".repeat(40))), (1, 0));
+}
+
 /// Who says it, the headers, and for how many seconds that leaves no room.
 type Case = (&'static str, &'static [(&'static str, &'static str)], Option<f64>);
 

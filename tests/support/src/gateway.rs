@@ -246,13 +246,20 @@ impl Drop for Gateway {
     }
 }
 
-/// The secrets that a configuration spells out: keys of providers and clients, tokens. Short ones are words.
+/// Shorter secrets are words.
+const LONG: usize = 12;
+
+/// The secrets that a configuration spells out: keys of providers and clients, tokens, passwords in URLs.
 fn secrets(config: &str) -> impl Iterator<Item = &str> {
     config.lines().filter_map(|line| {
         let (name, value) = line.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        let named = ["api_key", "key", "token", "jwt_secret"].contains(&name.trim());
-        (named && value.len() >= 12 && !value.contains("${")).then_some(value)
+        let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+        let secret = match name {
+            "api_key" | "key" | "token" | "jwt_secret" => value,
+            "url" => value.split_once("://")?.1.split_once('@')?.0.split_once(':')?.1,
+            _ => return None,
+        };
+        (secret.len() >= LONG && !secret.contains("${")).then_some(secret)
     })
 }
 

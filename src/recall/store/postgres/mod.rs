@@ -195,6 +195,14 @@ impl Store for PostgresStore {
         Box::pin(async move { self.read(|| async { users::total(self.pool.session().await?).await }).await })
     }
 
+    fn embed_by(&self, embedder: &str) -> Stored<'_, ()> {
+        let embedder = embedder.to_owned();
+        Box::pin(async move {
+            let call = || async { vectors::choose(self.pool.session().await?, &embedder).await };
+            self.write(0, call).await
+        })
+    }
+
     fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
         let embedder = embedder.to_owned();
         Box::pin(async move {

@@ -8,7 +8,7 @@ use super::trouble;
 use crate::recall::store::StoreError;
 
 /// Every schema, in order: the first makes version 1, the next version 2 from it, and so on.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// What pgvector adds; may be run again.
 const PGVECTOR: &str = include_str!("schema/pgvector.sql");

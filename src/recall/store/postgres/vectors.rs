@@ -4,6 +4,10 @@
 //! memories were dealt with, and for which embedder. A gateway leases some users, reads what is new of each in a
 //! transaction of that user, and moves the mark when it is told that all of it is done. A lease ends by itself: two
 //! gateways may then embed the same memory, and the second vector replaces the first.
+//!
+//! Gateways with different embedders would replace each other's vectors for ever, each at the price of a request. So one
+//! is in force, that of the gateway that started last: a change of the configuration goes through the gateways one
+//! by one, and those that come later have the newer one.
 
 use super::{
     nul,
@@ -91,6 +95,18 @@ const NEW: &str = "
     FROM concierge.memories m LEFT JOIN concierge.vectors v USING (user_id, seq)
     WHERE m.user_id = (SELECT id FROM concierge.users WHERE name = $1) AND m.seq > $3 ORDER BY m.seq LIMIT $4";
 
+/// What is in force, if anything is.
+const CHOSEN: &str = "SELECT embedder FROM concierge.embedding";
+
+/// See [`crate::recall::store::Store::embed_by`].
+pub(super) async fn choose(mut session: Session<'_>, embedder: &str) -> Result<(), StoreError> {
+    let choose = "INSERT INTO concierge.embedding (embedder) VALUES ($1)
+                  ON CONFLICT (one) DO UPDATE SET embedder = excluded.embedder";
+    session.query(choose, &[&embedder]).await?;
+    session.release();
+    Ok(())
+}
+
 /// See [`crate::recall::store::Store::pending`]; `gateway` is the one that asks.
 pub(super) async fn pending(
     pool: &Pool,
@@ -104,6 +120,12 @@ pub(super) async fn pending(
         let since: Vec<i64> = spans.iter().map(|span| span.from).collect();
         let upto: Vec<i64> = spans.iter().map(|span| span.to).collect();
         session.query(DONE, &[&gateway, &names, &since, &upto, &embedder]).await?;
+    }
+    let chosen = session.query(CHOSEN, &[]).await?;
+    let chosen: Option<String> = chosen.first().map(|row| row.get(0));
+    if let Some(instead) = chosen.filter(|chosen| chosen != embedder) {
+        session.release();
+        return Ok(Pending { instead: Some(instead), ..Pending::default() });
     }
     let leased = session.query(LEASE, &[&gateway, &embedder, &USERS]).await?;
     session.release();
@@ -120,7 +142,7 @@ pub(super) async fn pending(
         spans.push(Span { user: Some(user), from, to });
     }
     let covered = (!spans.is_empty()).then_some(Covered(spans));
-    Ok(Pending { items, covered })
+    Ok(Pending { items, covered, instead: None })
 }
 
 /// What is new of the user after the first of `numbers`, and up to which number; the second is the last that he has.

@@ -22,6 +22,22 @@ fn finds_the_address_in_a_line() {
     assert_eq!(address("see http://example.org/"), None);
 }
 
+#[test]
+fn knows_the_secrets_of_a_configuration() {
+    let config = r#"
+name = "a-long-name-of-a-provider"
+api_key = "sk-1234567890"
+key = "short"
+token = "${FROM_OUTSIDE}"
+jwt_secret="a-jwt-secret-01"
+url = "redis://user:a-password-of-redis@127.0.0.1:1/0"
+base_url = "http://127.0.0.1:1/v1"
+url = "redis://127.0.0.1:1"
+"#;
+    let found: Vec<_> = secrets(config).collect();
+    assert_eq!(found, ["sk-1234567890", "a-jwt-secret-01", "a-password-of-redis"]);
+}
+
 #[tokio::test]
 async fn starts_signals_and_waits() {
     let (_dir, launch) = stand_in(

@@ -15,7 +15,7 @@ async fn gateways_that_start_at_once_make_it_once() {
     for store in &stores {
         store.epoch(&user("alice")).await.unwrap();
     }
-    assert_eq!(column(&place.url, "SELECT version::text FROM concierge.version"), ["1"]);
+    assert_eq!(column(&place.url, "SELECT version::text FROM concierge.version"), ["2"]);
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(place.ready().await);
     place.run("UPDATE concierge.version SET version = 99");
     let refused = place.open().epoch(&user("alice")).await.map(drop);
-    assert_eq!(refused, Err(StoreError::Newer { found: 99, known: 1 }));
+    assert_eq!(refused, Err(StoreError::Newer { found: 99, known: 2 }));
     assert_eq!(column(&place.url, "SELECT version::text FROM concierge.version"), ["99"]);
 }
 

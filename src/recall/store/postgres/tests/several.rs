@@ -104,6 +104,37 @@ async fn numbers_grow_in_the_order_of_epochs_over_all_gateways() {
     assert_eq!(all(&*stores[0], &alice).await.len(), 400);
 }
 
+/// Two gateways that are not configured alike: the one that started last embeds, and the other does not undo it.
+#[tokio::test]
+async fn of_two_embedders_the_last_chosen_is_in_force() {
+    let Some(place) = Place::new() else { return };
+    let (one, other, alice) = (place.open(), place.open(), user("alice"));
+    let appended = one.append(&alice, batch(&["a"]), NOW).await.unwrap();
+    let set = async |store: &PostgresStore, embedder: &str| {
+        let embedding = Embedding { embedder: embedder.into(), ..embedding(1) };
+        store.set_embeddings(&alice, vec![(appended.memories[0].seq, embedding)]).await.unwrap();
+    };
+    let stands_back = |instead: &str| Pending { instead: Some(instead.into()), ..Pending::default() };
+    one.embed_by("m/1").await.unwrap();
+    let found = one.pending("m/1", None, 9).await.unwrap();
+    assert_eq!(found.items.len(), 1);
+    set(&one, "m/1").await;
+    assert_eq!(one.pending("m/1", found.covered.clone(), 9).await.unwrap(), Pending::default());
+
+    other.embed_by("m/2").await.unwrap();
+    let taken = other.pending("m/2", None, 9).await.unwrap();
+    assert_eq!(taken.items.len(), 1);
+    set(&other, "m/2").await;
+    for _ in 0..3 {
+        assert_eq!(one.pending("m/1", found.covered.clone(), 9).await.unwrap(), stands_back("m/2"));
+        assert_eq!(other.pending("m/2", taken.covered.clone(), 9).await.unwrap(), Pending::default());
+    }
+    // It starts again.
+    one.embed_by("m/1").await.unwrap();
+    assert_eq!(one.pending("m/1", None, 9).await.unwrap().items.len(), 1);
+    assert_eq!(other.pending("m/2", None, 9).await.unwrap(), stands_back("m/1"));
+}
+
 /// What one gateway embeds, the other leaves to it, until the first has moved the mark or is gone for long.
 #[tokio::test]
 async fn two_gateways_do_not_embed_the_same() {

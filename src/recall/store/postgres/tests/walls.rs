@@ -45,7 +45,7 @@ async fn every_table_with_words_has_its_wall() {
     let open =
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'concierge'::regnamespace AND relkind = 'r'
                 AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname";
-    assert_eq!(column(&place.url, open), ["embedders", "users", "version"]);
+    assert_eq!(column(&place.url, open), ["embedders", "embedding", "users", "version"]);
 }
 
 #[tokio::test]
