@@ -1,6 +1,6 @@
 //! An answer on its way to the client.
 //!
-//! Small pieces are copied together, so that head and body of a short answer, or the last event and the end of a stream,
+//! Pieces are copied together, so that head and body of a short answer, or the last event and the end of a stream,
 //! leave with one write; large ones are written from where they are. Nothing is taken from the body before everything
 //! taken earlier has been written: who sips holds one piece, and what waits holds no buffer.
 
@@ -22,15 +22,15 @@ use super::{head::Manner, line::Line};
 use crate::{
     http1::{
         head::digits,
-        wire::{Wire, poll_write},
+        wire::{READ_AHEAD, Wire, poll_write},
     },
     server::body::{BrokenOff, ReplyBody},
 };
 
-/// A piece of a body is copied if it is at most this large.
-const COPIED: usize = 4 * 1024;
-/// Bytes that are copied together before they are written.
-const TOGETHER: usize = 16 * 1024;
+/// A piece of a body is copied if it is at most this large: what one read brought, and what was put around it.
+const COPIED: usize = READ_AHEAD + 1024;
+/// Bytes that are copied together before they are written: a burst is cheaper as one write.
+const TOGETHER: usize = 2 * READ_AHEAD;
 /// Bytes of a head, and of a short answer behind it; about.
 const HEAD: usize = 1024;
 /// Bytes around a chunk, at most.
