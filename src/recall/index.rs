@@ -52,6 +52,8 @@ pub struct Entry {
     pub(super) stems: u32,
     /// Logarithm of one more than the words of the text alone.
     pub(super) log_words: f32,
+    /// Tokens of the dated text and a line break.
+    pub(super) tokens: u32,
     pub(super) is_question: bool,
     pub(super) kinds: Kinds,
     /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
@@ -95,9 +97,17 @@ impl UserIndex {
 
     /// The turn of that number, without its session and vector.
     pub fn get(&self, key: Key) -> Option<Turn<'_>> {
-        let entry = self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()?;
-        let speaker = &self.speakers[entry.speaker as usize];
+        let entry = self.entry(key)?;
+        let speaker = self.speaker_of(entry);
         Some(Turn { key, session: "", at: entry.at, speaker, text: &entry.text, vector: None })
+    }
+
+    pub(super) fn entry(&self, key: Key) -> Option<&Entry> {
+        self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()
+    }
+
+    pub(super) fn speaker_of(&self, entry: &Entry) -> &str {
+        &self.speakers[entry.speaker as usize]
     }
 
     /// Memory in use, in bytes: an estimate that the eviction of users goes by.
@@ -119,7 +129,8 @@ impl UserIndex {
         else {
             return;
         };
-        let terms = Terms::of(&text::dated(turn.at, turn.speaker, turn.text));
+        let line = text::dated(turn.at, turn.speaker, turn.text);
+        let terms = Terms::of(&line);
         let session = self.session(turn.session);
         let previous = self.sessions[session as usize].replace(slot);
         if let Some(before) = self.entry_mut(previous) {
@@ -140,6 +151,7 @@ impl UserIndex {
             next: None,
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
+            tokens: text::tokens(&line).saturating_add(1),
             is_question: turn.text.contains(['?', '？', '؟']),
             kinds,
             spread: terms.spread(),
@@ -169,7 +181,7 @@ impl UserIndex {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
         self.unlink(slot, &entry);
-        let terms = Terms::of(&text::dated(entry.at, &self.speakers[entry.speaker as usize], &entry.text));
+        let terms = Terms::of(&text::dated(entry.at, self.speaker_of(&entry), &entry.text));
         for stem in terms.stems.keys() {
             self.stems.remove(stem.as_str(), slot);
             if self.stems.of(stem.as_str()).is_empty() {

@@ -3,15 +3,20 @@
 //! Single turns, best first, as long as they fit: more evidence stays within the budget than with windows around
 //! them. Pure. It must never go past the budget, and never repeat what the conversation shows already.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr_iter, memmem};
 
 use super::{
-    index::{Key, Turn, UserIndex},
+    index::{Key, UserIndex},
     rank::Scored,
     text,
 };
+
+/// Bytes of a turn among which the rarest is looked for.
+const HEAD: usize = 32;
+/// Places of that byte at which is looked for the turn one by one.
+const TRIES: usize = 32;
 
 /// The bounds of a block.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +59,9 @@ pub struct Block {
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
 pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[&str]) -> Block {
-    let seen: Vec<String> = conversation.iter().map(|message| plain(message)).collect();
-    let mut taken = HashSet::new();
+    let seen: Vec<Cow<'_, str>> = conversation.iter().map(|message| plain(message)).collect();
+    // Few turns fit into a block: to look through them takes less than to hash them.
+    let mut taken: Vec<Cow<'_, str>> = Vec::new();
     let (mut block, mut looked, mut ranked) = (Block::default(), 0, ranked.iter());
     while looked < limits.depth && block.items.len() < limits.max_items && block.tokens < limits.max_tokens {
         let Some(scored) = ranked.next() else {
@@ -65,32 +71,29 @@ pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation:
         if scored.score < limits.min_score {
             break;
         }
-        let Some(turn) = index.get(scored.key) else { continue };
-        let (item, words) = (item(&turn, scored.score), plain(turn.text));
+        let Some(turn) = index.entry(scored.key) else { continue };
+        let words = plain(&turn.text);
         if words.is_empty() || seen.iter().any(|message| holds(message, &words)) {
             continue;
         }
         looked += 1;
-        let fits = item.tokens <= limits.max_tokens - block.tokens;
-        if fits && taken.insert(words) {
-            block.tokens += item.tokens;
-            block.items.push(item);
+        let fits = turn.tokens <= limits.max_tokens - block.tokens;
+        if fits && !taken.contains(&words) {
+            taken.push(words);
+            block.tokens += turn.tokens;
+            let line = text::dated(turn.at, index.speaker_of(turn), &turn.text);
+            let (key, at, tokens, score) = (turn.key, turn.at, turn.tokens, scored.score);
+            block.items.push(Item { key, at, line, tokens, score });
         }
     }
     block.items.sort_by_key(|item| (item.at, item.key));
     block
 }
 
-fn item(turn: &Turn<'_>, score: f32) -> Item {
-    let line = text::dated(turn.at, turn.speaker, turn.text);
-    let tokens = text::tokens(&line).saturating_add(1);
-    Item { key: turn.key, at: turn.at, line, tokens, score }
-}
-
 /// The text with single blanks between its words, so that a re-wrapped message is still the same.
-fn plain(text: &str) -> String {
+fn plain(text: &str) -> Cow<'_, str> {
     if has_single_blanks(text.as_bytes()) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len());
     for word in text.split_whitespace() {
@@ -99,7 +102,7 @@ fn plain(text: &str) -> String {
         }
         plain.push_str(word);
     }
-    plain
+    Cow::Owned(plain)
 }
 
 /// Whether `text` is plain as it is, which most is and which is seen faster than its words; of other scripts nothing is said.
@@ -112,13 +115,50 @@ fn has_single_blanks(text: &[u8]) -> bool {
 
 /// Whether the message has these words as a whole: "I like tea" is not in "I like teamwork".
 fn holds(message: &str, words: &str) -> bool {
-    memmem::find_iter(message.as_bytes(), words).any(|at| {
-        let before = message[..at].chars().next_back();
-        let after = message[at + words.len()..].chars().next();
-        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        !inside(before) && !inside(after)
-    })
+    let Some((at, rare)) = rarest(words.as_bytes()) else { return false };
+    let mut places = memchr_iter(rare, message.as_bytes());
+    for place in places.by_ref().take(TRIES) {
+        let Some(start) = place.checked_sub(at) else { continue };
+        if message.as_bytes()[start..].starts_with(words.as_bytes())
+            && stands_alone(message, start, words.len())
+        {
+            return true;
+        }
+    }
+    // A byte that is everywhere. What takes longer to begin with never takes long.
+    places.next().is_some()
+        && memmem::find_iter(message.as_bytes(), words).any(|start| stands_alone(message, start, words.len()))
 }
+
+fn stands_alone(message: &str, start: usize, length: usize) -> bool {
+    let before = message[..start].chars().next_back();
+    let after = message[start + length..].chars().next();
+    let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    !inside(before) && !inside(after)
+}
+
+/// The byte in the head of `words` that most texts have least of, and where it stands there.
+fn rarest(words: &[u8]) -> Option<(usize, u8)> {
+    words.iter().copied().enumerate().take(HEAD).min_by_key(|(_, byte)| FREQUENCY[usize::from(*byte)])
+}
+
+/// How often a byte stands in texts, beside others. A wrong guess costs time and nothing else.
+const FREQUENCY: [u8; 256] = {
+    let mut frequency = [0; 256];
+    let common = b"zqxjkvbpygfwmucldrhsnioate ";
+    let mut rank = 0;
+    while rank < common.len() {
+        frequency[common[rank] as usize] = rank as u8 + 2;
+        rank += 1;
+    }
+    // Of other scripts: a letter's first byte is shared by many letters.
+    let mut byte = 0x80;
+    while byte < 0x100 {
+        frequency[byte] = if byte < 0xc0 { 1 } else { u8::MAX };
+        byte += 1;
+    }
+    frequency
+};
 
 #[cfg(test)]
 #[path = "pack_tests.rs"]

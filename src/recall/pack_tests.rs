@@ -1,6 +1,7 @@
 //! The packer keeps to its bounds and repeats nothing.
 
 use super::*;
+use crate::recall::index::Turn;
 
 fn index(texts: &[&str]) -> UserIndex {
     let mut index = UserIndex::new();
@@ -52,6 +53,24 @@ fn what_the_conversation_shows_is_left_out() {
     assert_eq!(shown("Yes.\n  My cat is\ncalled Tom. And?"), [0, 2]);
     assert_eq!(shown("I like teamwork"), [0, 1, 2]);
     assert_eq!(shown("\"I like tea\" Ünïcödé 🦀!"), [1]);
+}
+
+#[test]
+fn words_are_found_among_any_number_of_likenesses() {
+    for message_of in ["zz z", "é", "a b", "東京", "z"] {
+        for words in ["z", "a b", "é", "東京", "zebra z"] {
+            for times in [0, 1, TRIES - 1, TRIES, TRIES + 1, 3 * TRIES] {
+                let likenesses = message_of.repeat(times);
+                for message in
+                    [format!("{likenesses} {words}"), format!("{words} {likenesses}"), likenesses.clone()]
+                {
+                    let found = memmem::find_iter(message.as_bytes(), words)
+                        .any(|start| stands_alone(&message, start, words.len()));
+                    assert_eq!(holds(&message, words), found, "{words:?} in {message:?}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
