@@ -177,16 +177,25 @@ pub(super) fn quoted(raw: &RawValue) -> Option<&str> {
 
 /// Appends `text` as it stands between the quotes of a JSON string.
 pub(super) fn escape(text: &str, to: &mut BytesMut) {
-    const AT_ONCE: usize = 16;
-    for chunk in text.as_bytes().chunks(AT_ONCE) {
-        // Without a branch per byte, so that it is done many bytes at a time.
-        let special = chunk.iter().fold(false, |special, byte| special | is_special(*byte));
-        if special {
-            chunk.iter().for_each(|byte| escape_byte(*byte, to));
-        } else {
-            to.extend_from_slice(chunk);
-        }
+    let mut rest = text.as_bytes();
+    loop {
+        let (clean, special) = rest.split_at(clean(rest));
+        to.extend_from_slice(clean);
+        let Some((first, behind)) = special.split_first() else { return };
+        escape_byte(*first, to);
+        rest = behind;
     }
+}
+
+/// How many bytes of `text` come before the first that must be escaped.
+fn clean(text: &[u8]) -> usize {
+    // Without a branch per byte, so that it is done many bytes at a time.
+    let is_clean =
+        |chunk: &[u8; 16]| chunk.iter().fold(0, |special, byte| special | u8::from(is_special(*byte))) == 0;
+    let (chunks, _) = text.as_chunks();
+    let clean = 16 * chunks.iter().take_while(|chunk| is_clean(chunk)).count();
+    let rest = &text[clean..];
+    clean + rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len())
 }
 
 fn is_special(byte: u8) -> bool {

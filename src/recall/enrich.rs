@@ -198,7 +198,19 @@ fn put(ask: &mut Ask, place: &Place, recalled: Recalled) -> Result<String, Skipp
     let block = block.ok_or(Skipped::Empty)?;
     let Content::Json(peek) = &mut ask.content else { return Err(Skipped::Shape) };
     place.put(&mut ask.body, peek, &block).ok_or(Skipped::Shape)?;
-    let cache = if cached { "hit" } else { "miss" };
-    let embedding = unembedded.map_or_else(String::new, |why| format!(";embedding={}", why.word()));
-    Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
+    Ok(note(items, tokens, cached, unembedded.map(|why| why.word())))
+}
+
+/// `items=3;tokens=212;cache=hit`
+fn note(items: usize, tokens: u32, cached: bool, unembedded: Option<&str>) -> String {
+    let mut note = String::with_capacity(64);
+    note.push_str("items=");
+    text::push_number(u32::try_from(items).unwrap_or(u32::MAX), &mut note);
+    note.push_str(";tokens=");
+    text::push_number(tokens, &mut note);
+    note.push_str(if cached { ";cache=hit" } else { ";cache=miss" });
+    for part in unembedded.map(|why| [";embedding=", why]).into_iter().flatten() {
+        note.push_str(part);
+    }
+    note
 }

@@ -8,11 +8,14 @@
 
 use std::{collections::HashMap, mem::size_of};
 
+use foldhash::fast::RandomState;
+
 use super::{
     embed::Piece,
     kinds::Kinds,
     matrix::Matrix,
     postings::{Posting, Postings},
+    seen::Clue,
     terms::Terms,
     text,
 };
@@ -54,6 +57,8 @@ pub struct Entry {
     pub(super) log_words: f32,
     /// Tokens of the dated text and a line break.
     pub(super) tokens: u32,
+    /// How the text is looked for in a conversation.
+    pub(super) clue: Clue,
     pub(super) is_question: bool,
     pub(super) kinds: Kinds,
     /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
@@ -72,7 +77,8 @@ pub struct UserIndex {
     /// The last turn of each session.
     sessions: Vec<Option<u32>>,
     session_ids: HashMap<Box<str>, u32>,
-    slots: HashMap<Key, u32>,
+    /// Looked into for each turn of a ranking, by numbers that no user can choose.
+    slots: HashMap<Key, u32, RandomState>,
     /// Sum of [`Entry::stems`].
     pub(super) total_stems: u64,
     /// Bytes of texts and of what keys point to.
@@ -152,6 +158,7 @@ impl UserIndex {
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
             tokens: text::tokens(&line).saturating_add(1),
+            clue: Clue::of(turn.text),
             is_question: turn.text.contains(['?', '？', '؟']),
             kinds,
             spread: terms.spread(),

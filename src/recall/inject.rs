@@ -31,6 +31,8 @@ const FENCE: usize = 16;
 /// What stands before the user's stored context, and before each recalled item.
 const CONTEXT: &str = "What the user's application keeps about the user: ";
 const ITEM: &str = "- ";
+/// Tokens of [`ITEM`].
+const ITEM_TOKENS: u32 = 1;
 
 /// Tokens of a block without lines: all fences have as many.
 static FRAME: LazyLock<u32> = LazyLock::new(|| text::tokens(&block(&[], None, &"0".repeat(FENCE))));
@@ -48,7 +50,7 @@ impl Line {
     pub fn item(line: String, tokens: u32) -> Self {
         match harmless(&line) {
             // What is put before it ends no word and begins none.
-            Cow::Borrowed(_) => Self { text: line, tokens: tokens.saturating_add(text::tokens(ITEM)) },
+            Cow::Borrowed(_) => Self { text: line, tokens: tokens.saturating_add(ITEM_TOKENS) },
             Cow::Owned(text) => Self::new(ITEM, text),
         }
     }
@@ -97,7 +99,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
     // bracket of its date, and no date like a mark.
     let dated = text.starts_with('[') && !text.starts_with("[I") && !text.starts_with("[/");
     let inside = &text.as_bytes()[usize::from(dated)..];
-    if inside.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+    if inside.iter().fold(0, |odd, byte| odd | u8::from(!is_plain(*byte))) == 0 {
         return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len());
@@ -118,7 +120,7 @@ fn harmless(text: &str) -> Cow<'_, str> {
 
 /// Whether a byte is printable ASCII that begins no mark.
 fn is_plain(byte: u8) -> bool {
-    let printable = (b' '..=b'~').contains(&byte);
+    let printable = byte.wrapping_sub(b' ') <= b'~' - b' ';
     printable & (byte != b'<') & (byte != b'|') & (byte != b'[') & (byte != b'`')
 }
 

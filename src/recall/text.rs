@@ -145,11 +145,16 @@ fn push_date(unix_seconds: i64, to: &mut String) {
     to.push_str(half);
 }
 
-fn push_number(number: u32, to: &mut String) {
-    if number >= 10 {
-        push_number(number / 10, to);
+/// Appends a number: two digits at once.
+pub fn push_number(number: u32, to: &mut String) {
+    const PAIRS: &str = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748\
+        495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    if number >= 100 {
+        push_number(number / 100, to);
     }
-    to.push(char::from(b'0' + (number % 10) as u8));
+    let at = 2 * (number % 100) as usize;
+    let first = at + usize::from(number < 10);
+    to.push_str(&PAIRS[first..at + 2]);
 }
 
 /// Han, kana and other scripts that put no space between words.
@@ -199,6 +204,15 @@ mod tests {
             let (weekday, day, month, year) = (at.weekday(), at.day(), at.month(), at.year());
             let written = format!("{weekday}, {day} {month} {year}, {hour}:{:02} {half}", at.minute());
             assert_eq!((date(seconds), written.len() <= LONGEST_DATE), (written, true));
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_are_read() {
+        for number in (0..12_000).chain([99_999, 100_000, 4_294_967_295]) {
+            let mut written = String::new();
+            push_number(number, &mut written);
+            assert_eq!(written, number.to_string());
         }
     }
 

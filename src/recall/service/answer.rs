@@ -62,7 +62,7 @@ pub fn hits(ranked: &Ranked, limit: usize, max_tokens: Option<u32>) -> (Vec<Hit>
 pub fn is_quick(ranked: &Ranked, wanted: &Wanted<'_>, settings: &config::Memory) -> bool {
     let min_score = settings.min_score as f32;
     let good = ranked.ranking.iter().take_while(|scored| scored.score >= min_score);
-    let turns = good.filter_map(|scored| ranked.reading.index.get(scored.key));
+    let turns = good.filter_map(|scored| ranked.reading.index.entry(scored.key));
     let seen: usize = wanted.conversation.iter().map(|said| said.len()).sum();
     seen + turns.map(|turn| turn.text.len()).sum::<usize>() <= AT_ONCE
 }
