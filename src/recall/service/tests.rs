@@ -180,8 +180,7 @@ async fn what_was_said_before_is_known_until_something_is_forgotten() {
 #[tokio::test]
 async fn what_is_recalled_at_once_is_what_is_recalled() {
     let folder = tempfile::TempDir::new().unwrap();
-    let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = open(&folder).await;
     let (ann, bob) = (user("ann"), user("bob"));
     let at_once = |user: &UserId| memory.recall_at_once(user, &wanted("Where is my violin?"));
     let in_time = async || memory.recall(&ann, wanted("Where is my violin?")).await.unwrap();
@@ -202,6 +201,9 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
     memory.add(&ann, vec![item("My violin is old")], None).await.unwrap();
     assert_eq!(at_once(&ann), None, "it is older than the last write");
     assert_eq!(in_time().await.items, 3);
+    memory.reconfigure(&config::Memory { include_context: true, ..settings(&folder) });
+    assert_eq!(at_once(&ann), None, "the context was not read yet");
+    in_time().await;
     let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
     memory.write_context(&ann, change, Condition::Always).await.unwrap();
     assert_eq!(at_once(&ann), None, "so is the context");
