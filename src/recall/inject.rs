@@ -90,7 +90,8 @@ pub fn block(lines: &[Line], context: Option<&Line>, fence: &str) -> String {
 
 /// A name for a fence.
 pub fn fence(rng: &mut fastrand::Rng) -> String {
-    format!("{:0FENCE$x}", rng.u64(..))
+    let digit = || char::from(b"0123456789abcdef"[rng.usize(..16)]);
+    std::iter::repeat_with(digit).take(FENCE).collect()
 }
 
 /// `text` on one line, without anything that steers a terminal, a bidi renderer or a chat template.

@@ -52,7 +52,7 @@ pub struct Block {
 }
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
-pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[&str]) -> Block {
+pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[Cow<'_, str>]) -> Block {
     let seen: Vec<Cow<'_, str>> = conversation.iter().map(|message| plain(message)).collect();
     // Few turns fit into a block: to look through them takes less than to hash them.
     let most = limits.max_items.min(ranked.len());

@@ -81,8 +81,7 @@ pub fn block(
         min_score: settings.min_score as f32,
         depth: DEPTH.max(2 * max_items),
     };
-    let seen: Vec<&str> = wanted.conversation.iter().map(|said| &**said).collect();
-    let packed = pack::pack(&ranked.reading.index, &ranked.ranking, &limits, &seen);
+    let packed = pack::pack(&ranked.reading.index, &ranked.ranking, &limits, &wanted.conversation);
     let enough = !ranked.is_part || !packed.room_left;
     let (block, items, tokens) = printed(packed, context, limits.max_tokens);
     let unembedded = ranked.unembedded.clone();
