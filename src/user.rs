@@ -14,6 +14,8 @@ static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Longer ids are not ids.
 const MAX_LEN: usize = 256;
+/// See [`UserId::anonymous`].
+const ANONYMOUS: &str = "anonymous";
 /// See [`UserId::gateway`].
 const GATEWAY: &str = "(gateway)";
 
@@ -24,7 +26,12 @@ pub struct UserId(Arc<str>);
 impl UserId {
     /// The id of everybody who did not say who they are.
     pub fn anonymous() -> Self {
-        Self(Arc::from("anonymous"))
+        Self(Arc::from(ANONYMOUS))
+    }
+
+    /// Whether it is [`UserId::anonymous`].
+    pub fn is_anonymous(&self) -> bool {
+        &*self.0 == ANONYMOUS
     }
 
     /// The gateway itself, where it asks a provider something of its own. Nobody can claim it, and it has no memory.

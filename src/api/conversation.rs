@@ -5,14 +5,13 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use bytes::Bytes;
-use serde::de::MapAccess;
+use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
 use super::{
-    json::{self, Fields, Object},
+    json,
     request::{self, Peek},
-    splice::{Edit, Parts},
+    walk,
 };
 
 /// One thing that was said.
@@ -20,8 +19,8 @@ use super::{
 pub struct Said<'a> {
     /// `user`, `assistant`, `system`, `developer`, `tool` or anything a client may write.
     pub role: Cow<'a, str>,
-    /// The words, text parts joined by a line break; empty where there are none.
-    pub text: String,
+    /// The words, text parts joined by a line break; empty where there are none. Slices of the body where they can be.
+    pub text: Cow<'a, str>,
     /// Where the message lies in the body.
     pub at: Range<usize>,
 }
@@ -45,14 +44,14 @@ impl<'a> Conversation<'a> {
         };
         let text = std::str::from_utf8(body.get(at.clone())?).ok()?;
         if plain {
-            let text: String = serde_json::from_str(text).ok()?;
-            return Some(Self { said: vec![Said { role: Cow::Borrowed("user"), text, at }], plain });
+            let said = Said { role: Cow::Borrowed("user"), text: json::decoded(text)?, at };
+            return Some(Self { said: vec![said], plain });
         }
-        let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-        let said = items.into_iter().map(|item| {
-            let inside = json::range_in(text, item);
-            read_one(item, at.start + inside.start..at.start + inside.end)
-        });
+        if !text.starts_with('[') {
+            return None;
+        }
+        let said =
+            walk::values(text).map(|inside| Said::read(&text[inside.clone()], at.start + inside.start));
         Some(Self { said: said.collect(), plain })
     }
 
@@ -71,6 +70,9 @@ impl<'a> Conversation<'a> {
     }
 }
 
+/// Room for what is put around a note.
+const FRAME: usize = 64;
+
 /// Where a note can be put into a body: directly before something that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -79,64 +81,69 @@ pub struct Place {
 }
 
 impl Place {
-    /// `body` with a user message of `note` here, and what was read of it. Everything before stays byte for byte.
-    pub fn put(&self, body: &Bytes, peek: &Peek, note: &str) -> Option<(Bytes, Peek)> {
-        let note = serde_json::to_string(note).ok()?;
-        let message = format!("{{\"content\":{note},\"role\":\"user\"}}");
-        if !self.plain {
-            let (at, with) = (self.at.start, Bytes::from(message + ","));
-            let peek = peek.grown(at, with.len());
-            return Some((Parts::new(body, vec![Edit { range: at..at, with }])?.concat(), peek));
+    /// Puts a user message of `note` here into `body`, of which `peek` was read, and moves what was read along. Without a
+    /// place in the body both stay as they are, and it is `None`.
+    pub fn put(&self, body: &mut Bytes, peek: &mut Peek, note: &str) -> Option<()> {
+        let (before, asked, behind) =
+            (body.get(..self.at.start)?, body.get(self.at.clone())?, body.get(self.at.end..)?);
+        // Most notes need an escape for each line, and little else.
+        let mut with = BytesMut::with_capacity(body.len() + note.len() + note.len() / 8 + FRAME);
+        let open: &[u8] = if self.plain { b"[{\"content\":\"" } else { b"{\"content\":\"" };
+        with.extend_from_slice(before);
+        with.extend_from_slice(open);
+        json::escape(note, &mut with);
+        with.extend_from_slice(b"\",\"role\":\"user\"},");
+        if self.plain {
+            with.extend_from_slice(b"{\"role\":\"user\",\"content\":");
         }
-        let asked = std::str::from_utf8(body.get(self.at.clone())?).ok()?;
-        let list = format!("[{message},{{\"role\":\"user\",\"content\":{asked}}}]");
-        let body = Parts::new(body, vec![Edit { range: self.at.clone(), with: Bytes::from(list) }])?.concat();
-        let peek = request::peek(&body).ok()?;
-        Some((body, peek))
+        with.extend_from_slice(asked);
+        if self.plain {
+            with.extend_from_slice(b"}]");
+        }
+        with.extend_from_slice(behind);
+        let with = with.freeze();
+        match self.plain {
+            true => *peek = request::peek(&with).ok()?,
+            false => peek.grow(self.at.start, with.len() - body.len()),
+        }
+        *body = with;
+        Some(())
     }
 }
 
-/// What is read of a message, in one pass.
-#[derive(Default)]
-struct Message<'a> {
-    role: Option<&'a RawValue>,
-    content: Option<&'a RawValue>,
-}
-
-impl<'de> Fields<'de> for Message<'de> {
-    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
-        match key {
-            "role" => self.role = Some(map.next_value()?),
-            "content" => self.content = Some(map.next_value()?),
-            _ => return json::skip(map),
-        }
-        Ok(())
+impl<'a> Said<'a> {
+    /// Of `message`, which begins at `start` of the body; what is no message says nothing.
+    fn read(message: &'a str, start: usize) -> Self {
+        let [role, content] = walk::members(message, ["role", "content"]);
+        let role = role.and_then(json::decoded).unwrap_or_default();
+        Self { role, text: content.map(words).unwrap_or_default(), at: start..start + message.len() }
     }
-}
-
-fn read_one<'a>(item: &'a RawValue, at: Range<usize>) -> Said<'a> {
-    let message: Object<Message<'a>> = serde_json::from_str(item.get()).unwrap_or_default();
-    let role = message.0.role.and_then(json::string).unwrap_or(Cow::Borrowed(""));
-    Said { role, text: message.0.content.map(words).unwrap_or_default(), at }
 }
 
 /// The words of a message; empty if it has none.
 pub(super) fn words_of(message: &RawValue) -> String {
-    json::get(message, "content").map(words).unwrap_or_default()
+    json::get(message, "content").map(|content| words(content.get())).unwrap_or_default().into_owned()
 }
 
 /// The words of a message's content: a string, or the text of its text parts.
-fn words(content: &RawValue) -> String {
-    if let Some(text) = json::string(content) {
-        return text.into_owned();
+fn words(content: &str) -> Cow<'_, str> {
+    if let Some(text) = json::decoded(content) {
+        return text;
     }
-    let parts: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
-    let text = parts.into_iter().filter_map(|part| {
-        let kind = json::get(part, "type").and_then(json::string)?;
+    if !content.starts_with('[') {
+        return Cow::Borrowed("");
+    }
+    let text = walk::values(content).filter_map(|part| {
+        let [kind, text] = walk::members(&content[part], ["type", "text"]);
+        let kind = kind.and_then(json::decoded)?;
         let is_text = matches!(&*kind, "text" | "input_text" | "output_text");
-        is_text.then(|| json::get(part, "text").and_then(json::string))?
+        is_text.then(|| text.and_then(json::decoded))?
     });
-    text.collect::<Vec<_>>().join("\n")
+    let mut text = text.collect::<Vec<_>>();
+    match text.len() {
+        1 => text.pop().unwrap_or_default(),
+        _ => Cow::Owned(text.join("\n")),
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +157,7 @@ mod tests {
     }
 
     fn last(body: &str) -> Option<String> {
-        with(body, |_, conversation| conversation.last_user().map(|said| said.text.clone()))
+        with(body, |_, conversation| conversation.last_user().map(|said| said.text.to_string()))
     }
 
     #[test]
@@ -185,11 +192,34 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_is_told_apart_wherever_blanks_and_strangers_stand() {
+        let strange = r#"{"model":"m","messages":[ 1e999 ,"text",null,[{"role":"user","content":"no"}],
+            {"\ud800":1,"role":"\u0075ser","content":"\ud800"}, {"role":"user","role":"assistant","content":"a, ]}"},{},
+            {"content":[{"type":"text","text":"last"}],"role":"user"}	] }"#;
+        with(strange, |body, conversation| {
+            let said: Vec<_> = conversation
+                .said
+                .iter()
+                .map(|said| (&*said.role, &*said.text, &body[said.at.clone()]))
+                .collect();
+            assert_eq!(said.len(), 8);
+            assert_eq!((said[0].2, said[1].2, said[2].2), (&b"1e999"[..], &b"\"text\""[..], &b"null"[..]));
+            assert!(said[..4].iter().all(|(role, text, _)| role.is_empty() && text.is_empty()));
+            assert_eq!((said[4].0, said[4].1), ("user", ""));
+            assert_eq!((said[5].0, said[5].1), ("assistant", "a, ]}"));
+            assert_eq!((said[7].0, said[7].1), ("user", "last"));
+            assert!(said[4].2.starts_with(b"{\"\\ud800") && said[7].2.ends_with(b"\"user\"}"));
+        });
+        with(r#"{"model":"m","messages":[]}"#, |_, conversation| assert_eq!(conversation.said, []));
+    }
+
+    #[test]
     fn a_note_goes_directly_before_the_last_words_and_changes_nothing_before_them() {
         let body = r#"{"model":"m", "messages" : [ {"role":"system","content":"s"} , {"role":"user","content":"hi"} ], "stream_options": {"include_usage": true}, "x":1e400}"#;
         with(body, |bytes, conversation| {
             let place = conversation.before(conversation.last_user().unwrap());
-            let (noted, peek) = place.put(bytes, &request::peek(bytes).unwrap(), "a \"note\"").unwrap();
+            let (mut noted, mut peek) = (bytes.clone(), request::peek(bytes).unwrap());
+            place.put(&mut noted, &mut peek, "a \"note\"").unwrap();
             assert_eq!(peek, request::peek(&noted).unwrap(), "every offset has moved with it");
             let noted = String::from_utf8(noted.to_vec()).unwrap();
             let at = body.find(r#"{"role":"user""#).unwrap();
@@ -202,10 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_list_of_messages_is_no_conversation() {
+        for input in [r#"{"a":{"role":"user","content":"hi"}}"#, "7", "null", r#""\ud800""#] {
+            let body = format!(r#"{{"model":"m","input":{input}}}"#);
+            assert_eq!(Conversation::read(body.as_bytes(), &request::peek(body.as_bytes()).unwrap()), None);
+        }
+    }
+
+    #[test]
     fn a_plain_input_becomes_a_list() {
         with(r#"{"input":"hi","model":"m"}"#, |bytes, conversation| {
             let place = conversation.before(conversation.last_user().unwrap());
-            let (noted, peek) = place.put(bytes, &request::peek(bytes).unwrap(), "n").unwrap();
+            let (mut noted, mut peek) = (bytes.clone(), request::peek(bytes).unwrap());
+            place.put(&mut noted, &mut peek, "n").unwrap();
             assert_eq!(peek, request::peek(&noted).unwrap());
             let value: serde_json::Value = serde_json::from_slice(&noted).unwrap();
             let expected = serde_json::json!([{"role":"user","content":"n"},{"role":"user","content":"hi"}]);

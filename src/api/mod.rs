@@ -27,6 +27,7 @@ pub mod splice;
 pub mod spoken;
 pub mod sse;
 pub mod usage;
+mod walk;
 
 #[cfg(test)]
 mod corpus;

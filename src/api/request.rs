@@ -111,22 +111,16 @@ pub struct Message<'a> {
 }
 
 impl Peek {
-    /// What [`peek`] would read of the same body with `length` more bytes at `at`: a message of words among `messages` or
-    /// `input`.
-    pub(super) fn grown(&self, at: usize, length: usize) -> Self {
-        let moved = |range: &Range<usize>| {
-            let behind = |offset: usize, by: bool| if by { offset + length } else { offset };
-            behind(range.start, range.start >= at)..behind(range.end, range.end > at)
-        };
-        Self {
-            model_at: moved(&self.model_at),
-            stream_options: self.stream_options.as_ref().map(moved),
-            include_usage_at: self.include_usage_at.as_ref().map(moved),
-            messages: self.messages.as_ref().map(moved),
-            input: self.input.as_ref().map(moved),
-            prompt_bytes: self.prompt_bytes + length,
-            ..self.clone()
+    /// Becomes what [`peek`] would read of the same body with `length` more bytes at `at`: a message of words among
+    /// `messages` or `input`.
+    pub(super) fn grow(&mut self, at: usize, length: usize) {
+        let options =
+            [&mut self.stream_options, &mut self.include_usage_at, &mut self.messages, &mut self.input];
+        for range in options.into_iter().flatten().chain([&mut self.model_at]) {
+            range.start += if range.start >= at { length } else { 0 };
+            range.end += if range.end > at { length } else { 0 };
         }
+        self.prompt_bytes += length;
     }
 
     /// The JSON text of a field of `body` that is not read otherwise: at the top level, or `messages[].key` for the

@@ -3,7 +3,7 @@
 //! Everything before the block stays byte for byte, so that the provider's prompt cache stays good. A body that cannot
 //! take a block, a user without a memory or a recall that is late leaves the call as it came: it must never fail here.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::HeaderValue;
 use tokio::time::Instant;
@@ -21,7 +21,6 @@ use crate::{
     },
     call::{Ask, Call, MemoryUse},
     config::Capture,
-    user::UserId,
 };
 
 /// A call with what was recalled for it.
@@ -70,6 +69,15 @@ impl Skipped {
     }
 }
 
+impl From<Missed> for Skipped {
+    fn from(missed: Missed) -> Self {
+        match missed {
+            Missed::Timeout => Self::Timeout,
+            Missed::Store => Self::Store,
+        }
+    }
+}
+
 /// The call with what was recalled for it, and what is to be remembered of it.
 pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enriched {
     let talks = matches!(call.api, Api::Chat | Api::Responses);
@@ -77,26 +85,25 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
         return Enriched { call, note: None, remember: None };
     };
     let settings = memory.settings();
-    if call.user == UserId::anonymous() && !settings.anonymous {
+    if call.user.is_anonymous() && !settings.anonymous {
         return skipped(call, Skipped::Anonymous);
     }
     if call.memory == MemoryUse::Off {
         return skipped(call, Skipped::Off);
     }
-    let Some(Asked { said, wanted, place }) = asked(&call) else { return skipped(call, Skipped::Shape) };
-    let captures = call.memory.writes() && settings.capture != Capture::Off;
-    if captures && settings.capture == Capture::Both {
-        call.overheard = Some(Arc::default());
-    }
-    let overheard = call.overheard.clone();
-    let remember = captures.then(|| Remember::new(memory.clone(), call.user.clone(), said, overheard));
-    let recalled = match call.memory.reads() {
-        // On the heap: a call that recalls nothing must not carry the room for it.
-        true => Box::pin(timed(memory, &mut call, (wanted, place))).await,
-        false => Err(Skipped::Off),
+    let (recalled, remember) = match begin(memory, &mut call) {
+        Some(Begun { recall: Recall::Made(recalled), remember }) => (recalled, remember),
+        Some(Begun { recall: Recall::Waits { begun, wanted, place }, remember }) => {
+            // On the heap: a call whose recall is cached must not carry the room for it.
+            let recalled = Box::pin(memory.recall(&call.user, wanted)).await.map_err(Skipped::from);
+            let recalled = recalled.and_then(|recalled| put(&mut call.ask, &place, recalled));
+            observe(memory, begun, &recalled);
+            (recalled, remember)
+        }
+        None => return skipped(call, Skipped::Shape),
     };
     let note = match recalled {
-        Ok(note) => HeaderValue::from_str(&note).ok(),
+        Ok(note) => HeaderValue::try_from(note).ok(),
         Err(skipped) => Some(HeaderValue::from_static(skipped.note())),
     };
     Enriched { call, note, remember }
@@ -106,24 +113,68 @@ fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
     Enriched { call, note: Some(HeaderValue::from_static(why.note())), remember: None }
 }
 
-/// What the user said last, what to look for with it, and where to put what is found.
-struct Asked {
-    said: String,
-    wanted: Wanted,
-    place: Place,
+/// A call whose conversation was read.
+struct Begun {
+    recall: Recall,
+    remember: Option<Remember>,
 }
 
-fn asked(call: &Call) -> Option<Asked> {
-    let peek = call.ask.content.json()?;
-    let conversation = Conversation::read(&call.ask.body, peek)?;
+/// What became of a recall at once.
+enum Recall {
+    /// The note of what was put into the call, or why nothing was.
+    Made(Result<String, Skipped>),
+    /// It takes time.
+    Waits { begun: Instant, wanted: Wanted<'static>, place: Place },
+}
+
+/// Does what need not wait; `None` if there is no conversation.
+fn begin(memory: &Arc<Memory>, call: &mut Call) -> Option<Begun> {
+    // The words are slices of it, and the call gets another one.
+    let body = call.ask.body.clone();
+    let conversation = Conversation::read(&body, call.ask.content.json()?)?;
     let last = conversation.last_user()?;
     let (said, place) = (last.text.clone(), conversation.before(last));
+    let remember = listen(memory, call, &said);
+    if !call.memory.reads() {
+        return Some(Begun { recall: Recall::Made(Err(Skipped::Off)), remember });
+    }
+    let begun = Instant::now();
     let wanted = Wanted {
-        query: text::gist(&said).into_owned(),
+        query: gist(said),
         conversation: conversation.said.into_iter().map(|said| said.text).collect(),
         max_tokens: room(&call.ask),
     };
-    Some(Asked { said, wanted, place })
+    let recall = match memory.recall_at_once(&call.user, &wanted) {
+        Some(recalled) => {
+            let recalled = put(&mut call.ask, &place, recalled);
+            observe(memory, begun, &recalled);
+            Recall::Made(recalled)
+        }
+        None => Recall::Waits { begun, wanted: wanted.into_owned(), place },
+    };
+    Some(Begun { recall, remember })
+}
+
+/// What is to be remembered of the call when it is over, if anything: most of what agents send was said before.
+fn listen(memory: &Arc<Memory>, call: &mut Call, said: &str) -> Option<Remember> {
+    let capture = memory.settings().capture;
+    if !call.memory.writes() || capture == Capture::Off {
+        return None;
+    }
+    if capture == Capture::Both {
+        call.overheard = Some(Arc::default());
+    } else if memory.has_heard(&call.user, said) {
+        return None;
+    }
+    Some(Remember::new(memory.clone(), call.user.clone(), said.to_owned(), call.overheard.clone()))
+}
+
+/// What to look for: most of what is said is short, and then it is all of it.
+fn gist(said: Cow<'_, str>) -> Cow<'_, str> {
+    match text::gist(&said) {
+        Cow::Borrowed(_) => said,
+        Cow::Owned(gist) => Cow::Owned(gist),
+    }
 }
 
 /// Tokens that the model's window has left beside the prompt and the answer.
@@ -136,33 +187,30 @@ fn room(ask: &Ask) -> u32 {
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 
-async fn timed(memory: &Memory, call: &mut Call, wanted: (Wanted, Place)) -> Result<String, Skipped> {
-    let begun = Instant::now();
-    let recalled = recall(memory, call, wanted).await;
+fn observe(memory: &Memory, begun: Instant, recalled: &Result<String, Skipped>) {
     let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
     memory.meters().recalls.observe(begun.elapsed(), skipped);
-    recalled
 }
 
 /// Puts the block into the call; says what is in it.
-async fn recall(
-    memory: &Memory,
-    call: &mut Call,
-    (wanted, place): (Wanted, Place),
-) -> Result<String, Skipped> {
-    let recalled = memory.recall(&call.user, wanted).await.map_err(|missed| match missed {
-        Missed::Timeout => Skipped::Timeout,
-        Missed::Store => Skipped::Store,
-    })?;
+fn put(ask: &mut Ask, place: &Place, recalled: Recalled) -> Result<String, Skipped> {
     let Recalled { block, items, tokens, cached, unembedded } = recalled;
-    put(&mut call.ask, &place, &block.ok_or(Skipped::Empty)?).ok_or(Skipped::Shape)?;
-    let cache = if cached { "hit" } else { "miss" };
-    let embedding = unembedded.map_or_else(String::new, |why| format!(";embedding={}", why.word()));
-    Ok(format!("items={items};tokens={tokens};cache={cache}{embedding}"))
+    let block = block.ok_or(Skipped::Empty)?;
+    let Content::Json(peek) = &mut ask.content else { return Err(Skipped::Shape) };
+    place.put(&mut ask.body, peek, &block).ok_or(Skipped::Shape)?;
+    Ok(note(items, tokens, cached, unembedded.map(|why| why.word())))
 }
 
-fn put(ask: &mut Ask, place: &Place, block: &str) -> Option<()> {
-    let (body, peek) = place.put(&ask.body, ask.content.json()?, block)?;
-    (ask.body, ask.content) = (body, Content::Json(Box::new(peek)));
-    Some(())
+/// `items=3;tokens=212;cache=hit`
+fn note(items: usize, tokens: u32, cached: bool, unembedded: Option<&str>) -> String {
+    let mut note = String::with_capacity(64);
+    note.push_str("items=");
+    text::push_number(u32::try_from(items).unwrap_or(u32::MAX), &mut note);
+    note.push_str(";tokens=");
+    text::push_number(tokens, &mut note);
+    note.push_str(if cached { ";cache=hit" } else { ";cache=miss" });
+    for part in unembedded.map(|why| [";embedding=", why]).into_iter().flatten() {
+        note.push_str(part);
+    }
+    note
 }

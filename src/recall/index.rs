@@ -8,11 +8,14 @@
 
 use std::{collections::HashMap, mem::size_of};
 
+use foldhash::fast::RandomState;
+
 use super::{
     embed::Piece,
     kinds::Kinds,
     matrix::Matrix,
     postings::{Posting, Postings},
+    seen::Clue,
     terms::Terms,
     text,
 };
@@ -52,6 +55,10 @@ pub struct Entry {
     pub(super) stems: u32,
     /// Logarithm of one more than the words of the text alone.
     pub(super) log_words: f32,
+    /// Tokens of the dated text and a line break.
+    pub(super) tokens: u32,
+    /// How the text is looked for in a conversation.
+    pub(super) clue: Clue,
     pub(super) is_question: bool,
     pub(super) kinds: Kinds,
     /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
@@ -70,7 +77,8 @@ pub struct UserIndex {
     /// The last turn of each session.
     sessions: Vec<Option<u32>>,
     session_ids: HashMap<Box<str>, u32>,
-    slots: HashMap<Key, u32>,
+    /// Looked into for each turn of a ranking, by numbers that no user can choose.
+    slots: HashMap<Key, u32, RandomState>,
     /// Sum of [`Entry::stems`].
     pub(super) total_stems: u64,
     /// Bytes of texts and of what keys point to.
@@ -95,9 +103,17 @@ impl UserIndex {
 
     /// The turn of that number, without its session and vector.
     pub fn get(&self, key: Key) -> Option<Turn<'_>> {
-        let entry = self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()?;
-        let speaker = &self.speakers[entry.speaker as usize];
+        let entry = self.entry(key)?;
+        let speaker = self.speaker_of(entry);
         Some(Turn { key, session: "", at: entry.at, speaker, text: &entry.text, vector: None })
+    }
+
+    pub(super) fn entry(&self, key: Key) -> Option<&Entry> {
+        self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()
+    }
+
+    pub(super) fn speaker_of(&self, entry: &Entry) -> &str {
+        &self.speakers[entry.speaker as usize]
     }
 
     /// Memory in use, in bytes: an estimate that the eviction of users goes by.
@@ -119,7 +135,8 @@ impl UserIndex {
         else {
             return;
         };
-        let terms = Terms::of(&text::dated(turn.at, turn.speaker, turn.text));
+        let line = text::dated(turn.at, turn.speaker, turn.text);
+        let terms = Terms::of(&line);
         let session = self.session(turn.session);
         let previous = self.sessions[session as usize].replace(slot);
         if let Some(before) = self.entry_mut(previous) {
@@ -140,6 +157,8 @@ impl UserIndex {
             next: None,
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
+            tokens: text::tokens(&line).saturating_add(1),
+            clue: Clue::of(turn.text),
             is_question: turn.text.contains(['?', '？', '؟']),
             kinds,
             spread: terms.spread(),
@@ -169,7 +188,7 @@ impl UserIndex {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
         self.unlink(slot, &entry);
-        let terms = Terms::of(&text::dated(entry.at, &self.speakers[entry.speaker as usize], &entry.text));
+        let terms = Terms::of(&text::dated(entry.at, self.speaker_of(&entry), &entry.text));
         for stem in terms.stems.keys() {
             self.stems.remove(stem.as_str(), slot);
             if self.stems.of(stem.as_str()).is_empty() {

@@ -17,6 +17,7 @@ pub mod rank;
 pub mod remember;
 pub mod remote;
 pub mod secrets;
+pub mod seen;
 pub mod service;
 pub mod signals;
 pub mod store;

@@ -3,13 +3,12 @@
 //! Single turns, best first, as long as they fit: more evidence stays within the budget than with windows around
 //! them. Pure. It must never go past the budget, and never repeat what the conversation shows already.
 
-use std::collections::HashSet;
-
-use memchr::memmem;
+use std::borrow::Cow;
 
 use super::{
-    index::{Key, Turn, UserIndex},
+    index::{Key, UserIndex},
     rank::Scored,
+    seen::plain,
     text,
 };
 
@@ -53,10 +52,13 @@ pub struct Block {
 }
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
-pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[&str]) -> Block {
-    let seen: Vec<String> = conversation.iter().map(|message| plain(message)).collect();
-    let mut taken = HashSet::new();
-    let (mut block, mut looked, mut ranked) = (Block::default(), 0, ranked.iter());
+pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[Cow<'_, str>]) -> Block {
+    let seen: Vec<Cow<'_, str>> = conversation.iter().map(|message| plain(message)).collect();
+    // Few turns fit into a block: to look through them takes less than to hash them.
+    let most = limits.max_items.min(ranked.len());
+    let mut taken: Vec<Cow<'_, str>> = Vec::with_capacity(most);
+    let mut block = Block { items: Vec::with_capacity(most), ..Block::default() };
+    let (mut looked, mut ranked) = (0, ranked.iter());
     while looked < limits.depth && block.items.len() < limits.max_items && block.tokens < limits.max_tokens {
         let Some(scored) = ranked.next() else {
             block.room_left = true;
@@ -65,59 +67,23 @@ pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation:
         if scored.score < limits.min_score {
             break;
         }
-        let Some(turn) = index.get(scored.key) else { continue };
-        let (item, words) = (item(&turn, scored.score), plain(turn.text));
-        if words.is_empty() || seen.iter().any(|message| holds(message, &words)) {
+        let Some(turn) = index.entry(scored.key) else { continue };
+        let words = turn.clue.plain(&turn.text);
+        if words.is_empty() || seen.iter().any(|message| turn.clue.leads_to(&words, message)) {
             continue;
         }
         looked += 1;
-        let fits = item.tokens <= limits.max_tokens - block.tokens;
-        if fits && taken.insert(words) {
-            block.tokens += item.tokens;
-            block.items.push(item);
+        let fits = turn.tokens <= limits.max_tokens - block.tokens;
+        if fits && !taken.contains(&words) {
+            taken.push(words);
+            block.tokens += turn.tokens;
+            let line = text::dated(turn.at, index.speaker_of(turn), &turn.text);
+            let (key, at, tokens, score) = (turn.key, turn.at, turn.tokens, scored.score);
+            block.items.push(Item { key, at, line, tokens, score });
         }
     }
     block.items.sort_by_key(|item| (item.at, item.key));
     block
-}
-
-fn item(turn: &Turn<'_>, score: f32) -> Item {
-    let line = text::dated(turn.at, turn.speaker, turn.text);
-    let tokens = text::tokens(&line).saturating_add(1);
-    Item { key: turn.key, at: turn.at, line, tokens, score }
-}
-
-/// The text with single blanks between its words, so that a re-wrapped message is still the same.
-fn plain(text: &str) -> String {
-    if has_single_blanks(text.as_bytes()) {
-        return text.to_owned();
-    }
-    let mut plain = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !plain.is_empty() {
-            plain.push(' ');
-        }
-        plain.push_str(word);
-    }
-    plain
-}
-
-/// Whether `text` is plain as it is, which most is and which is seen faster than its words; of other scripts nothing is said.
-fn has_single_blanks(text: &[u8]) -> bool {
-    // Without a branch per byte, so that it is done many bytes at a time.
-    let printable = text.iter().fold(true, |printable, byte| printable & (b' '..=b'~').contains(byte));
-    let edges = [text.first(), text.last()];
-    printable && !edges.contains(&Some(&b' ')) && memmem::find(text, b"  ").is_none()
-}
-
-/// Whether the message has these words as a whole: "I like tea" is not in "I like teamwork".
-fn holds(message: &str, words: &str) -> bool {
-    memmem::find_iter(message.as_bytes(), words).any(|at| {
-        let before = message[..at].chars().next_back();
-        let after = message[at + words.len()..].chars().next();
-        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        !inside(before) && !inside(after)
-    })
 }
 
 #[cfg(test)]

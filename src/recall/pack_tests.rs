@@ -1,6 +1,7 @@
 //! The packer keeps to its bounds and repeats nothing.
 
 use super::*;
+use crate::recall::index::Turn;
 
 fn index(texts: &[&str]) -> UserIndex {
     let mut index = UserIndex::new();
@@ -47,7 +48,7 @@ fn no_bound_is_passed() {
 #[test]
 fn what_the_conversation_shows_is_left_out() {
     let index = index(&["I like tea", "My cat is called Tom.", "Ünïcödé 🦀", "  "]);
-    let shown = |message: &str| keys(&pack(&index, &ranked(&[0, 1, 2, 3]), &ALL, &[message]));
+    let shown = |message: &str| keys(&pack(&index, &ranked(&[0, 1, 2, 3]), &ALL, &[message.into()]));
     assert_eq!(shown("nothing of it"), [0, 1, 2]);
     assert_eq!(shown("Yes.\n  My cat is\ncalled Tom. And?"), [0, 2]);
     assert_eq!(shown("I like teamwork"), [0, 1, 2]);
@@ -64,7 +65,7 @@ fn the_same_words_are_told_once() {
 #[test]
 fn it_looks_so_far_and_says_whether_there_was_room() {
     let index = index(&["I like tea", "cat", "dog", "owl"]);
-    let block = |keys: &[Key], limits: Limits| pack(&index, &ranked(keys), &limits, &["I like tea"]);
+    let block = |keys: &[Key], limits: Limits| pack(&index, &ranked(keys), &limits, &["I like tea".into()]);
     let two = Limits { depth: 2, ..ALL };
     assert_eq!(keys(&block(&[0, 1, 2, 3], two)), [1, 2]);
     assert!(!block(&[0, 1, 2, 3], two).room_left);

@@ -35,6 +35,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often is looked for memories that are too old.
 const SWEEP: Duration = Duration::from_secs(3600);
 
+/// Whose words a turn has.
+pub const USER: &str = "user";
+const ASSISTANT: &str = "assistant";
+
 /// What was said in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
@@ -47,12 +51,13 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// What of it may be kept, in the order in which it was said. An answer to what may not be kept would repeat it.
-    fn turns(self) -> impl Iterator<Item = Batch> {
+    /// What of it may be kept, by role, in the order in which it was said. An answer to what may not be kept would repeat
+    /// it.
+    fn turns(self) -> impl Iterator<Item = (&'static str, String)> {
         let worth = is_worth_it(&self.said);
         let answered = self.answered.filter(|answered| worth && is_worth_it(answered));
-        let said = worth.then(|| batch("user", self.said));
-        said.into_iter().chain(answered.map(|answered| batch("assistant", answered)))
+        let said = worth.then_some((USER, self.said));
+        said.into_iter().chain(answered.map(|answered| (ASSISTANT, answered)))
     }
 }
 
@@ -149,8 +154,10 @@ async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exc
     let mut exchanges = exchanges.lock().await;
     while let Some(exchange) = exchanges.recv().await {
         let user = exchange.user.clone();
-        for turn in exchange.turns() {
-            keep(&engine, &user, turn).await;
+        for (role, text) in exchange.turns() {
+            if !engine.has_heard(&user, role, &text) {
+                keep(&engine, &user, batch(role, text)).await;
+            }
         }
     }
 }
@@ -161,8 +168,9 @@ async fn keep(engine: &Engine, user: &UserId, turn: Batch) {
     let mut waits = false;
     loop {
         match engine.heard(engine.add(user.clone(), turn.clone()).await) {
+            Ok(kept) => return kept.iter().for_each(|turn| engine.heard_turn(user, turn)),
             // Said before, and forgotten since: it stays forgotten.
-            Ok(_) | Err(StoreError::Duplicate) => return,
+            Err(StoreError::Duplicate) => return,
             Err(error) if error.is_passing() => {
                 if !waits {
                     tracing::warn!(%error, "what is said waits for the memory store");
@@ -202,7 +210,10 @@ mod tests {
 
     fn kept(said: &str, answered: Option<&str>) -> Vec<Batch> {
         let user = UserId::authenticated("ann").unwrap();
-        Exchange { user, said: said.to_owned(), answered: answered.map(str::to_owned) }.turns().collect()
+        Exchange { user, said: said.to_owned(), answered: answered.map(str::to_owned) }
+            .turns()
+            .map(|(role, text)| batch(role, text))
+            .collect()
     }
 
     #[test]

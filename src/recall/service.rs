@@ -4,18 +4,25 @@
 //! found in that user's index alone.
 
 mod answer;
+mod at_once;
 mod cache;
 mod engine;
 mod entry;
 mod indexes;
 pub(super) mod open;
+mod said;
 mod shared_cache;
 mod stats;
 #[cfg(test)]
 mod tests;
 mod types;
 
-use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -187,10 +194,18 @@ impl Memory {
         self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
     }
 
+    /// What [`Memory::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
+    /// to [`Memory::recall`].
+    pub fn recall_at_once(&self, user: &UserId, wanted: &Wanted<'_>) -> Option<Recalled> {
+        let recalled = catch_unwind(AssertUnwindSafe(|| self.engine.recall_at_once(user, wanted))).ok()??;
+        self.tally.count(Ok(&recalled));
+        Some(recalled)
+    }
+
     /// The block for a chat, within `recall_budget`.
     ///
     /// A recall that takes longer goes on up to `recall_timeout` without the chat: the next one finds the index built.
-    pub async fn recall(&self, user: &UserId, wanted: Wanted) -> Result<Recalled, Missed> {
+    pub async fn recall(&self, user: &UserId, wanted: Wanted<'static>) -> Result<Recalled, Missed> {
         let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
         let stop = settings.recall_timeout;
         // The rest is for the ranking, with the vector or without.
@@ -206,8 +221,13 @@ impl Memory {
             }
             Err(_) => Err(Missed::Timeout),
         };
-        self.tally.count(&ended);
+        self.tally.count(ended.as_ref().map_err(|missed| *missed));
         ended
+    }
+
+    /// Whether the user said this so lately that it would not be remembered once more.
+    pub fn has_heard(&self, user: &UserId, said: &str) -> bool {
+        self.engine.has_heard(user, remember::USER, said)
     }
 
     /// Remembers what was said, later; whoever says it does not wait.

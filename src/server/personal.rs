@@ -115,7 +115,7 @@ async fn go(
 /// The caller; who does not say who it is would share a memory with everybody else who does not.
 fn who(edge: &Edge, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
-    if user == UserId::anonymous() && !edge.snapshot.config.memory.anonymous {
+    if user.is_anonymous() && !edge.snapshot.config.memory.anonymous {
         let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
         return Err(Refusal::bad_request("missing_field", Some("x-user-id"), message));
     }

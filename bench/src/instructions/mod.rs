@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs};
 use serde_json::Value;
 
 use crate::{
-    overhead::{Ground, OURS, Ready},
+    overhead::{Ground, OURS, Peer, REMEMBERING, Ready, remember},
     traffic::{self, Pace, Shape},
 };
 
@@ -22,9 +22,12 @@ const TOLERANCE: f64 = 0.03;
 /// The same for paced chunks: what a busy machine delivers together is cheaper than one by one.
 const PACED_TOLERANCE: f64 = 0.08;
 
-/// One kind of load: what it is called, what is asked for, and how often more in the second run.
+/// One kind of load: what it is called, who is asked for what, and how often more in the second run.
 struct Load {
     name: &'static str,
+    peer: Peer,
+    /// What is changed in the peer's configuration, and into what.
+    but: Option<(&'static str, &'static str)>,
     shape: Shape,
     fewer: u32,
     more: u32,
@@ -35,20 +38,26 @@ struct Load {
 /// The row with a tolerance of its own.
 const PACED: &str = "paced chunk";
 
-const LOADS: [Load; 4] = [
-    Load { name: "plain request", shape: Shape::Plain, fewer: 300, more: 900, parts: 1 },
-    Load { name: "failover request", shape: Shape::Failover, fewer: 100, more: 400, parts: 1 },
-    Load { name: PACED, shape: Shape::Paced, fewer: 2, more: 6, parts: 100 },
-    Load { name: "burst stream", shape: Shape::Burst, fewer: 50, more: 150, parts: 1 },
+const LOADS: [Load; 6] = [
+    Load::of("plain request", OURS, Shape::Plain, (300, 900)),
+    // Memory is on, and the question was asked before.
+    Load::of("recalling request", REMEMBERING, Shape::Plain, (300, 900)),
+    // What the user says is remembered as well, and was said before.
+    Load {
+        but: Some(("capture = \"off\"", "capture = \"user\"")),
+        ..Load::of("remembering request", REMEMBERING, Shape::Plain, (300, 900))
+    },
+    Load::of("failover request", OURS, Shape::Failover, (100, 400)),
+    Load { parts: 100, ..Load::of(PACED, OURS, Shape::Paced, (2, 6)) },
+    Load::of("burst stream", OURS, Shape::Burst, (50, 150)),
 ];
 
 /// Counts everything, prints the table, and compares with the baseline, or writes it with `--update`.
 pub async fn run() -> Result<bool, String> {
     let ground = Ground::start().await?;
-    let ready = Ready::prepare(OURS, ground.port).await?.under(&VALGRIND);
     let mut counts = BTreeMap::new();
     for load in &LOADS {
-        counts.insert(load.name.to_owned(), load.count(&ready).await?);
+        counts.insert(load.name.to_owned(), load.count(ground.port).await?);
     }
     if std::env::args().any(|arg| arg == "--update") {
         let text = serde_json::to_string_pretty(&counts).map_err(|error| error.to_string())?;
@@ -60,16 +69,25 @@ pub async fn run() -> Result<bool, String> {
 }
 
 impl Load {
+    const fn of(name: &'static str, peer: Peer, shape: Shape, (fewer, more): (u32, u32)) -> Self {
+        Self { name, peer, but: None, shape, fewer, more, parts: 1 }
+    }
+
     /// Instructions of one.
-    async fn count(&self, ready: &Ready) -> Result<u64, String> {
-        let fewer = self.total(ready, self.fewer).await?;
-        let more = self.total(ready, self.more).await?;
+    async fn count(&self, provider: u16) -> Result<u64, String> {
+        let fewer = self.total(provider, self.fewer).await?;
+        let more = self.total(provider, self.more).await?;
         Ok(more.saturating_sub(fewer) / u64::from((self.more - self.fewer) * self.parts))
     }
 
-    /// Instructions of a whole run with so many requests, one after the other.
-    async fn total(&self, ready: &Ready, requests: u32) -> Result<u64, String> {
+    /// Instructions of a whole run with so many requests, one after the other. What an earlier run remembered is gone.
+    async fn total(&self, provider: u16, requests: u32) -> Result<u64, String> {
+        let changed = |text: String| self.but.map_or(text.clone(), |(from, to)| text.replace(from, to));
+        let ready = Ready::prepare(self.peer, provider).await?.configured(changed)?.under(&VALGRIND);
         let running = ready.start().await?;
+        if self.peer == REMEMBERING {
+            remember(&running).await?;
+        }
         let measured = traffic::run(running.plan(self.shape, Pace::Exactly(requests), 1)).await;
         if let Some(why) = measured.first_error {
             return Err(format!("{}: {why}", self.name));

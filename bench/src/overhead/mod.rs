@@ -16,11 +16,11 @@ use tokio::time::sleep;
 
 pub use self::{
     machine::Ground,
-    peer::{OURS, Ready, Running},
+    peer::{OURS, Peer, REMEMBERING, Ready, Running},
     rows::median,
 };
 use self::{
-    peer::{NGINX, OTHERS, Peer, REMEMBERING},
+    peer::{NGINX, OTHERS},
     report::{Footprint, Footprints},
 };
 use crate::{
@@ -36,6 +36,9 @@ const HELD: usize = 1_000;
 const STARTS: usize = 10;
 /// Time in which no more starts of one peer are begun.
 const STARTS_FOR_MS: f64 = 20_000.0;
+/// How often, and how long apart, something is asked until its recall is cached.
+const RECALLS: usize = 50;
+const RECALL_AGAIN: Duration = Duration::from_millis(100);
 /// What a peer is given to become quiet before its memory is read.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -121,18 +124,23 @@ async fn footprint(ground: &Ground, ready: &Ready) -> Result<Footprint, String> 
 }
 
 /// Gives the user memories, and sees to it that they are recalled from the cache.
-async fn remember(of: &Running) -> Result<(), String> {
+pub async fn remember(of: &Running) -> Result<(), String> {
     let headers = of.peer.headers(0);
     let stored = asked(of, &wire::memory(of.addr(), &headers)).await?;
     let chat = wire::request(of.addr(), Shape::Plain, &headers);
+    let is_cached = |noted: &str| {
+        noted.lines().any(|line| line.starts_with("x-concierge-memory: items=") && line.contains("cache=hit"))
+    };
     let mut noted = String::new();
-    for _ in 0..3 {
+    // A question that is remembered itself is a write: until that is done the recall is made anew.
+    for _ in 0..RECALLS {
         noted = asked(of, &chat).await?;
+        if is_cached(&noted) {
+            return Ok(());
+        }
+        sleep(RECALL_AGAIN).await;
     }
-    let cached = noted
-        .lines()
-        .any(|line| line.starts_with("x-concierge-memory: items=") && line.contains("cache=hit"));
-    cached.then_some(()).ok_or_else(|| format!("nothing is recalled from the cache:\n{stored}\n{noted}"))
+    Err(format!("nothing is recalled from the cache:\n{stored}\n{noted}"))
 }
 
 async fn asked(of: &Running, request: &[u8]) -> Result<String, String> {

@@ -12,10 +12,9 @@ use super::{
 use crate::{
     config,
     recall::{
-        inject,
+        inject::{self, Line},
         pack::{self, Limits},
         remote::NoVector,
-        text,
     },
 };
 
@@ -60,18 +59,18 @@ pub fn hits(ranked: &Ranked, limit: usize, max_tokens: Option<u32>) -> (Vec<Hit>
 }
 
 /// Whether a block is made so soon that to wake another thread would take longer.
-pub fn is_quick(ranked: &Ranked, wanted: &Wanted, settings: &config::Memory) -> bool {
+pub fn is_quick(ranked: &Ranked, wanted: &Wanted<'_>, settings: &config::Memory) -> bool {
     let min_score = settings.min_score as f32;
     let good = ranked.ranking.iter().take_while(|scored| scored.score >= min_score);
-    let turns = good.filter_map(|scored| ranked.reading.index.get(scored.key));
-    let seen: usize = wanted.conversation.iter().map(String::len).sum();
+    let turns = good.filter_map(|scored| ranked.reading.index.entry(scored.key));
+    let seen: usize = wanted.conversation.iter().map(|said| said.len()).sum();
     seen + turns.map(|turn| turn.text.len()).sum::<usize>() <= AT_ONCE
 }
 
 /// The block for a chat, and whether it is sure to be the best that there is.
 pub fn block(
     ranked: &Ranked,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     settings: &config::Memory,
     context: Option<&str>,
 ) -> (Recalled, bool) {
@@ -82,33 +81,30 @@ pub fn block(
         min_score: settings.min_score as f32,
         depth: DEPTH.max(2 * max_items),
     };
-    let seen: Vec<&str> = wanted.conversation.iter().map(String::as_str).collect();
-    let packed = pack::pack(&ranked.reading.index, &ranked.ranking, &limits, &seen);
+    let packed = pack::pack(&ranked.reading.index, &ranked.ranking, &limits, &wanted.conversation);
     let enough = !ranked.is_part || !packed.room_left;
-    let (block, items) = printed(packed, context, limits.max_tokens);
-    let tokens = block.as_deref().map_or(0, text::tokens);
+    let (block, items, tokens) = printed(packed, context, limits.max_tokens);
     let unembedded = ranked.unembedded.clone();
     (Recalled { block, items, tokens, cached: ranked.cached, unembedded }, enough)
 }
 
-/// The block with as many of the best items as `max_tokens` has room for, frame and context included.
-fn printed(packed: pack::Block, context: Option<&str>, max_tokens: u32) -> (Option<String>, usize) {
-    let fence = inject::fence(&mut fastrand::Rng::new());
-    let mut items = packed.items;
-    let mut context = context;
-    loop {
-        if items.is_empty() && context.is_none() {
-            return (None, 0);
+/// The block with as many of the best items as `max_tokens` has room for, frame and context included; how many items it
+/// has, and how many tokens.
+fn printed(packed: pack::Block, context: Option<&str>, max_tokens: u32) -> (Option<String>, usize, u32) {
+    let mut context = context.map(Line::context);
+    let (mut scores, mut lines): (Vec<f32>, Vec<Line>) =
+        packed.items.into_iter().map(|item| (item.score, Line::item(item.line, item.tokens))).unzip();
+    while !lines.is_empty() || context.is_some() {
+        let tokens = inject::tokens(&lines, context.as_ref());
+        if tokens <= max_tokens {
+            let fence = inject::fence(&mut fastrand::Rng::new());
+            return (Some(inject::block(&lines, context.as_ref(), &fence)), lines.len(), tokens);
         }
-        let lines: Vec<String> = items.iter().map(|item| item.line.clone()).collect();
-        let block = inject::block(&lines, context, &fence);
-        if text::tokens(&block) <= max_tokens {
-            return (Some(block), items.len());
-        }
-        let worst = (0..items.len()).min_by(|one, other| items[*one].score.total_cmp(&items[*other].score));
+        let worst = (0..lines.len()).min_by(|one, other| scores[*one].total_cmp(&scores[*other]));
         match worst {
-            Some(worst) => drop(items.remove(worst)),
+            Some(worst) => drop((lines.remove(worst), scores.remove(worst))),
             None => context = None,
         }
     }
+    (None, 0, 0)
 }

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::{sync::OnceCell, time::Instant};
@@ -49,7 +50,9 @@ struct Entry {
 
 /// See the module.
 pub struct Cache {
-    entries: Mutex<LruCache<Question, Entry>>,
+    /// Questions are long, and are looked for with every chat: so they are hashed by what is made for long keys. Its seed is
+    /// drawn when the process starts.
+    entries: Mutex<LruCache<Question, Entry, RandomState>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -58,7 +61,7 @@ impl Cache {
     /// An empty one.
     pub fn new() -> Self {
         Self {
-            entries: Mutex::new(LruCache::unbounded()),
+            entries: Mutex::new(LruCache::unbounded_with_hasher(RandomState::default())),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -78,6 +81,14 @@ impl Cache {
             entries.pop_lru();
         }
         ranking
+    }
+
+    /// The answer to `question`, if it is here.
+    pub fn find(&self, question: &Question, bounds: Bounds, now: Instant) -> Option<Ranking> {
+        let mut entries = self.entries.lock();
+        let entry = entries.get(question)?;
+        let fresh = now.saturating_duration_since(entry.made) < bounds.ttl;
+        entry.ranking.get().filter(|_| fresh).cloned()
     }
 
     /// Counts a question, once, however many rankings were tried for it.

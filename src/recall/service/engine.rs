@@ -92,6 +92,7 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let forgotten = self.store.forget(&user, which, now()).await;
         self.cache.clear(Some(&user));
+        place.said.lock().clear();
         if let Some(shared) = &self.shared {
             let epoch = forgotten.as_ref().ok().map(|forgotten| forgotten.epoch);
             shared.forget(&user, epoch, self.bounds().ttl).await;
@@ -136,6 +137,7 @@ impl Engine {
         due: Instant,
     ) -> Result<Found, StoreError> {
         let asked = self.asked(user, &query);
+        asked.place.recalled();
         let (seen, part) = self.look(&asked).await?;
         if let Some(part) = part
             && let (found, true) = found(part, limit, max_tokens).await?
@@ -148,8 +150,14 @@ impl Engine {
     }
 
     /// The block for a chat; a vector of the query counts if it is there at `due`.
-    pub async fn recall(&self, user: UserId, wanted: Wanted, due: Instant) -> Result<Recalled, StoreError> {
+    pub async fn recall(
+        &self,
+        user: UserId,
+        wanted: Wanted<'static>,
+        due: Instant,
+    ) -> Result<Recalled, StoreError> {
         let asked = self.asked(user, &wanted.query);
+        asked.place.recalled();
         let wanted = Arc::new(wanted);
         let (seen, part) = self.look(&asked).await?;
         if let Some(part) = part
@@ -166,37 +174,27 @@ impl Engine {
         &self,
         asked: &Asked,
         ranked: Ranked,
-        wanted: Arc<Wanted>,
+        wanted: Arc<Wanted<'static>>,
     ) -> Result<(Recalled, bool), StoreError> {
         let settings = self.settings.load_full();
         let context = match settings.include_context {
-            true => self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?,
+            true => Some(self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?),
             false => None,
         };
         let quick = answer::is_quick(&ranked, &wanted, &settings);
-        let make = move || answer::block(&ranked, &wanted, &settings, context.as_deref());
+        let make = move || answer::block(&ranked, &wanted, &settings, context.as_deref().and_then(told));
         if quick { Ok(make()) } else { blocking(make).await }
     }
 
-    /// The context as of `epoch`; `None` if there is nothing in it.
-    async fn context_at(
-        &self,
-        user: &UserId,
-        place: &Place,
-        epoch: u64,
-    ) -> Result<Option<Arc<str>>, StoreError> {
-        let known =
-            place.context.lock().as_ref().filter(|(at, _)| *at == epoch).map(|(_, json)| json.clone());
-        let json = match known {
-            Some(json) => json,
-            None => {
-                place.read_store();
-                let json: Arc<str> = self.store.context(user).await?.json.into();
-                *place.context.lock() = Some((epoch, json.clone()));
-                json
-            }
-        };
-        Ok((&*json != "{}").then_some(json))
+    /// The context as of `epoch`.
+    async fn context_at(&self, user: &UserId, place: &Place, epoch: u64) -> Result<Arc<str>, StoreError> {
+        if let Some(json) = place.context_at(epoch) {
+            return Ok(json);
+        }
+        place.read_store();
+        let json: Arc<str> = self.store.context(user).await?.json.into();
+        *place.context.lock() = Some((epoch, json.clone()));
+        Ok(json)
     }
 
     /// Vectors that have come for memories of the user.
@@ -207,9 +205,8 @@ impl Engine {
         self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
     }
 
-    fn asked(&self, user: UserId, query: &str) -> Asked {
+    pub(super) fn asked(&self, user: UserId, query: &str) -> Asked {
         let place = self.indexes.place(&user);
-        place.recalled();
         Asked { user, place, query: text::gist(query.trim()).into() }
     }
 
@@ -337,24 +334,32 @@ impl Engine {
         (cell, cached)
     }
 
-    fn bounds(&self) -> Bounds {
+    pub(super) fn bounds(&self) -> Bounds {
         let settings = self.settings.load();
         Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize }
     }
 }
 
 /// A question about the memories of one user.
-struct Asked {
-    user: UserId,
-    place: Arc<Place>,
-    query: Arc<str>,
+pub(super) struct Asked {
+    /// Whose they are.
+    pub user: UserId,
+    /// What is known here of that user.
+    pub place: Arc<Place>,
+    /// What is asked.
+    pub query: Arc<str>,
 }
 
 impl Asked {
     /// As it is known to the cache.
-    fn question(&self, epoch: u64, embedded: bool) -> Question {
+    pub fn question(&self, epoch: u64, embedded: bool) -> Question {
         Question { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
     }
+}
+
+/// What there is to tell of a context.
+pub(super) fn told(json: &str) -> Option<&str> {
+    (json != "{}").then_some(json)
 }
 
 /// As [`answer::hits`].
@@ -379,6 +384,6 @@ async fn rank_by(
     .await
 }
 
-fn now() -> UnixMillis {
+pub(super) fn now() -> UnixMillis {
     SystemTime::now().into()
 }

@@ -20,7 +20,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
-use super::blocking;
+use super::{blocking, said::Said};
 use crate::{
     recall::{
         index::{Key, Turn, UserIndex},
@@ -188,6 +188,8 @@ pub struct Place {
     store_reads: AtomicU64,
     /// The stored context, as of an epoch.
     pub context: Mutex<Option<(u64, Arc<str>)>>,
+    /// What the user said lately.
+    pub said: Mutex<Said>,
     loaded: Arc<RwLock<Option<Loaded>>>,
     bytes: Mutex<Option<usize>>,
     seen: AtomicI64,
@@ -202,6 +204,17 @@ impl Place {
     /// The epoch of the index; `None` if it is not in memory, or changes just now.
     pub fn epoch(&self) -> Option<u64> {
         self.loaded.try_read().ok()?.as_ref().map(|loaded| loaded.epoch)
+    }
+
+    /// The index as it is, if it is in memory and nobody changes it just now.
+    pub fn reading(&self) -> Option<Reading> {
+        let reading = self.loaded.clone().try_read_owned().ok()?;
+        OwnedRwLockReadGuard::try_map(reading, Option::as_ref).ok().map(Reading::Kept)
+    }
+
+    /// The stored context as of `epoch`, if it was read.
+    pub fn context_at(&self, epoch: u64) -> Option<Arc<str>> {
+        self.context.lock().as_ref().filter(|(at, _)| *at == epoch).map(|(_, json)| json.clone())
     }
 
     /// As long as this is held, the index is as one whose load hangs.
@@ -261,6 +274,11 @@ impl Indexes {
     fn bounded(bound: usize) -> Self {
         let users = Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 });
         Self { bound, embedder: None, shared: false, users }
+    }
+
+    /// Whether others write to the store, too: then nothing here is known to be new without asking it.
+    pub fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The place of a user who is here now.

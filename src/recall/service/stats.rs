@@ -38,7 +38,7 @@ pub struct Stats {
 
 impl Tally {
     /// Takes note of how a recall ended.
-    pub fn count(&self, ended: &Result<Recalled, Missed>) {
+    pub fn count(&self, ended: Result<&Recalled, Missed>) {
         let counter = match ended {
             Ok(recalled) if recalled.block.is_some() => &self.found,
             Ok(_) => &self.empty,
@@ -82,7 +82,7 @@ mod tests {
         };
         let ends = [recalled(Some("a")), recalled(None), Err(Missed::Timeout), Err(Missed::Store)];
         for (times, end) in ends.iter().enumerate() {
-            (0..=times).for_each(|_| tally.count(end));
+            (0..=times).for_each(|_| tally.count(end.as_ref().map_err(|missed: &Missed| *missed)));
         }
         let stats = tally.with((5, 6), (7, 8));
         assert_eq!((stats.found, stats.empty, stats.timeout, stats.store), (1, 2, 3, 4));

@@ -1,6 +1,6 @@
 //! Memory over a real file: what is found, what is cached, and what a slow or locked store does.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use super::*;
 use crate::recall::store::Forget;
@@ -25,8 +25,9 @@ fn item(text: &str) -> NewItem {
     NewItem { text: text.to_owned(), role: "user".to_owned(), ..NewItem::default() }
 }
 
-fn wanted(query: &str) -> Wanted {
-    Wanted { query: query.to_owned(), conversation: vec![query.to_owned()], max_tokens: u32::MAX }
+fn wanted(query: &str) -> Wanted<'static> {
+    let query: Cow<'static, str> = Cow::Owned(query.to_owned());
+    Wanted { conversation: vec![query.clone()], query, max_tokens: u32::MAX }
 }
 
 async fn texts(memory: &Memory, user: &UserId, query: &str) -> Vec<String> {
@@ -146,6 +147,73 @@ async fn what_is_queued_is_written_before_the_end_and_once() {
     assert_eq!(memory.get(&ann, "x").await, Err(StoreError::Closed));
     let again = open(&folder).await;
     assert_eq!(texts(&again, &ann, "violin").await, ["I play the violin"]);
+}
+
+#[tokio::test]
+async fn what_was_said_before_is_known_until_something_is_forgotten() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (memory, ann, bob) = (open(&folder).await, user("ann"), user("bob"));
+    let violin = "I play the violin";
+    let say = |said: &str| {
+        memory.remember_later(Exchange { user: ann.clone(), said: said.to_owned(), answered: None });
+    };
+    let heard = async |said: &str| {
+        while !memory.has_heard(&ann, said) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(!memory.has_heard(&ann, violin));
+    say(violin);
+    heard(violin).await;
+    assert!(!memory.has_heard(&bob, violin) && !memory.has_heard(&ann, "I play the viola"));
+    assert_eq!(texts(&memory, &ann, "violin").await, [violin]);
+    memory.forget(&ann, Forget::ALL).await.unwrap();
+    assert!(!memory.has_heard(&ann, violin), "no trace of it is left here");
+    // The store remembers that it was forgotten, and what is written after it is written in turn.
+    say(violin);
+    say("I sold the violin");
+    heard("I sold the violin").await;
+    assert!(!memory.has_heard(&ann, violin));
+    assert_eq!(texts(&memory, &ann, "violin").await, ["I sold the violin"]);
+}
+
+#[tokio::test]
+async fn what_is_recalled_at_once_is_what_is_recalled() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let memory = open(&folder).await;
+    let (ann, bob) = (user("ann"), user("bob"));
+    let at_once = |user: &UserId| memory.recall_at_once(user, &wanted("Where is my violin?"));
+    let in_time = async || memory.recall(&ann, wanted("Where is my violin?")).await.unwrap();
+    // The fence is another each time.
+    let words = |recalled: &Recalled| {
+        let block = recalled.block.clone().unwrap();
+        let lines: Vec<_> =
+            block.lines().filter(|line| !line.contains("END-") && !line.contains("BEGIN-")).collect();
+        (lines.join("\n"), recalled.items, recalled.tokens)
+    };
+    memory.add(&ann, vec![item("I play the violin"), item("My violin is red")], None).await.unwrap();
+    assert_eq!(at_once(&ann), None, "nobody has asked");
+    let first = in_time().await;
+    let again = at_once(&ann).unwrap();
+    assert!(again.cached && again.items == 2);
+    assert_eq!(words(&again), words(&first));
+    assert_eq!(at_once(&bob), None);
+    memory.add(&ann, vec![item("My violin is old")], None).await.unwrap();
+    assert_eq!(at_once(&ann), None, "it is older than the last write");
+    assert_eq!(in_time().await.items, 3);
+    memory.reconfigure(&config::Memory { include_context: true, ..settings(&folder) });
+    assert_eq!(at_once(&ann), None, "the context was not read yet");
+    in_time().await;
+    let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
+    memory.write_context(&ann, change, Condition::Always).await.unwrap();
+    assert_eq!(at_once(&ann), None, "so is the context");
+    in_time().await;
+    assert!(words(&at_once(&ann).unwrap()).0.contains("Oslo"));
+    memory.clear_cache(Some(&ann)).await;
+    assert_eq!(at_once(&ann), None);
+    in_time().await;
+    let _changing = memory.engine.indexes.place(&ann).hang().await;
+    assert_eq!(at_once(&ann), None, "an index that changes just now is waited for");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What goes into the memory and what comes out of it.
 
+use std::borrow::Cow;
+
 use crate::recall::{
     remote::NoVector,
     store::{Counts, Embedded, Memory as Stored, NewMemory, StoreError, UnixMillis},
@@ -103,13 +105,22 @@ pub struct Embedding {
 
 /// What a chat wants to know.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// What the user asks.
-    pub query: String,
+    pub query: Cow<'a, str>,
     /// What the model will see anyway, message by message.
-    pub conversation: Vec<String>,
+    pub conversation: Vec<Cow<'a, str>>,
     /// Tokens of the whole block.
     pub max_tokens: u32,
+}
+
+impl Wanted<'_> {
+    /// The same, for who outlives the chat.
+    pub fn into_owned(self) -> Wanted<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let conversation = self.conversation.into_iter().map(owned).collect();
+        Wanted { query: owned(self.query), conversation, max_tokens: self.max_tokens }
+    }
 }
 
 /// What a chat gets.

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{Batch, NewMemory};
 
 /// How long an idempotency key is known, in milliseconds.
-pub(super) const KEPT: i64 = 24 * 3600 * 1000;
+pub const KEPT: i64 = 24 * 3600 * 1000;
 
 /// An idempotency key with what is to be written under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,6 +27,7 @@ mod suite;
 
 pub use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
 pub use error::StoreError;
+pub use fingerprint::KEPT;
 pub use id::seq_of;
 pub use memory::{
     Activity, ActivityKind, Appended, Batch, Counts, Covered, Cursor, Embedded, Embedding, Forget, Forgotten,
