@@ -1,5 +1,7 @@
 //! What is explained is what happens.
 
+use http::{HeaderName, HeaderValue};
+
 use super::{
     super::tests::{fails, plan, snapshot, step},
     *,
@@ -58,6 +60,25 @@ async fn the_shares_are_a_whole() {
         snapshot.find(id).unwrap().known.drain(true, Instant::now());
     }
     assert_eq!(shares(), [0.0; 3], "nobody is asked");
+}
+
+/// Whom no draw has chosen is asked for certain.
+#[tokio::test(start_paused = true)]
+async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
+    let snapshot = snapshot(MODELS);
+    let used_up = [("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "60s")];
+    let used_up =
+        used_up.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    let target = snapshot.find("a/x").unwrap();
+    let mut attempt = Attempt::begin(&target, &Need::default(), None, true).unwrap();
+    attempt.head(&used_up.into_iter().collect());
+    attempt.succeeded();
+    for id in ["b/x", "c/x"] {
+        snapshot.find(id).unwrap().known.drain(true, Instant::now());
+    }
+    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    assert!(rehearsal.asked[0].reluctantly);
+    assert_eq!(rehearsal.share(&target), 1.0);
 }
 
 /// The chance of the first step is how often real plans take it.
