@@ -24,8 +24,8 @@ use crate::{
     user::UserId,
 };
 
-/// Users remembered at once.
-pub const MOST_USERS: usize = 100_000;
+/// Users remembered at once, some 60 MB of them: those who asked within the last minute.
+pub const MOST_USERS: usize = 250_000;
 /// Below this nobody looks for idle users.
 const FIRST_SWEEP: usize = 1024;
 /// A full book is not searched again for everybody who does not fit in.
