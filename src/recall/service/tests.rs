@@ -131,8 +131,12 @@ async fn a_write_that_nobody_waits_for_is_known_to_the_index() {
     while memory.state(&ann).await.unwrap().counts.memories == 0 {
         tokio::task::yield_now().await;
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(texts(&memory, &ann, "violin").await.len(), 1);
+    let known = async {
+        while texts(&memory, &ann, "violin").await.len() != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), known).await.expect("the index never learns of it");
 }
 
 #[tokio::test]

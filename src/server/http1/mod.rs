@@ -22,7 +22,7 @@ use http::{Request, Response};
 use parking_lot::Mutex;
 use tokio::{
     io::AsyncWrite,
-    time::{Instant, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tower::{Service, ServiceExt};
 
@@ -76,22 +76,7 @@ where
     let line = Arc::new(Mutex::new(Line::new(Box::new(wire))));
     let mut clock = pin!(sleep(bounds.head_timeout));
     loop {
-        let begun = Instant::now();
-        let next = poll_fn(|cx| {
-            if let Poll::Ready(next) = line.lock().poll_next(cx, bounds.head) {
-                return Poll::Ready(next);
-            }
-            // It was set for an earlier head, and is only set anew when that time is over.
-            while clock.as_mut().poll(cx).is_ready() {
-                let end = begun + bounds.head_timeout;
-                if Instant::now() >= end {
-                    return Poll::Ready(Next::Over);
-                }
-                clock.as_mut().reset(end);
-            }
-            Poll::Pending
-        });
-        let head = match next.await {
+        let head = match next(&line, clock.as_mut(), bounds).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
                 send(&line, Outgoing::new(refuse(bad), Manner::LAST)).await?;
@@ -113,6 +98,25 @@ where
             return close(&line).await.map(|()| None);
         }
     }
+}
+
+/// What comes next, within the time for a head. `clock` may still be set for an earlier one: it is set anew only when it has
+/// rung.
+async fn next(line: &Mutex<Line>, mut clock: Pin<&mut Sleep>, bounds: Bounds) -> Next {
+    let end = Instant::now() + bounds.head_timeout;
+    poll_fn(|cx| {
+        if let Poll::Ready(next) = line.lock().poll_next(cx, bounds.head) {
+            return Poll::Ready(next);
+        }
+        while clock.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= end {
+                return Poll::Ready(Next::Over);
+            }
+            clock.as_mut().reset(end);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn rewound(line: Mutex<Line>) -> Rewound {
