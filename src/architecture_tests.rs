@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 const LAYERS: &[(&str, u8)] = &[
     ("config", 0),
     ("api", 0),
+    ("clock", 0),
     ("telemetry", 0),
     ("events", 0),
     ("failpoint", 0),

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::{
     admission::{load::Held, slots::Slot},
     api::{Api, content::Content},
+    clock,
     report::Report,
     upstream::{Model, Snapshot},
     user::UserId,
@@ -205,7 +206,7 @@ impl Registry {
             user,
             operation,
             model,
-            since: Instant::now(),
+            since: clock::now(),
             phase: AtomicU8::new(Phase::Queued as u8),
             attempts: AtomicU32::new(0),
             target: Mutex::new(None),

@@ -52,6 +52,7 @@ pub mod admission;
 pub mod api;
 pub mod app;
 pub mod call;
+pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dispatch;

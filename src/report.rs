@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     admission::rate::Reservation,
     api::{Api, usage::Usage},
+    clock,
     telemetry::{
         meters::{GatewayMeters, GenAi, ModelMeters},
         trace::Span,
@@ -107,7 +108,7 @@ impl Report {
     /// `target` is asked, by the call's attempt of this number.
     pub fn asks(&mut self, target: &Target, attempt: u32) {
         let queued = self.about.queued;
-        self.overhead.get_or_insert_with(|| self.about.received.elapsed().saturating_sub(queued));
+        self.overhead.get_or_insert_with(|| clock::since(self.about.received).saturating_sub(queued));
         self.target = Some(target.id.clone());
         self.attempts = attempt;
     }
@@ -133,7 +134,7 @@ impl Report {
 
     /// The first content of a stream is here.
     pub fn begins(&mut self) {
-        self.first_token.get_or_insert_with(|| self.about.received.elapsed());
+        self.first_token.get_or_insert_with(|| clock::since(self.about.received));
     }
 
     /// A stream ended, whole or not. What each attempt cost is a line of its own.
@@ -183,7 +184,7 @@ impl Report {
     fn count(&self, error: Option<&'static str>) {
         let Some((gateway, model)) = &self.meters else { return };
         let requests = model.requests.of(self.about.gen_ai);
-        requests.duration.observe(self.about.received.elapsed(), error);
+        requests.duration.observe(clock::since(self.about.received), error);
         if let Some(first) = self.first_token {
             requests.first_token.observe(first.as_secs_f64());
         }
@@ -230,7 +231,7 @@ impl Drop for Report {
             status,
             queue_ms = millis(self.about.queued),
             first_token_ms = self.first_token.map(millis),
-            total_ms = millis(self.about.received.elapsed()),
+            total_ms = millis(clock::since(self.about.received)),
             tokens = self.usage.map_or(0, |usage| usage.total_tokens),
             memory = self.memory.as_ref().and_then(|note| note.to_str().ok()),
             broken = self.broken,

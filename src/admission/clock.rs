@@ -5,6 +5,8 @@ use std::time::Duration;
 use governor::clock::Clock;
 use tokio::time::Instant;
 
+use crate::clock;
+
 /// Time since a limiter was made.
 #[derive(Debug, Clone)]
 pub struct SinceStart(Instant);
@@ -19,7 +21,7 @@ impl Clock for SinceStart {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        self.0.elapsed()
+        clock::since(self.0)
     }
 }
 

@@ -11,11 +11,10 @@ mod book;
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use self::book::Book;
 use super::{fleet::Hold, standing::RateHeaders};
-use crate::{config, user::UserId};
+use crate::{clock, config, user::UserId};
 
 /// Reserved for an answer whose length the client leaves open, but never more than a tenth of the limit.
 const OPEN_ANSWER: u64 = 1024;
@@ -92,13 +91,13 @@ impl Limits {
 
     /// What `user` has left; counts nothing.
     pub fn standing(&self, user: &UserId) -> RateHeaders {
-        self.book.lock().standing(user, Instant::now())
+        self.book.lock().standing(user, clock::now())
     }
 
     /// Counts a request of `user` and holds back the tokens that it may cost; `None` if no model reads it.
     pub fn check(&self, user: &UserId, cost: impl Into<Option<Cost>>) -> Checked {
         let cost = cost.into();
-        let (verdict, headers) = self.book.lock().check(user, cost, Instant::now());
+        let (verdict, headers) = self.book.lock().check(user, cost, clock::now());
         let held = |tokens| Held::Here { book: self.book.clone(), user: user.clone(), tokens };
         let verdict =
             verdict.map(|tokens| Reservation { cost: cost.unwrap_or_default(), held: tokens.map(held) });
@@ -131,7 +130,7 @@ impl Reservation {
         match self.held.take() {
             None => {}
             Some(Held::Here { book, user, tokens }) => {
-                book.lock().settle(&user, tokens, spent, Instant::now());
+                book.lock().settle(&user, tokens, spent, clock::now());
             }
             Some(Held::Shared(hold)) => hold.settle(spent),
         }

@@ -15,7 +15,7 @@ use super::{
     queue::{Count, Grant, Limit, Limits, Queue, Refused, Ticket},
     sync::{Mutex, timeout},
 };
-use crate::{config, user::UserId};
+use crate::{clock, config, user::UserId};
 
 /// Gives out slots.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Slots {
             return Ok(Asked::Given(self.shared.slot(user.clone(), operation)));
         }
         let (sender, slot) = oneshot::channel();
-        let ticket = state.queue.wait(user, (operation, priority), sender, Instant::now());
+        let ticket = state.queue.wait(user, (operation, priority), sender, clock::now());
         let ticket = ticket.map_err(|refused| refusal(refused, Ended::Full))?;
         Ok(Asked::Waits(Waiting { shared: self.shared.clone(), ticket, slot }, state.patience))
     }
@@ -216,7 +216,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // First, so that whoever gets this one finds the other free.
         drop(self.lease.take());
-        let next = self.shared.state.lock().queue.release(&self.user, self.operation, Instant::now());
+        let next = self.shared.state.lock().queue.release(&self.user, self.operation, clock::now());
         if let Some(grant) = next {
             self.shared.hand_over(grant);
         }
@@ -239,7 +239,7 @@ struct Waiting {
 
 impl Waiting {
     async fn give_up(mut self) -> Result<Slot, SlotRefusal> {
-        let refused = self.shared.state.lock().queue.leave(&self.ticket, Instant::now());
+        let refused = self.shared.state.lock().queue.leave(&self.ticket, clock::now());
         match refused {
             Some(refused) => Err(refusal(refused, Ended::Late)),
             // Granted in this very moment: it is sent as soon as the other side has let go of the lock.
@@ -252,7 +252,7 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.shared.state.lock().queue.leave(&self.ticket, Instant::now());
+        self.shared.state.lock().queue.leave(&self.ticket, clock::now());
     }
 }
 

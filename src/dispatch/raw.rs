@@ -4,13 +4,11 @@
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use tokio::{
-    select,
-    time::{Instant, sleep_until},
-};
+use tokio::{select, time::sleep_until};
 
 use super::search::Search;
 use crate::{
+    clock,
     failpoint::{self, Place},
     upstream::{
         ask::Raw,
@@ -38,7 +36,7 @@ impl RawRelay {
         }
         while !self.over {
             let cut = self.search.dispatcher.tasks().cut().clone();
-            let (stalls, ends) = (Instant::now() + self.raw.stall, self.search.call.deadline);
+            let (stalls, ends) = (clock::now() + self.raw.stall, self.search.call.deadline);
             let frame = select! {
                 biased;
                 () = sleep_until(ends) => return self.cut_off(),

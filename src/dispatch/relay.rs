@@ -22,6 +22,7 @@ use crate::{
         sse::{Event, Run},
     },
     call::{Overheard, Phase},
+    clock,
     failpoint::{self, Place},
     upstream::{
         Attempt,
@@ -104,8 +105,8 @@ impl Relay {
             run: Run::default(),
             said,
             state: State::Flowing,
-            sent_at: Instant::now(),
-            resumed_at: Instant::now(),
+            sent_at: clock::now(),
+            resumed_at: clock::now(),
             fed: false,
             alarm,
             cut,
@@ -117,11 +118,11 @@ impl Relay {
     /// The next bytes for the client; `None` at the end.
     pub async fn next(&mut self) -> Option<Bytes> {
         if std::mem::take(&mut self.fed) {
-            self.resumed_at = Instant::now();
+            self.resumed_at = clock::now();
         }
         loop {
             if let Some(bytes) = self.framed() {
-                (self.sent_at, self.fed) = (Instant::now(), true);
+                (self.sent_at, self.fed) = (clock::now(), true);
                 return Some(bytes);
             }
             match std::mem::replace(&mut self.state, State::Flowing) {
@@ -156,7 +157,7 @@ impl Relay {
     fn take_over(&mut self, open: Open) {
         let Open { lead, stream, attempt, stall, .. } = open;
         self.lead = lead.into_iter();
-        let last_content = Instant::now();
+        let last_content = clock::now();
         self.source = Some(Source { stream, attempt, stall, last_content, longest_gap: None });
         self.state = State::Flowing;
     }
@@ -169,7 +170,7 @@ impl Relay {
             match self.next_item() {
                 Some(Item::Event(event, role)) => {
                     if role == Role::Content {
-                        self.content_came(*now.get_or_insert_with(Instant::now));
+                        self.content_came(*now.get_or_insert_with(clock::now));
                     }
                     if let Some(bytes) = self.run.add(event) {
                         return Some(bytes);
@@ -219,7 +220,7 @@ impl Relay {
         let stalls = source.last_content.max(self.resumed_at) + silence;
         let ends = self.search.call.deadline;
         // Asked first: where the provider is always ahead of a slow client there is nothing to wait for.
-        if ends <= Instant::now() && !whole {
+        if ends <= clock::now() && !whole {
             return Some(self.out_of_time());
         }
         let due = stalls.min(ends).min(self.sent_at + KEEP_ALIVE);
@@ -233,7 +234,7 @@ impl Relay {
             () = self.alarm.as_mut() => {}
             () = self.cut.as_mut() => return Some(self.shut_down()),
         }
-        let now = Instant::now();
+        let now = clock::now();
         if now < due {
             self.alarm.as_mut().reset(due);
         } else if stalls.min(ends) > due {

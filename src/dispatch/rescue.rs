@@ -12,6 +12,7 @@ use super::{continuation::Continuation, search::Search};
 use crate::{
     api::{Api, chunk, content::Content, sse::Event},
     call::Call,
+    clock,
     config::{Prefill, Rescue},
     refusal::Refusal,
     upstream::{
@@ -101,7 +102,7 @@ async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -
                 return Err("it broke as well");
             }
             None => {
-                let limit = deadline.min(Instant::now() + open.stall);
+                let limit = deadline.min(clock::now() + open.stall);
                 if timeout_at(limit, open.stream.read()).await.is_err() {
                     open.attempt.failed(Outcome::Broken(BrokenKind::Stalled), "stalled while going on");
                     return Err("it stalled");

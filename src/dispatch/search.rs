@@ -19,6 +19,7 @@ use super::{
 use crate::{
     api::{content::Content, splice},
     call::{Call, Phase},
+    clock,
     events::Event,
     refusal::{Failed, Refusal},
     telemetry::trace::Span,
@@ -104,7 +105,7 @@ impl Search {
     /// The next answer, or the next `continuation` of one.
     pub async fn find(&mut self, continuation: Option<&Continuation<'_>>) -> Result<Answer, Refusal> {
         loop {
-            match self.plan.next(Instant::now(), &mut self.rng) {
+            match self.plan.next(clock::now(), &mut self.rng) {
                 Step::Refuse(refusal) => {
                     self.tell_of_failover(None);
                     return Err(refusal);
@@ -124,7 +125,7 @@ impl Search {
 
     /// How the answer was got.
     pub fn trail(&self) -> Trail {
-        let asked = self.first_asked.unwrap_or_else(Instant::now);
+        let asked = self.first_asked.unwrap_or_else(clock::now);
         let before = asked.saturating_duration_since(self.call.received);
         Trail {
             target: self.target.clone(),
@@ -149,7 +150,7 @@ impl Search {
         };
         tracing::info!(request = %self.call.id, reason, "an attempt failed");
         self.left = Some(Left { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
-        let goes_on = self.plan.failed(candidate, failure, Instant::now());
+        let goes_on = self.plan.failed(candidate, failure, clock::now());
         if goes_on.is_err() {
             self.tell_of_failover(None);
         }
@@ -179,15 +180,15 @@ impl Search {
         continuation: Option<&Continuation<'_>>,
     ) -> Result<Option<Ended>, Refusal> {
         if candidate.again && !self.may_repeat(&candidate) {
-            return Err(self.plan.refusal(Instant::now()));
+            return Err(self.plan.refusal(clock::now()));
         }
-        let Some((attempt, asking)) = self.prepare(&candidate, continuation) else { return Ok(None) };
+        let Some(asking) = self.prepare(&candidate, continuation) else { return Ok(None) };
         let hedge = self.call.snapshot.config.resilience.hedge;
         let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
         match delay.filter(|_| continuation.is_none()) {
-            None => Ok(Some(ask(attempt, asking).await.map_err(|failure| (candidate, failure)))),
+            None => Ok(Some(ask(asking).await.map_err(|failure| (candidate, failure)))),
             // On the heap: who races holds two attempts, and hardly anybody does.
-            Some(delay) => Box::pin(self.race(candidate, ask(attempt, asking), delay)).await.map(Some),
+            Some(delay) => Box::pin(self.race(candidate, ask(asking), delay)).await.map(Some),
         }
     }
 
@@ -204,10 +205,10 @@ impl Search {
             ended = &mut first => return Ok(ended.map_err(|failure| (candidate, failure))),
             () = sleep(delay) => {}
         }
-        let Some((other, attempt, asking)) = self.prepare_hedge() else {
+        let Some((other, asking)) = self.prepare_hedge() else {
             return Ok(first.await.map_err(|failure| (candidate, failure)));
         };
-        let second = ask(attempt, asking);
+        let second = ask(asking);
         pin!(second);
         let (winner, loser, ended, rest) = select! {
             ended = &mut first => (candidate, other, ended, Either::Right(second)),
@@ -224,13 +225,13 @@ impl Search {
         }
     }
 
-    fn prepare_hedge(&mut self) -> Option<(Candidate, Attempt, Asking)> {
+    fn prepare_hedge(&mut self) -> Option<(Candidate, Box<Asking>)> {
         if !self.dispatcher.hedges.take() {
             return None;
         }
-        let candidate = self.plan.hedge(Instant::now(), &mut self.rng)?;
+        let candidate = self.plan.hedge(clock::now(), &mut self.rng)?;
         match self.prepare(&candidate, None) {
-            Some((attempt, asking)) => Some((candidate, attempt, asking)),
+            Some(asking) => Some((candidate, asking)),
             None => {
                 self.plan.turned_away();
                 None
@@ -241,7 +242,7 @@ impl Search {
     fn may_repeat(&mut self, candidate: &Candidate) -> bool {
         let repeat = Repeat::of(self.plan.attempts(), candidate.same);
         let share = self.call.snapshot.config.resilience.retry_budget;
-        self.unproven = self.dispatcher.budget.repeat(repeat, share, Instant::now());
+        self.unproven = self.dispatcher.budget.repeat(repeat, share, clock::now());
         self.unproven.is_some()
     }
 
@@ -249,12 +250,12 @@ impl Search {
         &mut self,
         candidate: &Candidate,
         continuation: Option<&Continuation<'_>>,
-    ) -> Option<(Attempt, Asking)> {
+    ) -> Option<Box<Asking>> {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
         self.tell_of_failover(Some(target));
-        self.first_asked.get_or_insert_with(Instant::now);
+        self.first_asked.get_or_insert_with(clock::now);
         self.target = Some(target.id.clone());
         self.call.entry.asks(target.id.clone());
         self.call.report.asks(target, self.plan.attempts());
@@ -263,11 +264,12 @@ impl Search {
             Some(continuation) => continuation.body_for(&self.call, target),
             None => ask.content.with_model(&ask.body, &target.name.model),
         };
-        let mut asking = self.asking(candidate, body, continuation.is_some());
+        let mut asking = Box::new(self.asking(attempt, candidate, (body, continuation.is_some())));
         let span = self.span_of(target);
         span.tell(&mut asking.question.headers);
         let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
-        Some((attempt.with_purpose(Purpose { request, operation, span }), asking))
+        asking.attempt.is_for(Purpose { request, operation, span });
+        Some(asking)
     }
 
     /// The attempt in the trace of the call.
@@ -288,13 +290,19 @@ impl Search {
         span
     }
 
-    fn asking(&self, candidate: &Candidate, body: splice::Parts, rescue: bool) -> Asking {
+    fn asking(
+        &self,
+        attempt: Attempt,
+        candidate: &Candidate,
+        (body, rescue): (splice::Parts, bool),
+    ) -> Asking {
         let (call, known) = (&self.call, &candidate.target.known);
         let resilience = &call.snapshot.config.resilience;
         let stream = call.ask.content.stream();
-        let left = call.deadline.saturating_duration_since(Instant::now());
+        let left = call.deadline.saturating_duration_since(clock::now());
         let (usual, first) = self.plan.deadlines(candidate, left, rescue);
         Asking {
+            attempt,
             api: call.api,
             stream,
             wants_usage: call.ask.content.json().is_some_and(|peek| peek.include_usage),

@@ -6,13 +6,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, header};
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout_at;
 
 use super::{names, upload::Upload};
 use crate::{
     admission::load::{Held, Load},
     api::{content::Content, multipart, request},
     call::MemoryUse,
+    clock,
     config::TargetName,
     refusal::Refusal,
 };
@@ -23,7 +24,7 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
 /// The whole body, at most `limit` bytes, and what the process holds for it.
-pub async fn body(mut body: Upload, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
+pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
     let too_large = || Refusal::TooLarge { limit };
     let full = || Refusal::Overloaded { retry_after: Duration::from_secs(1) };
     let hint = body.size_hint();
@@ -34,12 +35,12 @@ pub async fn body(mut body: Upload, limit: usize, load: &Load) -> Result<(Bytes,
     if !load.hold(&mut held, hint.lower() as usize) {
         return Err(full());
     }
-    let ends = Instant::now() + BODY_TOTAL;
+    let ends = clock::now() + BODY_TOTAL;
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {
-        let frame = timeout_at(ends, timeout(BODY_SILENCE, body.frame())).await;
-        let Some(frame) = frame.ok().and_then(Result::ok).ok_or(Refusal::SlowBody)? else { break };
+        let due = ends.min(clock::now() + BODY_SILENCE);
+        let Some(frame) = timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)? else { break };
         let Ok(data) = frame.map_err(|_| torn())?.into_data() else { continue };
         let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
         if length > limit {

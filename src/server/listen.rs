@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::{
-    Gateway,
+    Gateway, Incomer,
     auth::Connection,
     body::ReplyBody,
     handle,
@@ -37,7 +37,7 @@ use super::{
     patience::Streams,
     upload::Upload,
 };
-use crate::{config, http1::wire::Rewound};
+use crate::{clock, config, http1::wire::Rewound};
 
 /// For a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,10 +93,10 @@ pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let gateway = gateway.clone();
-                gateway.tasks.clone().spawn_until_shutdown(async move {
+                gateway.tasks.clone().spawn_until_shutdown(clock::by_the_poll(async move {
                     connection(stream, peer, gateway).await;
                     drop(room);
-                });
+                }));
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
@@ -170,7 +170,9 @@ async fn serve(
         .load_shed()
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
-        .service_fn(move |request| handle(handler.clone(), connection, request).boxed());
+        .service_fn(move |request| {
+            handle(handler.clone(), Incomer::new(&handler, connection, request)).boxed()
+        });
     let refuse = |bad| no_request(&gateway, bad);
     let served = match http1::serve(stream, service.clone(), refuse, BOUNDS).await {
         // On the heap: other connections must not carry room for it.

@@ -51,6 +51,7 @@ use crate::{
     admin::{Reloaded, history::History, watch::Scene},
     admission::{fleet::Fleet, load::Load, rate::Limits, slots::Slots, strangers::Strangers},
     call::Registry,
+    clock,
     config::Config,
     dispatch::Dispatcher,
     events::Events,
@@ -234,19 +235,8 @@ pub struct Incomer {
 }
 
 /// Answers one request, whatever happens.
-pub async fn handle(
-    gateway: Arc<Gateway>,
-    connection: Connection,
-    request: Request<Upload>,
-) -> Result<Response<ReplyBody>, Infallible> {
-    let id = request_id(request.headers());
-    let incomer = Incomer {
-        id: id.clone(),
-        received: Instant::now(),
-        connection,
-        edge: gateway.edge.load_full(),
-        request,
-    };
+pub async fn handle(gateway: Arc<Gateway>, incomer: Box<Incomer>) -> Result<Response<ReplyBody>, Infallible> {
+    let id = incomer.id.clone();
     // A panic is a bug of ours; it costs one request, not the process.
     let response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -308,7 +298,7 @@ fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
 }
 
 /// What is large is on the heap, each for itself: one request is moved around with the room for one route.
-async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<ReplyBody>, Refusal> {
+async fn answer(gateway: &Arc<Gateway>, incomer: Box<Incomer>) -> Result<Response<ReplyBody>, Refusal> {
     failpoint::request(Place::Handler, &incomer.id);
     let (method, path) = (incomer.request.method(), incomer.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
@@ -347,6 +337,13 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Incomer) -> Result<Response<Rep
 }
 
 impl Incomer {
+    /// `request`, which has just come; what follows is under what is in force now. On the heap: it is passed from hand to
+    /// hand, and is larger than what most hands do with it.
+    pub fn new(gateway: &Gateway, connection: Connection, request: Request<Upload>) -> Box<Self> {
+        let (id, edge) = (request_id(request.headers()), gateway.edge.load_full());
+        Box::new(Self { id, received: clock::now(), connection, edge, request })
+    }
+
     fn admit_operator(&self) -> Result<(), Refusal> {
         let token = self.edge.snapshot.config.admin.token.as_ref();
         let request = (self.request.method(), self.request.version(), self.request.headers());

@@ -15,14 +15,18 @@ use super::{
     auth::Caller,
     body::ReplyBody,
     context::{self, ContextErrand},
-    intake,
-    limits::limited,
+    intake, limits,
     memories::{self, MemoryErrand},
     proxy::wait_for_slot,
+    refused_to,
     routes::Own,
 };
 use crate::{
-    admission::{Operation, fleet::Wish, slots::Slot},
+    admission::{
+        Operation,
+        fleet::{Entered, Wish},
+        slots::Slot,
+    },
     config,
     failpoint::{self, Place},
     recall::{
@@ -65,7 +69,7 @@ pub struct Desk {
 /// Answers one request about the caller's own memories or context.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Incomer,
+    incomer: Box<Incomer>,
     caller: Caller,
     own: Own,
 ) -> Result<Response<ReplyBody>, Refusal> {
@@ -73,16 +77,16 @@ pub async fn answer(
         return Err(Refusal::ShuttingDown);
     }
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let Incomer { id, edge, request, .. } = incomer;
+    let Incomer { id, edge, request, .. } = *incomer;
     let user = who(&edge, &caller)?;
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let most = body_limit(&own, &edge.snapshot.config);
     if most.is_some() {
         check_is_json(&parts.headers, own == Own::MergeContext)?;
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
-        Some(limit) => intake::body(body, limit, &gateway.load).await?,
+        Some(limit) => intake::body(&mut body, limit, &gateway.load).await?,
         None => Default::default(),
     };
     let asked = Asked { id: id.clone(), errand: read(own, &parts, &body)?, priority: caller.priority() };
@@ -90,7 +94,14 @@ pub async fn answer(
     let desk = Desk { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
     let (operation, priority) = (asked.errand.operation(), asked.priority);
     let wish = Wish { user: &user, operation, priority, cost: None };
-    Ok(limited(gateway, &id, wish, |_, slot| go(gateway, asked, (desk, slot))).await)
+    let Entered { checked, slot } = limits::enter(gateway, &wish).await;
+    let answered = match checked.verdict {
+        Ok(_) => go(gateway, asked, (desk, slot)).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
+    checked.headers.write(response.headers_mut());
+    Ok(response)
 }
 
 /// Waits for a slot, and does it.

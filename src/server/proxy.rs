@@ -13,19 +13,18 @@ use super::{
     body::ReplyBody,
     cost::cost,
     deliver::{deliver, say_how},
-    intake,
-    limits::limited,
-    names, reply,
+    intake, limits, names, refused_to, reply,
 };
 use crate::{
     admission::{
         Operation,
-        fleet::Wish,
+        fleet::{Entered, Wish},
         rate::{Cost, Reservation},
         slots::{Slot, SlotRefusal},
     },
     api::{Api, content::Content},
-    call::{Ask, Call, MemoryUse},
+    call::{Ask, Call, Entry, MemoryUse, Registry},
+    clock,
     config::TargetName,
     dispatch::Trail,
     failpoint::{self, Place},
@@ -60,31 +59,35 @@ type Granted = (Reservation, Option<Slot>);
 /// Answers one proxied request.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Incomer,
+    incomer: Box<Incomer>,
     caller: Caller,
-    (api, path): (Api, String),
+    route: (Api, String),
 ) -> Result<Response<ReplyBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let asked = read(gateway, incomer, caller, (api, path)).await?;
-    let id = asked.id.clone();
-    let user = asked.user.clone();
-    let (operation, priority) = (operation(asked.api), asked.priority);
-    let wish = Wish { user: &user, operation, priority, cost: Some(asked.cost) };
-    let go = async |reservation, slot| Ok(go(gateway, asked, (reservation, slot)).await);
-    Ok(limited(gateway, &id, wish, go).await)
+    let asked = read(gateway, incomer, caller, route).await?;
+    let Entered { checked, slot } = limits::enter(gateway, &asked.wish()).await;
+    let mut response = match checked.verdict {
+        Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
+        Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
+    };
+    checked.headers.write(response.headers_mut());
+    Ok(response)
 }
 
 /// Waits for a slot, and gets the answer.
-async fn go(gateway: &Arc<Gateway>, asked: Asked, granted: Granted) -> Response<ReplyBody> {
-    let (received, begun) = (asked.received, Instant::now());
-    match admit(gateway, asked, granted, begun).await {
+async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Granted) -> Response<ReplyBody> {
+    let begun = clock::now();
+    let entry = asked.enter(&gateway.calls);
+    let slot = wait_for_slot(gateway, Wish { cost: None, ..asked.wish() }, early).await;
+    let (received, waited) = (asked.received, Waited { begun, admitted: clock::now() });
+    match admit(gateway, asked, (reservation, slot), (entry, waited)) {
         Ok(call) => with_memory(gateway, call).await,
         Err((refusal, mut report)) => {
             let mut response = reply::refuse(&refusal);
             report.refused(response.status(), reply::code(&refusal));
-            let (queued, overhead) = (begun.elapsed(), begun.saturating_duration_since(received));
+            let (queued, overhead) = (clock::since(begun), begun.saturating_duration_since(received));
             say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
             response
         }
@@ -118,22 +121,23 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyB
 /// Reads the request, and finds out for whom it is and who may be asked.
 async fn read(
     gateway: &Gateway,
-    incomer: Incomer,
+    mut incomer: Box<Incomer>,
     caller: Caller,
     (api, path): (Api, String),
-) -> Result<Asked, Refusal> {
-    let Incomer { id, received, edge, request, .. } = incomer;
-    let (parts, body) = request.into_parts();
-    let wishes = intake::wishes(&parts.headers)?;
-    let (body, held) = intake::body(body, edge.snapshot.config.server.max_body, &gateway.load).await?;
-    let content = intake::content(&parts.headers, &body, wishes.pin.is_some())?;
+) -> Result<Box<Asked>, Refusal> {
+    let wishes = intake::wishes(incomer.request.headers())?;
+    let limit = incomer.edge.snapshot.config.server.max_body;
+    let (body, held) = intake::body(incomer.request.body_mut(), limit, &gateway.load).await?;
+    let Incomer { id, received, edge, request, .. } = *incomer;
+    let headers = request.headers();
+    let content = intake::content(headers, &body, wishes.pin.is_some())?;
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
-    let path = match parts.uri.query() {
+    let path = match request.uri().query() {
         Some(query) => format!("{path}?{query}"),
         None => path,
     };
-    let span = begin_trace(gateway, &id, received, (api, &models[0]), &parts.headers);
-    Ok(Asked {
+    let span = begin_trace(gateway, &id, received, (api, &models[0]), headers);
+    Ok(Box::new(Asked {
         id,
         received,
         user: caller.user(content.claims()),
@@ -145,9 +149,9 @@ async fn read(
         cost: cost(api, &content),
         span,
         ask: Ask {
-            method: parts.method,
+            method: request.method().clone(),
             path,
-            headers: forwarded(&parts.headers),
+            headers: forwarded(headers),
             body,
             held,
             content,
@@ -155,7 +159,7 @@ async fn read(
             pinned: wishes.pin.is_some(),
         },
         edge,
-    })
+    }))
 }
 
 /// The request in its trace. A model that clients name and the configuration does not is not told.
@@ -179,24 +183,38 @@ fn begin_trace(
     span
 }
 
-/// Waits for a slot, since `begun`; with it the request is a call. Without one there is still something to tell.
-async fn admit(
-    gateway: &Gateway,
-    asked: Asked,
-    (reservation, early): Granted,
+impl Asked {
+    fn wish(&self) -> Wish<'_> {
+        let operation = operation(self.api);
+        Wish { user: &self.user, operation, priority: self.priority, cost: Some(self.cost) }
+    }
+
+    /// Its line in the list of what is in flight.
+    fn enter(&self, calls: &Arc<Registry>) -> Entry {
+        let operation = operation(self.api).as_str();
+        calls.enter(self.id.clone(), self.user.clone(), operation, self.model.clone())
+    }
+}
+
+/// When a request began to wait for its slot, and when it had one or would not get one.
+struct Waited {
     begun: Instant,
+    admitted: Instant,
+}
+
+/// With a slot the request is a call. Without one there is still something to tell.
+fn admit(
+    gateway: &Gateway,
+    asked: Box<Asked>,
+    (reservation, slot): (Reservation, Result<Slot, Refusal>),
+    (entry, Waited { begun, admitted }): (Entry, Waited),
 ) -> Result<Box<Call>, (Refusal, Box<Report>)> {
-    let Asked { id, received, edge, user, priority, api, model, timeout, memory, span, ask, .. } = asked;
-    let operation = operation(api);
-    let entry = gateway.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
-    let wish = Wish { user: &user, operation, priority, cost: None };
-    let slot = wait_for_slot(gateway, wish, early).await;
-    let admitted = Instant::now();
+    let Asked { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
     let queued = admitted.saturating_duration_since(begun);
     let about = About {
         id: id.clone(),
         user: user.pseudonym(),
-        operation: operation.as_str(),
+        operation: operation(api).as_str(),
         gen_ai: report::gen_ai(api),
         model,
         received,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
@@ -18,11 +19,14 @@ use super::{
     provider::{Provider, Question},
     stream::{EventStream, Item, Role},
 };
-use crate::api::{
-    Api,
-    answer::{self, Verdict},
-    sse::Event,
-    usage::Usage,
+use crate::{
+    api::{
+        Api,
+        answer::{self, Verdict},
+        sse::Event,
+        usage::Usage,
+    },
+    clock,
 };
 
 /// The largest answer that is read whole before it is passed on.
@@ -37,8 +41,10 @@ const IDS: [header::HeaderName; 3] = [
     header::HeaderName::from_static("x-generation-id"),
 ];
 
-/// What is asked, and how long it may take.
+/// What is asked of whom, and how long it may take.
 pub struct Asking {
+    /// The attempt that it is.
+    pub attempt: Attempt,
     /// What it speaks.
     pub api: Api,
     /// A stream was asked for.
@@ -108,56 +114,63 @@ pub struct Raw {
     pub stall: Duration,
 }
 
-/// Asks the target of `attempt`.
+/// Asks the target of its attempt. On the heap, because every future on the way down would carry it twice.
 ///
 /// # Errors
 /// The [`Failure`], of which the target has been told already.
-pub async fn ask(mut attempt: Attempt, asking: Asking) -> Result<Answer, Failure> {
-    let provider = attempt.target.provider.clone();
-    let id = attempt.target.id.clone();
-    let (impatient, quiet) = (asking.impatient, asking.quiet);
-    match exchange(&attempt, asking, &provider).await {
+pub async fn ask(mut asking: Box<Asking>) -> Result<Answer, Failure> {
+    let provider = asking.attempt.target.provider.clone();
+    match exchange(&mut asking, &provider).await {
         Ok(Reading::Whole(head, body, usage)) => {
-            attempt.used(usage);
-            attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
+            asking.attempt.used(usage);
+            asking.attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
             Ok(Answer::Whole(head, body, usage))
         }
-        Ok(Reading::Stream { head, lead, stream, stall }) => {
+        Ok(Reading::Stream(begun)) => {
+            let Asking { mut attempt, stall, .. } = *asking;
             attempt.succeeded();
+            let (head, lead, stream) = *begun;
             Ok(Answer::Stream(Box::new(Open { head, lead, stream, attempt, stall })))
         }
-        Ok(Reading::Raw { head, first, body, stall }) => {
+        Ok(Reading::Raw(begun)) => {
+            let Asking { mut attempt, stall, .. } = *asking;
             attempt.succeeded();
+            let (head, first, body) = *begun;
             Ok(Answer::Raw(Box::new(Raw { head, first, body, attempt, stall })))
         }
-        Err(mut failure) => {
-            failure.elapsed = attempt.started.elapsed();
-            failure.message = match quiet {
-                true => format!("{id}: {}", failure.outcome),
-                false => format!("{id}: {}", provider.redact_text(&failure.message)),
-            };
-            if let Some(reply) = &mut failure.reply {
-                reply.body = provider.redact(&reply.body);
-            }
-            if impatient && failure.outcome.is_silence() {
-                failure.outcome = Outcome::Cancelled;
-            }
-            attempt.failed(failure.outcome, &failure.message);
-            Err(failure)
-        }
+        Err(failure) => Err(failed(asking, failure, &provider)),
     }
 }
 
-/// An answer before its attempt is bound to it.
-#[allow(clippy::large_enum_variant)] // It is moved once and never kept.
-enum Reading {
-    Whole(Head, Bytes, Option<Usage>),
-    Stream { head: Head, lead: Vec<Event>, stream: EventStream, stall: Duration },
-    Raw { head: Head, first: Bytes, body: AnswerBody, stall: Duration },
+/// The failure as it is told, and told to the target.
+fn failed(asking: Box<Asking>, mut failure: Failure, provider: &Provider) -> Failure {
+    let Asking { mut attempt, impatient, quiet, .. } = *asking;
+    let id = attempt.target.id.clone();
+    failure.elapsed = clock::since(attempt.started);
+    failure.message = match quiet {
+        true => format!("{id}: {}", failure.outcome),
+        false => format!("{id}: {}", provider.redact_text(&failure.message)),
+    };
+    if let Some(reply) = &mut failure.reply {
+        reply.body = provider.redact(&reply.body);
+    }
+    if impatient && failure.outcome.is_silence() {
+        failure.outcome = Outcome::Cancelled;
+    }
+    attempt.failed(failure.outcome, &failure.message);
+    failure
 }
 
-async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Result<Reading, Failure> {
-    let Asking { api, stream, wants_usage, question, first, stall, total, .. } = asking;
+/// An answer before its attempt is bound to it.
+enum Reading {
+    Whole(Head, Bytes, Option<Usage>),
+    Stream(Box<(Head, Vec<Event>, EventStream)>),
+    Raw(Box<(Head, Bytes, AnswerBody)>),
+}
+
+async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, Failure> {
+    let question = std::mem::take(&mut asking.question);
+    let Asking { ref attempt, api, stream, wants_usage, first, stall, total, .. } = *asking;
     let deadline = total.min(attempt.started + first);
     let response = send(provider, question, deadline, first).await?;
     attempt.head(response.headers());
@@ -166,20 +179,22 @@ async fn exchange(attempt: &Attempt, asking: Asking, provider: &Provider) -> Res
     }
     let head = Head::of(&response);
     // A whole answer has only its head within the deadline, and then at least the time of a stall.
-    let due = if stream { deadline } else { deadline.max(Instant::now() + stall).min(total) };
+    let due = if stream { deadline } else { deadline.max(clock::now() + stall).min(total) };
     let mut body = Incoming::new(response.into_body(), due, stall, total);
     let known = api.is_known();
     let is_events = head.is_events() || (stream && known && looks_like_events(body.peek().await?));
     if is_events && (stream || !known) {
         let (first, body) = body.into_rest();
         let events = EventStream::new(api, wants_usage, first, body);
-        let (lead, stream) = first_content(events, deadline, (provider, &head.headers)).await?;
-        return Ok(Reading::Stream { head, lead, stream, stall });
+        // On the heap: whole answers must not carry its room.
+        let begun = first_content(events, deadline, (provider, &head.headers)).boxed().await;
+        let (lead, stream) = begun?;
+        return Ok(Reading::Stream(Box::new((head, lead, stream))));
     }
     if !known && !head.is_json() {
         body.peek().await?;
         let (first, body) = body.into_rest();
-        return Ok(Reading::Raw { head, first, body, stall });
+        return Ok(Reading::Raw(Box::new((head, first, body))));
     }
     let bytes = body.at_most(MAX_WHOLE).await?;
     let usage = judge(api, stream, &head, &bytes, provider)?;
@@ -195,7 +210,7 @@ async fn send(
     let request = provider
         .request(question)
         .map_err(|error| Failure::hard(HardKind::Connect, format!("the request cannot be made: {error}")))?;
-    match timeout_at(deadline, provider.client.send(request)).await {
+    match timeout_at(deadline, provider.client.send(Box::new(request))).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error @ SendError::Connect(_))) => Err(Failure::hard(HardKind::Connect, error.to_string())),
         Ok(Err(error @ SendError::Lost(_))) => Err(Failure::hard(HardKind::Reset, error.to_string())),

@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use http::HeaderMap;
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     api::usage::Usage,
+    clock,
     telemetry::{
         meters::{Attempts, Cost, Counter, GenAi, TargetMeters},
         trace::Span,
@@ -62,12 +63,12 @@ pub struct Purpose {
 impl Attempt {
     /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
     pub fn begin(target: &Arc<Target>, need: &Need, prior: Option<f64>, others: bool) -> Option<Self> {
-        let now = Instant::now();
+        let now = clock::fresh();
         let provider = target.provider.enter()?;
         let mut facts = target.known.facts.lock();
         let pass = facts.breaker.admit(now)?;
         let id = target.known.attempts.fetch_add(1, Ordering::Relaxed);
-        facts.live.started(need.kind, id, now, SystemTime::now());
+        facts.live.started(need.kind, id, now, clock::wall());
         facts.headroom.sent(need.tokens);
         facts.in_flight += 1;
         Some(Self {
@@ -88,10 +89,8 @@ impl Attempt {
     }
 
     /// Says what it is for. An attempt without a purpose leaves no trace but in the score.
-    #[must_use]
-    pub fn with_purpose(mut self, purpose: Purpose) -> Self {
+    pub fn is_for(&mut self, purpose: Purpose) {
         self.purpose = Some(purpose);
-        self
     }
 
     /// What the provider has counted so far.
@@ -108,9 +107,9 @@ impl Attempt {
 
     /// The head of an answer came: what it says about our rate limit.
     pub fn head(&self, headers: &HeaderMap) {
-        let (known, now) = (&self.target.known, Instant::now());
+        let (known, now) = (&self.target.known, clock::now());
         let mut facts = known.facts.lock();
-        facts.headroom.observe(headers, now, SystemTime::now());
+        facts.headroom.observe(headers, now, clock::wall());
         if facts.headroom.tell(now).is_some() {
             facts.fellows.tell(&known.id);
         }
@@ -119,7 +118,7 @@ impl Attempt {
     /// The first content of a stream, or a whole answer, has come.
     pub fn succeeded(&mut self) {
         if self.first_content.is_none() {
-            let now = Instant::now();
+            let now = clock::now();
             self.first_content = Some(now);
             self.settle(Outcome::Success, now);
             if let (Kind::Stream, Some(attempts)) = (self.kind, self.meters()) {
@@ -138,7 +137,7 @@ impl Attempt {
         self.succeeded();
         self.ended = true;
         self.outcome = Outcome::Success;
-        let now = Instant::now();
+        let now = clock::now();
         let from = match self.kind {
             Kind::Stream => self.first_content.unwrap_or(now),
             Kind::Whole => self.started,
@@ -165,7 +164,7 @@ impl Attempt {
         if outcome.doubts_the_connection() {
             self.target.provider.client.evict();
         }
-        let now = Instant::now();
+        let now = clock::now();
         let mut facts = self.target.known.facts.lock();
         if outcome.failure_kind().is_some() || outcome.misconfigures() {
             facts.last_failure = Some(detail.to_owned());
@@ -221,7 +220,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended && self.first_content.is_none() {
-            self.settle(Outcome::Cancelled, Instant::now());
+            self.settle(Outcome::Cancelled, clock::now());
         }
         self.target.known.facts.lock().in_flight -= 1;
         if let Some(purpose) = self.purpose.take() {
@@ -249,7 +248,7 @@ impl Attempt {
         let cost = self.cost();
         if let Some(meters) = &self.target.meters {
             let attempts = meters.attempts.of(operation);
-            attempts.duration.observe(self.started.elapsed(), error);
+            attempts.duration.observe(clock::since(self.started), error);
             if let Some(usage) = self.usage {
                 attempts.input.observe(usage.prompt_tokens as f64);
                 if operation != GenAi::Embeddings {

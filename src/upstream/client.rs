@@ -75,12 +75,12 @@ impl Client {
         Ok(Arc::new(Self { origin, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
     }
 
-    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer.
-    pub async fn send(&self, request: Request<Parts>) -> Result<Response<AnswerBody>, SendError> {
-        let mut request = request;
+    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. On the heap, because every
+    /// future on the way down would carry it twice.
+    pub async fn send(&self, mut request: Box<Request<Parts>>) -> Result<Response<AnswerBody>, SendError> {
         while let Some(connection) = self.pool.take() {
             match self.send_on(connection, request).await {
-                Err(Unsent::Returned(back)) => request = *back,
+                Err(Unsent::Returned(back)) => request = back,
                 Err(Unsent::Failed(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
@@ -107,7 +107,7 @@ impl Client {
     async fn send_on(
         &self,
         connection: Connection,
-        request: Request<Parts>,
+        request: Box<Request<Parts>>,
     ) -> Result<Response<AnswerBody>, Unsent> {
         match connection {
             Connection::Http1(http1) => {
@@ -115,7 +115,7 @@ impl Client {
                 Ok(response.map_err(SendError::Lost)?.map(AnswerBody::http1))
             }
             Connection::Http2 { mut sender, stream } => {
-                let request = absolute(request, &self.origin);
+                let request = absolute(*request, &self.origin);
                 let response = sender.try_send_request(request).await?;
                 Ok(response.map(|incoming| AnswerBody::http2(incoming, stream)))
             }

@@ -2,7 +2,7 @@
 //!
 //! The classification itself is [`outcome`]'s; here a response becomes what it needs. Our key is in none of it.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     api::error::{self, ProviderError},
+    clock,
     refusal::ProviderReply,
 };
 
@@ -63,7 +64,7 @@ impl Failure {
 
     /// An error in a 200's clothes.
     pub fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what: &str) -> Self {
-        let outcome = outcome::of_error_in_200(provider.quirks, headers, said(error), SystemTime::now());
+        let outcome = outcome::of_error_in_200(provider.quirks, headers, said(error), clock::wall());
         let code = error.code.as_deref();
         let status = code.and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok());
         let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST);
@@ -76,13 +77,13 @@ impl Failure {
     /// A status that is not 2xx.
     pub async fn of_status(response: Response<AnswerBody>, provider: &Provider, total: Instant) -> Self {
         let (parts, body) = response.into_parts();
-        let deadline = total.min(Instant::now() + ERROR_BODY);
+        let deadline = total.min(clock::now() + ERROR_BODY);
         let body = Incoming::new(body, deadline, ERROR_BODY, deadline).at_most(MAX_ERROR).await;
         let body = body.unwrap_or_default();
         let error = ProviderError::parse(&body);
         let (status, headers) = (parts.status, &parts.headers);
         let outcome =
-            outcome::of_status(provider.quirks, status.as_u16(), headers, said(&error), SystemTime::now());
+            outcome::of_status(provider.quirks, status.as_u16(), headers, said(&error), clock::wall());
         // What a provider says about our key is between us and the provider.
         let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
         let message = with_words(&format!("status {}", status.as_u16()), words);

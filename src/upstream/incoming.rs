@@ -8,6 +8,7 @@ use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::{AnswerBody, Broken};
+use crate::clock;
 
 /// Why a body did not come.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ impl Incoming {
             let Ok(data) = frame.into_data() else { continue };
             // Some providers send blank lines for minutes: they are no sign of an answer.
             if !data.trim_ascii().is_empty() {
-                self.deadline = self.total.min(Instant::now() + self.stall);
+                self.deadline = self.total.min(clock::now() + self.stall);
             }
             return Ok(Some(data));
         }
@@ -71,14 +72,21 @@ impl Incoming {
     }
 
     /// All of it, at most `limit` bytes.
-    pub async fn at_most(mut self, limit: usize) -> Result<Bytes, Torn> {
+    pub async fn at_most(&mut self, limit: usize) -> Result<Bytes, Torn> {
+        let first = self.next().await?.unwrap_or_default();
+        // Short answers come in one piece.
+        if self.body.is_end_stream() && first.len() <= limit {
+            return Ok(first);
+        }
         let expected = self.body.size_hint().exact().unwrap_or(0) as usize;
-        let mut bytes = BytesMut::with_capacity(expected.min(limit));
-        while let Some(data) = self.next().await? {
+        let mut bytes = BytesMut::with_capacity((first.len() + expected).min(limit));
+        let mut next = Some(first);
+        while let Some(data) = next {
             if bytes.len() + data.len() > limit {
                 return Err(Torn::TooLarge);
             }
             bytes.extend_from_slice(&data);
+            next = self.next().await?;
         }
         Ok(bytes.freeze())
     }

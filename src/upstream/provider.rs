@@ -46,6 +46,7 @@ pub struct Provider {
 }
 
 /// What is asked of a provider.
+#[derive(Default)]
 pub struct Question {
     /// The client's method.
     pub method: Method,

@@ -1,6 +1,6 @@
 //! The limits as callers see them, on a paused clock.
 
-use tokio::time::advance;
+use tokio::time::{Instant, advance};
 
 use super::{
     book::{Book, MOST_USERS},

@@ -36,7 +36,10 @@ use self::{
     reply::Outgoing,
 };
 use super::{body::ReplyBody, upload::Upload};
-use crate::http1::wire::{Rewound, Wire};
+use crate::{
+    clock,
+    http1::wire::{Rewound, Wire},
+};
 
 /// Bytes of a body that nobody wanted and that came all the same; with more of them the connection ends.
 const SKIPPED: usize = 256 * 1024;
@@ -103,7 +106,7 @@ where
 /// What comes next, within the time for a head. `clock` may still be set for an earlier one: it is set anew only when it has
 /// rung.
 async fn next(line: &Mutex<Line>, mut clock: Pin<&mut Sleep>, bounds: Bounds) -> Next {
-    let end = Instant::now() + bounds.head_timeout;
+    let end = clock::now() + bounds.head_timeout;
     poll_fn(|cx| {
         if let Poll::Ready(next) = line.lock().poll_next(cx, bounds.head) {
             return Poll::Ready(next);

@@ -9,7 +9,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{SystemTime, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use tokio::io::AsyncWrite;
 
 use super::{head::Manner, line::Line};
 use crate::{
+    clock,
     http1::{
         head::digits,
         wire::{READ_AHEAD, Wire, poll_write},
@@ -219,7 +220,7 @@ fn with_date(see: impl FnOnce(&str)) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
-    let now = SystemTime::now();
+    let now = clock::wall();
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     DATE.with_borrow_mut(|(written, date)| {
         if *written != second || date.is_empty() {

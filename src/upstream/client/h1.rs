@@ -65,15 +65,20 @@ impl Http1 {
 
     /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. The connection goes back to
     /// `pool` when the body has been read.
-    pub async fn send(mut self, request: Request<Parts>, pool: Arc<Pool>) -> Result<Response<Body>, Broken> {
+    pub async fn send(
+        mut self,
+        request: Box<Request<Parts>>,
+        pool: Arc<Pool>,
+    ) -> Result<Response<Body>, Broken> {
         let method = request.method().clone();
-        let mut request = Unsent::new(request);
+        let mut request = Unsent::new(*request);
         let mut heard = BytesMut::new();
         let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut heard, &method))).await?;
         let Head { response, mut decoder, keep_alive } = head;
         let piece = Piece::of(&heard, &mut decoder);
         let (connection, run) = (Some(self), Bytes::new());
-        let mut body = Body { connection, request, decoder, keep_alive, run, broken: None, pool };
+        let unsent = (!request.flushed).then(|| Box::new(request));
+        let mut body = Body { connection, unsent, decoder, keep_alive, run, broken: None, pool };
         body.take(piece);
         Ok(response.map(|()| body))
     }
@@ -169,8 +174,8 @@ impl Unsent {
 /// The body of an answer, which owns the connection until it has been read.
 pub(super) struct Body {
     connection: Option<Http1>,
-    /// Usually all of it is gone.
-    request: Unsent,
+    /// What the provider has not taken of the request when it answers: usually nothing.
+    unsent: Option<Box<Unsent>>,
     decoder: Decoder,
     keep_alive: bool,
     /// What came with the head.
@@ -192,7 +197,9 @@ impl Body {
                 return Poll::Ready(Some(Err(broken)));
             }
             let Some(Http1 { wire, .. }) = &mut self.connection else { return Poll::Ready(None) };
-            self.request.poll_send(wire, cx);
+            if let Some(unsent) = &mut self.unsent {
+                unsent.poll_send(wire, cx);
+            }
             let decoder = &mut self.decoder;
             match ready!(poll_read(wire, cx, |bytes| (!bytes.is_empty()).then(|| Piece::of(bytes, decoder))))
             {
@@ -223,7 +230,8 @@ impl Body {
         if !self.decoder.is_over() {
             return;
         }
-        let reusable = self.keep_alive && !piece.excess && self.request.flushed;
+        let is_sent = self.unsent.as_ref().is_none_or(|unsent| unsent.flushed);
+        let reusable = self.keep_alive && !piece.excess && is_sent;
         if let Some(connection) = self.connection.take().filter(|_| reusable) {
             self.pool.put(connection);
         }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::h1::Http1;
-use crate::upstream::body::Parts;
+use crate::{clock, upstream::body::Parts};
 
 /// Shorter than the keep-alive of every provider known, so that we close first.
 const IDLE: Duration = Duration::from_secs(20);
@@ -52,7 +52,7 @@ struct Shared {
 impl Pool {
     /// A connection that looks good; the most recently used one of HTTP/1.1.
     pub fn take(&self) -> Option<Connection> {
-        let now = Instant::now();
+        let now = clock::now();
         if let Some(connection) = self.take_h2(now) {
             return Some(connection);
         }
@@ -75,14 +75,14 @@ impl Pool {
     pub fn put(&self, connection: Http1) {
         let mut idle = self.idle.lock();
         if idle.len() < MAX_IDLE {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since: clock::now() });
         }
     }
 
     /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
     pub fn share(&self, sender: http2::SendRequest<Parts>) -> Connection {
         let stream = Stream::default();
-        let shared = Shared { sender: sender.clone(), born: Instant::now(), streams: stream.clone() };
+        let shared = Shared { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
         self.shared.lock().push(shared);
         Connection::Http2 { sender, stream }
     }

@@ -9,8 +9,8 @@ use crate::{
     upstream::client::{AnswerBody, pool::Connection},
 };
 
-fn post(body: &'static str) -> Request<Parts> {
-    Request::post("/x").body(Parts::from(splice::Parts::from(Bytes::from(body)))).unwrap()
+fn post(body: &'static str) -> Box<Request<Parts>> {
+    Box::new(Request::post("/x").body(Parts::from(splice::Parts::from(Bytes::from(body)))).unwrap())
 }
 
 /// A connection, the provider's end of it, and where it goes back to.

@@ -1,0 +1,137 @@
+//! What time it is, for whoever is being polled.
+//!
+//! A look at the clock costs as much as a small allocation (25 ns), and a request would take two dozen of them while its
+//! connection is polled twice. So the clock is read when a poll begins, and again where it matters ([`fresh`]); in between
+//! time stands still, as in the event loops of nginx (`ngx_current_msec`) and libuv (`uv_now`). A poll takes microseconds,
+//! and what is measured by this clock is told in milliseconds. It must never be asked by what computes for long in one
+//! poll. Outside [`by_the_poll`] it is the clock itself.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+/// What was read in this poll.
+#[derive(Clone, Copy)]
+struct Reading {
+    now: Instant,
+    /// Read only if somebody asks.
+    wall: Option<SystemTime>,
+}
+
+thread_local! {
+    static READING: Cell<Option<Reading>> = const { Cell::new(None) };
+}
+
+/// The time, as it was when this poll began or [`fresh`] was asked for.
+pub fn now() -> Instant {
+    READING.get().map_or_else(Instant::now, |reading| reading.now)
+}
+
+/// The time as it is, also for whoever asks for [`now`] later in this poll.
+pub fn fresh() -> Instant {
+    let now = Instant::now();
+    if let Some(reading) = READING.get() {
+        READING.set(Some(Reading { now, ..reading }));
+    }
+    now
+}
+
+/// How long it is [`now`] since `earlier`; nothing if that is yet to come.
+pub fn since(earlier: Instant) -> Duration {
+    now().saturating_duration_since(earlier)
+}
+
+/// The time of day, as it was when it was first asked for in this poll.
+pub fn wall() -> SystemTime {
+    let Some(reading) = READING.get() else { return SystemTime::now() };
+    reading.wall.unwrap_or_else(|| {
+        let wall = SystemTime::now();
+        READING.set(Some(Reading { wall: Some(wall), ..reading }));
+        wall
+    })
+}
+
+/// Runs `task` by one reading of the clock for each poll.
+pub fn by_the_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
+    let mut task = Box::pin(task);
+    poll_fn(move |cx| {
+        let _reading = Reading::begin();
+        task.as_mut().poll(cx)
+    })
+}
+
+impl Reading {
+    fn begin() -> impl Drop {
+        struct Poll;
+        impl Drop for Poll {
+            fn drop(&mut self) {
+                READING.set(None);
+            }
+        }
+        READING.set(Some(Self { now: Instant::now(), wall: None }));
+        Poll
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+    use tokio::{
+        task::yield_now,
+        time::{advance, sleep},
+    };
+
+    use super::*;
+
+    const STEP: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn time_stands_still_within_a_poll_and_goes_on_with_the_next() {
+        let begun = Instant::now();
+        by_the_poll(async {
+            advance(STEP).now_or_never();
+            assert_eq!((now(), since(begun)), (begun, Duration::ZERO));
+            yield_now().await;
+            assert_eq!(now(), begun + STEP);
+            advance(STEP).now_or_never();
+            assert_eq!((fresh(), now()), (begun + 2 * STEP, begun + 2 * STEP));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_time_of_day_is_read_once_in_a_poll() {
+        by_the_poll(async {
+            let first = wall();
+            while SystemTime::now() == first {}
+            assert_eq!(wall(), first);
+            yield_now().await;
+            assert!(wall() > first);
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_panics_does_not_stop_the_clock() {
+        let died = AssertUnwindSafe(by_the_poll(async { panic!("a bug") })).catch_unwind().await;
+        assert!(died.is_err());
+        let before = now();
+        sleep(STEP).await;
+        assert_eq!(since(before), STEP);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outside_of_a_poll_it_is_the_clock_itself() {
+        by_the_poll(async {}).await;
+        let before = now();
+        sleep(STEP).await;
+        assert_eq!(since(before), STEP);
+        assert_eq!(now(), Instant::now());
+    }
+}
