@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -147,7 +148,8 @@ impl Phase {
 #[derive(Debug, Default)]
 pub struct Registry {
     next: AtomicU64,
-    calls: Mutex<HashMap<u64, Arc<Line>>>,
+    /// By the order of their coming.
+    calls: Mutex<HashMap<u64, Arc<Line>, RandomState>>,
 }
 
 #[derive(Debug)]
@@ -155,7 +157,7 @@ struct Line {
     id: Arc<str>,
     user: UserId,
     operation: &'static str,
-    model: String,
+    model: Arc<str>,
     since: Instant,
     phase: AtomicU8,
     attempts: AtomicU32,
@@ -198,7 +200,7 @@ impl Registry {
         id: Arc<str>,
         user: UserId,
         operation: &'static str,
-        model: String,
+        model: Arc<str>,
     ) -> Entry {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
         let line = Arc::new(Line {
@@ -239,7 +241,7 @@ impl Line {
             id: self.id.to_string(),
             user: self.user.to_string(),
             operation: self.operation,
-            model: self.model.clone(),
+            model: self.model.to_string(),
             target: self.target.lock().as_deref().map(str::to_owned),
             phase: Phase::from_u8(self.phase.load(Ordering::Relaxed)),
             attempts: self.attempts.load(Ordering::Relaxed),

@@ -44,7 +44,7 @@ pub struct About {
     /// and in OpenTelemetry's.
     pub gen_ai: GenAi,
     /// The model by the client's name for it.
-    pub model: String,
+    pub model: Arc<str>,
     /// When its head had arrived.
     pub received: Instant,
     /// How long it waited for its slot.
@@ -225,7 +225,7 @@ impl Drop for Report {
             request = %self.about.id,
             user = %self.about.user,
             operation = self.about.operation,
-            model = self.about.model,
+            model = &*self.about.model,
             target_id = self.target.as_deref().unwrap_or("-"),
             attempts = self.attempts,
             status,

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
 use super::{Operation, pace::Pace};
@@ -39,7 +40,8 @@ pub struct Queue<T> {
     limits: Limits,
     in_use: usize,
     waiting: usize,
-    users: HashMap<UserId, User<T>>,
+    /// Looked up five times in the life of a request. Who a user is comes from authentication, and the seed is random.
+    users: HashMap<UserId, User<T>, RandomState>,
     /// The users that only the total stands in the way of.
     line: BTreeMap<Place, UserId>,
     /// Places given so far.
@@ -129,7 +131,7 @@ impl<T> Queue<T> {
             limits,
             in_use: 0,
             waiting: 0,
-            users: HashMap::new(),
+            users: HashMap::default(),
             line: BTreeMap::new(),
             places: 0,
             pace: Pace::default(),

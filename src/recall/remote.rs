@@ -180,7 +180,8 @@ impl Remote {
         let received = Instant::now();
         let (user, operation) = (UserId::gateway(), Operation::Embeddings);
         let id: Arc<str> = format!("embed-{:016x}", fastrand::u64(..)).into();
-        let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), self.model.clone());
+        let model: Arc<str> = self.model.as_str().into();
+        let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
         // Who makes a chat wait goes first.
         let priority = if purpose == Purpose::Query { 1 } else { 0 };
         let slot = self.slots.acquire(&user, operation, priority).await;
@@ -193,7 +194,7 @@ impl Remote {
             user: user.pseudonym(),
             operation: operation.as_str(),
             gen_ai: report::gen_ai(Api::Embeddings),
-            model: self.model.clone(),
+            model,
             received,
             queued,
         };

@@ -112,7 +112,7 @@ async fn go(
 ) -> Result<Response<ReplyBody>, Refusal> {
     let Asked { id, errand, priority } = asked;
     let operation = errand.operation();
-    let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), String::new());
+    let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), "".into());
     let wish = Wish { user: &desk.user, operation, priority, cost: None };
     let slot = wait_for_slot(gateway, wish, early).await?;
     failpoint::request(Place::Slot, &id);

@@ -45,7 +45,7 @@ struct Asked {
     priority: i64,
     api: Api,
     /// The model by the client's name for it.
-    model: String,
+    model: Arc<str>,
     timeout: Option<Duration>,
     memory: MemoryUse,
     cost: Cost,
@@ -143,7 +143,7 @@ async fn read(
         user: caller.user(content.claims()),
         priority: caller.priority(),
         api,
-        model: content.model().map_or_else(|| models[0].config.name.clone(), str::to_owned),
+        model: Arc::from(content.model().unwrap_or(&models[0].config.name)),
         timeout: wishes.timeout,
         memory: wishes.memory,
         cost: cost(api, &content),

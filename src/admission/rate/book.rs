@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
+use foldhash::quality::RandomState;
 use governor::{
     Quota, RateLimiter,
     clock::Clock as _,
@@ -37,7 +38,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Book {
     limits: config::Limits,
-    users: HashMap<UserId, Account>,
+    users: HashMap<UserId, Account, RandomState>,
     sweep_at: usize,
     swept: Option<Instant>,
 }
@@ -56,7 +57,7 @@ type Requests = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInformatio
 impl Book {
     /// Nobody has used anything.
     pub fn new(limits: config::Limits) -> Self {
-        Self { limits, users: HashMap::new(), sweep_at: FIRST_SWEEP, swept: None }
+        Self { limits, users: HashMap::default(), sweep_at: FIRST_SWEEP, swept: None }
     }
 
     /// Other limits from now on.
