@@ -8,12 +8,8 @@ use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
 
 use super::{
-    Edge, Gateway, Incomer,
-    auth::Caller,
-    body::ReplyBody,
-    cost::cost,
-    deliver::{deliver, say_how},
-    intake, limits, names, refused_to, reply,
+    Edge, Gateway, Incomer, auth::Caller, body::ReplyBody, cost::cost, deliver::deliver, intake, limits,
+    names, refused_to, reply,
 };
 use crate::{
     admission::{
@@ -72,7 +68,7 @@ pub async fn answer(
         Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
     };
-    checked.headers.write(response.headers_mut());
+    response.body_mut().told.rates = checked.headers;
     Ok(response)
 }
 
@@ -88,7 +84,7 @@ async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Gra
             let mut response = reply::refuse(&refusal);
             report.refused(response.status(), reply::code(&refusal));
             let (queued, overhead) = (clock::since(begun), begun.saturating_duration_since(received));
-            say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
+            response.body_mut().told.trail = Some(Trail { target: None, attempts: 0, queued, overhead });
             response
         }
     }

@@ -25,7 +25,10 @@ use crate::{
         head::digits,
         wire::{READ_AHEAD, Wire, poll_write},
     },
-    server::body::{BrokenOff, ReplyBody},
+    server::{
+        body::{BrokenOff, ReplyBody},
+        told::Told,
+    },
 };
 
 /// A piece of a body is copied if it is at most this large: what one read brought, and what was put around it.
@@ -80,12 +83,13 @@ pub struct Outgoing {
 impl Outgoing {
     /// The answer to a request that wants it in this manner.
     pub fn new(response: Response<ReplyBody>, manner: Manner) -> Self {
-        let (head, body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
+        let told = std::mem::take(&mut body.told);
         let framing = Framing::of(head.status, &body, manner);
         let close = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
         let last = close || !manner.keep_alive || framing == Framing::ToClose;
         let mut copied = Vec::with_capacity(HEAD);
-        write_head(&mut copied, &head, (framing, manner.version, last));
+        write_head(&mut copied, (&head, &told), (framing, manner.version, last));
         let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
         Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }
@@ -189,7 +193,11 @@ fn write_size(copied: &mut Vec<u8>, size: usize) {
     copied.extend_from_slice(b"\r\n");
 }
 
-fn write_head(copied: &mut Vec<u8>, head: &Parts, (framing, version, last): (Framing, Version, bool)) {
+fn write_head(
+    copied: &mut Vec<u8>,
+    (head, told): (&Parts, &Told),
+    (framing, version, last): (Framing, Version, bool),
+) {
     let ours = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| copied.extend_from_slice(part));
     let reason = head.status.canonical_reason().unwrap_or_default();
@@ -197,6 +205,7 @@ fn write_head(copied: &mut Vec<u8>, head: &Parts, (framing, version, last): (Fra
     for (name, value) in head.headers.iter().filter(|(name, _)| !ours.contains(name)) {
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
+    told.each(|name, value| line(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]));
     match framing {
         Framing::Length(length) => {
             line(&[b"content-length: ", digits(length, &mut [0; 20]), b"\r\n"]);
