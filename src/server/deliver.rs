@@ -53,15 +53,13 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         AnsweredBody::Raw(relay) => Response::new(ReplyBody::stream(Box::pin(stream::unfold(relay, raw)))),
     };
     *response.status_mut() = head.status;
-    let events = response.headers().contains_key(header::CONTENT_TYPE);
     let headers = response.headers_mut();
-    for (name, value) in &head.headers {
-        if !(events && name == header::CONTENT_TYPE) {
-            headers.insert(name, value.clone());
-        }
+    // A stream of events says already what it is.
+    for (name, value) in head.describing() {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
-    if let Some(id) = head.upstream_request_id {
-        headers.insert(names::UPSTREAM_REQUEST_ID, id);
+    if let Some(id) = head.upstream_request_id() {
+        headers.insert(names::UPSTREAM_REQUEST_ID, id.clone());
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response.body_mut().told.trail = Some(trail);

@@ -308,11 +308,10 @@ fn who_may_be_asked(
 
 /// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
-    let copied = |name| HeaderValue::from_bytes(HeaderMap::get(theirs, name)?.as_bytes()).ok();
-    let mut headers = HeaderMap::with_capacity(FORWARDED.len());
-    for name in &FORWARDED {
-        if let Some(value) = copied(name) {
-            headers.insert(name, value);
+    let mut headers = HeaderMap::new();
+    for (name, value) in theirs.iter().filter(|(name, _)| FORWARDED.contains(name)) {
+        if let Ok(copied) = HeaderValue::from_bytes(value.as_bytes()) {
+            headers.entry(name).or_insert(copied);
         }
     }
     headers

@@ -35,7 +35,7 @@ use crate::{
 const COPIED: usize = READ_AHEAD + 1024;
 /// Bytes that are copied together before they are written: a burst is cheaper as one write.
 const TOGETHER: usize = 2 * READ_AHEAD;
-/// Bytes of a head, and of a short answer behind it; about.
+/// Bytes of a head, about.
 const HEAD: usize = 1024;
 /// Bytes around a chunk, at most.
 const AROUND: usize = 24;
@@ -88,7 +88,11 @@ impl Outgoing {
         let framing = Framing::of(head.status, &body, manner);
         let close = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
         let last = close || !manner.keep_alive || framing == Framing::ToClose;
-        let mut copied = Vec::with_capacity(HEAD);
+        let short = match framing {
+            Framing::Length(length) if length <= COPIED as u64 => length as usize,
+            _ => 0,
+        };
+        let mut copied = Vec::with_capacity(HEAD + short);
         write_head(&mut copied, (&head, &told), (framing, manner.version, last));
         let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
