@@ -1,7 +1,7 @@
 //! What the heads of requests and of answers have in common. Pure.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use memchr::memchr_iter;
 
 use super::framing::BadFraming;
@@ -74,16 +74,18 @@ impl<'a> Says<'a> {
     }
 
     fn hear(&mut self, name: &HeaderName, value: &'a [u8]) {
-        if *name == header::CONTENT_LENGTH {
-            self.lists_lengths |= value.contains(&b',');
-            self.length = self.length.and_then(|known| words(value).try_fold(known, same_length));
-        } else if *name == header::TRANSFER_ENCODING {
-            self.codings = self.coding.replace(value).is_some();
-        } else if *name == header::CONNECTION {
-            self.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
-            self.keep_alive |= words(value).any(|word| word.eq_ignore_ascii_case(b"keep-alive"));
-        } else if *name == header::EXPECT {
-            self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+        match name.as_str() {
+            "content-length" => {
+                self.lists_lengths |= value.contains(&b',');
+                self.length = self.length.and_then(|known| words(value).try_fold(known, same_length));
+            }
+            "transfer-encoding" => self.codings = self.coding.replace(value).is_some(),
+            "connection" => {
+                self.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
+                self.keep_alive |= words(value).any(|word| word.eq_ignore_ascii_case(b"keep-alive"));
+            }
+            "expect" => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
         }
     }
 

@@ -28,7 +28,7 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send
 pub struct ReplyBody {
     /// What is told before it, in the head. Here, because a response has no other place for it that costs nothing; on the
     /// heap, because it is gone with the head and the body may live for long.
-    pub told: Box<Told>,
+    told: Option<Box<Told>>,
     content: Content,
     reader: Option<Arc<Reader>>,
     _until_sent: Option<Box<dyn Send>>,
@@ -51,7 +51,17 @@ impl ReplyBody {
     }
 
     fn of(content: Content) -> Self {
-        Self { told: Box::default(), content, reader: None, _until_sent: None }
+        Self { told: None, content, reader: None, _until_sent: None }
+    }
+
+    /// What the head is to tell.
+    pub fn tell(&mut self) -> &mut Told {
+        self.told.get_or_insert_default()
+    }
+
+    /// What was told, for whoever writes the head.
+    pub fn take_told(&mut self) -> Option<Box<Told>> {
+        self.told.take()
     }
 
     /// Tells `reader` whenever the client has something to take, and when it has taken it.

@@ -43,7 +43,7 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         Err(Refused { refusal, trail, mut call }) => {
             let mut response = reply::refuse(&refusal);
             call.report.refused(response.status(), reply::code(&refusal));
-            response.body_mut().told.trail = Some(trail);
+            response.body_mut().tell().trail = Some(trail);
             return response;
         }
     };
@@ -62,7 +62,7 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         headers.insert(names::UPSTREAM_REQUEST_ID, id.clone());
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response.body_mut().told.trail = Some(trail);
+    response.body_mut().tell().trail = Some(trail);
     response
 }
 

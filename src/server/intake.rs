@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::{HeaderMap, header};
-use http_body::Body;
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 use super::upload::Upload;
 use crate::{
@@ -39,9 +40,8 @@ pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {
-        let due = ends.min(clock::now() + BODY_SILENCE);
-        let Some(frame) = timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)? else { break };
-        let Ok(data) = frame.map_err(|_| torn())?.into_data() else { continue };
+        let Some(frame) = next_frame(body, ends).await? else { break };
+        let Ok(data) = frame.into_data() else { continue };
         let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
         if length > limit {
             return Err(too_large());
@@ -63,6 +63,18 @@ pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes
     }
     let body = if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() };
     Ok((body, held))
+}
+
+/// What comes next of a body that must be there when it `ends`. Nearly always it came with the head, and needs no timer.
+async fn next_frame(body: &mut Upload, ends: Instant) -> Result<Option<Frame<Bytes>>, Refusal> {
+    let frame = match body.frame().now_or_never() {
+        Some(frame) => frame,
+        None => {
+            let due = ends.min(clock::now() + BODY_SILENCE);
+            timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)?
+        }
+    };
+    frame.transpose().map_err(|_| torn())
 }
 
 fn torn() -> Refusal {

@@ -42,8 +42,8 @@ pub async fn told(
     answered: Result<Response<ReplyBody>, Refusal>,
 ) -> Response<ReplyBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
-    if response.body().told.rates == RateHeaders::default() {
-        response.body_mut().told.rates = match &gateway.fleet {
+    if response.body_mut().tell().rates == RateHeaders::default() {
+        response.body_mut().tell().rates = match &gateway.fleet {
             Some(fleet) => fleet.standing(user).boxed().await,
             None => gateway.limits.standing(user),
         };

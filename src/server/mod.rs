@@ -293,7 +293,7 @@ fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ReplyBody> {
 }
 
 fn with_id(mut response: Response<ReplyBody>, id: Arc<str>) -> Response<ReplyBody> {
-    response.body_mut().told.id = Some(id);
+    response.body_mut().tell().id = Some(id);
     response
 }
 
@@ -357,7 +357,9 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
-    match headers.get(names::REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
+    // Gone over rather than looked up: a name that is no standard one is hashed byte by byte.
+    let id = headers.iter().find(|(name, _)| **name == names::REQUEST_ID).map(|(_, value)| value);
+    match id.and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => Arc::from(id),
         None => new_request_id(),
     }

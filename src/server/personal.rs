@@ -100,7 +100,7 @@ pub async fn answer(
         Err(refusal) => Err(refusal.into()),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
-    response.body_mut().told.rates = checked.headers;
+    response.body_mut().tell().rates = checked.headers;
     Ok(response)
 }
 

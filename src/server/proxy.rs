@@ -68,7 +68,7 @@ pub async fn answer(
         Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
     };
-    response.body_mut().told.rates = checked.headers;
+    response.body_mut().tell().rates = checked.headers;
     Ok(response)
 }
 
@@ -84,7 +84,7 @@ async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Gra
             let mut response = reply::refuse(&refusal);
             report.refused(response.status(), reply::code(&refusal));
             let (queued, overhead) = (clock::since(begun), begun.saturating_duration_since(received));
-            response.body_mut().told.trail = Some(Trail { target: None, attempts: 0, queued, overhead });
+            response.body_mut().tell().trail = Some(Trail { target: None, attempts: 0, queued, overhead });
             response
         }
     }
@@ -310,7 +310,12 @@ fn who_may_be_asked(
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in theirs.iter().filter(|(name, _)| FORWARDED.contains(name)) {
-        if let Ok(copied) = HeaderValue::from_bytes(value.as_bytes()) {
+        let copied = match value.as_bytes() {
+            // Nearly all say this and nothing else.
+            b"application/json" => Ok(HeaderValue::from_static("application/json")),
+            other => HeaderValue::from_bytes(other),
+        };
+        if let Ok(copied) = copied {
             headers.entry(name).or_insert(copied);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response};
 
 use super::{body::ReplyBody, names};
 use crate::{admission::standing::RateHeaders, dispatch::Trail, http1::head::digits};
@@ -42,8 +42,8 @@ impl Told {
 
 /// `response` with all that is told among its headers, for HTTP/2.
 pub fn in_headers(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
-    let told = std::mem::take(&mut response.body_mut().told);
-    let headers: &mut HeaderMap = response.headers_mut();
+    let Some(told) = response.body_mut().take_told() else { return response };
+    let headers = response.headers_mut();
     told.each(|name, value| {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name, value);
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_map_says_what_the_lines_say() {
         let mut body = ReplyBody::whole("");
-        *body.told = told("a/m");
+        *body.tell() = told("a/m");
         let response = in_headers(Response::new(body));
         let said = [
             ("x-concierge-target", "a/m"),
