@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 
-use crate::http1::head::number;
+use crate::http1::head::digits;
 
 /// What is left of the limits a user has; `None`: no such limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,55 +26,77 @@ pub struct Left {
     pub reset: Duration,
 }
 
-const REQUESTS: [HeaderName; 3] = [
+static REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-reset-requests"),
 ];
-const TOKENS: [HeaderName; 3] = [
+static TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-tokens"),
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
 impl RateHeaders {
-    /// Whether an answer tells already what is left of something.
-    pub fn are_in(headers: &HeaderMap) -> bool {
-        headers.contains_key(&REQUESTS[0]) || headers.contains_key(&TOKENS[0])
-    }
-
-    /// Writes them into `headers`, unless they are there.
-    pub fn write(&self, headers: &mut HeaderMap) {
-        for (names, left) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
-            let Some(left) = left else { continue };
-            let [limit, remaining, reset] = names;
-            if headers.contains_key(&limit) {
-                continue;
-            }
-            headers.insert(limit, number(left.limit));
-            headers.insert(remaining, number(left.remaining));
-            if let Ok(value) = HeaderValue::try_from(in_words(left.reset)) {
-                headers.insert(reset, value);
-            }
+    /// Each header, and what it says.
+    pub fn each(&self, mut line: impl FnMut(&HeaderName, &[u8])) {
+        for (names, left) in [(&REQUESTS, self.requests), (&TOKENS, self.tokens)] {
+            let (Some(left), [limit, remaining, reset]) = (left, names) else { continue };
+            line(limit, digits(left.limit, &mut [0; 20]));
+            line(remaining, digits(left.remaining, &mut [0; 20]));
+            line(reset, in_words(left.reset).written());
         }
     }
 }
 
 /// `12ms`, `7.66s`, `6m0s`, `1h0m0s`: as Go prints durations, which is what OpenAI sends. Rounded up to a millisecond.
-fn in_words(duration: Duration) -> String {
+fn in_words(duration: Duration) -> Words {
     let millis = u64::from(duration.subsec_nanos().div_ceil(1_000_000)) + duration.as_secs() * 1000;
+    let mut words = Words::default();
     if (1..1000).contains(&millis) {
-        return format!("{millis}ms");
+        words.add(millis, b"ms");
+        return words;
     }
     let (minutes, seconds, millis) = (millis / 60_000, millis / 1000 % 60, millis % 1000);
-    let before = match minutes {
-        0 => String::new(),
-        1..60 => format!("{minutes}m"),
-        _ => format!("{}h{}m", minutes / 60, minutes % 60),
-    };
-    match millis {
-        0 => format!("{before}{seconds}s"),
-        _ => format!("{before}{seconds}.{}s", format!("{millis:03}").trim_end_matches('0')),
+    if minutes >= 60 {
+        words.add(minutes / 60, b"h");
+    }
+    if minutes > 0 {
+        words.add(minutes % 60, b"m");
+    }
+    words.add(seconds, b"");
+    let fraction = [millis / 100, millis / 10 % 10, millis % 10].map(|digit| b'0' + digit as u8);
+    if let Some(last) = fraction.iter().rposition(|digit| *digit != b'0') {
+        words.push(b".");
+        words.push(&fraction[..=last]);
+    }
+    words.push(b"s");
+    words
+}
+
+/// A duration's text. Made for every answer, so it is neither formatted nor allocated.
+#[derive(Default)]
+struct Words {
+    /// The longest has the hours of [`u64::MAX`] milliseconds, minutes, seconds and a fraction.
+    room: [u8; 32],
+    used: usize,
+}
+
+impl Words {
+    fn add(&mut self, number: u64, unit: &[u8]) {
+        self.push(digits(number, &mut [0; 20]));
+        self.push(unit);
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        if let Some(room) = self.room.get_mut(self.used..self.used + piece.len()) {
+            room.copy_from_slice(piece);
+            self.used += piece.len();
+        }
+    }
+
+    fn written(&self) -> &[u8] {
+        &self.room[..self.used]
     }
 }
 
@@ -95,25 +117,25 @@ mod tests {
             (179_560, "2m59.56s"),
             (3_600_000, "1h0m0s"),
         ] {
-            assert_eq!(in_words(Duration::from_millis(millis)), words);
+            assert_eq!(in_words(Duration::from_millis(millis)).written(), words.as_bytes());
         }
-        assert_eq!(in_words(Duration::from_nanos(1)), "1ms", "never too early");
+        assert_eq!(in_words(Duration::from_nanos(1)).written(), b"1ms", "never too early");
+        let longest = in_words(Duration::from_millis(u64::MAX / 1000 * 1000 + 551));
+        assert_eq!(longest.written(), b"5124095576030h25m51.551s");
     }
 
     #[test]
     fn only_limits_that_exist_are_told() {
         let left = Left { limit: 60, remaining: 59, reset: Duration::from_secs(1) };
-        let mut headers = HeaderMap::new();
-        RateHeaders { requests: Some(left), tokens: None }.write(&mut headers);
-        let told: Vec<_> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        assert_eq!(
-            told,
-            [
-                ("x-ratelimit-limit-requests", "60"),
-                ("x-ratelimit-remaining-requests", "59"),
-                ("x-ratelimit-reset-requests", "1s"),
-            ]
-        );
+        let mut told = Vec::new();
+        RateHeaders { requests: Some(left), tokens: None }.each(|name, value| {
+            told.push((name.as_str().to_owned(), String::from_utf8(value.to_vec()).unwrap()));
+        });
+        let expected = [
+            ("x-ratelimit-limit-requests", "60"),
+            ("x-ratelimit-remaining-requests", "59"),
+            ("x-ratelimit-reset-requests", "1s"),
+        ];
+        assert_eq!(told, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }

@@ -1,7 +1,7 @@
 //! What the heads of requests and of answers have in common. Pure.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use memchr::memchr_iter;
 
 use super::framing::BadFraming;
@@ -37,38 +37,83 @@ pub fn version(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
-/// What `content-length` says. Said several times it must be the same each time.
-///
-/// # Errors
-/// It is no number, or two.
-pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, BadFraming> {
-    let mut length = None;
-    for value in words(headers, header::CONTENT_LENGTH) {
-        // `parse` alone would take a sign.
-        let number =
-            value.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(value).ok()?.parse().ok());
-        let number: u64 = number.flatten().ok_or(BadFraming("a content-length that is no number"))?;
-        if length.is_some_and(|length| length != number) {
-            return Err(BadFraming("two lengths that differ"));
-        }
-        length = Some(number);
-    }
-    Ok(length)
+/// What headers say of the body behind them and of their connection. They are gone over once: to look a name up costs more
+/// than to pass by a header.
+#[derive(Debug)]
+pub struct Says<'a> {
+    /// `content-length`. Said several times it must be the same each time.
+    pub length: Result<Option<u64>, BadFraming>,
+    /// It was said as a list.
+    pub lists_lengths: bool,
+    /// The last line of `transfer-encoding`.
+    pub coding: Option<&'a [u8]>,
+    /// There are several.
+    pub codings: bool,
+    /// The body comes once the client was told to go on.
+    pub expects_continue: bool,
+    close: bool,
+    keep_alive: bool,
 }
 
-/// Whether, after a message with these headers, another may come on its connection.
-pub fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let mut words = words(headers, header::CONNECTION);
-    match version {
-        Version::HTTP_10 => words.any(|word| word.eq_ignore_ascii_case(b"keep-alive")),
-        _ => !words.any(|word| word.eq_ignore_ascii_case(b"close")),
+impl<'a> Says<'a> {
+    /// What `headers` say.
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let mut says = Self {
+            length: Ok(None),
+            lists_lengths: false,
+            coding: None,
+            codings: false,
+            expects_continue: false,
+            close: false,
+            keep_alive: false,
+        };
+        for (name, value) in headers {
+            says.hear(name, value.as_bytes());
+        }
+        says
+    }
+
+    fn hear(&mut self, name: &HeaderName, value: &'a [u8]) {
+        match name.as_str() {
+            "content-length" => {
+                self.lists_lengths |= value.contains(&b',');
+                self.length = self.length.and_then(|known| words(value).try_fold(known, same_length));
+            }
+            "transfer-encoding" => self.codings = self.coding.replace(value).is_some(),
+            "connection" => {
+                self.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
+                self.keep_alive |= words(value).any(|word| word.eq_ignore_ascii_case(b"keep-alive"));
+            }
+            "expect" => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+    }
+
+    /// Whether, after a message of this version, another may come on its connection.
+    pub fn keeps_alive(&self, version: Version) -> bool {
+        if version == Version::HTTP_10 { self.keep_alive } else { !self.close }
+    }
+}
+
+/// `word` as a length, if it is one and the one that is known.
+fn same_length(known: Option<u64>, word: &[u8]) -> Result<Option<u64>, BadFraming> {
+    let digit = |length: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        length.checked_mul(10)?.checked_add(digit.into())
+    };
+    let number = if word.is_empty() { None } else { word.iter().try_fold(0, digit) };
+    match number {
+        None => Err(BadFraming("a content-length that is no number")),
+        Some(number) if known.is_some_and(|known| known != number) => {
+            Err(BadFraming("two lengths that differ"))
+        }
+        number => Ok(number),
     }
 }
 
 /// The words of a header that is a list.
-pub fn words(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(name).into_iter();
-    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// The digits of `number`, at the end of `room`: formatting would cost several times as much, for each of a dozen numbers.
@@ -84,15 +129,6 @@ pub fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// `number` as a header's value. Most are a single digit, which nothing is allocated for.
-pub fn number(number: u64) -> HeaderValue {
-    const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    match DIGITS.get(usize::try_from(number).unwrap_or(usize::MAX)) {
-        Some(digit) => HeaderValue::from_static(digit),
-        None => HeaderValue::from_bytes(digits(number, &mut [0; 20])).unwrap_or_else(|_| number.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +136,7 @@ mod tests {
     #[test]
     fn numbers_are_written_as_everybody_writes_them() {
         for n in [0, 1, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
-            assert_eq!(number(n), n.to_string());
+            assert_eq!(digits(n, &mut [0; 20]), n.to_string().as_bytes());
         }
     }
 

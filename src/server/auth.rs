@@ -26,7 +26,8 @@ const USER_JWT: &str = "x-openwebui-user-jwt";
 /// The client keys, found by their hash.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    keys: HashMap<[u8; 32], Arc<Holder>>,
+    /// What is looked up is a SHA-256: nobody can choose it so that the map gets slow.
+    keys: HashMap<[u8; 32], Arc<Holder>, foldhash::fast::RandomState>,
     jwt_secret: Option<Secret>,
     user_headers: Vec<String>,
 }

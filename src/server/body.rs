@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::patience::Reader;
+use super::{patience::Reader, told::Told};
 
 /// Bytes at hand go out in pieces of this size, so that what is kept until the last byte is kept until then.
 const PIECE: usize = 64 * 1024;
@@ -26,6 +26,9 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send
 
 /// The body of a reply, and whatever must live until its last byte has gone.
 pub struct ReplyBody {
+    /// What is told before it, in the head. Here, because a response has no other place for it that costs nothing; on the
+    /// heap, because it is gone with the head and the body may live for long.
+    told: Option<Box<Told>>,
     content: Content,
     reader: Option<Arc<Reader>>,
     _until_sent: Option<Box<dyn Send>>,
@@ -39,12 +42,26 @@ enum Content {
 impl ReplyBody {
     /// Bytes at hand.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Whole(bytes.into()), reader: None, _until_sent: None }
+        Self::of(Content::Whole(bytes.into()))
     }
 
     /// Bytes as they come.
     pub fn stream(stream: ByteStream) -> Self {
-        Self { content: Content::Stream(stream), reader: None, _until_sent: None }
+        Self::of(Content::Stream(stream))
+    }
+
+    fn of(content: Content) -> Self {
+        Self { told: None, content, reader: None, _until_sent: None }
+    }
+
+    /// What the head is to tell.
+    pub fn tell(&mut self) -> &mut Told {
+        self.told.get_or_insert_default()
+    }
+
+    /// What was told, for whoever writes the head.
+    pub fn take_told(&mut self) -> Option<Box<Told>> {
+        self.told.take()
     }
 
     /// Tells `reader` whenever the client has something to take, and when it has taken it.

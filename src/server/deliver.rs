@@ -1,10 +1,10 @@
 //! From an answer to a response: the headers that tell how it was got, and the body as it comes.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header};
 use tokio::{select, time::sleep};
 
 use super::{
@@ -15,15 +15,11 @@ use super::{
 use crate::{
     call::Call,
     dispatch::{
-        self, Answered, AnsweredBody, Refused, Trail,
+        self, Answered, AnsweredBody, Refused,
         raw::RawRelay,
         relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
-    http1::head::number,
 };
-
-/// Headers of an answer, about.
-const HEADERS: usize = 20;
 
 type Found = Pin<Box<dyn Future<Output = Result<Answered, Refused>> + Send>>;
 
@@ -47,7 +43,7 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         Err(Refused { refusal, trail, mut call }) => {
             let mut response = reply::refuse(&refusal);
             call.report.refused(response.status(), reply::code(&refusal));
-            say_how(response.headers_mut(), &trail);
+            response.body_mut().tell().trail = Some(trail);
             return response;
         }
     };
@@ -57,20 +53,16 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         AnsweredBody::Raw(relay) => Response::new(ReplyBody::stream(Box::pin(stream::unfold(relay, raw)))),
     };
     *response.status_mut() = head.status;
-    // All that come, the limits among them: a map that grows hashes everything anew.
-    response.headers_mut().reserve(HEADERS);
-    let events = response.headers().contains_key(header::CONTENT_TYPE);
     let headers = response.headers_mut();
-    for (name, value) in &head.headers {
-        if !(events && name == header::CONTENT_TYPE) {
-            headers.insert(name, value.clone());
-        }
+    // A stream of events says already what it is.
+    for (name, value) in head.describing() {
+        headers.entry(name).or_insert_with(|| value.clone());
     }
-    if let Some(id) = head.upstream_request_id {
-        headers.insert(names::UPSTREAM_REQUEST_ID, id);
+    if let Some(id) = head.upstream_request_id() {
+        headers.insert(names::UPSTREAM_REQUEST_ID, id.clone());
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    say_how(headers, &trail);
+    response.body_mut().tell().trail = Some(trail);
     response
 }
 
@@ -88,17 +80,6 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(names::BUFFERING, HeaderValue::from_static("no"));
     response
-}
-
-/// The headers that tell how an answer, or none, was got.
-pub fn say_how(headers: &mut HeaderMap, trail: &Trail) {
-    let millis = |duration: Duration| number(duration.as_millis() as u64);
-    if let Some(target) = trail.target.as_ref().and_then(|target| HeaderValue::from_str(target).ok()) {
-        headers.insert(names::TARGET, target);
-    }
-    headers.insert(names::ATTEMPTS, number(trail.attempts.into()));
-    headers.insert(names::QUEUE, millis(trail.queued));
-    headers.insert(names::OVERHEAD, millis(trail.overhead));
 }
 
 /// An event stream that may have been begun before its answer was there.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, header};
-use http_body::Body;
+use futures_util::FutureExt;
+use http::{HeaderMap, header};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
-use super::{names, upload::Upload};
+use super::upload::Upload;
 use crate::{
     admission::load::{Held, Load},
     api::{content::Content, multipart, request},
@@ -39,9 +40,8 @@ pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while !body.is_end_stream() {
-        let due = ends.min(clock::now() + BODY_SILENCE);
-        let Some(frame) = timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)? else { break };
-        let Ok(data) = frame.map_err(|_| torn())?.into_data() else { continue };
+        let Some(frame) = next_frame(body, ends).await? else { break };
+        let Ok(data) = frame.into_data() else { continue };
         let length = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
         if length > limit {
             return Err(too_large());
@@ -65,6 +65,18 @@ pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes
     Ok((body, held))
 }
 
+/// What comes next of a body that must be there when it `ends`. Nearly always it came with the head, and needs no timer.
+async fn next_frame(body: &mut Upload, ends: Instant) -> Result<Option<Frame<Bytes>>, Refusal> {
+    let frame = match body.frame().now_or_never() {
+        Some(frame) => frame,
+        None => {
+            let due = ends.min(clock::now() + BODY_SILENCE);
+            timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)?
+        }
+    };
+    frame.transpose().map_err(|_| torn())
+}
+
 fn torn() -> Refusal {
     Refusal::bad_request("invalid_json", None, "The request body broke off.")
 }
@@ -82,14 +94,24 @@ pub struct Wishes {
 
 /// Reads the `x-concierge-*` headers.
 pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default().trim());
-    let pin = text(&names::TARGET).map(|value| {
+    let [mut target, mut timeout, mut memory] = [None; 3];
+    // Gone over once: nearly no request has any of them, and to look for each would cost more.
+    for (name, value) in headers {
+        let wish = match name.as_str() {
+            "x-concierge-target" => &mut target,
+            "x-concierge-timeout" => &mut timeout,
+            "x-concierge-memory" => &mut memory,
+            _ => continue,
+        };
+        wish.get_or_insert(value.to_str().unwrap_or_default().trim());
+    }
+    let pin = target.map(|value| {
         let (provider, model) = value.split_once('/').filter(|(p, m)| !p.is_empty() && !m.is_empty())?;
         Some(TargetName { provider: provider.to_owned(), model: model.to_owned() })
     });
-    let timeout = text(&names::TIMEOUT)
-        .map(|value| humantime::parse_duration(value).ok().filter(|timeout| !timeout.is_zero()));
-    let memory = text(&names::MEMORY).map(MemoryUse::parse);
+    let timeout =
+        timeout.map(|value| humantime::parse_duration(value).ok().filter(|timeout| !timeout.is_zero()));
+    let memory = memory.map(MemoryUse::parse);
     let wrong = |name, form| {
         let message = format!("The header {name} must have the form {form}.");
         Refusal::bad_request("invalid_type", Some(name), message)
@@ -106,20 +128,23 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
 
 /// What the body asks for. A request that pins its target may come without a model.
 pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Content, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let mime = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let content = match mime.as_str() {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mime = kind.split(';').next().unwrap_or_default().trim();
+    let content = match mime {
         _ if body.is_empty() && pinned => return Ok(Content::Opaque),
-        "multipart/form-data" => multipart::peek(kind.unwrap_or_default(), body).map(Content::Form),
-        mime if is_taken_for_json(mime) => request::peek(body).map(|peek| Content::Json(Box::new(peek))),
+        _ if is_taken_for_json(mime) => request::peek(body).map(|peek| Content::Json(Box::new(peek))),
+        _ if mime.eq_ignore_ascii_case("multipart/form-data") => {
+            multipart::peek(kind, body).map(Content::Form)
+        }
         _ if pinned => return Ok(Content::Opaque),
-        other => return Err(Refusal::UnsupportedMedia(other.to_owned())),
+        other => return Err(Refusal::UnsupportedMedia(other.to_ascii_lowercase())),
     };
     content.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))
 }
 
 /// curl sends JSON under the name of a form unless told otherwise: it is taken for what it is.
 fn is_taken_for_json(mime: &str) -> bool {
-    let names = ["", "application/json", "text/json", "application/x-www-form-urlencoded", "text/plain"];
-    names.contains(&mime) || mime.ends_with("+json")
+    let names = ["application/json", "", "text/json", "application/x-www-form-urlencoded", "text/plain"];
+    names.iter().any(|name| mime.eq_ignore_ascii_case(name))
+        || mime.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"))
 }

@@ -42,12 +42,11 @@ pub async fn told(
     answered: Result<Response<ReplyBody>, Refusal>,
 ) -> Response<ReplyBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
-    if !RateHeaders::are_in(response.headers()) {
-        let standing = match &gateway.fleet {
+    if response.body_mut().tell().rates == RateHeaders::default() {
+        response.body_mut().tell().rates = match &gateway.fleet {
             Some(fleet) => fleet.standing(user).boxed().await,
             None => gateway.limits.standing(user),
         };
-        standing.write(response.headers_mut());
     }
     response
 }

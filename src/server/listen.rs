@@ -35,6 +35,7 @@ use super::{
     http1::{self, Bounds},
     no_request, overloaded,
     patience::Streams,
+    told,
     upload::Upload,
 };
 use crate::{clock, config, http1::wire::Rewound};
@@ -192,8 +193,10 @@ where
         + Send
         + 'static,
 {
-    let service =
-        ServiceBuilder::new().map_request(|request: Request<_>| request.map(Upload::Http2)).service(service);
+    let service = ServiceBuilder::new()
+        .map_request(|request: Request<_>| request.map(Upload::Http2))
+        .map_response(told::in_headers)
+        .service(service);
     let mut http = http2::Builder::new(streams.clone());
     http.timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)

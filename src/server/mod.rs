@@ -25,6 +25,7 @@ mod proxy;
 pub mod reload;
 mod reply;
 mod routes;
+mod told;
 mod upload;
 mod users;
 
@@ -34,7 +35,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, Request, Response};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -250,7 +251,7 @@ pub async fn handle(gateway: Arc<Gateway>, incomer: Box<Incomer>) -> Result<Resp
     if let Some(reply::Code(code)) = response.extensions().get() {
         gateway.meters.refusals.add(code);
     }
-    Ok(with_id(response, &id).map(|body| body.watched(Reader::current())))
+    Ok(with_id(response, id).map(|body| body.watched(Reader::current())))
 }
 
 /// Tells the client, and the log.
@@ -288,12 +289,11 @@ fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
 fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ReplyBody> {
     gateway.meters.refusals.add(reply::code(refusal));
     let id = new_request_id();
-    with_id(refused(&id, refusal), &id)
+    with_id(refused(&id, refusal), id)
 }
 
-fn with_id(mut response: Response<ReplyBody>, id: &str) -> Response<ReplyBody> {
-    let value = HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("?"));
-    response.headers_mut().insert(names::REQUEST_ID, value);
+fn with_id(mut response: Response<ReplyBody>, id: Arc<str>) -> Response<ReplyBody> {
+    response.body_mut().tell().id = Some(id);
     response
 }
 
@@ -357,7 +357,9 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
-    match headers.get(names::REQUEST_ID).and_then(|value| value.to_str().ok()).filter(sane) {
+    // Gone over rather than looked up: a name that is no standard one is hashed byte by byte.
+    let id = headers.iter().find(|(name, _)| **name == names::REQUEST_ID).map(|(_, value)| value);
+    match id.and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => Arc::from(id),
         None => new_request_id(),
     }

@@ -7,11 +7,9 @@ use http::HeaderName;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's id of it.
 pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
-/// Who is to answer; in an answer, who did.
+/// Who answered.
 pub const TARGET: HeaderName = HeaderName::from_static("x-concierge-target");
-/// How long it may take.
-pub const TIMEOUT: HeaderName = HeaderName::from_static("x-concierge-timeout");
-/// What memory may do; in an answer, what it did.
+/// What memory did.
 pub const MEMORY: HeaderName = HeaderName::from_static("x-concierge-memory");
 /// How many targets were asked.
 pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-concierge-attempts");

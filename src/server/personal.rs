@@ -100,7 +100,7 @@ pub async fn answer(
         Err(refusal) => Err(refusal.into()),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
-    checked.headers.write(response.headers_mut());
+    response.body_mut().tell().rates = checked.headers;
     Ok(response)
 }
 

@@ -8,12 +8,8 @@ use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
 
 use super::{
-    Edge, Gateway, Incomer,
-    auth::Caller,
-    body::ReplyBody,
-    cost::cost,
-    deliver::{deliver, say_how},
-    intake, limits, names, refused_to, reply,
+    Edge, Gateway, Incomer, auth::Caller, body::ReplyBody, cost::cost, deliver::deliver, intake, limits,
+    names, refused_to, reply,
 };
 use crate::{
     admission::{
@@ -72,7 +68,7 @@ pub async fn answer(
         Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
     };
-    checked.headers.write(response.headers_mut());
+    response.body_mut().tell().rates = checked.headers;
     Ok(response)
 }
 
@@ -88,7 +84,7 @@ async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Gra
             let mut response = reply::refuse(&refusal);
             report.refused(response.status(), reply::code(&refusal));
             let (queued, overhead) = (clock::since(begun), begun.saturating_duration_since(received));
-            say_how(response.headers_mut(), &Trail { target: None, attempts: 0, queued, overhead });
+            response.body_mut().tell().trail = Some(Trail { target: None, attempts: 0, queued, overhead });
             response
         }
     }
@@ -312,11 +308,15 @@ fn who_may_be_asked(
 
 /// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
-    let copied = |name| HeaderValue::from_bytes(HeaderMap::get(theirs, name)?.as_bytes()).ok();
-    let mut headers = HeaderMap::with_capacity(FORWARDED.len());
-    for name in &FORWARDED {
-        if let Some(value) = copied(name) {
-            headers.insert(name, value);
+    let mut headers = HeaderMap::new();
+    for (name, value) in theirs.iter().filter(|(name, _)| FORWARDED.contains(name)) {
+        let copied = match value.as_bytes() {
+            // Nearly all say this and nothing else.
+            b"application/json" => Ok(HeaderValue::from_static("application/json")),
+            other => HeaderValue::from_bytes(other),
+        };
+        if let Ok(copied) = copied {
+            headers.entry(name).or_insert(copied);
         }
     }
     headers

@@ -176,9 +176,6 @@ impl Route {
     }
 
     fn find_v1(method: &Method, rest: &str) -> Result<Self, Miss> {
-        if !is_plain(rest) {
-            return Err(Miss::NotFound);
-        }
         let get = [Method::GET, Method::HEAD];
         let post = [Method::POST];
         match rest {
@@ -187,6 +184,7 @@ impl Route {
             "/completions" => only(&post, method, "POST", proxy(Api::Completions, rest)),
             "/responses" => only(&post, method, "POST", proxy(Api::Responses, rest)),
             "/embeddings" => only(&post, method, "POST", proxy(Api::Embeddings, rest)),
+            _ if !is_plain(rest) => Err(Miss::NotFound),
             _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
                 own(method, rest).map(Self::Own)
             }
@@ -215,7 +213,7 @@ fn below_v1(path: &str) -> Option<&str> {
 /// No segment may climb out of the provider's base URL, however it is spelled.
 fn is_plain(rest: &str) -> bool {
     let sane = |segment: &str| {
-        let decoded = decoded(segment);
+        let decoded = percent_decode_str(segment).decode_utf8_lossy();
         decoded != "." && decoded != ".." && !decoded.contains(['\\', '\0', '\r', '\n'])
     };
     rest.split('/').skip(1).all(|segment| !segment.is_empty() && sane(segment))

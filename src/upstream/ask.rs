@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -32,13 +32,13 @@ use crate::{
 /// The largest answer that is read whole before it is passed on.
 const MAX_WHOLE: usize = 64 << 20;
 /// Headers of an answer that describe its body.
-const DESCRIBING: [header::HeaderName; 4] =
+static DESCRIBING: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
 /// Headers of an answer that have the provider's id of the request.
-const IDS: [header::HeaderName; 3] = [
-    header::HeaderName::from_static("x-request-id"),
-    header::HeaderName::from_static("request-id"),
-    header::HeaderName::from_static("x-generation-id"),
+static IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-generation-id"),
 ];
 
 /// What is asked of whom, and how long it may take.
@@ -70,10 +70,8 @@ pub struct Asking {
 pub struct Head {
     /// 2xx.
     pub status: StatusCode,
-    /// The provider's headers that describe the body.
-    pub headers: HeaderMap,
-    /// The provider's own id of the request.
-    pub upstream_request_id: Option<HeaderValue>,
+    /// All of the provider's headers. Few of them are the client's business.
+    headers: HeaderMap,
 }
 
 /// An answer that has begun.
@@ -172,12 +170,12 @@ async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, F
     let question = std::mem::take(&mut asking.question);
     let Asking { ref attempt, api, stream, wants_usage, first, stall, total, .. } = *asking;
     let deadline = total.min(attempt.started + first);
-    let response = send(provider, question, deadline, first).await?;
+    let mut response = send(provider, question, deadline, first).await?;
     attempt.head(response.headers());
     if !response.status().is_success() {
         return Err(Box::pin(Failure::of_status(response, provider, total)).await);
     }
-    let head = Head::of(&response);
+    let head = Head::of(&mut response);
     // A whole answer has only its head within the deadline, and then at least the time of a stall.
     let due = if stream { deadline } else { deadline.max(clock::now() + stall).min(total) };
     let mut body = Incoming::new(response.into_body(), due, stall, total);
@@ -276,16 +274,20 @@ fn looks_like_events(first: &[u8]) -> bool {
 }
 
 impl Head {
-    fn of(response: &Response<AnswerBody>) -> Self {
-        let theirs = response.headers();
-        let mut headers = HeaderMap::with_capacity(DESCRIBING.len());
-        for name in &DESCRIBING {
-            if let Some(value) = theirs.get(name) {
-                headers.insert(name, value.clone());
-            }
-        }
-        let id = IDS.iter().find_map(|name| theirs.get(name));
-        Self { status: response.status(), headers, upstream_request_id: id.cloned() }
+    fn of(response: &mut Response<AnswerBody>) -> Self {
+        Self { status: response.status(), headers: std::mem::take(response.headers_mut()) }
+    }
+
+    /// The headers that describe the body.
+    pub fn describing(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().filter(|(name, _)| DESCRIBING.contains(name))
+    }
+
+    /// The provider's own id of the request.
+    pub fn upstream_request_id(&self) -> Option<&HeaderValue> {
+        let rank = |name: &HeaderName| IDS.iter().position(|id| id == name);
+        let ids = self.headers.iter().filter_map(|(name, value)| Some((rank(name)?, value)));
+        ids.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)
     }
 
     fn content_type(&self) -> &str {

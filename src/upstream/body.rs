@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::api::splice;
@@ -36,7 +36,7 @@ impl Parts {
     }
 
     /// Moves all of it to the end of `bytes`.
-    pub fn pour(&mut self, bytes: &mut Vec<u8>) {
+    pub fn pour(&mut self, bytes: &mut BytesMut) {
         self.parts.drain(..).for_each(|part| bytes.extend_from_slice(&part));
     }
 

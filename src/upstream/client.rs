@@ -6,6 +6,7 @@
 mod answer;
 mod h1;
 mod pool;
+mod standing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -24,7 +25,10 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-pub use self::answer::{AnswerBody, Broken};
+pub use self::{
+    answer::{AnswerBody, Broken},
+    standing::Standing,
+};
 use self::{
     h1::Http1,
     pool::{Connection, Pool},
@@ -57,6 +61,8 @@ pub enum SendError {
 /// Connects to one origin, and keeps what can be used again.
 pub struct Client {
     origin: Uri,
+    /// The headers of every request.
+    pub standing: Standing,
     connector: HttpConnector,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     connect_timeout: Duration,
@@ -65,14 +71,19 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connections to `origin` (scheme and authority), made within `connect_timeout`.
-    pub fn new(origin: Uri, connect_timeout: Duration, tasks: Tasks) -> Result<Arc<Self>, String> {
+    /// Connections to `origin` (scheme and authority), made within `connect_timeout`; `standing` is said with every request.
+    pub fn new(
+        origin: Uri,
+        standing: Standing,
+        connect_timeout: Duration,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
         let connector = connector(connect_timeout);
         let tls = match origin.scheme_str() {
             Some("https") => Some(tls_for(&origin)?),
             _ => None,
         };
-        Ok(Arc::new(Self { origin, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
+        Ok(Arc::new(Self { origin, standing, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
     }
 
     /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. On the heap, because every
@@ -111,11 +122,11 @@ impl Client {
     ) -> Result<Response<AnswerBody>, Unsent> {
         match connection {
             Connection::Http1(http1) => {
-                let response = http1.send(request, self.pool.clone()).await;
+                let response = http1.send((request, &self.standing), self.pool.clone()).await;
                 Ok(response.map_err(SendError::Lost)?.map(AnswerBody::http1))
             }
             Connection::Http2 { mut sender, stream } => {
-                let request = absolute(*request, &self.origin);
+                let request = self.in_full(*request);
                 let response = sender.try_send_request(request).await?;
                 Ok(response.map(|incoming| AnswerBody::http2(incoming, stream)))
             }
@@ -161,6 +172,18 @@ impl Client {
         Ok(self.pool.share(sender))
     }
 
+    /// As HTTP/2 has it, with all headers, and the scheme and authority that HTTP/1.1 keeps in `host`.
+    fn in_full(&self, mut request: Request<Parts>) -> Request<Parts> {
+        let mut parts = self.origin.clone().into_parts();
+        parts.path_and_query = request.uri().path_and_query().cloned();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        self.standing.put_into(request.headers_mut());
+        request.headers_mut().remove(http::header::HOST);
+        request
+    }
+
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
         self.tasks.spawn_until_shutdown(async move {
             if let Err(error) = connection.await {
@@ -181,17 +204,6 @@ fn connector(connect_timeout: Duration) -> HttpConnector {
     #[cfg(target_os = "linux")]
     connector.set_tcp_user_timeout(Some(UNHEARD));
     connector
-}
-
-/// HTTP/2 needs the scheme and authority that HTTP/1.1 keeps in `host`.
-fn absolute(mut request: Request<Parts>, origin: &Uri) -> Request<Parts> {
-    let mut parts = origin.clone().into_parts();
-    parts.path_and_query = request.uri().path_and_query().cloned();
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-    request.headers_mut().remove(http::header::HOST);
-    request
 }
 
 fn tls_for(origin: &Uri) -> Result<(TlsConnector, ServerName<'static>), String> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use tokio::time::{Instant, timeout_at};
@@ -47,8 +48,11 @@ impl Incoming {
             return Ok(Some(held));
         }
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame()).await;
-            let frame = frame.map_err(|_| Torn::Stalled)?;
+            // Nearly always it came with the head, and no clock has to be set for it.
+            let frame = match self.body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => timeout_at(self.deadline, self.body.frame()).await.map_err(|_| Torn::Stalled)?,
+            };
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame?;
             let Ok(data) = frame.into_data() else { continue };

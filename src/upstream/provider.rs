@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
 use super::{
     body::Parts,
-    client::Client,
+    client::{Client, Standing},
     quirks::{self, Quirks},
 };
 use crate::{config, tasks::Tasks};
@@ -21,8 +21,11 @@ use crate::{config, tasks::Tasks};
 /// What we call ourselves upstream.
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
 
+/// The paths below the base URL that nearly all ask for.
+const USUAL: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/embeddings"];
+
 /// The client's headers that travel upstream.
-pub const FORWARDED: [HeaderName; 6] = [
+pub static FORWARDED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
     HeaderName::from_static("idempotency-key"),
@@ -39,8 +42,8 @@ pub struct Provider {
     pub quirks: &'static Quirks,
     /// Its connections.
     pub client: Arc<Client>,
-    /// The headers of every request to it, the key among them.
-    headers: HeaderMap,
+    /// The usual paths below the base URL, and where they are: made once, for to parse an address is dear.
+    usual: Vec<(&'static str, Uri)>,
     in_flight: AtomicUsize,
     drained: AtomicBool,
 }
@@ -69,11 +72,17 @@ impl Provider {
         let origin: Uri =
             url[..url::Position::BeforePath].parse().map_err(|_| format!("{url}: not a URL"))?;
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
-        let client = Client::new(origin, connect_timeout, tasks)?;
-        let headers = standing_headers(&config)?;
+        let standing = Standing::new(standing_headers(&config)?);
+        let client = Client::new(origin, standing, connect_timeout, tasks)?;
         let quirks = quirks::of(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { config, quirks, client, headers, in_flight, drained }))
+        let usual = Vec::with_capacity(USUAL.len());
+        let mut provider = Self { config, quirks, client, usual, in_flight, drained };
+        for path in USUAL {
+            let uri = Uri::try_from(provider.uri(path)).map_err(|error| error.to_string())?;
+            provider.usual.push((path, uri));
+        }
+        Ok(Arc::new(provider))
     }
 
     /// Whether the connections of a provider configured as `other` would be the same.
@@ -88,22 +97,21 @@ impl Provider {
             && ours.prefill == other.prefill
     }
 
-    /// The request that puts `question` to this provider.
+    /// The request that puts `question` to this provider. What stands in every request its client adds.
     pub fn request(&self, question: Question) -> Result<Request<Parts>, http::Error> {
-        let Question { method, path, mut headers, body } = question;
+        let Question { method, path, headers, body } = question;
         let mut request = Request::new(body);
-        headers.reserve(self.headers.len());
-        for (name, value) in &self.headers {
-            headers.insert(name, value.clone());
-        }
         (*request.method_mut(), *request.headers_mut()) = (method, headers);
-        *request.uri_mut() = Uri::try_from(self.uri(&path))?;
+        *request.uri_mut() = match self.usual.iter().find(|(usual, _)| *usual == path) {
+            Some((_, uri)) => uri.clone(),
+            None => Uri::try_from(self.uri(&path))?,
+        };
         Ok(request)
     }
 
     /// The headers of every request to it, the key among them.
     pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+        self.client.standing.headers()
     }
 
     /// Path and query of `path` (path and query below the base URL) at this provider.
@@ -227,16 +235,21 @@ mod tests {
     }
 
     #[test]
-    fn the_providers_own_headers_win_over_the_clients() {
-        let mut theirs = HeaderMap::new();
-        theirs.insert("authorization", HeaderValue::from_static("Bearer client"));
-        theirs.insert("x-org", HeaderValue::from_static("client"));
-        let question =
-            Question { method: Method::POST, path: "/x".into(), headers: theirs, body: Parts::default() };
-        let request = provider("https://h:8443/v1").request(question).unwrap();
-        assert_eq!(request.headers()["authorization"], "Bearer k");
-        assert_eq!(request.headers()["x-org"], "o");
-        assert_eq!(request.headers()["host"], "h:8443");
+    fn a_question_goes_where_its_path_is_and_the_key_with_every_one() {
+        let provider = provider("https://h:8443/openai?v=1");
+        for (path, uri) in [
+            ("/chat/completions", "/openai/chat/completions?v=1"),
+            ("/chat/completions?x=2", "/openai/chat/completions?v=1&x=2"),
+            ("/x", "/openai/x?v=1"),
+        ] {
+            let headers = HeaderMap::new();
+            let question =
+                Question { method: Method::POST, path: path.into(), headers, body: Parts::default() };
+            assert_eq!(provider.request(question).unwrap().uri(), uri);
+        }
+        for (name, value) in [("authorization", "Bearer k"), ("x-org", "o"), ("host", "h:8443")] {
+            assert_eq!(provider.headers()[name], value);
+        }
     }
 
     #[test]

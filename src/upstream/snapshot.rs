@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::{
@@ -26,12 +27,15 @@ use crate::{
 /// Bytes of the name of a target that is in no model.
 const MAX_NAME: usize = 256;
 
+/// Models by their names, which are the configuration's: nobody can choose them so that the map gets slow.
+type Models = HashMap<String, Arc<Model>, RandomState>;
+
 /// A configuration and its targets.
 pub struct Snapshot {
     /// The configuration.
     pub config: Config,
     providers: HashMap<String, Arc<Provider>>,
-    models: HashMap<String, Arc<Model>>,
+    models: Models,
     direct: Direct,
     /// What is counted of targets that are in no model, and of requests for them: all together.
     others: Option<Others>,
@@ -89,19 +93,19 @@ impl Snapshot {
         let counted = before.and_then(|before| before.others.clone());
         let others = config.telemetry.metrics.then(|| counted.unwrap_or_else(Others::new));
         let events = events.clone();
-        let (models, direct) = (HashMap::new(), Direct::default());
+        let (models, direct) = (Models::default(), Direct::default());
         let mut snapshot = Self { config, providers, models, direct, others, events };
         snapshot.models = snapshot.build_models(before);
         snapshot.keep_drained(before);
         Ok(snapshot)
     }
 
-    fn build_models(&self, before: Option<&Snapshot>) -> HashMap<String, Arc<Model>> {
+    fn build_models(&self, before: Option<&Snapshot>) -> Models {
         let mut known: HashMap<Arc<str>, Arc<Known>> = HashMap::new();
         let old = before.into_iter().flat_map(Snapshot::targets);
         let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
         let mut meters: HashMap<Arc<str>, Option<Arc<TargetMeters>>> = HashMap::new();
-        let mut models = HashMap::new();
+        let mut models = Models::default();
         for config in &self.config.models {
             let target = |name: &TargetName| {
                 let id: Arc<str> = Arc::from(name.to_string());
@@ -321,33 +325,31 @@ impl Model {
     }
 
     /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.
-    pub fn preferred(some: Vec<usize>, standings: &[Standing]) -> Vec<usize> {
-        let with = |access| some.iter().copied().filter(move |index| standings[*index].access == access);
-        let ready: Vec<usize> = with(Access::Ready).collect();
-        if ready.is_empty() { with(Access::Doubted).collect() } else { ready }
+    pub fn preferred(mut some: Vec<usize>, standings: &[Standing]) -> Vec<usize> {
+        let ready = some.iter().any(|index| standings[*index].access == Access::Ready);
+        let access = if ready { Access::Ready } else { Access::Doubted };
+        some.retain(|index| standings[*index].access == access);
+        some
     }
 
     /// Which of the targets at `eligible` is asked first.
     pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
-        let order = match self.strategy {
-            Strategy::Score => {
-                let (scores, ramps) = self.keys(eligible, standings);
-                order::by_score(&scores, &ramps, self.temperature, rng)
-            }
-            Strategy::Priority => order::by_priority(eligible.len()),
-            Strategy::Weighted => order::by_weight(eligible.len(), &self.weights(eligible), rng),
+        let first = match self.strategy {
+            Strategy::Score => order::by_score(keys(eligible, standings), self.temperature, rng)?,
+            Strategy::Priority => 0,
+            Strategy::Weighted => order::by_weight(self.weights(eligible), rng)?,
             Strategy::RoundRobin => {
-                order::round_robin(eligible.len(), self.turn.fetch_add(1, Ordering::Relaxed))
+                order::round_robin(eligible.len(), self.turn.fetch_add(1, Ordering::Relaxed))?
             }
         };
-        order.first().map(|first| eligible[*first])
+        eligible.get(first).copied()
     }
 
     /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
     pub fn likeliest(&self, eligible: &[usize], standings: &[Standing]) -> Option<usize> {
         if self.strategy == Strategy::RoundRobin {
             let turn = self.turn.load(Ordering::Relaxed);
-            return order::round_robin(eligible.len(), turn).first().map(|first| eligible[*first]);
+            return order::round_robin(eligible.len(), turn).map(|first| eligible[first]);
         }
         let chances = self.chances(eligible, standings);
         // The first of equals.
@@ -368,22 +370,19 @@ impl Model {
     pub fn chances(&self, eligible: &[usize], standings: &[Standing]) -> Vec<f64> {
         let count = eligible.len();
         match self.strategy {
-            Strategy::Score => {
-                let (scores, ramps) = self.keys(eligible, standings);
-                order::shares(&scores, &ramps, self.temperature)
-            }
+            Strategy::Score => order::shares(keys(eligible, standings), self.temperature),
             Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
-            Strategy::Weighted => order::weight_shares(count, &self.weights(eligible)),
+            Strategy::Weighted => order::weight_shares(self.weights(eligible)),
             Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
         }
     }
 
-    fn keys(&self, eligible: &[usize], standings: &[Standing]) -> (Vec<f64>, Vec<f64>) {
-        let of = |index: &usize| (standings[*index].score.score, standings[*index].ramp);
-        eligible.iter().map(of).unzip()
+    fn weights(&self, eligible: &[usize]) -> impl Iterator<Item = f64> {
+        eligible.iter().map(|index| self.config.weights.get(*index).copied().unwrap_or(1.0))
     }
+}
 
-    fn weights(&self, eligible: &[usize]) -> Vec<f64> {
-        eligible.iter().map(|index| self.config.weights.get(*index).copied().unwrap_or(1.0)).collect()
-    }
+/// Score and ramp of each of the targets at `eligible`.
+fn keys(eligible: &[usize], standings: &[Standing]) -> impl Iterator<Item = (f64, f64)> {
+    eligible.iter().map(|index| (standings[*index].score.score, standings[*index].ramp))
 }

@@ -6,11 +6,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, Request, Uri, Version, header};
+use http::{Method, Request, Uri, Version};
 
 use crate::http1::{
     framing::{BadFraming, Decoder},
-    head::{content_length, headers, keeps_alive, version},
+    head::{Says, headers, version},
 };
 
 /// Headers of a request.
@@ -84,11 +84,13 @@ pub fn read(head: &Bytes) -> Result<Head, BadHead> {
         Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| BadHead::Address)?;
     *request.version_mut() = version(minor);
     *request.headers_mut() = headers(head, parsed.headers)?;
-    let decoder = body_of(request.version(), request.headers())?;
+    let says = Says::of(request.headers());
+    let decoder = body_of(request.version(), &says)?;
+    let expects_continue = request.version() == Version::HTTP_11 && says.expects_continue;
     Ok(Head {
-        expects_continue: expects_continue(&request) && !decoder.is_over(),
+        expects_continue: expects_continue && !decoder.is_over(),
         manner: Manner {
-            keep_alive: keeps_alive(request.version(), request.headers()),
+            keep_alive: says.keeps_alive(request.version()),
             version: request.version(),
             head_only: request.method() == Method::HEAD,
         },
@@ -97,33 +99,23 @@ pub fn read(head: &Bytes) -> Result<Head, BadHead> {
     })
 }
 
-fn body_of(version: Version, headers: &HeaderMap) -> Result<Decoder, BadFraming> {
+fn body_of(version: Version, says: &Says<'_>) -> Result<Decoder, BadFraming> {
     // As a list it is read by some and not by others.
-    if values(headers, header::CONTENT_LENGTH).any(|value| value.contains(&b',')) {
+    if says.lists_lengths {
         return Err(BadFraming("a list of lengths"));
     }
-    let length = content_length(headers)?;
-    let mut codings = values(headers, header::TRANSFER_ENCODING);
-    let Some(coding) = codings.next() else { return Ok(Decoder::Length(length.unwrap_or(0))) };
+    let length = says.length?;
+    let Some(coding) = says.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
     if length.is_some() {
         return Err(BadFraming("a content-length beside a transfer-encoding"));
     }
     if version == Version::HTTP_10 {
         return Err(BadFraming("a transfer-encoding where none may be"));
     }
-    if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
+    if says.codings || !coding.eq_ignore_ascii_case(b"chunked") {
         return Err(BadFraming("the only transfer-encoding is chunked"));
     }
     Ok(Decoder::chunked())
-}
-
-fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(name).into_iter().map(http::HeaderValue::as_bytes)
-}
-
-fn expects_continue(request: &Request<()>) -> bool {
-    request.version() == Version::HTTP_11
-        && values(request.headers(), header::EXPECT).any(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Version, header, response::Parts};
+use http::{HeaderMap, HeaderName, Response, StatusCode, Version, header, response::Parts};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
@@ -25,17 +25,23 @@ use crate::{
         head::digits,
         wire::{READ_AHEAD, Wire, poll_write},
     },
-    server::body::{BrokenOff, ReplyBody},
+    server::{
+        body::{BrokenOff, ReplyBody},
+        told::Told,
+    },
 };
 
 /// A piece of a body is copied if it is at most this large: what one read brought, and what was put around it.
 const COPIED: usize = READ_AHEAD + 1024;
 /// Bytes that are copied together before they are written: a burst is cheaper as one write.
 const TOGETHER: usize = 2 * READ_AHEAD;
-/// Bytes of a head, and of a short answer behind it; about.
+/// Bytes of a head, about.
 const HEAD: usize = 1024;
 /// Bytes around a chunk, at most.
 const AROUND: usize = 24;
+
+/// Headers that say how an answer is written, which is decided here.
+static OURS: [HeaderName; 3] = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 /// How the client is told where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +86,15 @@ pub struct Outgoing {
 impl Outgoing {
     /// The answer to a request that wants it in this manner.
     pub fn new(response: Response<ReplyBody>, manner: Manner) -> Self {
-        let (head, body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
         let framing = Framing::of(head.status, &body, manner);
-        let close = head.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
-        let last = close || !manner.keep_alive || framing == Framing::ToClose;
-        let mut copied = Vec::with_capacity(HEAD);
-        write_head(&mut copied, &head, (framing, manner.version, last));
+        let last = !manner.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
+        let short = match framing {
+            Framing::Length(length) if length <= COPIED as u64 => length as usize,
+            _ => 0,
+        };
+        let mut copied = Vec::with_capacity(HEAD + short);
+        write_head(&mut copied, (&head, body.take_told()), (framing, manner.version, last));
         let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
         Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }
@@ -189,13 +198,26 @@ fn write_size(copied: &mut Vec<u8>, size: usize) {
     copied.extend_from_slice(b"\r\n");
 }
 
-fn write_head(copied: &mut Vec<u8>, head: &Parts, (framing, version, last): (Framing, Version, bool)) {
-    let ours = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+/// An answer of ours may ask for it. There are few headers: to look one up would cost more.
+fn wants_to_close(headers: &HeaderMap) -> bool {
+    headers.iter().any(|(name, value)| *name == header::CONNECTION && value == "close")
+}
+
+fn write_head(
+    copied: &mut Vec<u8>,
+    (head, told): (&Parts, Option<Box<Told>>),
+    (framing, version, last): (Framing, Version, bool),
+) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| copied.extend_from_slice(part));
     let reason = head.status.canonical_reason().unwrap_or_default();
     line(&[b"HTTP/1.1 ", head.status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
-    for (name, value) in head.headers.iter().filter(|(name, _)| !ours.contains(name)) {
+    let mut dated = false;
+    for (name, value) in head.headers.iter().filter(|(name, _)| !OURS.contains(name)) {
+        dated |= *name == header::DATE;
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    if let Some(told) = told {
+        told.each(|name, value| line(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]));
     }
     match framing {
         Framing::Length(length) => {
@@ -209,7 +231,7 @@ fn write_head(copied: &mut Vec<u8>, head: &Parts, (framing, version, last): (Fra
         Version::HTTP_10 => line(&[b"connection: keep-alive\r\n"]),
         _ => {}
     }
-    if !head.headers.contains_key(header::DATE) {
+    if !dated {
         with_date(|date| line(&[b"date: ", date.as_bytes(), b"\r\n"]));
     }
     line(&[b"\r\n"]);

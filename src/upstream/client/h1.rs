@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use self::head::Head;
-use super::{answer::Broken, pool::Pool};
+use super::{answer::Broken, pool::Pool, standing::Standing};
 use crate::{
     http1::{
         self,
@@ -37,6 +37,8 @@ use crate::{
 const MAX_HEAD: usize = 16 * 1024;
 /// Heads that say nothing yet (1xx) before the one that does.
 const MAX_INFORMATIONAL: usize = 16;
+/// Bytes of a request's head, about, without what stands in each.
+const HEAD: usize = 256;
 /// A request's body is copied behind its head if it is at most this large.
 const TOGETHER: usize = 4 * 1024;
 /// Slices of a request that are written at once: its head, and the parts of its body.
@@ -67,11 +69,11 @@ impl Http1 {
     /// `pool` when the body has been read.
     pub async fn send(
         mut self,
-        request: Box<Request<Parts>>,
+        (request, standing): (Box<Request<Parts>>, &Standing),
         pool: Arc<Pool>,
     ) -> Result<Response<Body>, Broken> {
         let method = request.method().clone();
-        let mut request = Unsent::new(*request);
+        let mut request = Unsent::new(*request, standing);
         let mut heard = BytesMut::new();
         let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut heard, &method))).await?;
         let Head { response, mut decoder, keep_alive } = head;
@@ -126,7 +128,7 @@ impl Http1 {
 
 /// What is left of a request that is being written.
 struct Unsent {
-    head: Bytes,
+    head: BytesMut,
     body: Parts,
     flushed: bool,
     /// Nobody takes the rest; there may be an answer all the same.
@@ -134,15 +136,18 @@ struct Unsent {
 }
 
 impl Unsent {
-    fn new(request: Request<Parts>) -> Self {
+    fn new(request: Request<Parts>, standing: &Standing) -> Self {
         let length = request.body().length();
-        let mut head = head::write(&request, length);
-        let mut body = request.into_body();
         // One plain write is cheaper than the copy it saves.
-        if length <= TOGETHER {
+        let together = length <= TOGETHER;
+        let room = HEAD + standing.lines().len() + if together { length } else { 0 };
+        let mut head = BytesMut::with_capacity(room);
+        head::write(&mut head, (&request, standing), length);
+        let mut body = request.into_body();
+        if together {
             body.pour(&mut head);
         }
-        Self { head: head.into(), body, flushed: false, failed: None }
+        Self { head, body, flushed: false, failed: None }
     }
 
     /// Writes what can be written, head and body at once.
@@ -151,7 +156,7 @@ impl Unsent {
             return;
         }
         match self.poll_write(wire, cx) {
-            Poll::Ready(Ok(())) => (self.head, self.flushed) = (Bytes::new(), true),
+            Poll::Ready(Ok(())) => (self.head, self.flushed) = (BytesMut::new(), true),
             Poll::Ready(Err(error)) => self.failed = Some(error),
             Poll::Pending => {}
         }

@@ -1,60 +1,57 @@
-//! In which order targets are asked. Pure choices over scores and weights; who is eligible is decided before.
+//! Which target is asked first. Pure choices over scores and weights; who is eligible is decided before.
 //!
-//! The score order adds Gumbel noise and sorts: that samples without replacement from a softmax (Gumbel-max
-//! trick; Kool, van Hoof, Welling 2019), so [`shares`] is exactly the chance of each target to come first.
+//! The choice by score adds Gumbel noise and takes the largest: that samples from a softmax (Gumbel-max trick; Kool, van
+//! Hoof, Welling 2019), so [`shares`] is exactly the chance of each target to come first. It is made for each attempt, and
+//! allocates nothing.
 
-/// The order by score: `ramps` are weights from 0 to 1 of targets that recover, `temperature` is in score
-/// points. 0 is the best target always, the first of equals. Returns indices, best first.
-pub fn by_score(scores: &[f64], ramps: &[f64], temperature: f64, rng: &mut fastrand::Rng) -> Vec<usize> {
-    if temperature > 0.0 { noisy(&logits(scores, ramps, temperature), rng) } else { sorted(scores) }
+/// Who comes first by score, as an index. Each of `targets` has its score and its ramp, a weight from 0 to 1 of one that
+/// recovers. `temperature` is in score points; 0 is the best target always, the first of equals.
+pub fn by_score(
+    targets: impl Iterator<Item = (f64, f64)>,
+    temperature: f64,
+    rng: &mut fastrand::Rng,
+) -> Option<usize> {
+    let key = |target| match temperature > 0.0 {
+        true => logit(target, temperature) + gumbel(rng),
+        false => target.0,
+    };
+    first(targets.map(key))
 }
 
 /// The exact probability of each target to come first in [`by_score`].
-pub fn shares(scores: &[f64], ramps: &[f64], temperature: f64) -> Vec<f64> {
+pub fn shares(targets: impl Iterator<Item = (f64, f64)>, temperature: f64) -> Vec<f64> {
     if temperature > 0.0 {
-        return softmax(&logits(scores, ramps, temperature));
+        let logits: Vec<f64> = targets.map(|target| logit(target, temperature)).collect();
+        return softmax(&logits);
     }
-    let best = sorted(scores).first().copied();
+    let scores: Vec<f64> = targets.map(|(score, _)| score).collect();
+    let best = first(scores.iter().copied());
     (0..scores.len()).map(|i| f64::from(u8::from(Some(i) == best))).collect()
 }
 
-/// A random order by `weights`; a missing weight is 1, and what weighs nothing comes last.
-pub fn by_weight(count: usize, weights: &[f64], rng: &mut fastrand::Rng) -> Vec<usize> {
-    noisy(&weight_logits(count, weights), rng)
+/// Who comes first by chance, in the ratio of `weights`. What weighs nothing comes last.
+pub fn by_weight(weights: impl Iterator<Item = f64>, rng: &mut fastrand::Rng) -> Option<usize> {
+    first(weights.map(|weight| positive(weight).ln() + gumbel(rng)))
 }
 
 /// The exact probability of each target to come first in [`by_weight`].
-pub fn weight_shares(count: usize, weights: &[f64]) -> Vec<f64> {
-    softmax(&weight_logits(count, weights))
+pub fn weight_shares(weights: impl Iterator<Item = f64>) -> Vec<f64> {
+    let logits: Vec<f64> = weights.map(|weight| positive(weight).ln()).collect();
+    softmax(&logits)
 }
 
 /// In turn: `turn` counts the calls.
-pub fn round_robin(count: usize, turn: usize) -> Vec<usize> {
-    (0..count).map(|i| (turn % count.max(1) + i) % count).collect()
+pub fn round_robin(count: usize, turn: usize) -> Option<usize> {
+    turn.checked_rem(count)
 }
 
-/// As written.
-pub fn by_priority(count: usize) -> Vec<usize> {
-    (0..count).collect()
-}
-
-fn logits(scores: &[f64], ramps: &[f64], temperature: f64) -> Vec<f64> {
-    let logit = |(i, score): (usize, &f64)| score / temperature + weight_of(ramps, i).ln();
-    scores.iter().enumerate().map(logit).collect()
-}
-
-fn weight_logits(count: usize, weights: &[f64]) -> Vec<f64> {
-    (0..count).map(|i| weight_of(weights, i).ln()).collect()
+fn logit((score, ramp): (f64, f64), temperature: f64) -> f64 {
+    score / temperature + positive(ramp).ln()
 }
 
 /// Never quite 0, so that its logarithm is finite and a sole target keeps a chance.
-fn weight_of(weights: &[f64], index: usize) -> f64 {
-    weights.get(index).copied().unwrap_or(1.0).max(1e-12)
-}
-
-fn noisy(logits: &[f64], rng: &mut fastrand::Rng) -> Vec<usize> {
-    let keys: Vec<f64> = logits.iter().map(|logit| logit + gumbel(rng)).collect();
-    sorted(&keys)
+fn positive(weight: f64) -> f64 {
+    weight.max(1e-12)
 }
 
 /// Standard Gumbel noise. `f64()` may be 0, whose logarithm is not finite.
@@ -62,11 +59,11 @@ fn gumbel(rng: &mut fastrand::Rng) -> f64 {
     -(-rng.f64().max(f64::MIN_POSITIVE).ln()).max(f64::MIN_POSITIVE).ln()
 }
 
-/// Indices by falling key; equals keep their order.
-fn sorted(keys: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by(|a, b| keys[*b].total_cmp(&keys[*a]));
-    order
+/// The index of the largest key, the first of equals.
+fn first(keys: impl Iterator<Item = f64>) -> Option<usize> {
+    let larger =
+        |best: (usize, f64), next: (usize, f64)| if next.1.total_cmp(&best.1).is_gt() { next } else { best };
+    keys.enumerate().reduce(larger).map(|(index, _)| index)
 }
 
 /// Stable: the largest logit is taken off first, so nothing overflows.
@@ -83,10 +80,10 @@ mod tests {
 
     const DRAWS: usize = 20_000;
 
-    fn frequency(count: usize, mut draw: impl FnMut() -> Vec<usize>) -> Vec<f64> {
+    fn frequency(count: usize, mut draw: impl FnMut() -> Option<usize>) -> Vec<f64> {
         let mut first = vec![0.0; count];
         for _ in 0..DRAWS {
-            first[draw()[0]] += 1.0 / DRAWS as f64;
+            first[draw().unwrap()] += 1.0 / DRAWS as f64;
         }
         first
     }
@@ -98,15 +95,16 @@ mod tests {
     #[test]
     fn the_share_is_the_chance_to_come_first() {
         let mut rng = fastrand::Rng::with_seed(1);
-        let cases: [(&[f64], &[f64], f64); 4] = [
-            (&[95.0, 95.0, 95.0], &[1.0, 1.0, 1.0], 1.0),
-            (&[98.0, 97.0, 94.0], &[1.0, 1.0, 1.0], 1.0),
-            (&[98.0, 90.0], &[0.1, 1.0], 5.0),
-            (&[-300.0, -301.0], &[], 1.0),
+        let cases: [(&[(f64, f64)], f64); 4] = [
+            (&[(95.0, 1.0), (95.0, 1.0), (95.0, 1.0)], 1.0),
+            (&[(98.0, 1.0), (97.0, 1.0), (94.0, 1.0)], 1.0),
+            (&[(98.0, 0.1), (90.0, 1.0)], 5.0),
+            (&[(-300.0, 1.0), (-301.0, 1.0)], 1.0),
         ];
-        for (scores, ramps, temperature) in cases {
-            let drawn = frequency(scores.len(), || by_score(scores, ramps, temperature, &mut rng));
-            let exact = shares(scores, ramps, temperature);
+        for (targets, temperature) in cases {
+            let targets = || targets.iter().copied();
+            let drawn = frequency(targets().len(), || by_score(targets(), temperature, &mut rng));
+            let exact = shares(targets(), temperature);
             assert!(close(&drawn, &exact), "{drawn:?} {exact:?}");
             assert!((exact.iter().sum::<f64>() - 1.0).abs() < 1e-9);
         }
@@ -115,28 +113,28 @@ mod tests {
     #[test]
     fn temperature_zero_is_the_best_always() {
         let mut rng = fastrand::Rng::with_seed(2);
-        assert_eq!(by_score(&[90.0, 99.0, 99.0], &[1.0, 0.1, 1.0], 0.0, &mut rng), [1, 2, 0]);
-        assert_eq!(shares(&[90.0, 99.0, 99.0], &[], 0.0), [0.0, 1.0, 0.0]);
-        assert!(shares(&[], &[], 0.0).is_empty() && by_score(&[], &[], 1.0, &mut rng).is_empty());
+        let targets = || [(90.0, 1.0), (99.0, 0.1), (99.0, 1.0)].into_iter();
+        assert_eq!(by_score(targets(), 0.0, &mut rng), Some(1), "the first of equals");
+        assert_eq!(shares(targets(), 0.0), [0.0, 1.0, 0.0]);
+        assert!(shares([].into_iter(), 0.0).is_empty());
+        assert_eq!(by_score([].into_iter(), 1.0, &mut rng), None);
     }
 
     #[test]
     fn extreme_scores_stay_finite() {
-        let exact = shares(&[100.0, -60_000.0, f64::MIN], &[1.0, 0.0, 1.0], 1e-9);
+        let exact = shares([(100.0, 1.0), (-60_000.0, 0.0), (f64::MIN, 1.0)].into_iter(), 1e-9);
         assert_eq!(exact, [1.0, 0.0, 0.0]);
-        let one = shares(&[-1e9], &[0.0], 1.0);
-        assert_eq!(one, [1.0]);
+        assert_eq!(shares([(-1e9, 0.0)].into_iter(), 1.0), [1.0]);
     }
 
     #[test]
-    fn weights_turns_and_priority() {
+    fn weights_and_turns() {
         let mut rng = fastrand::Rng::with_seed(3);
-        let drawn = frequency(3, || by_weight(3, &[3.0, 1.0, 0.0], &mut rng));
-        assert!(close(&drawn, &[0.75, 0.25, 0.0]) && close(&weight_shares(3, &[3.0, 1.0, 0.0]), &drawn));
-        assert!(close(&weight_shares(2, &[]), &[0.5, 0.5]));
-        assert_eq!(round_robin(3, 4), [1, 2, 0]);
-        assert_eq!(round_robin(3, usize::MAX), [0, 1, 2]);
-        assert!(round_robin(0, 7).is_empty());
-        assert_eq!(by_priority(3), [0, 1, 2]);
+        let weights = || [3.0, 1.0, 0.0].into_iter();
+        let drawn = frequency(3, || by_weight(weights(), &mut rng));
+        assert!(close(&drawn, &[0.75, 0.25, 0.0]) && close(&weight_shares(weights()), &drawn));
+        assert!(close(&weight_shares([1.0, 1.0].into_iter()), &[0.5, 0.5]));
+        assert_eq!((round_robin(3, 4), round_robin(3, usize::MAX)), (Some(1), Some(0)));
+        assert_eq!(round_robin(0, 7), None);
     }
 }

@@ -206,9 +206,8 @@ impl Pool {
             self.settle();
             let now = self.start + Duration::from_micros(self.micros);
             let prior = self.prior();
-            let scores: Vec<f64> =
-                self.targets.iter().map(|t| t.score(Kind::Stream, prior, now).score).collect();
-            let target = order::by_score(&scores, &[], 1.0, &mut self.rng)[0];
+            let scores = self.targets.iter().map(|t| (t.score(Kind::Stream, prior, now).score, 1.0));
+            let target = order::by_score(scores, 1.0, &mut self.rng).unwrap();
             let (latency, outcome) = answer(target, &mut self.rng);
             self.ids += 1;
             self.targets[target].started(Kind::Stream, self.ids, now, WALL);

@@ -3,39 +3,34 @@
 //! What an answer says about its own length decides where the next one begins, so whatever is contradictory is an
 //! error (RFC 9112, 6.3).
 
-use std::{io::Write, mem::MaybeUninit};
+use std::mem::MaybeUninit;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version, header};
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request, Response, StatusCode, Version};
 
-use super::Broken;
+use super::{Broken, Standing};
 use crate::http1::{
     framing::{BadFraming, Decoder},
-    head::{content_length, headers, keeps_alive, version, words},
+    head::{Says, digits, headers, version, words},
 };
 
 /// Headers of an answer.
 const MAX_HEADERS: usize = 200;
 
-/// The head of `request`, whose body has `length` bytes. The URI is a path and query.
-pub(super) fn write<B>(request: &Request<B>, length: usize) -> Vec<u8> {
-    let mut head = Vec::with_capacity(512);
+/// Writes the head of `request`, whose body has `length` bytes. The URI is a path and query.
+pub(super) fn write<B>(head: &mut BytesMut, (request, standing): (&Request<B>, &Standing), length: usize) {
+    let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    for part in [request.method().as_str(), " ", path, " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    line(&[request.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
+    for (name, value) in request.headers().iter().filter(|(name, _)| !standing.has(name)) {
+        line(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
-    for (name, value) in request.headers() {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
-    }
+    line(&[standing.lines()]);
     let usual = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     if length > 0 || usual {
-        // Into a vector it does not fail.
-        drop(write!(head, "content-length: {length}\r\n"));
+        line(&[b"content-length: ", digits(length as u64, &mut [0; 20]), b"\r\n"]);
     }
-    head.extend_from_slice(b"\r\n");
-    head
+    line(&[b"\r\n"]);
 }
 
 /// What a head says.
@@ -60,8 +55,9 @@ pub(super) fn read(head: &Bytes, method: &Method) -> Result<Head, Broken> {
     let headers = headers(head, parsed.headers)?;
     let code = StatusCode::from_u16(code).map_err(|_| BadFraming("a status that is none"))?;
     let version = version(minor);
-    let (decoder, clear) = body_of((code, version), &headers, method)?;
-    let keep_alive = clear && keeps_alive(version, &headers);
+    let says = Says::of(&headers);
+    let (decoder, clear) = body_of((code, version), &says, method)?;
+    let keep_alive = clear && says.keeps_alive(version);
     let mut response = Response::new(());
     (*response.status_mut(), *response.version_mut(), *response.headers_mut()) = (code, version, headers);
     Ok(Head { response, decoder, keep_alive })
@@ -70,14 +66,14 @@ pub(super) fn read(head: &Bytes, method: &Method) -> Result<Head, Broken> {
 /// What the body is, and whether everybody on the way must have understood it so.
 fn body_of(
     (code, version): (StatusCode, Version),
-    headers: &HeaderMap,
+    says: &Says<'_>,
     method: &Method,
 ) -> Result<(Decoder, bool), BadFraming> {
-    let length = content_length(headers)?;
+    let length = says.length?;
     if *method == Method::HEAD || code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED {
         return Ok((Decoder::Length(0), true));
     }
-    if let Some(last) = words(headers, header::TRANSFER_ENCODING).last() {
+    if let Some(last) = says.coding.and_then(|line| words(line).last()) {
         if version == Version::HTTP_10 {
             return Err(BadFraming("transfer-encoding in HTTP/1.0"));
         }

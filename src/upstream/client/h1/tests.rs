@@ -13,6 +13,11 @@ fn post(body: &'static str) -> Box<Request<Parts>> {
     Box::new(Request::post("/x").body(Parts::from(splice::Parts::from(Bytes::from(body)))).unwrap())
 }
 
+/// Nothing stands in every request.
+fn nothing() -> Standing {
+    Standing::new(http::HeaderMap::new())
+}
+
 /// A connection, the provider's end of it, and where it goes back to.
 fn connected() -> (Http1, DuplexStream, Arc<Pool>) {
     let (ours, theirs) = duplex(1 << 20);
@@ -25,7 +30,8 @@ async fn heard(wire: &[u8]) -> (Result<Bytes, Broken>, Arc<Pool>) {
     provider.write_all(wire).await.unwrap();
     provider.shutdown().await.unwrap();
     let whole = async {
-        let body = AnswerBody::http1(connection.send(post("hello"), pool.clone()).await?.into_body());
+        let body =
+            AnswerBody::http1(connection.send((post("hello"), &nothing()), pool.clone()).await?.into_body());
         Ok(body.collect().await?.to_bytes())
     };
     (whole.await, pool)
@@ -36,7 +42,8 @@ async fn a_connection_is_used_again_after_the_last_byte() {
     let (connection, mut provider, pool) = connected();
     let mut connection = Some(connection);
     for round in 0..3 {
-        let sent = connection.take().unwrap().send(post("hello"), pool.clone());
+        let standing = nothing();
+        let sent = connection.take().unwrap().send((post("hello"), &standing), pool.clone());
         let answer = async {
             let mut request = vec![0; 44];
             provider.read_exact(&mut request).await.unwrap();
@@ -91,7 +98,8 @@ async fn a_burst_of_chunks_comes_as_one_piece_and_what_was_good_before_a_mistake
     let (connection, mut provider, pool) = connected();
     let wire = format!("{head}{}zz", "2\r\nok\r\n".repeat(100));
     provider.write_all(wire.as_bytes()).await.unwrap();
-    let mut body = AnswerBody::http1(connection.send(post(""), pool).await.unwrap().into_body());
+    let mut body =
+        AnswerBody::http1(connection.send((post(""), &nothing()), pool).await.unwrap().into_body());
     let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(piece, "ok".repeat(100));
     assert!(matches!(body.frame().await, Some(Err(Broken::Framing(_)))));
@@ -113,7 +121,7 @@ async fn a_refusal_before_the_end_of_the_request_is_heard() {
     let (connection, pool) = (Http1::new(ours, Instant::now()), Arc::<Pool>::default());
     let body: &'static str = "x".repeat(100_000).leak();
     provider.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
-    let response = connection.send(post(body), pool.clone()).await.unwrap();
+    let response = connection.send((post(body), &nothing()), pool.clone()).await.unwrap();
     assert_eq!(response.status(), 413);
     let body = AnswerBody::http1(response.into_body());
     assert_eq!(body.collect().await.unwrap().to_bytes(), "no");

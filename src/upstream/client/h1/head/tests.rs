@@ -1,5 +1,7 @@
 //! Heads as providers write them, and as they should not.
 
+use http::{HeaderValue, header};
+
 use super::*;
 
 fn answer(head: &str) -> Result<Head, Broken> {
@@ -21,11 +23,20 @@ fn kind(lines: &str) -> Result<(String, bool), Broken> {
 #[test]
 fn a_request_is_written_with_its_length() {
     let mut request = Request::post("/v1/x?y=1").body(()).unwrap();
-    request.headers_mut().insert("host", http::HeaderValue::from_static("h"));
-    assert_eq!(write(&request, 12), b"POST /v1/x?y=1 HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\n\r\n");
-    assert!(write(&request, 0).ends_with(b"content-length: 0\r\n\r\n"), "an empty POST says so");
+    let written = |request: &Request<()>, length| {
+        let standing = [(header::HOST, HeaderValue::from_static("h"))];
+        let mut head = BytesMut::new();
+        write(&mut head, (request, &Standing::new(standing.into_iter().collect())), length);
+        String::from_utf8(head.to_vec()).unwrap()
+    };
+    assert_eq!(written(&request, 12), "POST /v1/x?y=1 HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\n\r\n");
+    assert!(written(&request, 0).ends_with("content-length: 0\r\n\r\n"), "an empty POST says so");
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("a/b"));
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("the client's"));
+    let both = "POST /v1/x?y=1 HTTP/1.1\r\naccept: a/b\r\nhost: h\r\n";
+    assert!(written(&request, 12).starts_with(both), "what stands in every request wins");
     *request.method_mut() = Method::GET;
-    assert!(!String::from_utf8(write(&request, 0)).unwrap().contains("content-length"));
+    assert!(!written(&request, 0).contains("content-length"));
 }
 
 #[test]
