@@ -3,6 +3,7 @@
 //! A [`Call`] pins the configuration it was admitted under and owns its [`Slot`] to the last byte.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{
         Arc,
@@ -100,7 +101,7 @@ pub struct Ask {
     /// The client's method.
     pub method: Method,
     /// Path and query below the base URL.
-    pub path: String,
+    pub path: Cow<'static, str>,
     /// The client's headers that travel upstream.
     pub headers: HeaderMap,
     /// The client's body, untouched.

@@ -224,7 +224,7 @@ impl Remote {
         let peek = request::peek(&body).map_err(|_| NoVector::Refused)?;
         Ok(Ask {
             method: Method::POST,
-            path: "/embeddings".to_owned(),
+            path: "/embeddings".into(),
             headers: HeaderMap::from_iter([(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),

@@ -131,8 +131,8 @@ fn claim(id: &str) -> Option<UserId> {
 /// The key in `headers`, in any of the spellings clients use.
 pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        let (scheme, key) = value.split_at_checked("bearer ".len())?;
+        scheme.eq_ignore_ascii_case("bearer ").then(|| key.trim())
     });
     let bare = || ["x-api-key", "api-key"].iter().find_map(|name| headers.get(*name)?.to_str().ok());
     bearer.or_else(bare).filter(|key| !key.is_empty())

@@ -1,6 +1,6 @@
 //! The life of a proxied request: **limits → slot → call → recall → attempts → relay**.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response};
@@ -57,7 +57,7 @@ pub async fn answer(
     gateway: &Arc<Gateway>,
     incomer: Box<Incomer>,
     caller: Caller,
-    route: (Api, String),
+    route: (Api, Cow<'static, str>),
 ) -> Result<Response<ReplyBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
@@ -119,7 +119,7 @@ async fn read(
     gateway: &Gateway,
     mut incomer: Box<Incomer>,
     caller: Caller,
-    (api, path): (Api, String),
+    (api, path): (Api, Cow<'static, str>),
 ) -> Result<Box<Asked>, Refusal> {
     let wishes = intake::wishes(incomer.request.headers())?;
     let limit = incomer.edge.snapshot.config.server.max_body;
@@ -129,7 +129,7 @@ async fn read(
     let content = intake::content(headers, &body, wishes.pin.is_some())?;
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
     let path = match request.uri().query() {
-        Some(query) => format!("{path}?{query}"),
+        Some(query) => format!("{path}?{query}").into(),
         None => path,
     };
     let span = begin_trace(gateway, &id, received, (api, &models[0]), headers);

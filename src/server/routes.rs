@@ -3,6 +3,8 @@
 //! Deny by default: every [`Route`] states its [`Policy`] in one exhaustive match, so a route without one
 //! does not compile.
 
+use std::borrow::Cow;
+
 use http::Method;
 use percent_encoding::percent_decode_str;
 
@@ -12,7 +14,7 @@ use crate::api::Api;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
     /// To a provider; the path below `/v1`.
-    Proxy(Api, String),
+    Proxy(Api, Cow<'static, str>),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
@@ -177,20 +179,21 @@ impl Route {
 
     fn find_v1(method: &Method, rest: &str) -> Result<Self, Miss> {
         let get = [Method::GET, Method::HEAD];
-        let post = [Method::POST];
+        let post =
+            |api, path: &'static str| only(&[Method::POST], method, "POST", Self::Proxy(api, path.into()));
         match rest {
             "/models" => only(&get, method, "GET, HEAD", Self::Models),
-            "/chat/completions" => only(&post, method, "POST", proxy(Api::Chat, rest)),
-            "/completions" => only(&post, method, "POST", proxy(Api::Completions, rest)),
-            "/responses" => only(&post, method, "POST", proxy(Api::Responses, rest)),
-            "/embeddings" => only(&post, method, "POST", proxy(Api::Embeddings, rest)),
+            "/chat/completions" => post(Api::Chat, "/chat/completions"),
+            "/completions" => post(Api::Completions, "/completions"),
+            "/responses" => post(Api::Responses, "/responses"),
+            "/embeddings" => post(Api::Embeddings, "/embeddings"),
             _ if !is_plain(rest) => Err(Miss::NotFound),
             _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
                 own(method, rest).map(Self::Own)
             }
             _ => match rest.strip_prefix("/models/") {
                 Some(id) if !id.is_empty() => only(&get, method, "GET, HEAD", Self::Model(decoded(id))),
-                _ => Ok(proxy(Api::Other, rest)),
+                _ => Ok(Self::Proxy(Api::Other, rest.to_owned().into())),
             },
         }
     }
@@ -198,10 +201,6 @@ impl Route {
 
 fn only(allowed: &[Method], method: &Method, names: &'static str, route: Route) -> Result<Route, Miss> {
     if allowed.contains(method) { Ok(route) } else { Err(Miss::Method(names)) }
-}
-
-fn proxy(api: Api, rest: &str) -> Route {
-    Route::Proxy(api, rest.to_owned())
 }
 
 /// The part of `path` below `/v1`, which some vendors' SDKs call `/openai/v1`.

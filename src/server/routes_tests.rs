@@ -13,10 +13,16 @@ fn post(path: &str) -> Result<Route, Miss> {
 #[test]
 fn every_promised_route_is_there() {
     for prefix in ["/v1", "/openai/v1"] {
-        assert_eq!(post(&format!("{prefix}/chat/completions")), Ok(proxy(Api::Chat, "/chat/completions")));
+        assert_eq!(
+            post(&format!("{prefix}/chat/completions")),
+            Ok(Route::Proxy(Api::Chat, "/chat/completions".into()))
+        );
         assert_eq!(get(&format!("{prefix}/models")), Ok(Route::Models));
         assert_eq!(get(&format!("{prefix}/models/groq/llama%2D3")), Ok(Route::Model("groq/llama-3".into())));
-        assert_eq!(post(&format!("{prefix}/audio/speech")), Ok(proxy(Api::Other, "/audio/speech")));
+        assert_eq!(
+            post(&format!("{prefix}/audio/speech")),
+            Ok(Route::Proxy(Api::Other, "/audio/speech".into()))
+        );
     }
     assert_eq!(get("/healthz"), Ok(Route::Live));
     assert_eq!(get("/admin/"), Ok(Route::Page));

@@ -3,9 +3,12 @@
 //! Nothing of a client's request can change where it is sent. Only listed headers travel upstream; the key is
 //! put in last, and nowhere else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -53,8 +56,8 @@ pub struct Provider {
 pub struct Question {
     /// The client's method.
     pub method: Method,
-    /// Path and query below the base URL.
-    pub path: String,
+    /// Path and query below the base URL; nearly always one of few.
+    pub path: Cow<'static, str>,
     /// The client's headers that may travel.
     pub headers: HeaderMap,
     /// The body.
