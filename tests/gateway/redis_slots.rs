@@ -94,7 +94,7 @@ async fn gateways_take_turns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_mean_the_same_over_gateways() {
     let change =
-        |config| slots(config, 1, 1).set("slots", "queue_timeout", "\"3s\"").set("slots", "total", "2");
+        |config| slots(config, 1, 1).set("slots", "queue_timeout", "\"8s\"").set("slots", "total", "2");
     let Some(several) = Several::start(2, "closed", change).await else { return };
     takes(&several, Duration::from_secs(300));
     let running = begin(&several.of(0, "u"));
