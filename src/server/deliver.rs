@@ -96,12 +96,17 @@ impl Waiting {
     async fn next(self) -> Option<(Result<Bytes, BrokenOff>, Self)> {
         match self {
             Self::Begun(found) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
-            Self::For(mut found) => select! {
-                found = &mut found => Self::after(found).await,
-                () = sleep(KEEP_ALIVE) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
-            },
+            // On the heap: every stream would keep its room, and few are waited for.
+            Self::For(found) => Box::pin(Self::wait(found)).await,
             Self::Relaying(mut relay) => relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay))),
             Self::Over => None,
+        }
+    }
+
+    async fn wait(mut found: Found) -> Option<(Result<Bytes, BrokenOff>, Self)> {
+        select! {
+            found = &mut found => Self::after(found).await,
+            () = sleep(KEEP_ALIVE) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
         }
     }
 

@@ -308,7 +308,8 @@ fn who_may_be_asked(
 
 /// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
 fn forwarded(theirs: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+    // Most say what they send and what they take. A map with room for more would stay as long as the call.
+    let mut headers = HeaderMap::with_capacity(2);
     for (name, value) in theirs.iter().filter(|(name, _)| FORWARDED.contains(name)) {
         let copied = match value.as_bytes() {
             // Nearly all say this and nothing else.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     attempt::Attempt,
+    body::Parts,
     client::{AnswerBody, SendError},
     failure::Failure,
     incoming::Incoming,
@@ -167,18 +168,12 @@ enum Reading {
 }
 
 async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, Failure> {
-    let question = std::mem::take(&mut asking.question);
-    let Asking { ref attempt, api, stream, wants_usage, first, stall, total, .. } = *asking;
-    let deadline = total.min(attempt.started + first);
-    let mut response = send(provider, question, deadline, first).await?;
-    attempt.head(response.headers());
-    if !response.status().is_success() {
-        return Err(Box::pin(Failure::of_status(response, provider, total)).await);
-    }
-    let head = Head::of(&mut response);
+    let deadline = asking.total.min(asking.attempt.started + asking.first);
+    let (head, body) = begin(asking, provider, deadline).await?;
+    let Asking { api, stream, wants_usage, stall, total, .. } = *asking;
     // A whole answer has only its head within the deadline, and then at least the time of a stall.
     let due = if stream { deadline } else { deadline.max(clock::now() + stall).min(total) };
-    let mut body = Incoming::new(response.into_body(), due, stall, total);
+    let mut body = Incoming::new(body, due, stall, total);
     let known = api.is_known();
     let is_events = head.is_events() || (stream && known && looks_like_events(body.peek().await?));
     if is_events && (stream || !known) {
@@ -199,16 +194,31 @@ async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, F
     Ok(Reading::Whole(head, bytes, usage))
 }
 
+/// Sends the question, and takes the head of an answer for one if its status does.
+async fn begin(
+    asking: &mut Asking,
+    provider: &Provider,
+    deadline: Instant,
+) -> Result<(Head, AnswerBody), Failure> {
+    let request = provider
+        .request(std::mem::take(&mut asking.question))
+        .map_err(|error| Failure::hard(HardKind::Connect, format!("the request cannot be made: {error}")))?;
+    let response = send(provider, request, deadline, asking.first).await?;
+    asking.attempt.head(response.headers());
+    if !response.status().is_success() {
+        return Err(Box::pin(Failure::of_status(response, provider, asking.total)).await);
+    }
+    let (head, body) = response.into_parts();
+    Ok((Head { status: head.status, headers: head.headers }, body))
+}
+
 async fn send(
     provider: &Provider,
-    question: Question,
+    request: Box<Request<Parts>>,
     deadline: Instant,
     first: Duration,
 ) -> Result<Response<AnswerBody>, Failure> {
-    let request = provider
-        .request(question)
-        .map_err(|error| Failure::hard(HardKind::Connect, format!("the request cannot be made: {error}")))?;
-    match timeout_at(deadline, provider.client.send(Box::new(request))).await {
+    match timeout_at(deadline, provider.client.send(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error @ SendError::Connect(_))) => Err(Failure::hard(HardKind::Connect, error.to_string())),
         Ok(Err(error @ SendError::Lost(_))) => Err(Failure::hard(HardKind::Reset, error.to_string())),
@@ -274,10 +284,6 @@ fn looks_like_events(first: &[u8]) -> bool {
 }
 
 impl Head {
-    fn of(response: &mut Response<AnswerBody>) -> Self {
-        Self { status: response.status(), headers: std::mem::take(response.headers_mut()) }
-    }
-
     /// The headers that describe the body.
     pub fn describing(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.headers.iter().filter(|(name, _)| DESCRIBING.contains(name))

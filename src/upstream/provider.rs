@@ -101,7 +101,7 @@ impl Provider {
     }
 
     /// The request that puts `question` to this provider. What stands in every request its client adds.
-    pub fn request(&self, question: Question) -> Result<Request<Parts>, http::Error> {
+    pub fn request(&self, question: Question) -> Result<Box<Request<Parts>>, http::Error> {
         let Question { method, path, headers, body } = question;
         let mut request = Request::new(body);
         (*request.method_mut(), *request.headers_mut()) = (method, headers);
@@ -109,7 +109,7 @@ impl Provider {
             Some((_, uri)) => uri.clone(),
             None => Uri::try_from(self.uri(&path))?,
         };
-        Ok(request)
+        Ok(Box::new(request))
     }
 
     /// The headers of every request to it, the key among them.
