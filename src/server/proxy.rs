@@ -77,13 +77,13 @@ async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Gra
     let begun = clock::now();
     let entry = asked.enter(&gateway.calls);
     let slot = wait_for_slot(gateway, Wish { cost: None, ..asked.wish() }, early).await;
-    let (received, waited) = (asked.received, Waited { begun, admitted: clock::now() });
-    match admit(gateway, asked, (reservation, slot), (entry, waited)) {
+    let (received, queued) = (asked.received, clock::since(begun));
+    match admit(gateway, asked, (reservation, slot), (entry, queued)) {
         Ok(call) => with_memory(gateway, call).await,
         Err((refusal, mut report)) => {
             let mut response = reply::refuse(&refusal);
             report.refused(response.status(), reply::code(&refusal));
-            let (queued, overhead) = (clock::since(begun), begun.saturating_duration_since(received));
+            let overhead = begun.saturating_duration_since(received);
             response.body_mut().tell().trail = Some(Trail { target: None, attempts: 0, queued, overhead });
             response
         }
@@ -192,21 +192,14 @@ impl Asked {
     }
 }
 
-/// When a request began to wait for its slot, and when it had one or would not get one.
-struct Waited {
-    begun: Instant,
-    admitted: Instant,
-}
-
-/// With a slot the request is a call. Without one there is still something to tell.
+/// With a slot, for which it was `queued`, the request is a call. Without one there is still something to tell.
 fn admit(
     gateway: &Gateway,
     asked: Box<Asked>,
     (reservation, slot): (Reservation, Result<Slot, Refusal>),
-    (entry, Waited { begun, admitted }): (Entry, Waited),
+    (entry, queued): (Entry, Duration),
 ) -> Result<Box<Call>, (Refusal, Box<Report>)> {
     let Asked { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
-    let queued = admitted.saturating_duration_since(begun);
     let about = About {
         id: id.clone(),
         user: user.pseudonym(),
@@ -233,7 +226,7 @@ fn admit(
         snapshot: edge.snapshot.clone(),
         received,
         queued,
-        deadline: admitted + total,
+        deadline: clock::now() + total,
         slot,
         impatient: timeout.is_some(),
         memory,
