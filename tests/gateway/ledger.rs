@@ -95,7 +95,7 @@ async fn a_failed_attempt_adds_no_tokens() {
     let stage = stage().await;
     stage.a.next(Script::status(500, r#"{"error":{"message":"x"},"usage":{"total_tokens":999}}"#));
     named(&stage, "ledger-failed").chat(&ask("m")).await;
-    let told = lines(&stage, "ledger-failed", 1).await;
+    let told = lines(&stage, "ledger-failed", 2).await;
     assert_eq!(tokens(&told), 67, "{told:#?}");
 }
 
