@@ -48,6 +48,14 @@ pub enum Api {
 }
 
 impl Api {
+    /// Those with a path of their own, and that path below `/v1`, as below a provider's base URL.
+    pub const PATHS: [(Self, &'static str); 4] = [
+        (Self::Chat, "/chat/completions"),
+        (Self::Completions, "/completions"),
+        (Self::Responses, "/responses"),
+        (Self::Embeddings, "/embeddings"),
+    ];
+
     /// Whether we can tell a whole answer from a torn one.
     pub fn is_known(self) -> bool {
         !matches!(self, Self::Other)

@@ -255,7 +255,7 @@ impl Search {
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
         self.tell_of_failover(Some(target));
-        self.first_asked.get_or_insert_with(clock::now);
+        self.first_asked.get_or_insert(attempt.started);
         self.target = Some(target.id.clone());
         self.call.entry.asks(target.id.clone());
         self.call.report.asks(target, self.plan.attempts());

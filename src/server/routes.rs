@@ -179,14 +179,11 @@ impl Route {
 
     fn find_v1(method: &Method, rest: &str) -> Result<Self, Miss> {
         let get = [Method::GET, Method::HEAD];
-        let post =
-            |api, path: &'static str| only(&[Method::POST], method, "POST", Self::Proxy(api, path.into()));
+        if let Some((api, path)) = Api::PATHS.into_iter().find(|(_, path)| *path == rest) {
+            return only(&[Method::POST], method, "POST", Self::Proxy(api, path.into()));
+        }
         match rest {
             "/models" => only(&get, method, "GET, HEAD", Self::Models),
-            "/chat/completions" => post(Api::Chat, "/chat/completions"),
-            "/completions" => post(Api::Completions, "/completions"),
-            "/responses" => post(Api::Responses, "/responses"),
-            "/embeddings" => post(Api::Embeddings, "/embeddings"),
             _ if !is_plain(rest) => Err(Miss::NotFound),
             _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
                 own(method, rest).map(Self::Own)

@@ -19,13 +19,10 @@ use super::{
     client::{Client, Standing},
     quirks::{self, Quirks},
 };
-use crate::{config, tasks::Tasks};
+use crate::{api::Api, config, tasks::Tasks};
 
 /// What we call ourselves upstream.
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
-
-/// The paths below the base URL that nearly all ask for.
-const USUAL: [&str; 4] = ["/chat/completions", "/completions", "/responses", "/embeddings"];
 
 /// The client's headers that travel upstream.
 pub static FORWARDED: [HeaderName; 6] = [
@@ -79,9 +76,9 @@ impl Provider {
         let client = Client::new(origin, standing, connect_timeout, tasks)?;
         let quirks = quirks::of(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let usual = Vec::with_capacity(USUAL.len());
+        let usual = Vec::with_capacity(Api::PATHS.len());
         let mut provider = Self { config, quirks, client, usual, in_flight, drained };
-        for path in USUAL {
+        for (_, path) in Api::PATHS {
             let uri = Uri::try_from(provider.uri(path)).map_err(|error| error.to_string())?;
             provider.usual.push((path, uri));
         }

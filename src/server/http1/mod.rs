@@ -77,9 +77,9 @@ where
         >,
 {
     let line = Arc::new(Mutex::new(Line::new(Box::new(wire))));
-    let mut clock = pin!(sleep(bounds.head_timeout));
+    let mut alarm = pin!(sleep(bounds.head_timeout));
     loop {
-        let head = match next(&line, clock.as_mut(), bounds).await {
+        let head = match next(&line, alarm.as_mut(), bounds).await {
             Next::Head(head) => head,
             Next::Bad(bad) => {
                 send(&line, Outgoing::new(refuse(bad), Manner::LAST)).await?;
@@ -103,19 +103,19 @@ where
     }
 }
 
-/// What comes next, within the time for a head. `clock` may still be set for an earlier one: it is set anew only when it has
+/// What comes next, within the time for a head. `alarm` may still be set for an earlier one: it is set anew only when it has
 /// rung.
-async fn next(line: &Mutex<Line>, mut clock: Pin<&mut Sleep>, bounds: Bounds) -> Next {
+async fn next(line: &Mutex<Line>, mut alarm: Pin<&mut Sleep>, bounds: Bounds) -> Next {
     let end = clock::now() + bounds.head_timeout;
     poll_fn(|cx| {
         if let Poll::Ready(next) = line.lock().poll_next(cx, bounds.head) {
             return Poll::Ready(next);
         }
-        while clock.as_mut().poll(cx).is_ready() {
+        while alarm.as_mut().poll(cx).is_ready() {
             if Instant::now() >= end {
                 return Poll::Ready(Next::Over);
             }
-            clock.as_mut().reset(end);
+            alarm.as_mut().reset(end);
         }
         Poll::Pending
     })
