@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Connections open at once; the next waits in the kernel's queue.
 const CONNECTIONS: usize = 20_000;
@@ -20,11 +20,19 @@ const PIECE: usize = 1024;
 
 /// The bounds, shared by everything that serves.
 pub struct Load {
-    connections: Arc<Semaphore>,
+    connections: Arc<Connections>,
     /// For tower's limit of requests at once.
     pub requests: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
 }
+
+struct Connections {
+    free: Semaphore,
+    ended: Notify,
+}
+
+/// Room for one connection; given back when dropped, which is after the connection's end.
+pub struct Room(Arc<Connections>);
 
 /// Bytes of a body that are held; given back when dropped.
 #[derive(Debug, Default)]
@@ -35,15 +43,21 @@ impl Load {
     pub fn new(max_body: usize) -> Self {
         let bodies = BODIES.max(max_body.saturating_mul(LARGEST_BODIES)) / PIECE;
         Self {
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections: Arc::new(Connections { free: Semaphore::new(CONNECTIONS), ended: Notify::new() }),
             requests: Arc::new(Semaphore::new(REQUESTS)),
             bodies: Arc::new(Semaphore::new(bodies.min(u32::MAX as usize))),
         }
     }
 
     /// Room for one more connection, once there is some.
-    pub async fn connection(&self) -> Option<OwnedSemaphorePermit> {
-        self.connections.clone().acquire_owned().await.ok()
+    pub async fn connection(&self) -> Option<Room> {
+        self.connections.free.acquire().await.ok()?.forget();
+        Some(Room(self.connections.clone()))
+    }
+
+    /// A connection ends, or one has since this was last asked.
+    pub async fn connection_ended(&self) {
+        self.connections.ended.notified().await;
     }
 
     /// Makes `held` cover `bytes`; false if that is more than the process takes on.
@@ -63,9 +77,30 @@ impl Load {
     }
 }
 
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.free.add_permits(1);
+        self.0.ended.notify_one();
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    #[test]
+    fn connections_have_room_up_to_the_bound_and_their_end_is_told() {
+        let load = Load::new(0);
+        let next = || load.connection().now_or_never().flatten();
+        let mut open: Vec<_> = (0..CONNECTIONS).map_while(|_| next()).collect();
+        assert_eq!(open.len(), CONNECTIONS);
+        assert!(next().is_none() && load.connection_ended().now_or_never().is_none());
+        drop(open.pop());
+        assert!(load.connection_ended().now_or_never().is_some());
+        assert!(next().is_some());
+    }
 
     #[test]
     fn bodies_are_held_up_to_the_bound_and_given_back() {

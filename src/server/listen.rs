@@ -22,7 +22,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     select,
-    time::{sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
@@ -38,7 +38,7 @@ use super::{
     told,
     upload::Upload,
 };
-use crate::{clock, config, http1::wire::Rewound};
+use crate::{admission::load::Load, clock, config, http1::wire::Rewound};
 
 /// For a TLS handshake.
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,8 +59,11 @@ const MAX_STREAMS: u32 = 250;
 /// Streams that a client has reset before we looked at them, and resets of ours for its mistakes, on one HTTP/2 connection:
 /// with more it is closed (CVE-2023-44487, CVE-2025-8671).
 const MAX_RESETS: (usize, usize) = (20, 1024);
-/// Pause after an accept error that is not the connection's own (no file descriptors left).
+/// Pause after an accept error that is not the connection's own (no file descriptors left), unless a connection ends before
+/// and frees one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two lines in the log about such errors.
+const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -90,19 +93,33 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 
 /// Accepts connections until the process ends.
 pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
+    let mut complained = None;
     while let Some(room) = gateway.load.connection().await {
+        let (stream, peer) = next_client(&listener, &gateway.load, &mut complained).await;
+        let gateway = gateway.clone();
+        gateway.tasks.clone().spawn_until_shutdown(clock::by_the_poll(async move {
+            connection(stream, peer, gateway).await;
+            drop(room);
+        }));
+    }
+}
+
+/// Tries until there is one; `complained` is when the log was last told that there is none.
+async fn next_client(
+    listener: &TcpListener,
+    load: &Load,
+    complained: &mut Option<Instant>,
+) -> (TcpStream, SocketAddr) {
+    loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let gateway = gateway.clone();
-                gateway.tasks.clone().spawn_until_shutdown(clock::by_the_poll(async move {
-                    connection(stream, peer, gateway).await;
-                    drop(room);
-                }));
-            }
+            Ok(client) => return client,
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                tracing::error!(%error, "cannot accept connections: raise the limit of open files");
-                sleep(ACCEPT_PAUSE).await;
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PAUSE) {
+                    tracing::error!(%error, "cannot accept connections: raise the limit of open files");
+                    *complained = Some(Instant::now());
+                }
+                let _ = timeout(ACCEPT_PAUSE, load.connection_ended()).await;
             }
         }
     }

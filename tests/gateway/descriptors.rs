@@ -35,7 +35,7 @@ async fn without_file_descriptors_it_waits_and_recovers() {
     stream.until("word-3 ").await;
     allow(&stage.gw, stage.gw.open_files() + 5);
     let mut crowd = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..400 {
         crowd.push(TcpStream::connect(stage.gw.addr()).await.unwrap());
     }
     sleep(ms(500)).await;
@@ -46,9 +46,10 @@ async fn without_file_descriptors_it_waits_and_recovers() {
     assert!(used <= 30, "{used} ticks in two seconds");
     within("the stream goes on", ms(3000), stream.until("word-60 ")).await;
     let complaints = stage.gw.logs().matches("cannot accept").count();
-    assert!((1..60).contains(&complaints), "{complaints}: {}", stage.gw.logs());
+    assert!((1..10).contains(&complaints), "{complaints}: {}", stage.gw.logs());
+    // Who asks next is behind all of them in the kernel's queue: five at a time would be eighty pauses.
     drop(crowd);
-    let reply = within("it recovers", ms(1000), stage.client.get("/livez")).await;
+    let reply = within("it recovers", ms(3000), stage.client.get("/livez")).await;
     assert_eq!(reply.code(), 200);
     assert_eq!(stage.chat().await.code(), 200);
 }

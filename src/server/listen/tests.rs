@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2::{self as client, SendRequest};
 use hyper_util::rt::TokioExecutor;
-use tokio::{io::duplex, task::JoinSet, time::Instant};
+use tokio::{io::duplex, task::JoinSet, time::sleep};
 
 use super::*;
 use crate::tasks::Tasks;
