@@ -39,6 +39,7 @@ pub struct Limits {
 pub struct Queue<T> {
     limits: Limits,
     in_use: usize,
+    standing: usize,
     waiting: usize,
     /// Looked up five times in the life of a request. Who a user is comes from authentication, and the seed is random.
     users: HashMap<UserId, User<T>, RandomState>,
@@ -61,6 +62,8 @@ struct User<T> {
 #[derive(Debug)]
 struct Use<T> {
     in_use: usize,
+    /// How many of those wait for more than we have to give: see [`Queue::stand_by`].
+    standing: usize,
     waiting: BTreeMap<Place, T>,
 }
 
@@ -130,6 +133,7 @@ impl<T> Queue<T> {
         Self {
             limits,
             in_use: 0,
+            standing: 0,
             waiting: 0,
             users: HashMap::default(),
             line: BTreeMap::new(),
@@ -167,6 +171,22 @@ impl<T> Queue<T> {
         self.in_use += 1;
     }
 
+    /// Who has a slot still waits, for its counterpart over all gateways: until [`Queue::go`] it counts among the waiting.
+    pub fn stand_by(&mut self, user: &UserId, operation: Operation) {
+        if let Some(known) = self.users.get_mut(user) {
+            known.operations[operation as usize].standing += 1;
+            self.standing += 1;
+        }
+    }
+
+    /// Who stood by runs, or is about to give its slot back.
+    pub fn go(&mut self, user: &UserId, operation: Operation) {
+        if let Some(known) = self.users.get_mut(user) {
+            known.operations[operation as usize].standing -= 1;
+            self.standing -= 1;
+        }
+    }
+
     /// Waits, after [`Queue::take`] has found nothing free.
     pub fn wait(
         &mut self,
@@ -175,7 +195,7 @@ impl<T> Queue<T> {
         waiter: T,
         now: Instant,
     ) -> Result<Ticket, Refused> {
-        let queued = self.users.get(user).map_or(0, |known| known.waiting);
+        let queued = self.users.get(user).map_or(0, User::queued);
         if self.waiting >= MOST_WAITING {
             return Err(self.refused(user, Limit::Total, now));
         }
@@ -232,7 +252,11 @@ impl<T> Queue<T> {
 
     /// Slots held, requests that wait, and slots there are, over all users.
     pub fn total(&self) -> Count {
-        Count { in_use: self.in_use, waiting: self.waiting, limit: self.limits.total }
+        Count {
+            in_use: self.in_use - self.standing,
+            waiting: self.waiting + self.standing,
+            limit: self.limits.total,
+        }
     }
 
     /// Every user who runs or waits, with the operations it runs or waits for.
@@ -240,8 +264,7 @@ impl<T> Queue<T> {
         self.users.iter().map(|(user, known)| {
             let counts = Operation::ALL.into_iter().map(|operation| {
                 let used = &known.operations[operation as usize];
-                let limit = self.limits.per_operation[operation as usize];
-                (operation, Count { in_use: used.in_use, waiting: used.waiting.len(), limit })
+                (operation, used.count(self.limits.per_operation[operation as usize]))
             });
             (user, counts.filter(|(_, count)| count.in_use + count.waiting > 0).collect())
         })
@@ -317,6 +340,11 @@ impl<T> Queue<T> {
 }
 
 impl<T> User<T> {
+    /// How many wait.
+    fn queued(&self) -> usize {
+        self.waiting + self.operations.iter().map(|used| used.standing).sum::<usize>()
+    }
+
     /// The first of those that the user's own limits let go.
     fn first(&self, limits: &Limits) -> Option<(Operation, Place)> {
         let heads = Operation::ALL.into_iter().filter_map(|operation| {
@@ -329,9 +357,15 @@ impl<T> User<T> {
     }
 }
 
+impl<T> Use<T> {
+    fn count(&self, limit: usize) -> Count {
+        Count { in_use: self.in_use - self.standing, waiting: self.waiting.len() + self.standing, limit }
+    }
+}
+
 impl<T> Default for User<T> {
     fn default() -> Self {
-        let operations = std::array::from_fn(|_| Use { in_use: 0, waiting: BTreeMap::new() });
+        let operations = std::array::from_fn(|_| Use { in_use: 0, standing: 0, waiting: BTreeMap::new() });
         Self { operations, waiting: 0, turn: None, pace: Pace::default() }
     }
 }

@@ -42,6 +42,8 @@ pub struct Slot {
     operation: Operation,
     /// Its counterpart over all gateways, if they share their slots.
     pub(super) lease: Option<Box<Lease>>,
+    /// It has none of them yet, and counts among those who wait.
+    stands_by: bool,
 }
 
 /// Why there is no slot. Each says when it is worth coming back: 1–60 s, from the measured rate at which slots become
@@ -200,14 +202,23 @@ impl Shared {
     }
 
     fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> Slot {
-        Slot { shared: self.clone(), user, operation, lease: None }
+        Slot { shared: self.clone(), user, operation, lease: None, stands_by: false }
     }
 }
 
 impl Slot {
+    /// It waits for its counterpart over all gateways, until it is [`Self::with`] it.
+    pub(super) fn stand_by(&mut self) {
+        self.shared.state.lock().queue.stand_by(&self.user, self.operation);
+        self.stands_by = true;
+    }
+
     /// The same with its counterpart over all gateways.
     pub(super) fn with(mut self, lease: impl Into<Box<Lease>>) -> Self {
         self.lease = Some(lease.into());
+        if std::mem::take(&mut self.stands_by) {
+            self.shared.state.lock().queue.go(&self.user, self.operation);
+        }
         self
     }
 }
@@ -216,7 +227,13 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // First, so that whoever gets this one finds the other free.
         drop(self.lease.take());
-        let next = self.shared.state.lock().queue.release(&self.user, self.operation, clock::now());
+        let next = {
+            let queue = &mut self.shared.state.lock().queue;
+            if self.stands_by {
+                queue.go(&self.user, self.operation);
+            }
+            queue.release(&self.user, self.operation, clock::now())
+        };
         if let Some(grant) = next {
             self.shared.hand_over(grant);
         }

@@ -16,7 +16,7 @@ async fn until_refused(stage: &Stage) {
         let ready = stage.client.get("/readyz").await;
         (ready.code() == 503).then_some(())
     };
-    eventually("readiness turns", ms(1000), refused).await;
+    eventually("readiness turns", ms(3000), refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,7 +55,7 @@ async fn streams_that_do_not_end_get_an_error_event() {
         let heard = open.hear().await;
         assert!(heard.error().is_some() && !heard.done(), "{heard:?}");
         let took = start.elapsed();
-        assert!(took > ms(800) && took < ms(3500), "{took:?}");
+        assert!(took > ms(800) && took < ms(10_000), "{took:?}");
         assert_eq!(stage.gw.wait_exit(Duration::from_secs(3)).await.code(), Some(0));
         stage.a.wait_peer_closed(0).await;
     }

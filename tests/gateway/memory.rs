@@ -121,7 +121,8 @@ async fn a_locked_store_costs_a_chat_no_more_than_the_budget_and_turns_readiness
     let begun = Instant::now();
     let reply = of(&stage.client, "cold").chat(&says(QUESTION)).await;
     assert_eq!(reply.code(), 200);
-    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
+    // The store itself would wait for seconds.
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     sleep(Duration::from_millis(3100)).await;
     let ready = stage.client.get("/readyz").await;
     assert_eq!((ready.code(), ready.json()["status"].as_str()), (503, Some("memory store is away")));

@@ -130,7 +130,7 @@ async fn a_silent_store_costs_a_chat_the_budget_alone() {
         assert_eq!((reply.code(), reply.header("x-concierge-memory")), (200, "skipped;reason=timeout"));
         quickest = quickest.min(begun.elapsed());
     }
-    assert!(quickest < ms(600), "{quickest:?}");
+    assert!(quickest < ms(2000), "{quickest:?}");
     is_ready(&stage.client, 503).await;
     wire.set(State::Whole);
     is_ready(&stage.client, 200).await;

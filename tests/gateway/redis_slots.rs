@@ -6,6 +6,7 @@ use concierge_testkit::{
     Client, ConfigFile, Reply, Script, eventually, ms,
     openai::{SIXTY, ask, ask_stream, chat_chunks, sane},
 };
+use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{redis::Several, stage::many};
@@ -99,14 +100,18 @@ async fn refusals_mean_the_same_over_gateways() {
     takes(&several, Duration::from_secs(300));
     let running = begin(&several.of(0, "u"));
     several.provider.wait_calls(1).await;
-    // The place of the one that may wait is taken at the other gateway.
-    let waiting = begin(&several.of(1, "u"));
+    // The place of the one that may wait is taken, by one that has a slot of its gateway and none of all of them.
+    let mut waiting = begin(&several.of(1, "u"));
     eventually("one waits", Duration::from_secs(10), || async {
         (several.redis.say("KEYS concierge:u:*:chat:waiting").await == "*1").then_some(())
     })
     .await;
     let full = several.of(1, "u").chat(&ask("m")).await;
     assert_eq!((full.code(), full.error_code().as_str()), (429, "queue_full"), "{full:?}");
+    assert!(waiting.try_join_next().is_none(), "at once, not when the place became free");
+    let view = several.of(1, "u").get("/admin/slots").await.json();
+    let line = &view["users"][0]["operations"]["chat"];
+    assert_eq!(line, &json!({"in_use": 0, "waiting": 1, "limit": 1}), "{view}");
     let late = end(waiting).await;
     assert_eq!((late.code(), late.error_code().as_str()), (429, "queue_timeout"), "{late:?}");
     assert!(late.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=60).contains(&seconds)));

@@ -91,16 +91,17 @@ async fn another_user_does_not_wait_for_the_greedy_one() {
     }));
     stage.a.wait_calls(2).await;
     let reply = of(&stage, "modest").chat(&ask("m")).await;
-    let queued: u64 = reply.header("x-concierge-queue-ms").parse().unwrap();
     assert_eq!(reply.code(), 200);
-    assert!(queued < 50, "{queued} ms");
+    let greedy = line(&stage, "greedy").await;
+    assert!(greedy["waiting"].as_u64().unwrap() > 0, "answered before the greedy one's: {greedy}");
     assert!(end(crowd).await.iter().all(|code| *code == 200));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_at_once_and_asks_nobody() {
     let stage = stage(1, |c| c.set("slots", "queue", "2")).await;
-    slow(&stage);
+    // Long enough to look around meanwhile.
+    stage.a.script(|request| sane(request, "fine").head_after(ms(1000)));
     let client = of(&stage, "u");
     let crowd = begin({
         let client = client.clone();
@@ -113,15 +114,14 @@ async fn a_full_queue_refuses_at_once_and_asks_nobody() {
     eventually("two wait", Duration::from_secs(2), full).await;
     let view = line(&stage, "u").await;
     assert_eq!(view["operations"]["chat"], json!({"in_use": 1, "waiting": 2, "limit": 1}), "{view}");
-    let asked = Instant::now();
     refused(&client.chat(&ask("m")).await, 429, "queue_full");
-    assert!(asked.elapsed() < ms(200));
+    assert_ne!(line(&stage, "u").await["waiting"], 0, "it did not wait for them");
     let replies = end(crowd).await;
     assert!(replies.iter().all(|reply| reply.code() == 200));
     let mut waits: Vec<u64> =
         replies.iter().map(|reply| reply.header("x-concierge-queue-ms").parse().unwrap()).collect();
     waits.sort_unstable();
-    assert!(waits[0] < 100 && waits[1] >= 200 && waits[2] >= 500, "{waits:?}");
+    assert!(waits[1] >= 700 && waits[2] >= 1700, "{waits:?}");
     assert_eq!(stage.calls().0, 3);
 }
 
@@ -136,9 +136,10 @@ async fn who_waits_too_long_is_told_and_never_reaches_a_provider() {
     let reply = client.chat(&ask_stream("m")).await;
     let waited = asked.elapsed();
     refused(&reply, 429, "queue_timeout");
-    assert!(waited >= ms(400) && waited < ms(600), "{waited:?}");
+    // And less than until the first one's end.
+    assert!(waited >= ms(400) && waited < ms(1400), "{waited:?}");
     let queued: u64 = reply.header("x-concierge-queue-ms").parse().unwrap();
-    assert!((400..600).contains(&queued), "{queued}");
+    assert!((400..1400).contains(&queued), "{queued}");
     assert_eq!(reply.header("x-concierge-attempts"), "0");
     assert_eq!(end(first).await, 200);
     assert_eq!(stage.calls().0, 1);

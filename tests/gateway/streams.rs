@@ -24,7 +24,7 @@ async fn a_stall_after_content_ends_in_an_error() {
         assert_eq!(heard.error().unwrap()["code"], "stream_interrupted", "{heard:?}");
         assert!(!heard.done());
         assert_eq!(heard.text().split_whitespace().count(), 10, "every word that came");
-        assert!(took > ms(900) && took < ms(3000), "{took:?}");
+        assert!(took > ms(900) && took < ms(5000), "{took:?}");
     }
     stage.a.wait_peer_closed(1).await;
 }
@@ -40,7 +40,7 @@ async fn silence_before_content_lasts_one_timeout() {
         let heard = stage.client.stream(&ask_stream("m")).await;
         let took = start.elapsed();
         assert_eq!((heard.text().as_str(), heard.header("x-concierge-attempts")), (SIXTY, "2"));
-        assert!(took > ms(900) && took < ms(3000), "{took:?}");
+        assert!(took > ms(900) && took < ms(5000), "{took:?}");
     }
 }
 
@@ -80,12 +80,12 @@ async fn provider_comments_pings_and_blank_data_are_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_token_is_not_held_back() {
     let stage = Stage::single(|c| c.set("resilience", "stall_timeout", "\"10s\"")).await;
-    stage.a.next(Script::sse(chat_chunks("m", "first second third")).every(ms(600)));
+    stage.a.next(Script::sse(chat_chunks("m", "first second third")).every(ms(1500)));
     let start = Instant::now();
     let heard = stage.client.stream(&ask_stream("m")).await;
     assert!(heard.done());
     let first = heard.arrivals.first().unwrap().0 - start;
-    assert!(first < ms(1100), "the first word came after 600 ms, the client had it after {first:?}");
+    assert!(first < ms(2800), "the first word came after 1.5 s, the client had it after {first:?}");
     assert!(heard.arrivals.len() >= 4, "each event as it comes: {:?}", heard.arrivals);
 }
 

@@ -78,7 +78,7 @@ async fn a_provider_over_http2_is_multiplexed_and_cancelled() {
     open.until("two").await;
     drop(open);
     let closed = || async { (provider.open_bodies() == 0).then_some(()) };
-    eventually("the cancelled stream is reset", ms(500), closed).await;
+    eventually("the cancelled stream is reset", ms(2000), closed).await;
     assert_eq!(gw.client().chat(&ask("m")).await.code(), 200, "the connection is still good");
 }
 

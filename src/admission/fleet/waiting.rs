@@ -31,11 +31,12 @@ const LATER: Duration = Duration::from_millis(250);
 /// Waits until `lease` is granted. `lease` knows what Redis has said already.
 pub async fn wait(
     fleet: &Fleet,
-    slot: Slot,
+    mut slot: Slot,
     mut lease: Box<Lease>,
     (wish, deadline): (&Wish<'_>, Instant),
 ) -> Result<Slot, SlotRefusal> {
     let bell = Bell::hang(&fleet.desk, lease.number);
+    slot.stand_by();
     let mut waiter = Waiter { fleet, wish, deadline, bell, room: None, pause: SOON };
     loop {
         let said = match lease.said.take() {

@@ -369,3 +369,19 @@ fn retry_after_follows_the_rate_at_which_slots_become_free() {
     // Four wait, one slot is free every two seconds, and then it is this one's turn.
     assert_eq!(refused, Refused { by: Limit::User, retry_after: Duration::from_secs(10) });
 }
+
+#[test]
+fn who_stands_by_counts_among_the_waiting() {
+    let mut queue = Queue::new(limits(1, 1, 1, 4));
+    let (u, chat, now) = (user(0), Operation::Chat, Instant::now());
+    assert!(queue.take(&u, chat));
+    queue.stand_by(&u, chat);
+    let waits = Count { in_use: 0, waiting: 1, limit: 1 };
+    assert_eq!(queue.users().next().unwrap().1, [(chat, waits)]);
+    assert_eq!(queue.total(), Count { limit: 4, ..waits });
+    let full = queue.wait(&u, (chat, 0), 0, now).unwrap_err();
+    assert_eq!(full.by, Limit::User, "it has the one place");
+    queue.go(&u, chat);
+    assert_eq!(queue.total(), Count { in_use: 1, waiting: 0, limit: 4 });
+    queue.wait(&u, (chat, 0), 0, now).unwrap();
+}
