@@ -79,7 +79,10 @@ async fn provider_comments_pings_and_blank_data_are_left_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_token_is_not_held_back() {
-    let stage = Stage::single(|c| c.set("resilience", "stall_timeout", "\"10s\"")).await;
+    let patient = |c: concierge_testkit::ConfigFile| {
+        c.set("resilience", "first_token_timeout", "\"10s\"").set("resilience", "stall_timeout", "\"10s\"")
+    };
+    let stage = Stage::single(patient).await;
     stage.a.next(Script::sse(chat_chunks("m", "first second third")).every(ms(1500)));
     let start = Instant::now();
     let heard = stage.client.stream(&ask_stream("m")).await;
