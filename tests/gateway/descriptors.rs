@@ -35,7 +35,7 @@ async fn without_file_descriptors_it_waits_and_recovers() {
     stream.until("word-3 ").await;
     allow(&stage.gw, stage.gw.open_files() + 5);
     let mut crowd = Vec::new();
-    for _ in 0..400 {
+    for _ in 0..200 {
         crowd.push(TcpStream::connect(stage.gw.addr()).await.unwrap());
     }
     sleep(ms(500)).await;
@@ -47,9 +47,9 @@ async fn without_file_descriptors_it_waits_and_recovers() {
     within("the stream goes on", ms(3000), stream.until("word-60 ")).await;
     let complaints = stage.gw.logs().matches("cannot accept").count();
     assert!((1..10).contains(&complaints), "{complaints}: {}", stage.gw.logs());
-    // Who asks next is behind all of them in the kernel's queue: five at a time would be eighty pauses.
+    // Who asks next is behind all of them in the kernel's queue: five at a time would be forty pauses.
     drop(crowd);
-    let reply = within("it recovers", ms(3000), stage.client.get("/livez")).await;
+    let reply = within("it recovers", ms(1500), stage.client.get("/livez")).await;
     assert_eq!(reply.code(), 200);
     assert_eq!(stage.chat().await.code(), 200);
 }
