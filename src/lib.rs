@@ -6,39 +6,39 @@
 //!
 //! | step | where | what |
 //! | --- | --- | --- |
-//! | socket | [`server::listen`] | TCP, TLS and HTTP/2, with a bound on everything |
-//! | head | `server::http1`, [`http1`] | HTTP/1.1: one request after the other, and their answers |
-//! | route | `server::routes` | what the request is for, and who may make it; deny by default |
-//! | caller | `server::auth` | the one place that reads credentials and makes a [`user::UserId`] |
-//! | body | `server::intake`, [`api::content`] | read within bounds; of it only what we act on |
+//! | socket | [`server::listener`] | TCP, TLS and HTTP/2, with a bound on everything |
+//! | head | [`http1`] | HTTP/1.1: one request after the other, and their answers |
+//! | route | `server::router` | what the request is for, and who may make it; deny by default |
+//! | caller | `server::authn` | the one place that reads credentials and makes a [`user::UserId`] |
+//! | body | `server::handlers::proxy::read_request`, [`openai::request_body`] | read within bounds; of it only what we act on |
 //! | slot | [`admission`] | the user's right to run; held to the last byte |
 //! | call | [`call`] | one admitted request; pins the [`upstream::Snapshot`] it was admitted under |
-//! | recall | [`recall`] | what the user said before, put into the prompt within a hard time budget |
+//! | recall | [`recall`], [`memory`] | what the user said before, put into the prompt within a hard time budget |
 //! | plan | [`dispatch::plan`] | who is asked next: every decision of failover, without I/O or clock |
-//! | attempt | [`upstream::attempt`], [`upstream::ask`] | one question to one target, up to its first content |
-//! | outcome | [`upstream::outcome`] | how it ended: the root of scoring, breaking and failover |
+//! | attempt | [`upstream::exchange`], [`upstream::exchange::attempt`] | one question to one target, up to its first content |
+//! | outcome | [`upstream::exchange::outcome`] | how it ended: the root of scoring, breaking and failover |
 //! | relay | [`dispatch::relay`] | the response body itself, polled by the client's connection |
 //! | rescue | `dispatch::rescue` | a stream that broke goes on from another target, or ends honestly |
-//! | report | [`report`] | one log line, however it ended |
+//! | record | [`call::record`] | one log line, however it ended |
 //!
 //! # The modules, in reading order
 //!
-//! 1. [`upstream::outcome`], [`upstream::score`], [`upstream::breaker`]: pure; the ideas of the product.
-//! 2. [`upstream::target`] and [`upstream::attempt`]: what is known of a target, and the guard that tells it.
+//! 1. [`upstream::exchange::outcome`], [`upstream::health`]: pure; the ideas of the product.
+//! 2. [`upstream::target`] and [`upstream::exchange::attempt`]: what is known of a target, and the guard that tells it.
 //! 3. [`dispatch`]: [`dispatch::run`] is the whole story; [`dispatch::plan`] decides, [`dispatch::relay`] carries.
-//! 4. [`server`]: from the socket to a handler and back; `server::reply` alone knows status codes.
-//! 5. [`api`]: what is said. Bodies stay bytes; what is not changed reaches the other side as it came.
+//! 4. [`server`]: from the socket to a handler and back; `server::http::error_response` alone knows status codes.
+//! 5. [`openai`]: what is said. Bodies stay bytes; what is not changed reaches the other side as it came.
 //! 6. [`config`]: from the file, with every mistake named, to one immutable value.
-//! 7. [`admin`], [`events`]: what operators see. [`app`], [`reload`], [`tasks`]: start, change, end.
+//! 7. [`admin`], [`events`]: what operators see. [`app`], [`tasks`]: start, change, end.
 //! 8. [`demo`]: simulated providers; nothing else may use it.
 //!
 //! Modules form layers, and nobody imports upwards: `architecture_tests` holds the table.
 //!
 //! # The seven invariants
 //!
-//! 1. No [`call::Call`] without a [`admission::slots::Slot`]; a slot lives until the last byte. The gateway's own calls
+//! 1. No [`call::Call`] without a [`admission::local::slots::Slot`]; a slot lives until the last byte. The gateway's own calls
 //!    (for vectors of memories) have slots of their own.
-//! 2. Every [`upstream::Attempt`] ends in one [`upstream::outcome::Outcome`], also when dropped.
+//! 2. Every [`upstream::Attempt`] ends in one [`upstream::exchange::outcome::Outcome`], also when dropped.
 //! 3. Nothing is repeated after commit (the first content byte sent down).
 //! 4. A client that leaves is never the target's fault.
 //! 5. Recall can slow a call by at most its budget and can never fail it.
@@ -49,22 +49,22 @@
 
 pub mod admin;
 pub mod admission;
-pub mod api;
 pub mod app;
 pub mod call;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod dispatch;
 pub mod events;
 pub mod failpoint;
+pub mod gossip;
 pub mod http1;
+pub mod memory;
+pub mod openai;
 pub mod recall;
 pub mod refusal;
-pub mod reload;
-pub mod report;
 pub mod server;
-pub mod shared;
 pub mod tasks;
 pub mod telemetry;
 pub mod upstream;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use concierge::{app, config, demo, recall::transfer};
+use concierge::{app, config, demo, memory::transfer};
 
 /// A request makes some eighty small allocations: see "The hot path" in `ARCHITECTURE.md`.
 #[global_allocator]

@@ -12,9 +12,9 @@ use crate::{
     config::{Strategy, TargetName},
     dispatch::plan::{
         Plan,
-        rehearsal::{PassedOver, Reason, Rehearsal, Rehearsed},
+        dry_run::{PassedOver, Reason, Rehearsal, Rehearsed},
     },
-    upstream::{Model, Need, Snapshot, Target, TargetState, TargetView, Why, score::Kind},
+    upstream::{Model, Need, Snapshot, Target, TargetState, TargetView, Why, health::score::Kind},
 };
 
 /// Who would be asked for a model.
@@ -188,5 +188,4 @@ fn why_asked(step: &Rehearsed) -> &'static str {
 }
 
 #[cfg(test)]
-#[path = "explain_tests.rs"]
 mod tests;

@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::view::Row;
-use crate::upstream::score::Kind;
+use crate::upstream::health::score::Kind;
 
 /// Between two samples.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -80,10 +80,8 @@ impl History {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Moment, support::snapshot, view::rows},
-        *,
-    };
+    use super::*;
+    use crate::admin::{Moment, test_support::snapshot, view::rows};
     use crate::events::Events;
 
     #[tokio::test(start_paused = true)]

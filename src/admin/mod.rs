@@ -1,21 +1,21 @@
 //! What operators see: read-only views of the gateway, as JSON, as a page, and as it changes.
 //!
 //! [`view`] is the data of the targets, [`reason`] the sentence in it, [`summary`] the same in fewer words, [`explain`] who
-//! would be asked, [`watch`] the changes, [`parts`] those of memory and Redis, [`history`] the last minutes, [`metrics`] the page for Prometheus, and [`page`] all
+//! would be asked, [`event_stream`] the changes, [`dependencies`] those of memory and Redis, [`history`] the last minutes, [`metrics`] the page for Prometheus, and [`page`] all
 //! of it for people. Nothing here changes a target or knows a route: the operator's hand is `server::operator`.
 
-pub mod accept;
+pub mod content_negotiation;
+pub mod dependencies;
+pub mod event_stream;
 pub mod explain;
 pub mod history;
 pub mod metrics;
 pub mod page;
-pub mod parts;
 mod reason;
 pub mod summary;
 #[cfg(test)]
-mod support;
+mod test_support;
 pub mod view;
-pub mod watch;
 
 use std::time::SystemTime;
 

@@ -37,10 +37,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Moment, support::snapshot, view::rows},
-        *,
-    };
+    use super::*;
+    use crate::admin::{Moment, test_support::snapshot, view::rows};
     use crate::events::Events;
 
     #[test]

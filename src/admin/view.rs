@@ -10,8 +10,10 @@ use serde::Serialize;
 use super::{Moment, reason, rfc3339};
 use crate::upstream::{
     Model, Need, Snapshot, Target, TargetState, TargetView,
-    headroom::{self, Unit},
-    score::{Kind, Score},
+    health::{
+        headroom::{self, Unit},
+        score::{Kind, Score},
+    },
 };
 
 const KINDS: [Kind; 2] = [Kind::Stream, Kind::Whole];
@@ -268,5 +270,4 @@ fn first_token_timeout(snapshot: &Snapshot, model: &Model, target: &Target) -> D
 }
 
 #[cfg(test)]
-#[path = "view_tests.rs"]
 mod tests;

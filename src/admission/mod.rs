@@ -1,21 +1,15 @@
 //! May this user go now?
 //!
-//! [`slots`] bounds what runs at once and [`rate`] what is asked per minute; [`load`] bounds what the process takes on from
+//! [`crate::admission::local::slots`] bounds what runs at once and [`crate::admission::local::rate`] what is asked per minute; [`process_limits`] bounds what the process takes on from
 //! all of them together. The first two count per user, and a user comes
-//! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire. [`strangers`] counts
-//! those that are nobody's, and [`fleet`] counts over several gateways.
+//! only from authentication; neither knows what is asked of whom, nor how a refusal looks on the wire. [`failed_auth`] counts
+//! those that are nobody's, and [`distributed`] counts over several gateways.
 
-mod bucket;
-mod clock;
-pub mod fleet;
-pub mod load;
-mod pace;
-mod queue;
-pub mod rate;
-pub mod slots;
-pub mod standing;
-pub mod strangers;
-mod sync;
+pub mod distributed;
+pub mod failed_auth;
+pub mod local;
+pub mod process_limits;
+pub mod rate_limit_headers;
 
 /// What a slot is for. Each has its own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    answer::{self, Events},
-    ask::Ask,
-    fault::{Fault, Schedule},
-    script::{self, Body, Pace},
+    faults::{Fault, Schedule},
+    paced_body::{self, Body, Pace},
+    request::Ask,
+    response::{self, Events},
 };
 use crate::tasks::Tasks;
 
@@ -95,14 +95,16 @@ impl Provider {
         let ask = Ask::read(&serde_json::from_slice(body).unwrap_or(Value::Null));
         let words = ask.words.len();
         match (method.as_str(), path) {
-            ("GET", "/v1/models") => json_reply(StatusCode::OK, &answer::models(), false),
-            ("POST", "/v1/embeddings") => self.whole(&answer::embeddings(&ask), 0, cut).await,
-            ("POST", "/v1/chat/completions") if ask.streamed => self.stream(answer::chat_stream(&ask), cut),
-            ("POST", "/v1/chat/completions") => self.whole(&answer::chat(&ask), words, cut).await,
-            ("POST", "/v1/completions") if ask.streamed => self.stream(answer::completions_stream(&ask), cut),
-            ("POST", "/v1/completions") => self.whole(&answer::completions(&ask), words, cut).await,
-            ("POST", "/v1/responses") if ask.streamed => self.stream(answer::responses_stream(&ask), cut),
-            ("POST", "/v1/responses") => self.whole(&answer::responses(&ask), words, cut).await,
+            ("GET", "/v1/models") => json_reply(StatusCode::OK, &response::models(), false),
+            ("POST", "/v1/embeddings") => self.whole(&response::embeddings(&ask), 0, cut).await,
+            ("POST", "/v1/chat/completions") if ask.streamed => self.stream(response::chat_stream(&ask), cut),
+            ("POST", "/v1/chat/completions") => self.whole(&response::chat(&ask), words, cut).await,
+            ("POST", "/v1/completions") if ask.streamed => {
+                self.stream(response::completions_stream(&ask), cut)
+            }
+            ("POST", "/v1/completions") => self.whole(&response::completions(&ask), words, cut).await,
+            ("POST", "/v1/responses") if ask.streamed => self.stream(response::responses_stream(&ask), cut),
+            ("POST", "/v1/responses") => self.whole(&response::responses(&ask), words, cut).await,
             _ => refusal(StatusCode::NOT_FOUND, "The simulated provider has no such route."),
         }
     }
@@ -114,7 +116,7 @@ impl Provider {
     }
 
     fn stream(&self, events: Events, cut: bool) -> Response<Body> {
-        reply(StatusCode::OK, "text/event-stream; charset=utf-8", script::paced(events, self.pace(), cut))
+        reply(StatusCode::OK, "text/event-stream; charset=utf-8", paced_body::paced(events, self.pace(), cut))
     }
 
     fn pace(&self) -> Pace {
@@ -130,7 +132,7 @@ fn refusal(status: StatusCode, message: &str) -> Response<Body> {
 }
 
 fn json_reply(status: StatusCode, value: &Value, cut: bool) -> Response<Body> {
-    reply(status, "application/json", script::whole(value.to_string(), cut))
+    reply(status, "application/json", paced_body::whole(value.to_string(), cut))
 }
 
 fn reply(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {

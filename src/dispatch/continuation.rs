@@ -1,9 +1,9 @@
 //! What is sent to a target that is to go on where another broke off.
 
 use crate::{
-    api::{rewrite::How, splice},
     call::Call,
     config::Prefill,
+    openai::{rewrite::How, splice},
     upstream::Target,
 };
 

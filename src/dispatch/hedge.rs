@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     config::Hedge,
-    upstream::{Target, score::Kind},
+    upstream::{Target, health::score::Kind},
 };
 
 /// Never earlier than this, however fast the target usually is.

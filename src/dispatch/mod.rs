@@ -4,14 +4,14 @@
 //! down through a [`relay`], which searches again if a stream breaks ([`rescue`]). Nothing is repeated after the
 //! first content has been sent.
 
+mod attempt_loop;
 pub mod budget;
 mod continuation;
 mod hedge;
+pub mod passthrough;
 pub mod plan;
-pub mod raw;
 pub mod relay;
 mod rescue;
-mod search;
 mod transcript;
 
 use std::{sync::Arc, time::Duration};
@@ -19,14 +19,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::{budget::Budget, hedge::Hedges, raw::RawRelay, relay::Relay, search::Search};
+use self::{attempt_loop::Search, budget::Budget, hedge::Hedges, passthrough::RawRelay, relay::Relay};
 use crate::{
     call::{Call, Phase},
     events::Events,
     failpoint::{self, Place},
     refusal::Refusal,
     tasks::Tasks,
-    upstream::ask::{Answer, Head},
+    upstream::exchange::{Answer, Head},
 };
 
 /// What all calls share.

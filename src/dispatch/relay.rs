@@ -13,22 +13,23 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{rescue, search::Search, transcript::Transcript};
+use super::{attempt_loop::Search, rescue, transcript::Transcript};
 use crate::{
-    api::{
-        Api,
-        chunk::{self, Reading},
-        error,
-        sse::{Event, Run},
-    },
     call::{Overheard, Phase},
     clock,
     failpoint::{self, Place},
+    openai::{
+        Api, error,
+        sse::{Event, Run},
+        stream_event::{self, Reading},
+    },
     upstream::{
         Attempt,
-        ask::Open,
-        outcome::BrokenKind,
-        stream::{Break, EventStream, Item, Role},
+        exchange::{
+            Open,
+            event_stream::{Break, EventStream, Item, Role},
+            outcome::BrokenKind,
+        },
     },
 };
 
@@ -190,7 +191,7 @@ impl Relay {
         let Self { search, source, lead, said, .. } = self;
         let mut ears = Ears { said, overheard: search.call.overheard.as_deref() };
         if let Some(event) = lead.next() {
-            ears.hear(&chunk::read(search.call.api, &event));
+            ears.hear(&stream_event::read(search.call.api, &event));
             return Some(Item::Event(event, Role::Frame));
         }
         source.as_mut()?.stream.next_heard(|reading| ears.hear(reading))
@@ -316,7 +317,7 @@ impl Relay {
     }
 
     async fn rescued(&mut self) -> Option<Open> {
-        let said = chunk::unescape(&self.said.as_ref()?.whole())?.into_owned();
+        let said = stream_event::unescape(&self.said.as_ref()?.whole())?.into_owned();
         self.search.call.entry.phase(Phase::Rescuing);
         let cut = self.search.dispatcher.tasks().cut().clone();
         let deadline = self.search.call.deadline;

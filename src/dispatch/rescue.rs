@@ -8,18 +8,20 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{continuation::Continuation, search::Search};
+use super::{attempt_loop::Search, continuation::Continuation};
 use crate::{
-    api::{Api, chunk, content::Content, sse::Event},
     call::Call,
     clock,
     config::{Prefill, Rescue},
+    openai::{Api, request_body::Content, sse::Event, stream_event},
     refusal::Refusal,
     upstream::{
         Target,
-        ask::{Answer, Open},
-        outcome::{BrokenKind, Outcome},
-        stream::{Item, Role},
+        exchange::{
+            Answer, Open,
+            event_stream::{Item, Role},
+            outcome::{BrokenKind, Outcome},
+        },
     },
 };
 
@@ -129,7 +131,7 @@ impl Again<'_> {
 
     /// The events for the client, if there are any yet.
     fn weigh(&mut self, event: Event) -> Result<Option<Vec<Event>>, &'static str> {
-        let reading = chunk::read(Api::Chat, &event);
+        let reading = stream_event::read(Api::Chat, &event);
         if reading.opaque || reading.reasoning {
             return Err("it answered with more than text");
         }
@@ -148,7 +150,8 @@ impl Again<'_> {
         }
         if let Some(rest) = text.strip_prefix(left) {
             self.at = self.said.len();
-            let event = chunk::with_text(Api::Chat, &event, rest).ok_or("its event cannot be split")?;
+            let event =
+                stream_event::with_text(Api::Chat, &event, rest).ok_or("its event cannot be split")?;
             return Ok(Some(vec![event]));
         }
         if self.opening == Opening::PerhapsAgain && self.at < REPEATS.min(self.said.len()) {

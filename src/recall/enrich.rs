@@ -8,19 +8,19 @@ use std::{borrow::Cow, sync::Arc};
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::{
-    remember::Remember,
-    service::{Memory, Missed, Recalled, Wanted},
-    text,
-};
+use super::capture::Remember;
 use crate::{
-    api::{
-        Api,
-        content::Content,
-        conversation::{Conversation, Place},
-    },
     call::{Ask, Call, MemoryUse},
     config::Capture,
+    memory::{
+        service::{Memory, Missed, Recalled, Wanted},
+        text::tokenize,
+    },
+    openai::{
+        Api,
+        conversation::{Conversation, Place},
+        request_body::Content,
+    },
 };
 
 /// A call with what was recalled for it.
@@ -171,7 +171,7 @@ fn listen(memory: &Arc<Memory>, call: &mut Call, said: &str) -> Option<Remember>
 
 /// What to look for: most of what is said is short, and then it is all of it.
 fn gist(said: Cow<'_, str>) -> Cow<'_, str> {
-    match text::gist(&said) {
+    match tokenize::gist(&said) {
         Cow::Borrowed(_) => said,
         Cow::Owned(gist) => Cow::Owned(gist),
     }
@@ -205,9 +205,9 @@ fn put(ask: &mut Ask, place: &Place, recalled: Recalled) -> Result<String, Skipp
 fn note(items: usize, tokens: u32, cached: bool, unembedded: Option<&str>) -> String {
     let mut note = String::with_capacity(64);
     note.push_str("items=");
-    text::push_number(u32::try_from(items).unwrap_or(u32::MAX), &mut note);
+    tokenize::push_number(u32::try_from(items).unwrap_or(u32::MAX), &mut note);
     note.push_str(";tokens=");
-    text::push_number(tokens, &mut note);
+    tokenize::push_number(tokens, &mut note);
     note.push_str(if cached { ";cache=hit" } else { ";cache=miss" });
     for part in unembedded.map(|why| [";embedding=", why]).into_iter().flatten() {
         note.push_str(part);

@@ -1,28 +1,7 @@
-//! Memory: what a user said before is recalled and put into the prompt.
-//!
-//! It is a step of every call, between the slot and the attempts. A call never fails for want of memory: past the
-//! budget, or with the store away, it goes on as it came.
+//! Where the gateway meets its memory: recall before a call, capture after it, and vectors from a provider.
 
-mod describe;
-pub mod embed;
-mod enrich;
-pub mod index;
-pub mod inject;
-pub mod kinds;
-pub mod matrix;
-pub mod pack;
-pub mod pending;
-pub mod postings;
-pub mod rank;
-pub mod remember;
-pub mod remote;
-pub mod secrets;
-pub mod seen;
-pub mod service;
-pub mod signals;
-pub mod store;
-pub mod terms;
-pub mod text;
-pub mod transfer;
+pub mod capture;
+pub(crate) mod enrich;
+pub mod remote_embedder;
 
 pub use enrich::{Enriched, enrich};

@@ -1,68 +1,55 @@
 //! From the socket to a handler and back.
 //!
 //! [`handle`] gives every request an id, finds its route, checks who may take it, and turns every refusal into
-//! one shape. The life of a proxied request begins in [`proxy`].
+//! one shape. The life of a proxied request begins in [`handlers::proxy`].
 
-mod auth;
-mod body;
-mod context;
-mod cost;
-mod deliver;
-pub mod health;
-mod http1;
-mod intake;
-mod jwt;
-mod limits;
-pub mod listen;
-mod memories;
-mod models;
-mod names;
-mod operator;
-mod page;
-mod patience;
-mod personal;
-mod proxy;
-pub mod reload;
-mod reply;
-mod routes;
-mod told;
-mod upload;
-mod users;
+mod authn;
+pub(crate) mod handlers;
+pub(crate) mod http;
+mod http2_stall;
+pub mod listener;
+mod router;
 
+use ::http::{HeaderMap, Request, Response};
 use std::{
     convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use http::{HeaderMap, Request, Response};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    auth::{Connection, Keyring},
-    body::ReplyBody,
-    http1::BadHead,
-    patience::Reader,
-    routes::{Miss, Policy, Route},
-    upload::Upload,
+    authn::{Connection, Keyring},
+    handlers::{admin, health, models, proxy, rate_limits, user_data},
+    http::{error_response, header_names, request_body::Upload, response_body::ReplyBody},
+    http2_stall::Reader,
+    router::{Miss, Policy, Route},
 };
 use crate::{
-    admin::{Reloaded, history::History, watch::Scene},
-    admission::{fleet::Fleet, load::Load, rate::Limits, slots::Slots, strangers::Strangers},
+    admin::{Reloaded, event_stream::Scene, history::History},
+    admission::{
+        distributed::Fleet,
+        failed_auth::Strangers,
+        local::{rate::Limits, slots::Slots},
+        process_limits::Load,
+    },
     call::Registry,
     clock,
+    cluster::Link,
     config::Config,
     dispatch::Dispatcher,
     events::Events,
     failpoint::{self, Place},
-    recall::service::Memory,
+    gossip::Peers,
+    http1::server::BadHead,
+    memory::service::Memory,
     refusal::Refusal,
-    shared::Link,
     tasks::Tasks,
-    telemetry::{meters::GatewayMeters, trace::Tracer},
-    upstream::{self, Snapshot, peers::Peers},
+    telemetry::{metrics::GatewayMeters, trace::Tracer},
+    upstream::{self, Snapshot},
     user::UserId,
 };
 
@@ -127,7 +114,7 @@ impl Edge {
         tasks: &Tasks,
     ) -> Result<Self, String> {
         let keys = Keyring::new(&config.auth);
-        let tls = config.server.tls.as_ref().map(listen::tls_acceptor).transpose()?;
+        let tls = config.server.tls.as_ref().map(listener::tls_acceptor).transpose()?;
         let snapshot = Snapshot::new(config, before, events, tasks)?;
         Ok(Self { snapshot: Arc::new(snapshot), keys, tls })
     }
@@ -248,7 +235,7 @@ pub async fn handle(gateway: Arc<Gateway>, incomer: Box<Incomer>) -> Result<Resp
             refused(&id, &Refusal::Internal)
         }
     };
-    if let Some(reply::Code(code)) = response.extensions().get() {
+    if let Some(error_response::Code(code)) = response.extensions().get() {
         gateway.meters.refusals.add(code);
     }
     Ok(with_id(response, id).map(|body| body.watched(Reader::current())))
@@ -261,10 +248,10 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
 
 /// The same, where it is known who asked.
 fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ReplyBody> {
-    let response = reply::refuse(refusal);
+    let response = error_response::refuse(refusal);
     // Who guesses keys must not fill the log.
     if !matches!(refusal, Refusal::WrongKeys { .. }) {
-        let (status, error) = (response.status().as_u16(), reply::code(refusal));
+        let (status, error) = (response.status().as_u16(), error_response::code(refusal));
         let user = user.map(|user| tracing::field::display(user.pseudonym()));
         tracing::info!(request = %id, user, status, error, "refused");
     }
@@ -287,7 +274,7 @@ fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
 
 /// Refuses what no handler has seen.
 fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ReplyBody> {
-    gateway.meters.refusals.add(reply::code(refusal));
+    gateway.meters.refusals.add(error_response::code(refusal));
     let id = new_request_id();
     with_id(refused(&id, refusal), id)
 }
@@ -310,15 +297,15 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Box<Incomer>) -> Result<Respons
         Policy::Admin => {
             if let Err(refusal) = incomer.admit_operator() {
                 let refusal = gateway.count_wrong_key(&incomer, refusal);
-                return page::sign_in(&route, incomer.request.headers(), &refusal).ok_or(refusal);
+                return admin::page::sign_in(&route, incomer.request.headers(), &refusal).ok_or(refusal);
             }
             match &route {
                 Route::Users(what) => {
-                    users::answer(gateway, &incomer.edge, what, incomer.request.uri().query()).boxed().await
+                    admin::users::answer(gateway, &incomer.edge, what, incomer.request.uri().query())
+                        .boxed()
+                        .await
                 }
-                _ => {
-                    operator::answer(gateway, &incomer.edge, &route, (&incomer.request).into()).boxed().await
-                }
+                _ => admin::answer(gateway, &incomer.edge, &route, (&incomer.request).into()).boxed().await,
             }
         }
         Policy::Client => {
@@ -327,11 +314,11 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Box<Incomer>) -> Result<Respons
             let (id, user) = (incomer.id.clone(), caller.user([None; 3]));
             let answered = match route {
                 Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).boxed().await,
-                Route::Own(own) => personal::answer(gateway, incomer, caller, own).boxed().await,
+                Route::Own(own) => user_data::answer(gateway, incomer, caller, own).boxed().await,
                 Route::Model(id) => models::one(&incomer.edge, &caller, &id),
                 _ => models::all(&incomer.edge, &caller),
             };
-            Ok(limits::told(gateway, &id, &user, answered).await)
+            Ok(rate_limits::told(gateway, &id, &user, answered).await)
         }
     }
 }
@@ -347,7 +334,7 @@ impl Incomer {
     fn admit_operator(&self) -> Result<(), Refusal> {
         let token = self.edge.snapshot.config.admin.token.as_ref();
         let request = (self.request.method(), self.request.version(), self.request.headers());
-        auth::admit_operator(token, &self.edge.keys, self.connection, request)
+        authn::admit_operator(token, &self.edge.keys, self.connection, request)
     }
 }
 
@@ -358,7 +345,7 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
     };
     // Gone over rather than looked up: a name that is no standard one is hashed byte by byte.
-    let id = headers.iter().find(|(name, _)| **name == names::REQUEST_ID).map(|(_, value)| value);
+    let id = headers.iter().find(|(name, _)| **name == header_names::REQUEST_ID).map(|(_, value)| value);
     match id.and_then(|value| value.to_str().ok()).filter(sane) {
         Some(id) => Arc::from(id),
         None => new_request_id(),

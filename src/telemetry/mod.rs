@@ -2,11 +2,11 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`meters`] | what is counted, as handles that targets, models and the gateway own |
+//! | [`metrics`] | what is counted, as handles that targets, models and the gateway own |
 //! | [`histogram`] | a histogram without a lock |
 //! | [`exposition`] | a page of metrics as text; what is on it is decided in `admin::metrics` |
 //! | [`process`] | what the system knows of this process |
-//! | [`trace`] | spans; [`export`](self) sends them by OTLP |
+//! | [`trace`] | spans; [`span_exporter`](self) sends them by OTLP |
 //!
 //! # What a level asks of the operator
 //!
@@ -18,11 +18,11 @@
 //! | `debug` | nothing: what connections did, for whoever looks for a fault in the network |
 //! | `trace` | nothing: what the libraries say |
 
-mod export;
 pub mod exposition;
 pub mod histogram;
-pub mod meters;
+pub mod metrics;
 pub mod process;
+mod span_exporter;
 pub mod trace;
 
 mod panics;

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::export::{self, Export, Outbox};
+use super::span_exporter::{self, Export, Outbox};
 use crate::tasks::Tasks;
 
 /// W3C trace context.
@@ -60,7 +60,7 @@ impl Tracer {
             .with_service_name("concierge")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
-        let Export { outbox, processor } = export::start(endpoint, client, &resource, tasks)?;
+        let Export { outbox, processor } = span_exporter::start(endpoint, client, &resource, tasks)?;
         let provider =
             SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build();
         let tracer = provider.tracer("concierge");

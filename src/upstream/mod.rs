@@ -1,35 +1,19 @@
 //! The targets and what we know of them.
 //!
-//! Read [`target`] first, then [`attempt`]. The algorithms are pure and stand alone: [`score`], [`breaker`],
-//! [`outcome`], [`headroom`], [`retry_after`], [`histogram`]. This layer asks one target once; who is asked next
+//! Read [`target`] first, then [`crate::upstream::exchange::attempt`]. The algorithms are pure and stand alone: [`crate::upstream::health::score`], [`crate::upstream::health::breaker`],
+//! [`crate::upstream::exchange::outcome`], [`crate::upstream::health::headroom`], [`crate::upstream::health::cooldown`], [`crate::upstream::health::latency`]. This layer asks one target once; who is asked next
 //! is decided in `dispatch`.
 
-pub mod ask;
-pub mod attempt;
-mod body;
-pub mod breaker;
 pub mod client;
-mod direct;
-pub mod failure;
-pub mod headroom;
-pub mod histogram;
-mod incoming;
-pub mod outcome;
-pub mod peers;
-pub mod probe;
+pub mod exchange;
+pub mod health;
+pub mod health_check;
 pub mod provider;
-pub mod quirks;
-pub mod retry_after;
-pub mod score;
-pub mod snapshot;
-pub mod stream;
 pub mod target;
-pub mod tls;
-pub mod view;
 
-pub use attempt::Attempt;
-pub use body::Parts;
-pub use snapshot::{Model, Snapshot};
+pub use client::tls::http_client;
+pub use exchange::attempt::Attempt;
+pub use exchange::request_body::Parts;
+pub use target::snapshot::{Model, Snapshot};
+pub use target::view::{TargetState, TargetView};
 pub use target::{Access, Need, Standing, Target, Why};
-pub use tls::http_client;
-pub use view::{TargetState, TargetView};

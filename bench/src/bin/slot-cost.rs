@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use concierge::{
-    admission::{Operation, slots::Slots},
+    admission::{Operation, local::slots::Slots},
     config,
     user::UserId,
 };

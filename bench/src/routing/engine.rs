@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use concierge::upstream::outcome::{HardKind, Outcome};
+use concierge::upstream::exchange::outcome::{HardKind, Outcome};
 use tokio::time::{Instant, advance};
 
 use super::{

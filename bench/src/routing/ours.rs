@@ -1,6 +1,6 @@
 //! The product's own routing: its snapshot, plan, attempts, breaker, score, headroom and retry budget, as they are.
 //!
-//! What a call does here is what `dispatch::search` does around the network: next step, budget, attempt, outcome.
+//! What a call does here is what `dispatch::attempt_loop` does around the network: next step, budget, attempt, outcome.
 //! Health checks, hedging and rescue are left out, for no rival here has them either.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,9 +15,11 @@ use concierge::{
     tasks::Tasks,
     upstream::{
         Attempt, Model, Need, Snapshot,
-        failure::Failure,
-        outcome::{BrokenKind, Outcome},
-        score::Kind,
+        exchange::{
+            failure::Failure,
+            outcome::{BrokenKind, Outcome},
+        },
+        health::score::Kind,
     },
 };
 use http::{HeaderMap, HeaderValue};

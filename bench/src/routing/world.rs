@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use concierge::upstream::outcome::{HardKind, Outcome};
+use concierge::upstream::exchange::outcome::{HardKind, Outcome};
 
 use super::trace::{Limit, Trace, Weather};
 

@@ -5,18 +5,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{
-    super::{
+use super::timed;
+use crate::{
+    admin::{
         Moment,
         view::{Headroom, Row},
     },
-    timed,
-};
-use crate::{
     telemetry::{
         exposition::{Labels, Page},
         histogram::{Histogram, Reading},
-        meters::{Attempts, Cost, OTHER, TargetMeters},
+        metrics::{Attempts, Cost, OTHER, TargetMeters},
     },
     upstream::{Snapshot, Target, TargetState},
 };

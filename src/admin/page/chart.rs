@@ -1,9 +1,9 @@
 //! The small charts: five minutes of a target's latency as two lines, drawn as SVG paths.
 
-use super::words;
+use super::format;
 use crate::{
     admin::history::{KEPT, Percentiles, Samples},
-    upstream::score::Kind,
+    upstream::health::score::Kind,
 };
 
 /// The drawing is so many units wide: two for each step from sample to sample.
@@ -28,7 +28,7 @@ impl Chart {
         let top = samples.iter().flatten().map(|known| known.p95).fold(0.0, f64::max);
         let words = match samples.last().copied().flatten() {
             Some(Percentiles { p50, p95 }) => {
-                let [top, p50, p95] = [top, p50, p95].map(words::seconds);
+                let [top, p50, p95] = [top, p50, p95].map(format::seconds);
                 format!("Last five minutes, up to {top}; now p50 {p50}, p95 {p95}")
             }
             None => "Not measured yet".to_owned(),

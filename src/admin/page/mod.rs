@@ -5,9 +5,9 @@
 //! The page must never show a secret, and [`sign_in`] must show nothing of the gateway at all.
 
 mod chart;
+mod format;
 mod panels;
 mod targets;
-mod words;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use self::{
     targets::{ModelPanel, Status},
 };
 use super::{Moment, Reloaded, history::History, view::Row};
-use crate::{admission::slots, call, events::Stamped, recall::service::Stats, upstream::Snapshot};
+use crate::{admission::local::slots, call, events::Stamped, memory::service::Stats, upstream::Snapshot};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

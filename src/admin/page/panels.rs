@@ -4,11 +4,11 @@ use std::time::SystemTime;
 
 use super::{
     MOST_LINES, Sight,
-    words::{self, When},
+    format::{self, When},
 };
 use crate::{
     admin::Reloaded,
-    admission::slots::{self, CountView, UserView},
+    admission::local::slots::{self, CountView, UserView},
     call::{self, Phase},
     events::{Event, Stamped},
 };
@@ -73,9 +73,9 @@ impl News {
         let (class, what, details, request) = match &stamped.event {
             Event::Failover { request, from, to, reason, elapsed_ms } => {
                 let (class, to) = to.as_deref().map_or(("bad", "nobody else"), |to| ("soso", to));
-                let after = words::seconds(*elapsed_ms as f64 / 1000.0);
+                let after = format::seconds(*elapsed_ms as f64 / 1000.0);
                 let details = format!("{} · after {after}", without_prefix(reason, from));
-                (class, format!("{from} → {to}"), details, Some(words::short(request)))
+                (class, format!("{from} → {to}"), details, Some(format::short(request)))
             }
             Event::State { target, state, reason } => {
                 let (class, state) = match *state {
@@ -128,8 +128,8 @@ impl<'a> RequestLine<'a> {
             Phase::Streaming => "streams",
             Phase::Rescuing => "broke, is being rescued",
         };
-        let elapsed = words::seconds(call.elapsed_ms as f64 / 1000.0);
-        Self { call, id: words::short(&call.id), phase, elapsed }
+        let elapsed = format::seconds(call.elapsed_ms as f64 / 1000.0);
+        Self { call, id: format::short(&call.id), phase, elapsed }
     }
 }
 

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     MOST_TARGETS, Sight,
     chart::Chart,
-    words::{self, When},
+    format::{self, When},
 };
 use crate::{
     admin::{
@@ -15,7 +15,7 @@ use crate::{
         view::{Headroom, OfKind, Row},
     },
     config::Strategy,
-    upstream::{Model, Need, TargetState, score::Kind},
+    upstream::{Model, Need, TargetState, health::score::Kind},
 };
 
 /// How it stands, in one sentence.
@@ -178,18 +178,18 @@ impl<'a> TargetLine<'a> {
             state: state(row),
             score: format!("{:.1}", of_kind.score),
             parts: parts(row.success_rate, of_kind),
-            share: words::percent(share),
+            share: format::percent(share),
             bar: format!("{:.1}", (100.0 * share).clamp(0.0, 100.0)),
             chart: Chart::of(&sight.history.of(&row.id), kind),
             percentiles: percentiles(of_kind),
-            success: words::percent(row.success_rate),
+            success: format::percent(row.success_rate),
             calls: format!(
                 "{} ok · {} failed",
-                words::count(row.success_count),
-                words::count(row.failure_count)
+                format::count(row.success_count),
+                format::count(row.failure_count)
             ),
             limits: row.headroom.iter().map(|window| LimitLine::of(window, sight.at.wall)).collect(),
-            deadline: words::seconds(row.first_token_timeout),
+            deadline: format::seconds(row.first_token_timeout),
             next: row.retry_at.as_deref().map(|at| When::of(at, sight.at.wall)),
         }
     }
@@ -224,7 +224,7 @@ fn parts(success_rate: f64, of_kind: &OfKind) -> String {
 
 fn percentiles(of_kind: &OfKind) -> String {
     match (of_kind.p50, of_kind.p95) {
-        (Some(p50), Some(p95)) => format!("{} · {}", words::seconds(p50), words::seconds(p95)),
+        (Some(p50), Some(p95)) => format!("{} · {}", format::seconds(p50), format::seconds(p95)),
         _ => "not measured yet".to_owned(),
     }
 }
@@ -232,11 +232,11 @@ fn percentiles(of_kind: &OfKind) -> String {
 impl LimitLine {
     fn of(window: &Headroom, now: SystemTime) -> Self {
         let Headroom { unit, window: name, limit, remaining, reset_at } = window;
-        let of = limit.map_or(String::new(), |limit| format!(" of {}", words::count(limit)));
+        let of = limit.map_or(String::new(), |limit| format!(" of {}", format::count(limit)));
         // Most headers say the unit again in the name of the window.
         let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
         let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
-        let left = format!("{}{of} {unit}{per}", words::count(*remaining));
+        let left = format!("{}{of} {unit}{per}", format::count(*remaining));
         Self { left, full: When::of(reset_at, now) }
     }
 }

@@ -2,20 +2,18 @@
 
 use tokio::time::Instant;
 
-use super::{
-    super::{
-        support::{attempt, fail, snapshot, succeed},
+use super::*;
+use crate::{
+    admin::{
+        test_support::{attempt, fail, snapshot, succeed},
         view,
     },
-    *,
-};
-use crate::{
-    admission::slots::CountView,
+    admission::local::slots::CountView,
     config::TargetName,
     events::{Event, Events},
     upstream::{
-        outcome::{HardKind, Outcome},
-        score::Kind,
+        exchange::outcome::{HardKind, Outcome},
+        health::score::Kind,
     },
 };
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Candidate, Plan};
-use crate::{config::Timeout, upstream::score::Kind};
+use crate::{config::Timeout, upstream::health::score::Kind};
 
 impl Plan {
     /// How long `candidate` usually takes at most to its first content or whole answer, and how long it gets of the

@@ -9,8 +9,7 @@ use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::h1::Http1;
-use crate::{clock, upstream::body::Parts};
+use crate::{clock, http1::client::Http1, upstream::exchange::request_body::Parts};
 
 /// Shorter than the keep-alive of every provider known, so that we close first.
 const IDLE: Duration = Duration::from_secs(20);
@@ -22,17 +21,17 @@ const H2_STREAMS: usize = 90;
 const MAX_IDLE: usize = 256;
 
 /// A connection that a request can be sent on.
-pub(super) enum Connection {
+pub(crate) enum Connection {
     Http1(Http1),
     Http2 { sender: http2::SendRequest<Parts>, stream: Stream },
 }
 
 /// One user of an HTTP/2 connection, until dropped.
-pub(super) type Stream = Arc<()>;
+pub(crate) type Stream = Arc<()>;
 
 /// All connections to one origin that can be used again.
 #[derive(Default)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     idle: Mutex<Vec<Idle>>,
     shared: Mutex<Vec<Shared>>,
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use concierge::upstream::outcome::Outcome;
+use concierge::upstream::exchange::outcome::Outcome;
 use tokio::time::Instant;
 
 use super::{Guard, Order, failed, retry_after};

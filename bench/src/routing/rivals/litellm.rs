@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use concierge::upstream::outcome::{HardKind, Outcome};
+use concierge::upstream::exchange::outcome::{HardKind, Outcome};
 use tokio::time::Instant;
 
 use super::{Guard, Order, failed, retry_after};

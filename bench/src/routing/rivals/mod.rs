@@ -16,7 +16,7 @@ mod tests;
 
 use std::time::Duration;
 
-use concierge::upstream::outcome::Outcome;
+use concierge::upstream::exchange::outcome::Outcome;
 use tokio::time::Instant;
 
 use super::policy::{Call, Choice, Ended, Policy};

@@ -1,6 +1,6 @@
 //! The rivals do what their products do, at the edges of their rules.
 
-use concierge::upstream::outcome::HardKind;
+use concierge::upstream::exchange::outcome::HardKind;
 
 use super::*;
 

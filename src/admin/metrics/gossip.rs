@@ -1,0 +1,15 @@
+//! How much gateways tell each other of the targets. What they say is on the page as each target stands.
+
+use super::plain;
+use crate::{gossip::Peers, telemetry::exposition::Page};
+
+/// Writes it.
+pub fn write(page: &mut Page, peers: &Peers) {
+    let meters = peers.meters();
+    let help = "Messages about targets that this gateway has published.";
+    page.counter("concierge_peer_messages_told", help, plain(meters.told.get()));
+    let help = "Messages about targets that other gateways have published.";
+    page.counter("concierge_peer_messages_heard", help, plain(meters.heard.get()));
+    let help = "Messages about targets that made no sense: gateways of very different versions.";
+    page.counter("concierge_peer_messages_unreadable", help, plain(meters.unreadable.get()));
+}

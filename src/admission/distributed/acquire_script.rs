@@ -1,0 +1,217 @@
+//! The question that a request asks Redis, and the answer: `enter.lua` in types.
+
+use std::{sync::LazyLock, time::Duration};
+
+use redis::Script;
+
+use super::lease_table::{Desk, LEASE};
+use crate::{
+    admission::{
+        Operation,
+        local::{queue::Limit, rate::RateRefusal},
+        rate_limit_headers::{Left, RateHeaders},
+    },
+    cluster::{Away, UserKey},
+    config,
+};
+
+/// Beyond it a priority is no higher: it is a part of a number that must stay exact.
+const MOST_URGENT: i64 = 100;
+
+static ENTER: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("enter.lua"))));
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// Of the request, in this gateway.
+    pub number: u64,
+    /// Whose it is.
+    pub user: UserKey,
+    /// It counts as a request.
+    pub counts: bool,
+    /// Requests a minute; 0: as many as one likes.
+    pub requests: u32,
+    /// Tokens a minute; 0: the same.
+    pub tokens: u32,
+    /// Tokens to hold back; `None`: it needs none.
+    pub hold: Option<u64>,
+    /// It wants a slot.
+    pub slot: Option<Wanted>,
+}
+
+/// A slot that is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// For what.
+    pub operation: Operation,
+    /// Slots of the user for it.
+    pub own: u32,
+    /// Slots of all users.
+    pub all: u32,
+    /// How many of the user's requests may wait.
+    pub queue: u32,
+    /// When it came, in the server's milliseconds; 0: now.
+    pub arrival: i64,
+    /// A higher one goes first.
+    pub priority: i64,
+}
+
+/// What Redis answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether the request is within the limits of a minute.
+    pub verdict: Verdict,
+    /// What became of the slot.
+    pub slot: Said,
+    /// The server's milliseconds.
+    pub now: i64,
+    /// When its era began; 0 if no slot was asked for.
+    pub began: i64,
+    requests: (u64, Duration),
+    tokens: (u64, Duration),
+}
+
+/// Whether a request is within the limits of a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is, and was counted.
+    Fine,
+    /// It is not; nothing is held for it.
+    Refused(RateRefusal),
+}
+
+/// What became of a slot that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// None was asked for.
+    Nothing,
+    /// It is ours.
+    Granted,
+    /// We stand among those who wait.
+    Waits(Limit, usize),
+    /// Too many wait; we do not.
+    Full(Limit, usize),
+    /// Redis has forgotten what is held, and nobody gets anything until it was told.
+    Shut,
+}
+
+type Raw = (u8, u64, u64, u64, u64, u64, u8, usize, i64, i64);
+
+/// `LATE` of the script.
+const LATE: u8 = 1;
+
+impl Question {
+    /// How a user stands.
+    pub fn about(user: UserKey) -> Self {
+        Self { number: 0, user, counts: false, requests: 0, tokens: 0, hold: None, slot: None }
+    }
+}
+
+impl Desk {
+    /// Asks, and asks again if the server's clock was set in between.
+    pub async fn ask(&self, question: &Question) -> Result<Answer, Away> {
+        for _ in 0..2 {
+            let raw = self.ask_once(question).await?;
+            if raw.0 != LATE {
+                let answer = Answer::from(raw);
+                self.saw_era(answer.began);
+                return Ok(answer);
+            }
+            self.link.set_clock(raw.8);
+        }
+        Err(Away)
+    }
+
+    async fn ask_once(&self, question: &Question) -> Result<Raw, Away> {
+        let Question { number, user, counts, requests, tokens, hold, slot } = question;
+        let run_id = self.link.run_id().ok_or(Away)?;
+        let user_key = format!("concierge:u:{user}");
+        let wanted = slot.as_ref();
+        let operation = wanted.map_or("none", |wanted| wanted.operation.as_str());
+        let mut call = ENTER.key("concierge:era");
+        call.key("concierge:total").key(format!("{user_key}:{operation}"));
+        call.key(&user_key).key(format!("{user_key}:requests:{requests}"));
+        call.arg(self.id(*number)).arg(&*run_id).arg(self.link.latest());
+        call.arg(u8::from(*counts)).arg(requests).arg(tokens);
+        call.arg(hold.map_or(-1, |tokens| tokens as i64));
+        call.arg(u8::from(slot.is_some()));
+        call.arg(wanted.map_or(0, |wanted| wanted.own)).arg(wanted.map_or(0, |wanted| wanted.all));
+        call.arg(wanted.map_or(0, |wanted| wanted.queue)).arg(wanted.map_or(0, |wanted| wanted.arrival));
+        call.arg(wanted.map_or(0, |wanted| wanted.priority.clamp(-MOST_URGENT, MOST_URGENT)));
+        call.arg(LEASE.as_millis() as u64);
+        self.link.run(&call).await
+    }
+}
+
+impl Answer {
+    /// What the user is told of it.
+    pub fn headers(&self, limits: &config::Limits) -> RateHeaders {
+        let left = |limit: Option<u32>, (remaining, reset)| {
+            limit.map(|limit| Left { limit: limit.into(), remaining, reset })
+        };
+        RateHeaders {
+            requests: left(limits.requests_per_minute, self.requests),
+            tokens: left(limits.tokens_per_minute, self.tokens),
+        }
+    }
+}
+
+impl From<Raw> for Answer {
+    fn from((verdict, left, reset, tokens, tokens_reset, retry, slot, ahead, now, began): Raw) -> Self {
+        let retry_after = Duration::from_millis(retry.max(1));
+        Self {
+            verdict: match verdict {
+                2 => Verdict::Refused(RateRefusal::Requests { retry_after }),
+                3 => Verdict::Refused(RateRefusal::Tokens { retry_after }),
+                _ => Verdict::Fine,
+            },
+            slot: match slot {
+                1 => Said::Granted,
+                2 => Said::Waits(Limit::User, ahead),
+                3 => Said::Waits(Limit::Total, ahead),
+                4 => Said::Full(Limit::User, ahead),
+                5 => Said::Full(Limit::Total, ahead),
+                6 => Said::Shut,
+                _ => Said::Nothing,
+            },
+            now,
+            began,
+            requests: (left, Duration::from_millis(reset)),
+            tokens: (tokens, Duration::from_millis(tokens_reset)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_script_mean_what_they_say() {
+        let answer = |verdict, slot| Answer::from((verdict, 7, 1500, 90, 250, 40, slot, 3, 1000, 900));
+        assert_eq!(answer(0, 1).verdict, Verdict::Fine);
+        let retry_after = Duration::from_millis(40);
+        assert_eq!(answer(2, 0).verdict, Verdict::Refused(RateRefusal::Requests { retry_after }));
+        assert_eq!(answer(3, 0).verdict, Verdict::Refused(RateRefusal::Tokens { retry_after }));
+        let said = [
+            Said::Nothing,
+            Said::Granted,
+            Said::Waits(Limit::User, 3),
+            Said::Waits(Limit::Total, 3),
+            Said::Full(Limit::User, 3),
+            Said::Full(Limit::Total, 3),
+            Said::Shut,
+        ];
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|slot| answer(0, slot).slot), said);
+    }
+
+    #[test]
+    fn only_limits_that_exist_are_told() {
+        let answer = Answer::from((0, 7, 1500, 90, 250, 0, 0, 0, 1000, 900));
+        let limits = config::Limits { requests_per_minute: Some(10), tokens_per_minute: None };
+        let headers = answer.headers(&limits);
+        let left = Left { limit: 10, remaining: 7, reset: Duration::from_millis(1500) };
+        assert_eq!(headers, RateHeaders { requests: Some(left), tokens: None });
+    }
+}

@@ -1,0 +1,207 @@
+//! The one who tells Redis what this gateway holds, and what it holds no more.
+//!
+//! Both from one task, in turns: a renewal that was written after a word of leaving would make a lease that nobody holds. A
+//! word that Redis may not have heard is said again; that it is heard twice does no harm.
+
+use std::{
+    sync::{Arc, LazyLock, Weak, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use redis::{Script, ScriptInvocation};
+use tokio::{
+    select,
+    sync::broadcast::error::RecvError,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::lease_table::{Desk, LEASE, Word};
+use crate::{cluster::Away, config::OnError, tasks::Tasks};
+
+/// Between two signs of life. Redis notices by them that nobody could renew anything for long.
+const PULSE: Duration = Duration::from_secs(1);
+/// Between two renewals of all that is held.
+const RENEWAL: Duration = Duration::from_secs(10);
+/// How long nobody gets anything from a Redis that knows nothing, where limits must never be exceeded: as long as gateways
+/// that are connected need to be back. A gateway that has just started cannot know whether there are any.
+const LEAST_SHUT: Duration = Duration::from_millis(1500);
+/// Words, or leases, in one message: a script holds up all others.
+const AT_ONCE: usize = 256;
+
+static LEAVE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("leave.lua"))));
+static RENEW: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("renew.lua"))));
+
+/// One line of a renewal.
+enum Line {
+    Slot(String, String),
+    Tokens(String, String, u64),
+}
+
+/// Starts the clerk of `desk`, and who rings for those that wait.
+pub fn start(desk: &Arc<Desk>, tasks: &Tasks) {
+    let clerk = desk.clone();
+    tasks.keep("leases", move || run(clerk.clone()));
+    let (ringer, channel) = (Arc::downgrade(desk), format!("concierge:wake:{}", desk.link.id()));
+    tasks.keep("wake", move || ring(ringer.clone(), channel.clone()));
+}
+
+async fn run(desk: Arc<Desk>) {
+    let mut pulse = interval(PULSE);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut news = desk.link.watch();
+    let mut renewed = None;
+    loop {
+        let mut all = false;
+        let mut tell = true;
+        select! {
+            () = desk.said.notified() => tell = false,
+            _ = pulse.tick() => {}
+            () = desk.due.notified() => all = true,
+            changed = news.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                all = true;
+            }
+        }
+        if !desk.link.is_up() {
+            continue;
+        }
+        hand_in(&desk).await;
+        all |= renewed.is_none_or(|at: Instant| at.elapsed() >= RENEWAL);
+        if tell && let Ok(told_all) = renew(&desk, all).await {
+            renewed = if told_all { Some(Instant::now()) } else { renewed };
+        }
+    }
+}
+
+/// Tells what has ended, in batches.
+pub async fn hand_in(desk: &Desk) {
+    let _turn = desk.turn.lock().await;
+    loop {
+        let batch: Vec<Word> = {
+            let mut words = desk.words.lock();
+            let count = words.len().min(AT_ONCE);
+            words.drain(..count).collect()
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let mut call = LEAVE.key("concierge:total");
+        batch.iter().for_each(|word| word.write(desk, &mut call));
+        if desk.link.run::<u8>(&call).await.is_err() {
+            let mut words = desk.words.lock();
+            batch.into_iter().rev().for_each(|word| words.push_front(word.again()));
+            return;
+        }
+    }
+}
+
+/// Tells what is held: what Redis has not heard of, or everything. Answers whether it was everything.
+async fn renew(desk: &Desk, mut all: bool) -> Result<bool, Away> {
+    let _turn = desk.turn.lock().await;
+    // An era may begin while we speak.
+    for _ in 0..3 {
+        let lines = lines(desk, all);
+        let mut eras = Vec::new();
+        let mut chunks = lines.chunks(AT_ONCE).peekable();
+        loop {
+            let chunk = chunks.next().unwrap_or_default();
+            let last = chunks.peek().is_none();
+            eras.push(tell(desk, chunk, all && last).await?);
+            if last {
+                break;
+            }
+        }
+        let era = eras[0];
+        let known = all || era == desk.era.load(Relaxed);
+        if known && eras.iter().all(|other| *other == era) {
+            desk.era.store(era, Relaxed);
+            return Ok(all);
+        }
+        all = true;
+    }
+    Ok(false)
+}
+
+fn lines(desk: &Desk, all: bool) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (number, held) in desk.leases.lock().iter_mut() {
+        if all || !held.told {
+            held.told = true;
+            lines.push(Line::Slot(held.what.key(), desk.id(*number)));
+        }
+    }
+    for (number, held) in desk.holds.lock().iter_mut() {
+        if all || !held.told {
+            held.told = true;
+            let (user, tokens) = held.what;
+            lines.push(Line::Tokens(format!("concierge:u:{user}"), desk.id(*number), tokens));
+        }
+    }
+    lines
+}
+
+/// Answers in which era it was heard.
+async fn tell(desk: &Desk, lines: &[Line], that_was_all: bool) -> Result<i64, Away> {
+    let run_id = desk.link.run_id().ok_or(Away)?;
+    let least = if desk.link.on_error() == OnError::Closed { LEAST_SHUT } else { Duration::ZERO };
+    let mut call = RENEW.key("concierge:era");
+    call.key("concierge:total");
+    call.arg(desk.link.id().as_str()).arg(&*run_id).arg(desk.link.latest()).arg(LEASE.as_millis() as u64);
+    call.arg(u8::from(that_was_all)).arg(desk.link.gateways()).arg(least.as_millis() as u64);
+    for line in lines {
+        match line {
+            Line::Slot(key, id) => call.arg("slot").arg(key).arg(id),
+            Line::Tokens(key, id, tokens) => call.arg("tokens").arg(key).arg(id).arg(tokens),
+        };
+    }
+    let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = desk.link.run(&call).await?;
+    if in_time == 0 {
+        desk.link.set_clock(now);
+        return Err(Away);
+    }
+    desk.restored.inc_by(anew);
+    Ok(began)
+}
+
+impl Word {
+    fn write(&self, desk: &Desk, call: &mut ScriptInvocation<'_>) {
+        match self {
+            Self::Left { place, number } => call.arg("slot").arg(place.key()).arg(desk.id(*number)),
+            Self::Spent { user, number, held, spent, limit, again } => {
+                call.arg("tokens").arg(format!("concierge:u:{user}")).arg(desk.id(*number)).arg(held);
+                call.arg(spent).arg(limit).arg(u8::from(*again))
+            }
+        };
+    }
+
+    /// Redis may have heard it.
+    fn again(self) -> Self {
+        match self {
+            Self::Spent { user, number, held, spent, limit, .. } => {
+                Self::Spent { user, number, held, spent, limit, again: true }
+            }
+            left @ Self::Left { .. } => left,
+        }
+    }
+}
+
+/// Wakes whom Redis names. It is a hint: who is not woken asks again by itself.
+async fn ring(desk: Weak<Desk>, channel: String) {
+    let Some(mut heard) = desk.upgrade().map(|desk| desk.link.hear(&channel)) else { return };
+    loop {
+        match heard.recv().await {
+            Ok(number) => {
+                let number = std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok());
+                let (Some(desk), Some(number)) = (desk.upgrade(), number) else { continue };
+                let bell = desk.waiting.lock().bells.get(&number).cloned();
+                bell.iter().for_each(|bell| bell.notify_one());
+            }
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

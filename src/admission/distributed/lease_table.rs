@@ -1,0 +1,293 @@
+//! What this gateway holds in Redis, and what is to be said there of requests that have ended.
+//!
+//! [`Lease`] and [`Hold`] are guards: dropping one, for whatever reason, puts a word into the outbox, also while the question
+//! that would have got it is still on its way. Words go out in order on one connection, so what is given back is never taken
+//! afterwards. The outbox and the tables take no await.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{
+    Terms,
+    acquire_script::{Said, Wanted},
+};
+use crate::{
+    admission::{
+        Operation,
+        local::{release_rate::Pace, slots::Slot},
+    },
+    cluster::{Link, UserKey},
+    telemetry::metrics::Counter,
+};
+
+/// How long a lease lasts that nobody renews.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// Words that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
+const MOST_WORDS: usize = 50_000;
+
+/// See the module.
+pub struct Desk {
+    pub link: Link,
+    next: AtomicU64,
+    /// Leases that were granted, by number.
+    pub leases: Mutex<HashMap<u64, Held<Place>>>,
+    /// Tokens that are held back, by number.
+    pub holds: Mutex<HashMap<u64, Held<(UserKey, u64)>>>,
+    pub words: Mutex<VecDeque<Word>>,
+    /// There are words.
+    pub said: Notify,
+    /// What is held is to be told to Redis now.
+    pub due: Notify,
+    /// The era to which all of it was told.
+    pub era: AtomicI64,
+    /// Those who wait for a lease, by number.
+    pub waiting: Mutex<Waiting>,
+    /// Leases that Redis did not know of.
+    pub restored: Counter,
+    /// Whoever speaks to Redis of what is held and left holds it.
+    pub turn: tokio::sync::Mutex<()>,
+}
+
+/// Who waits for a lease, and how fast they go.
+#[derive(Default)]
+pub struct Waiting {
+    pub bells: HashMap<u64, Arc<Notify>>,
+    pub pace: Pace,
+}
+
+/// Whose slots, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    pub user: UserKey,
+    pub operation: Operation,
+}
+
+/// Something that is held.
+#[derive(Debug, Clone, Copy)]
+pub struct Held<T> {
+    pub what: T,
+    /// Redis was told of it, or is being told.
+    pub told: bool,
+}
+
+/// What Redis is to hear.
+#[derive(Debug, Clone)]
+pub enum Word {
+    /// A slot is free, or somebody waits no more.
+    Left { place: Place, number: u64 },
+    /// A call has cost so much.
+    Spent { user: UserKey, number: u64, held: u64, spent: u64, limit: u64, again: bool },
+}
+
+/// The right to one slot of those that all gateways share; given back when dropped.
+pub struct Lease {
+    desk: Arc<Desk>,
+    /// Of the request, in this gateway.
+    pub number: u64,
+    place: Place,
+    /// Redis may know of it.
+    asked: bool,
+    granted: bool,
+    /// What Redis has said last and nobody has acted on.
+    pub said: Option<Said>,
+    /// When it was asked for first, in the server's milliseconds; 0: not yet.
+    arrival: i64,
+    /// Its place in this gateway's share.
+    room: Option<Slot>,
+}
+
+/// Tokens that are held back for one call in Redis; given back when dropped, less those that were spent.
+#[derive(Debug)]
+pub struct Hold {
+    desk: Option<Arc<Desk>>,
+    user: UserKey,
+    number: u64,
+    /// How many.
+    pub tokens: u64,
+    limit: u64,
+    spent: u64,
+}
+
+impl Place {
+    /// The beginning of its keys.
+    pub fn key(&self) -> String {
+        format!("concierge:u:{}:{}", self.user, self.operation.as_str())
+    }
+}
+
+impl Desk {
+    pub fn new(link: Link) -> Arc<Self> {
+        Arc::new(Self {
+            link,
+            next: AtomicU64::new(1),
+            leases: Mutex::default(),
+            holds: Mutex::default(),
+            words: Mutex::default(),
+            said: Notify::new(),
+            due: Notify::new(),
+            era: AtomicI64::new(0),
+            waiting: Mutex::default(),
+            restored: Counter::default(),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// A number that no other request of this gateway has.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Relaxed)
+    }
+
+    /// What `number` is called in Redis.
+    pub fn id(&self, number: u64) -> String {
+        format!("{}:{number}", self.link.id())
+    }
+
+    /// Redis speaks of an era; if it is new, it must hear what we hold.
+    pub fn saw_era(&self, began: i64) {
+        if began != 0 && began != self.era.load(Relaxed) {
+            self.due.notify_one();
+        }
+    }
+
+    fn say(&self, word: Word) {
+        let mut words = self.words.lock();
+        if words.len() >= MOST_WORDS {
+            words.pop_front();
+        }
+        words.push_back(word);
+        drop(words);
+        self.said.notify_one();
+    }
+}
+
+impl Lease {
+    /// One that was not asked for yet.
+    pub fn new(desk: &Arc<Desk>, place: Place) -> Self {
+        let number = desk.number();
+        Self {
+            desk: desk.clone(),
+            number,
+            place,
+            asked: false,
+            granted: false,
+            said: None,
+            arrival: 0,
+            room: None,
+        }
+    }
+
+    /// How it is asked for; from here on Redis may know of it.
+    pub fn wanted(&mut self, terms: &Terms, priority: i64) -> Wanted {
+        self.asked = true;
+        Wanted {
+            operation: self.place.operation,
+            own: terms.own(self.place.operation),
+            all: terms.slots.total,
+            queue: terms.slots.queue,
+            arrival: self.arrival,
+            priority,
+        }
+    }
+
+    /// Redis has said this, at its time `now`.
+    pub fn hear(&mut self, said: Said, now: i64) {
+        self.said = Some(said);
+        if self.arrival == 0 {
+            self.arrival = now;
+        }
+    }
+
+    /// It is ours, and stands in `room`; `told` if Redis knows.
+    pub fn granted(&mut self, room: Slot, told: bool) {
+        self.granted = true;
+        self.room = Some(room);
+        self.desk.leases.lock().insert(self.number, Held { what: self.place, told });
+    }
+
+    /// Whose it is.
+    #[cfg(test)]
+    pub fn user(&self) -> UserKey {
+        self.place.user
+    }
+
+    /// Whether it is ours.
+    pub fn is_granted(&self) -> bool {
+        self.granted
+    }
+
+    /// Redis does not know of it.
+    pub fn forget(mut self) {
+        self.asked = false;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let held = self.desk.leases.lock().remove(&self.number);
+        if self.asked || held.is_some_and(|held| held.told) {
+            self.desk.say(Word::Left { place: self.place, number: self.number });
+        }
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").field("number", &self.number).field("granted", &self.granted).finish()
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Hold {
+    /// `tokens` of `limit` a minute, which Redis is about to be asked for.
+    pub fn new(desk: &Arc<Desk>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
+        Self { desk: Some(desk.clone()), user, number, tokens, limit, spent: 0 }
+    }
+
+    /// Redis holds them back.
+    pub fn confirmed(self) -> Self {
+        if let Some(desk) = &self.desk {
+            let held = Held { what: (self.user, self.tokens), told: true };
+            desk.holds.lock().insert(self.number, held);
+        }
+        self
+    }
+
+    /// Redis does not.
+    pub fn forget(mut self) {
+        self.desk = None;
+    }
+
+    /// The call is over and has cost `spent`.
+    pub fn settle(mut self, spent: u64) {
+        self.spent = spent;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let Some(desk) = self.desk.take() else { return };
+        desk.holds.lock().remove(&self.number);
+        desk.say(Word::Spent {
+            user: self.user,
+            number: self.number,
+            held: self.tokens,
+            spent: self.spent,
+            limit: self.limit,
+            again: false,
+        });
+    }
+}

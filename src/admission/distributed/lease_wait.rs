@@ -1,0 +1,157 @@
+//! The wait for a lease: asks Redis again when a bell rings or now and then, and goes on by itself while Redis is away.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{
+    select,
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Fleet, Wish,
+    acquire_script::{Question, Said},
+    lease_table::{Desk, Lease},
+};
+use crate::{
+    admission::local::{
+        queue::{Limit, Refused},
+        slots::{Ended, Slot, SlotRefusal, refusal},
+    },
+    cluster::{Away, UserKey},
+    config::OnError,
+};
+
+/// Until somebody who waits asks again, should no bell ring: first,
+const SOON: Duration = Duration::from_millis(100);
+/// and later. Redis forgets who has not asked for six times as long.
+const LATER: Duration = Duration::from_millis(250);
+
+/// Waits until `lease` is granted. `lease` knows what Redis has said already.
+pub async fn wait(
+    fleet: &Fleet,
+    mut slot: Slot,
+    mut lease: Box<Lease>,
+    (wish, deadline): (&Wish<'_>, Instant),
+) -> Result<Slot, SlotRefusal> {
+    let bell = Bell::hang(&fleet.desk, lease.number);
+    slot.stand_by();
+    let mut waiter = Waiter { fleet, wish, deadline, bell, room: None, pause: SOON };
+    loop {
+        let said = match lease.said.take() {
+            Some(said) => Ok(said),
+            None => ask(fleet, &mut lease, wish).await,
+        };
+        let local = fleet.desk.link.on_error() == OnError::Local;
+        match said {
+            Ok(Said::Granted) => {
+                lease.granted(fleet.reserve.occupy(wish.user, wish.operation), true);
+                waiter.bell.goes();
+                return Ok(slot.with(lease));
+            }
+            Ok(Said::Full(by, ahead)) => return Err(refused(&fleet.desk, (by, ahead), Ended::Full)),
+            Ok(Said::Waits(by, ahead)) => waiter.turn(by, ahead).await?,
+            Err(Away) if !local => return Err(SlotRefusal::Away),
+            Ok(Said::Shut | Said::Nothing) if !local => waiter.turn(Limit::Total, 0).await?,
+            Ok(Said::Shut | Said::Nothing) | Err(Away) => {
+                if let Some(room) = waiter.share().await? {
+                    lease.granted(room, false);
+                    return Ok(slot.with(lease));
+                }
+            }
+        }
+    }
+}
+
+/// Somebody who has a slot of this gateway, and none yet of all gateways.
+struct Waiter<'a> {
+    fleet: &'a Fleet,
+    wish: &'a Wish<'a>,
+    deadline: Instant,
+    bell: Bell<'a>,
+    /// The place in the queue for this gateway's share.
+    room: Option<BoxFuture<'a, Result<Slot, SlotRefusal>>>,
+    pause: Duration,
+}
+
+impl Waiter<'_> {
+    /// Waits until it is worth asking Redis again; `ahead` stand before us.
+    async fn turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
+        self.room = None;
+        select! {
+            () = self.bell.rings() => {}
+            () = sleep(self.pause) => self.pause = LATER,
+            () = sleep_until(self.deadline) => return Err(refused(&self.fleet.desk, (by, ahead), Ended::Late)),
+        }
+        Ok(())
+    }
+
+    /// Waits for a place in this gateway's share, for so long that Redis may be back.
+    async fn share(&mut self) -> Result<Option<Slot>, SlotRefusal> {
+        let (fleet, wish) = (self.fleet, self.wish);
+        let share = fleet.reserve.slots(&fleet.terms.load(), fleet.gateways());
+        let room = &mut self.room;
+        let room =
+            room.get_or_insert_with(|| share.acquire(wish.user, wish.operation, wish.priority).boxed());
+        select! {
+            granted = room => granted.map(Some),
+            () = sleep(LATER) => Ok(None),
+            () = sleep_until(self.deadline) => Err(refused(&fleet.desk, (Limit::Total, 0), Ended::Late)),
+        }
+    }
+}
+
+async fn ask(fleet: &Fleet, lease: &mut Lease, wish: &Wish<'_>) -> Result<Said, Away> {
+    let terms = fleet.terms.load_full();
+    let question = Question {
+        number: lease.number,
+        slot: Some(lease.wanted(&terms, wish.priority)),
+        ..Question::about(UserKey::of(wish.user))
+    };
+    let answer = fleet.desk.ask(&question).await?;
+    lease.hear(answer.slot, answer.now);
+    Ok(lease.said.take().unwrap_or(answer.slot))
+}
+
+fn refused(desk: &Desk, (by, ahead): (Limit, usize), ended: Ended) -> SlotRefusal {
+    let retry_after = desk.waiting.lock().pace.until(ahead + 1, Instant::now());
+    refusal(Refused { by, retry_after }, ended)
+}
+
+/// Rings when Redis has a place for us; taken down when dropped.
+struct Bell<'a> {
+    desk: &'a Desk,
+    number: u64,
+    notify: Arc<Notify>,
+}
+
+impl<'a> Bell<'a> {
+    fn hang(desk: &'a Desk, number: u64) -> Self {
+        let notify = Arc::new(Notify::new());
+        let mut waiting = desk.waiting.lock();
+        waiting.bells.insert(number, notify.clone());
+        waiting.pace.begin(Instant::now());
+        drop(waiting);
+        Self { desk, number, notify }
+    }
+
+    async fn rings(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Its turn has come: a measure of how fast things go.
+    fn goes(&self) {
+        self.desk.waiting.lock().pace.freed(Instant::now());
+    }
+}
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.desk.waiting.lock();
+        waiting.bells.remove(&self.number);
+        if waiting.bells.is_empty() {
+            waiting.pace.rest();
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! This gateway's share of the limits, for while Redis is away.
+//!
+//! Every limit is divided by the number of gateways last known and rounded up, so all of them together exceed it by less
+//! than one for each gateway; beside that runs what was admitted before. To know what runs here, leases that Redis has granted
+//! take their place in it as well.
+
+use parking_lot::Mutex;
+
+use super::Terms;
+use crate::{
+    admission::{
+        Operation,
+        local::{
+            rate::Limits,
+            slots::{Slot, Slots},
+        },
+    },
+    user::UserId,
+};
+
+/// See the module.
+pub struct Reserve {
+    slots: Slots,
+    limits: Limits,
+    /// What is in force: these terms, shared by so many.
+    share: Mutex<(Terms, usize)>,
+}
+
+impl Reserve {
+    /// Everything, as long as nobody else is known.
+    pub fn new(terms: &Terms) -> Self {
+        let share = divided(terms, 1);
+        Self {
+            slots: Slots::new(&share.slots),
+            limits: Limits::new(&share.limits),
+            share: Mutex::new((terms.clone(), 1)),
+        }
+    }
+
+    /// A place for a request that may run whatever the share is.
+    pub fn occupy(&self, user: &UserId, operation: Operation) -> Slot {
+        self.slots.occupy(user, operation)
+    }
+
+    /// The share of the slots.
+    pub fn slots(&self, terms: &Terms, gateways: usize) -> &Slots {
+        self.fit(terms, gateways);
+        &self.slots
+    }
+
+    /// The share of what may be asked in a minute.
+    pub fn limits(&self, terms: &Terms, gateways: usize) -> &Limits {
+        self.fit(terms, gateways);
+        &self.limits
+    }
+
+    fn fit(&self, terms: &Terms, gateways: usize) {
+        let mut share = self.share.lock();
+        if (&share.0, share.1) != (terms, gateways) {
+            *share = (terms.clone(), gateways);
+            let divided = divided(terms, gateways);
+            self.slots.reconfigure(&divided.slots);
+            self.limits.reconfigure(&divided.limits);
+        }
+    }
+}
+
+/// The share of one of `gateways`. Nobody is turned away from its queue: who comes has a place in this gateway's own.
+fn divided(terms: &Terms, gateways: usize) -> Terms {
+    let by = u32::try_from(gateways).unwrap_or(u32::MAX).max(1);
+    let mut share = terms.clone();
+    share.slots.queue = u32::MAX;
+    share.slots.per_user = terms.slots.per_user.div_ceil(by);
+    share.slots.total = terms.slots.total.div_ceil(by);
+    share.slots.operations.values_mut().for_each(|limit| *limit = limit.div_ceil(by));
+    share.limits.requests_per_minute = terms.limits.requests_per_minute.map(|limit| limit.div_ceil(by));
+    share.limits.tokens_per_minute = terms.limits.tokens_per_minute.map(|limit| limit.div_ceil(by));
+    share
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn terms(per_user: u32, requests: Option<u32>) -> Terms {
+        let mut config = Config::default();
+        config.slots.per_user = per_user;
+        config.slots.operations.clear();
+        config.limits.requests_per_minute = requests;
+        Terms::from(&config)
+    }
+
+    #[test]
+    fn shares_together_are_the_limit_and_less_than_one_more_for_each_gateway() {
+        for limit in 0..50 {
+            for gateways in 1..=7 {
+                let share = divided(&terms(limit, Some(limit)), gateways);
+                let sum = share.slots.per_user * gateways as u32;
+                assert!((limit..limit + gateways as u32).contains(&sum), "{limit} by {gateways}: {sum}");
+                assert_eq!(share.limits.requests_per_minute, Some(share.slots.per_user));
+                assert_eq!(share.slots.per_user == 0, limit == 0, "whoever may run runs");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_runs_here_already_takes_from_the_share() {
+        let (terms, user) = (terms(4, None), UserId::anonymous());
+        let reserve = Reserve::new(&terms);
+        let leased: Vec<Slot> = (0..3).map(|_| reserve.occupy(&user, Operation::Chat)).collect();
+        let take = || reserve.slots(&terms, 2).acquire(&user, Operation::Chat, 0).now_or_never();
+        assert!(take().is_none(), "two may run here, and three do");
+        drop(leased);
+        let taken = [take(), take()];
+        assert!(taken.iter().all(|slot| matches!(slot, Some(Ok(_)))));
+        assert!(take().is_none());
+    }
+}

@@ -1,0 +1,251 @@
+//! Slots and limits that several gateways share.
+//!
+//! This gateway's own queue comes first: it orders this gateway's requests and costs nothing. Who has one of its slots then
+//! takes a *lease* in Redis, which holds the limits over all gateways; it ends with the request, or by itself 30 s after its
+//! gateway has died. Requests a minute and tokens are counted in the same question. What Redis does, one atomic script
+//! per step, is in the files `*.lua`; [`lease_table`] knows what this gateway holds there, and [`lease_sync`] tells Redis of it.
+//!
+//! While Redis is away, [`local_fallback`] lets this gateway's share of the limits go on, or all are refused: `redis.on_error`.
+//! A request that runs is never ended for the sake of a count.
+
+mod acquire_script;
+mod lease_sync;
+mod lease_table;
+mod lease_wait;
+mod local_fallback;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+pub use self::lease_table::{Hold, Lease};
+use self::{
+    acquire_script::{Answer, Question, Said, Verdict},
+    lease_table::{Desk, Place},
+    local_fallback::Reserve,
+};
+use super::{
+    Operation,
+    local::{
+        rate::{Checked, Cost, RateRefusal, Reservation},
+        slots::{Slot, Slots},
+    },
+    rate_limit_headers::RateHeaders,
+};
+use crate::{
+    cluster::{Link, UserKey},
+    config::{self, Config, OnError},
+    tasks::Tasks,
+    user::UserId,
+};
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Who.
+    pub user: &'a UserId,
+    /// A slot for what.
+    pub operation: Operation,
+    /// A higher one leaves the queue first.
+    pub priority: i64,
+    /// What it may cost in tokens; `None` if no model reads it.
+    pub cost: Option<Cost>,
+}
+
+/// A request that was counted.
+#[derive(Debug)]
+pub struct Entered {
+    /// Whether it may go on, and what is left of the limits.
+    pub checked: Checked,
+    /// Its slot, if one of this gateway's was free at once; for [`Fleet::acquire`], which knows whether it is whole.
+    pub slot: Option<Slot>,
+}
+
+/// What the configuration allows, over all gateways.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    slots: config::Slots,
+    limits: config::Limits,
+}
+
+/// Slots and limits over all gateways.
+pub struct Fleet {
+    desk: Arc<Desk>,
+    reserve: Reserve,
+    terms: ArcSwap<Terms>,
+}
+
+impl From<&Config> for Terms {
+    fn from(config: &Config) -> Self {
+        Self { slots: config.slots.clone(), limits: config.limits.clone() }
+    }
+}
+
+impl Terms {
+    fn limits_anything(&self) -> bool {
+        self.limits != config::Limits::default()
+    }
+
+    fn own(&self, operation: Operation) -> u32 {
+        self.slots.limit(operation.as_str())
+    }
+
+    /// What is asked of Redis about the limits of a minute.
+    fn question(&self, user: UserKey) -> Question {
+        Question {
+            requests: self.limits.requests_per_minute.unwrap_or(0),
+            tokens: self.limits.tokens_per_minute.unwrap_or(0),
+            ..Question::about(user)
+        }
+    }
+}
+
+impl Fleet {
+    /// All that `config` allows, counted over `link`.
+    pub fn new(config: &Config, link: Link, tasks: &Tasks) -> Self {
+        let terms = Terms::from(config);
+        let desk = Desk::new(link);
+        lease_sync::start(&desk, tasks);
+        Self { desk, reserve: Reserve::new(&terms), terms: ArcSwap::from_pointee(terms) }
+    }
+
+    /// Other limits from now on.
+    pub fn reconfigure(&self, config: &Config) {
+        self.terms.store(Arc::new(Terms::from(config)));
+    }
+
+    /// Counts a request, holds back its tokens and, if one of this gateway's `slots` is free at once, takes a lease for it:
+    /// all in one question to Redis.
+    pub async fn enter(&self, slots: &Slots, wish: &Wish<'_>) -> Entered {
+        let terms = self.terms.load_full();
+        let slot = slots.take(wish.user, wish.operation);
+        let user = UserKey::of(wish.user);
+        let mut lease =
+            slot.as_ref().map(|_| Lease::new(&self.desk, Place { user, operation: wish.operation }));
+        if lease.is_none() && !terms.limits_anything() {
+            return Entered::counted(Ok(Reservation::default()), RateHeaders::default(), None);
+        }
+        let number = lease.as_ref().map_or_else(|| self.desk.number(), |lease| lease.number);
+        let hold = self.hold(&terms, (user, number), wish.cost);
+        let question = Question {
+            number,
+            counts: true,
+            hold: hold.as_ref().map(|hold| hold.tokens),
+            slot: lease.as_mut().map(|lease| lease.wanted(&terms, wish.priority)),
+            ..terms.question(user)
+        };
+        match self.desk.ask(&question).await {
+            Ok(answer) => self.entered(&terms, (answer, wish), hold, slot.zip(lease)),
+            Err(_) if self.desk.link.on_error() == OnError::Closed => {
+                Entered::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
+            }
+            Err(_) => {
+                let Checked { verdict, headers } =
+                    self.reserve.limits(&terms, self.gateways()).check(wish.user, wish.cost);
+                let slot = slot.zip(lease).map(|(slot, lease)| slot.with(lease));
+                Entered::counted(verdict, headers, slot)
+            }
+        }
+    }
+
+    /// A slot for which there is a lease as well, within `queue_timeout`. `early` is what [`Fleet::enter`] gave.
+    ///
+    /// # Errors
+    /// [`super::local::slots::SlotRefusal`]: the queue is full, the wait was too long, or Redis is away and must be asked.
+    pub async fn acquire(
+        &self,
+        slots: &Slots,
+        wish: &Wish<'_>,
+        early: Option<Slot>,
+    ) -> Result<Slot, super::local::slots::SlotRefusal> {
+        let deadline = Instant::now() + self.terms.load().slots.queue_timeout;
+        let mut slot = match early {
+            Some(slot) => slot,
+            None => slots.acquire(wish.user, wish.operation, wish.priority).await?,
+        };
+        let lease = slot.lease.take().unwrap_or_else(|| {
+            let place = Place { user: UserKey::of(wish.user), operation: wish.operation };
+            Box::new(Lease::new(&self.desk, place))
+        });
+        if lease.is_granted() {
+            return Ok(slot.with(lease));
+        }
+        lease_wait::wait(self, slot, lease, (wish, deadline)).await
+    }
+
+    /// What `user` has left of the limits; counts nothing.
+    pub async fn standing(&self, user: &UserId) -> RateHeaders {
+        let terms = self.terms.load_full();
+        if !terms.limits_anything() {
+            return RateHeaders::default();
+        }
+        match self.desk.ask(&terms.question(UserKey::of(user))).await {
+            Ok(answer) => answer.headers(&terms.limits),
+            Err(_) if self.desk.link.on_error() == OnError::Closed => RateHeaders::default(),
+            Err(_) => self.reserve.limits(&terms, self.gateways()).standing(user),
+        }
+    }
+
+    /// Leases that Redis did not know of and that were entered anew: it had lost them, or was away when they began.
+    pub fn leases_restored(&self) -> u64 {
+        self.desk.restored.get()
+    }
+
+    /// Tells Redis of all that has ended; for the end of the process.
+    pub async fn close(&self) {
+        lease_sync::hand_in(&self.desk).await;
+    }
+
+    fn gateways(&self) -> usize {
+        self.desk.link.gateways()
+    }
+
+    /// Tokens that are to be held back, if they are limited.
+    fn hold(&self, terms: &Terms, (user, number): (UserKey, u64), cost: Option<Cost>) -> Option<Hold> {
+        let limit = u64::from(terms.limits.tokens_per_minute?);
+        Some(Hold::new(&self.desk, (user, number), cost?.reserved(limit).min(limit), limit))
+    }
+
+    /// What Redis has answered.
+    fn entered(
+        &self,
+        terms: &Terms,
+        (answer, wish): (Answer, &Wish<'_>),
+        hold: Option<Hold>,
+        taken: Option<(Slot, Lease)>,
+    ) -> Entered {
+        let headers = answer.headers(&terms.limits);
+        if let Verdict::Refused(refusal) = answer.verdict {
+            // Nothing was held for it.
+            hold.into_iter().for_each(Hold::forget);
+            taken.into_iter().for_each(|(_, lease)| lease.forget());
+            return Entered::counted(Err(refusal), headers, None);
+        }
+        let hold = hold.map(Hold::confirmed);
+        let reservation = Reservation::shared(wish.cost.unwrap_or_default(), hold);
+        let slot = taken.map(|(slot, mut lease)| {
+            lease.hear(answer.slot, answer.now);
+            if answer.slot == Said::Granted {
+                lease.granted(self.reserve.occupy(wish.user, wish.operation), true);
+            }
+            slot.with(lease)
+        });
+        Entered::counted(Ok(reservation), headers, slot)
+    }
+}
+
+impl Entered {
+    fn counted(verdict: Result<Reservation, RateRefusal>, headers: RateHeaders, slot: Option<Slot>) -> Self {
+        Self { checked: Checked { verdict, headers }, slot }
+    }
+}
+
+impl From<Checked> for Entered {
+    fn from(checked: Checked) -> Self {
+        Self { checked, slot: None }
+    }
+}

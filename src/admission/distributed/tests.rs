@@ -1,0 +1,86 @@
+//! Turns, as Redis keeps them: on a real server, one question after the other. Without `redis-server` it says so.
+
+use std::time::Duration;
+
+use concierge_testkit::{RedisServer, eventually};
+
+use super::{acquire_script::Said, *};
+use crate::{admission::local::queue::Limit, config::Secret};
+
+/// One slot for each user, and two may wait.
+fn config(redis: &RedisServer) -> Config {
+    let mut config = Config::default();
+    config.slots.per_user = 1;
+    config.slots.operations.clear();
+    config.slots.queue = 2;
+    config.redis = config::Redis { url: Some(Secret::new(redis.url())), on_error: OnError::Local };
+    config
+}
+
+async fn fleet(redis: &RedisServer, tasks: &Tasks) -> Fleet {
+    let config = config(redis);
+    let link = Link::open(&config.redis, || Err(rustls::Error::General("no TLS".to_owned())), tasks);
+    let fleet = Fleet::new(&config, link.unwrap().unwrap(), tasks);
+    eventually("Redis gives slots", Duration::from_secs(10), || async {
+        let mut first = lease(&fleet, "somebody");
+        (ask(&fleet, &mut first, 0).await == Some(Said::Granted)).then_some(())
+    })
+    .await;
+    fleet
+}
+
+fn lease(fleet: &Fleet, user: &str) -> Lease {
+    let user = UserKey::of(&UserId::authenticated(user).unwrap());
+    Lease::new(&fleet.desk, Place { user, operation: Operation::Chat })
+}
+
+async fn ask(fleet: &Fleet, lease: &mut Lease, priority: i64) -> Option<Said> {
+    let user = lease.user();
+    let slot = Some(lease.wanted(&fleet.terms.load(), priority));
+    let question = Question { number: lease.number, slot, ..Question::about(user) };
+    let answer = fleet.desk.ask(&question).await.ok()?;
+    lease.hear(answer.slot, answer.now);
+    lease.said.take()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_slot_is_for_whose_turn_it_is() {
+    let Some(redis) = RedisServer::start().await else { return };
+    let tasks = Tasks::new();
+    let fleet = fleet(&redis, &tasks).await;
+    let [mut first, mut second, mut urgent, mut late] = [(); 4].map(|()| lease(&fleet, "u"));
+    assert_eq!(ask(&fleet, &mut first, 0).await, Some(Said::Granted));
+    assert_eq!(ask(&fleet, &mut second, 0).await, Some(Said::Waits(Limit::User, 0)));
+    assert_eq!(ask(&fleet, &mut urgent, 5).await, Some(Said::Waits(Limit::User, 1)));
+    assert_eq!(ask(&fleet, &mut late, 0).await, Some(Said::Full(Limit::User, 2)));
+    drop(first);
+    // Nobody overtakes: not who waits behind, not who has just come. They ask on, for who is silent has left.
+    for _ in 0..500 {
+        assert!(matches!(ask(&fleet, &mut second, 0).await, Some(Said::Waits(Limit::User, _))));
+        assert_ne!(ask(&fleet, &mut late, 0).await, Some(Said::Granted));
+        if ask(&fleet, &mut urgent, 5).await == Some(Said::Granted) {
+            return tasks.shutdown().cancel();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("whose turn it is gets nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_ask_again_has_left() {
+    let Some(redis) = RedisServer::start().await else { return };
+    let tasks = Tasks::new();
+    let fleet = fleet(&redis, &tasks).await;
+    let [mut first, mut silent, mut next] = [(); 3].map(|()| lease(&fleet, "u"));
+    assert_eq!(ask(&fleet, &mut first, 0).await, Some(Said::Granted));
+    assert_eq!(ask(&fleet, &mut silent, 0).await, Some(Said::Waits(Limit::User, 0)));
+    drop(first);
+    // As if its gateway had died: the other's turn comes when its place is stale.
+    let granted = async {
+        while ask(&fleet, &mut next, 0).await != Some(Said::Granted) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), granted).await.unwrap();
+    tasks.shutdown().cancel();
+}

@@ -1,0 +1,317 @@
+//! A user's right to run one request, and how it is got.
+//!
+//! Every call holds a [`Slot`] to its last byte; dropping it, for whatever reason, hands it to the next who waits. The
+//! decisions are in [`super::queue`]; here are the lock, the clock and the waiting. The lock is never held across an
+//! await, and nobody is woken under it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    queue::{Count, Grant, Limit, Limits, Queue, Refused, Ticket},
+    sync_shim::{Mutex, timeout},
+};
+use crate::{
+    admission::{Operation, distributed::Lease},
+    clock, config,
+    user::UserId,
+};
+
+/// Gives out slots.
+#[derive(Debug)]
+pub struct Slots {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    queue: Queue<oneshot::Sender<Slot>>,
+    patience: Duration,
+}
+
+/// The right of one user to run one request; given back when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    shared: Arc<Shared>,
+    user: UserId,
+    operation: Operation,
+    /// Its counterpart over all gateways, if they share their slots.
+    pub(crate) lease: Option<Box<Lease>>,
+    /// It has none of them yet, and counts among those who wait.
+    stands_by: bool,
+}
+
+/// Why there is no slot. Each says when it is worth coming back: 1–60 s, from the measured rate at which slots become
+/// free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SlotRefusal {
+    /// As many requests of this user wait as may.
+    #[error("the user's queue is full")]
+    QueueFull {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// None of this user's slots became free in time.
+    #[error("no slot of the user became free in time")]
+    QueueTimeout {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The user has slots left, but the gateway has not.
+    #[error("no slot of the gateway became free in time")]
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Redis, which holds the slots of all gateways, is away.
+    #[error("nobody can tell whether a slot is free: Redis is away")]
+    Away,
+}
+
+/// `/admin/slots`: who runs and who waits. Users who do neither are not listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct View {
+    /// Over all users.
+    pub total: CountView,
+    /// By name.
+    pub users: Vec<UserView>,
+}
+
+/// One user in `/admin/slots`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserView {
+    /// The user's id.
+    pub user: String,
+    /// Over the operations below.
+    #[serde(flatten)]
+    pub sum: CountView,
+    /// By name, those that are in use.
+    pub operations: BTreeMap<&'static str, CountView>,
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct CountView {
+    /// Slots held.
+    pub in_use: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Slots there are.
+    pub limit: usize,
+}
+
+impl Slots {
+    /// All slots of `config`, free.
+    pub fn new(config: &config::Slots) -> Self {
+        let state = State { queue: Queue::new(Limits::from(config)), patience: config.queue_timeout };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+    }
+
+    /// Other limits from now on. Slots that are held stay, and who waits keeps its place and its timeout.
+    pub fn reconfigure(&self, config: &config::Slots) {
+        let granted = {
+            let mut state = self.shared.state.lock();
+            state.patience = config.queue_timeout;
+            state.queue.reconfigure(Limits::from(config), Instant::now())
+        };
+        granted.into_iter().for_each(|grant| self.shared.hand_over(grant));
+    }
+
+    /// A slot for `user`: at once if one is free, else in its turn. A higher `priority` leaves the queue first.
+    /// Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// [`SlotRefusal`]: the queue is full, or the wait was longer than `queue_timeout`.
+    pub async fn acquire(
+        &self,
+        user: &UserId,
+        operation: Operation,
+        priority: i64,
+    ) -> Result<Slot, SlotRefusal> {
+        let (mut waiting, patience) = match self.take_or_wait(user, operation, priority)? {
+            Asked::Given(slot) => return Ok(slot),
+            Asked::Waits(waiting, patience) => (waiting, patience),
+        };
+        match timeout(patience, &mut waiting.slot).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => waiting.give_up().await,
+        }
+    }
+
+    /// A slot for `user` if one is free at once.
+    pub(crate) fn take(&self, user: &UserId, operation: Operation) -> Option<Slot> {
+        let taken = self.shared.state.lock().queue.take(user, operation);
+        taken.then(|| self.shared.slot(user.clone(), operation))
+    }
+
+    /// A slot for `user`, whether or not one is free.
+    pub(crate) fn occupy(&self, user: &UserId, operation: Operation) -> Slot {
+        self.shared.state.lock().queue.occupy(user, operation);
+        self.shared.slot(user.clone(), operation)
+    }
+
+    /// A slot for `user` if one is free, which overtakes nobody: what is free is kept from nobody who waits. Else a place in
+    /// the queue. Both under one lock: a slot that became free in between would wake nobody.
+    fn take_or_wait(&self, user: &UserId, operation: Operation, priority: i64) -> Result<Asked, SlotRefusal> {
+        let mut state = self.shared.state.lock();
+        if state.queue.take(user, operation) {
+            return Ok(Asked::Given(self.shared.slot(user.clone(), operation)));
+        }
+        let (sender, slot) = oneshot::channel();
+        let ticket = state.queue.wait(user, (operation, priority), sender, clock::now());
+        let ticket = ticket.map_err(|refused| refusal(refused, Ended::Full))?;
+        Ok(Asked::Waits(Waiting { shared: self.shared.clone(), ticket, slot }, state.patience))
+    }
+
+    /// Who runs and who waits now.
+    pub fn view(&self) -> View {
+        let state = self.shared.state.lock();
+        let mut users: Vec<_> = state.queue.users().map(|(user, counts)| user_view(user, counts)).collect();
+        let total = state.queue.total().into();
+        drop(state);
+        users.sort_by(|a, b| a.user.cmp(&b.user));
+        View { total, users }
+    }
+}
+
+impl View {
+    /// Over all users, by operation: for who must not know who they are.
+    pub fn by_operation(&self) -> BTreeMap<&'static str, CountView> {
+        let nothing = Operation::ALL.map(|operation| (operation.as_str(), CountView::default()));
+        let mut sums = BTreeMap::from(nothing);
+        for (operation, count) in self.users.iter().flat_map(|user| &user.operations) {
+            let sum = sums.entry(operation).or_default();
+            sum.in_use += count.in_use;
+            sum.waiting += count.waiting;
+            sum.limit += count.limit;
+        }
+        sums
+    }
+}
+
+impl Shared {
+    /// A slot whose receiver has gone comes back as an error, is dropped here, and so goes to the next.
+    fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<Slot>>) {
+        let Grant { user, operation, waiter } = grant;
+        drop(waiter.send(self.slot(user, operation)));
+    }
+
+    fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> Slot {
+        Slot { shared: self.clone(), user, operation, lease: None, stands_by: false }
+    }
+}
+
+impl Slot {
+    /// It waits for its counterpart over all gateways, until it is [`Self::with`] it.
+    pub(crate) fn stand_by(&mut self) {
+        self.shared.state.lock().queue.stand_by(&self.user, self.operation);
+        self.stands_by = true;
+    }
+
+    /// The same with its counterpart over all gateways.
+    pub(crate) fn with(mut self, lease: impl Into<Box<Lease>>) -> Self {
+        self.lease = Some(lease.into());
+        if std::mem::take(&mut self.stands_by) {
+            self.shared.state.lock().queue.go(&self.user, self.operation);
+        }
+        self
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // First, so that whoever gets this one finds the other free.
+        drop(self.lease.take());
+        let next = {
+            let queue = &mut self.shared.state.lock().queue;
+            if self.stands_by {
+                queue.go(&self.user, self.operation);
+            }
+            queue.release(&self.user, self.operation, clock::now())
+        };
+        if let Some(grant) = next {
+            self.shared.hand_over(grant);
+        }
+    }
+}
+
+/// What asking comes to at once: a slot, or a place in the queue for so long.
+enum Asked {
+    Given(Slot),
+    Waits(Waiting, Duration),
+}
+
+/// Somebody in the queue; leaves it when dropped. A slot that was just handed over is then in the channel, and is
+/// dropped with it.
+struct Waiting {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+    slot: oneshot::Receiver<Slot>,
+}
+
+impl Waiting {
+    async fn give_up(mut self) -> Result<Slot, SlotRefusal> {
+        let refused = self.shared.state.lock().queue.leave(&self.ticket, clock::now());
+        match refused {
+            Some(refused) => Err(refusal(refused, Ended::Late)),
+            // Granted in this very moment: it is sent as soon as the other side has let go of the lock.
+            None => {
+                (&mut self.slot).await.map_err(|_| SlotRefusal::Overloaded { retry_after: Duration::ZERO })
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.state.lock().queue.leave(&self.ticket, clock::now());
+    }
+}
+
+/// How it ended without a slot.
+pub(crate) enum Ended {
+    /// There was no place to wait.
+    Full,
+    /// It waited too long.
+    Late,
+}
+
+/// What is told of it.
+pub(crate) fn refusal(Refused { by, retry_after }: Refused, ended: Ended) -> SlotRefusal {
+    match (by, ended) {
+        (Limit::Total, _) => SlotRefusal::Overloaded { retry_after },
+        (Limit::User, Ended::Full) => SlotRefusal::QueueFull { retry_after },
+        (Limit::User, Ended::Late) => SlotRefusal::QueueTimeout { retry_after },
+    }
+}
+
+fn user_view(user: &UserId, counts: Vec<(Operation, Count)>) -> UserView {
+    let operations: BTreeMap<_, CountView> =
+        counts.into_iter().map(|(operation, count)| (operation.as_str(), count.into())).collect();
+    let sum = operations.values().fold(CountView::default(), |sum, count| CountView {
+        in_use: sum.in_use + count.in_use,
+        waiting: sum.waiting + count.waiting,
+        limit: sum.limit + count.limit,
+    });
+    UserView { user: user.to_string(), sum, operations }
+}
+
+impl From<Count> for CountView {
+    fn from(Count { in_use, waiting, limit }: Count) -> Self {
+        Self { in_use, waiting, limit }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "model")]
+mod model;
+#[cfg(test)]
+#[cfg(not(feature = "model"))]
+mod tests;

@@ -1,0 +1,189 @@
+//! What every user has used of the limits: without a lock, and with governor as the only one who looks at a clock.
+//!
+//! Nobody is remembered longer than a minute after the last request and the last token, and never more than
+//! [`MOST_USERS`] are: user ids can be invented, memory cannot.
+
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+
+use foldhash::quality::RandomState;
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock as _,
+    middleware::StateInformationMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::time::Instant;
+
+use super::rate::{Cost, RateRefusal};
+use crate::{
+    admission::{
+        local::{
+            governor_clock::{SinceStart, in_whole_millis},
+            token_bucket::Bucket,
+        },
+        rate_limit_headers::{Left, RateHeaders},
+    },
+    config,
+    user::UserId,
+};
+
+/// Users remembered at once, some 60 MB of them: those who asked within the last minute.
+pub const MOST_USERS: usize = 250_000;
+/// Below this nobody looks for idle users.
+const FIRST_SWEEP: usize = 1024;
+/// A full book is not searched again for everybody who does not fit in.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// After this long without a request all requests of a minute are left.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// All users.
+#[derive(Debug)]
+pub struct Book {
+    limits: config::Limits,
+    users: HashMap<UserId, Account, RandomState>,
+    sweep_at: usize,
+    swept: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Account {
+    requests: Option<Requests>,
+    /// When all requests of a minute are left again.
+    rested: Instant,
+    tokens: Bucket,
+    last: Instant,
+}
+
+type Requests = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInformationMiddleware>;
+
+impl Book {
+    /// Nobody has used anything.
+    pub fn new(limits: config::Limits) -> Self {
+        Self { limits, users: HashMap::default(), sweep_at: FIRST_SWEEP, swept: None }
+    }
+
+    /// Other limits from now on.
+    pub fn reconfigure(&mut self, limits: config::Limits) {
+        if limits.requests_per_minute != self.limits.requests_per_minute {
+            self.users.values_mut().for_each(|account| account.requests = None);
+        }
+        self.limits = limits;
+    }
+
+    /// Counts a request and holds back its tokens; answers how many, if tokens are limited at all.
+    pub fn check(
+        &mut self,
+        user: &UserId,
+        cost: impl Into<Option<Cost>>,
+        now: Instant,
+    ) -> (Result<Option<u64>, RateRefusal>, RateHeaders) {
+        if self.limits == config::Limits::default() {
+            return (Ok(None), RateHeaders::default());
+        }
+        if !self.has_room_for(user, now) {
+            let full = RateRefusal::Requests { retry_after: SWEEP_EVERY };
+            return (Err(full), RateHeaders::default());
+        }
+        let account = self.users.entry(user.clone()).or_insert_with(|| Account::new(now));
+        account.last = now;
+        let mut headers = RateHeaders::default();
+        let mut verdict = Ok(None);
+        if let Some(limit) = self.limits.requests_per_minute.and_then(NonZeroU32::new) {
+            let (allowed, left) = account.request(limit);
+            account.rested = now + left.reset;
+            headers.requests = Some(left);
+            verdict = allowed.map(|()| None);
+        }
+        if let Some(limit) = self.limits.tokens_per_minute.map(u64::from) {
+            if let (true, Some(cost)) = (verdict.is_ok(), cost.into()) {
+                let reserved = account.tokens.reserve(cost.reserved(limit), limit, now);
+                verdict = reserved
+                    .map(Some)
+                    .map_err(|wait| RateRefusal::Tokens { retry_after: in_whole_millis(wait) });
+            }
+            headers.tokens = Some(account.tokens_left(limit, now));
+        }
+        (verdict, headers)
+    }
+
+    /// What `user` has left, for an answer to a request that does not count. Nobody is remembered for it.
+    pub fn standing(&mut self, user: &UserId, now: Instant) -> RateHeaders {
+        let mut stranger = Account::new(now);
+        let account = self.users.get_mut(user).unwrap_or(&mut stranger);
+        let requests = self.limits.requests_per_minute.and_then(NonZeroU32::new);
+        let tokens = self.limits.tokens_per_minute.map(u64::from);
+        RateHeaders {
+            requests: requests.map(|limit| account.requests_left(limit, now)),
+            tokens: tokens.map(|limit| account.tokens_left(limit, now)),
+        }
+    }
+
+    /// Gives `held` tokens of `user` back and counts what was `spent`.
+    pub fn settle(&mut self, user: &UserId, held: u64, spent: u64, now: Instant) {
+        let limit = token_limit(&self.limits);
+        if let Some(account) = self.users.get_mut(user) {
+            account.tokens.settle(held, spent, limit, now);
+        }
+    }
+
+    /// Whoever is known has room; for others idle users are forgotten, if it is time.
+    fn has_room_for(&mut self, user: &UserId, now: Instant) -> bool {
+        let (limit, known) = (token_limit(&self.limits), self.users.len());
+        let rested = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
+        if known >= self.sweep_at && rested {
+            self.users.retain(|_, account| !account.is_idle(limit, now));
+            self.sweep_at = (2 * self.users.len()).clamp(FIRST_SWEEP, MOST_USERS);
+            self.swept = Some(now);
+        }
+        self.users.len() < MOST_USERS || self.users.contains_key(user)
+    }
+}
+
+impl Account {
+    fn new(now: Instant) -> Self {
+        Self { requests: None, rested: now, tokens: Bucket::new(now), last: now }
+    }
+
+    fn request(&mut self, limit: NonZeroU32) -> (Result<(), RateRefusal>, Left) {
+        let quota = Quota::per_minute(limit);
+        let limiter = self.requests.get_or_insert_with(|| {
+            RateLimiter::direct_with_clock(quota, SinceStart::default())
+                .with_middleware::<StateInformationMiddleware>()
+        });
+        let (verdict, remaining, extra) = match limiter.check() {
+            Ok(state) => (Ok(()), state.remaining_burst_capacity(), Duration::ZERO),
+            Err(not_until) => {
+                let wait = in_whole_millis(not_until.wait_time_from(limiter.clock().now()));
+                (Err(RateRefusal::Requests { retry_after: wait }), 0, wait)
+            }
+        };
+        // Governor tells whole requests only, so this is up to one of them late, never early.
+        let reset = quota.replenish_interval() * (limit.get() - remaining) + extra;
+        (verdict, Left { limit: limit.get().into(), remaining: remaining.into(), reset: reset.min(MINUTE) })
+    }
+
+    /// Governor tells nothing without counting; this is what its last word means now.
+    fn requests_left(&self, limit: NonZeroU32, now: Instant) -> Left {
+        let reset =
+            self.requests.as_ref().map_or(Duration::ZERO, |_| self.rested.saturating_duration_since(now));
+        let each = Quota::per_minute(limit).replenish_interval();
+        let used = reset.as_nanos().div_ceil(each.as_nanos().max(1));
+        let limit = u64::from(limit.get());
+        let remaining = limit.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX));
+        Left { limit, remaining, reset }
+    }
+
+    fn tokens_left(&mut self, limit: u64, now: Instant) -> Left {
+        let (remaining, reset) = (self.tokens.remaining(limit, now), self.tokens.full_in(limit, now));
+        Left { limit, remaining, reset }
+    }
+
+    fn is_idle(&mut self, limit: u64, now: Instant) -> bool {
+        now.saturating_duration_since(self.last) >= MINUTE && self.tokens.is_idle(limit, now)
+    }
+}
+
+/// Without a limit nothing has to be remembered: what is not held fades at once.
+fn token_limit(limits: &config::Limits) -> u64 {
+    limits.tokens_per_minute.map_or(u64::MAX, u64::from)
+}

@@ -1,0 +1,227 @@
+//! The composition root: builds every part from a configuration, owns every task, reloads and drains.
+
+pub mod reload;
+pub mod reload_trigger;
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+    select,
+    signal::unix::{SignalKind, signal},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    admin,
+    cluster::Link,
+    config::{self, Config},
+    demo::{self, Demo},
+    memory::service::Memory,
+    recall::remote_embedder::Line,
+    server::{Gateway, handlers::health, listener},
+    tasks::Tasks,
+    telemetry,
+    upstream::{client::tls, health_check},
+};
+
+/// How long ended streams may take to say their last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the memory store may take to write what was said last: a disk that others are busy with is slow.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+/// How often a draining gateway looks whether it is done.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// Where the configuration comes from.
+pub enum Source {
+    /// A file, which is watched.
+    File(PathBuf),
+    /// The demo's own.
+    Demo(demo::Settings),
+}
+
+/// Runs the gateway until a signal ends it.
+///
+/// # Errors
+/// The sentences to print when it cannot start: a bad configuration, a port in use.
+pub fn run(source: Source) -> Result<(), String> {
+    // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
+    drop(rlimit::increase_nofile_limit(u64::MAX));
+    let runtime = runtime().map_err(|error| format!("the runtime does not start: {error}"))?;
+    let done = runtime.block_on(serve(source));
+    // What still resolves a name or watches a file is not waited for.
+    runtime.shutdown_background();
+    done
+}
+
+/// With one CPU to run on there is nobody to share work with, and what prepares for sharing only costs.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = match available_parallelism().map_or(1, NonZeroUsize::get) {
+        1 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
+}
+
+async fn serve(source: Source) -> Result<(), String> {
+    let tasks = Tasks::new();
+    let (loaded, path, _temporary) = match source {
+        Source::File(path) => {
+            (config::load(&path).map_err(|problems| problems.to_string())?, Some(path), None)
+        }
+        Source::Demo(settings) => {
+            let Demo { loaded, memories } = demo::start(&settings, &tasks).await?;
+            (loaded, None, Some(memories))
+        }
+    };
+    telemetry::start(&loaded.config.telemetry);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    let listener =
+        listener::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let greeting = greeting(&config, address);
+    let link = Link::open(&config.redis, || tls::client_config(&[]), &tasks)?;
+    let memory = match config.memory.enabled {
+        true => Some(Memory::open(&config.memory, link.as_ref(), &tasks).await?),
+        false => None,
+    };
+    let gateway = Gateway::new(config, path, memory, link, tasks)?;
+    start(&gateway, listener, address);
+    // The one line on stdout. A closed pipe is no reason to stop.
+    drop(writeln!(io::stdout(), "{greeting}"));
+    stop_signal().await?;
+    drain(&gateway).await;
+    Ok(())
+}
+
+/// Starts every task that lives as long as the process.
+fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
+    let tasks = &gateway.tasks;
+    connect_memory(gateway);
+    let (listener, accepting) = (Arc::new(listener), gateway.clone());
+    tasks.keep("accept", move || listener::accept(listener.clone(), accepting.clone()));
+    let probed = gateway.clone();
+    tasks.keep("probe", move || {
+        let probed = probed.clone();
+        health_check::run(move || probed.edge().snapshot.clone())
+    });
+    if let Some(peers) = &gateway.peers {
+        let (peers, current) = (peers.clone(), gateway.clone());
+        tasks.keep("peers", move || {
+            let current = current.clone();
+            peers.clone().run(move || current.edge().snapshot.clone())
+        });
+    }
+    let seen = gateway.clone();
+    tasks.keep("watch", move || {
+        let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
+        admin::event_stream::run(events, history, move || seen.scene())
+    });
+    let leaning = gateway.clone();
+    tasks.keep("parts", move || {
+        let (events, leaning) = (leaning.events.clone(), leaning.clone());
+        admin::dependencies::run(events, move || {
+            let gateway = leaning.clone();
+            async move { health::parts(&gateway).await }
+        })
+    });
+    let reloading = gateway.clone();
+    match gateway.path {
+        Some(_) => tasks.keep("reload", move || reload_trigger::watch(reloading.clone())),
+        None => demo::start_traffic(address, tasks),
+    }
+}
+
+/// The memory was opened before there was anybody to ask.
+fn connect_memory(gateway: &Arc<Gateway>) {
+    let Some(memory) = &gateway.memory else { return };
+    let current = Arc::downgrade(gateway);
+    memory.connect(Line {
+        dispatcher: gateway.dispatcher.clone(),
+        calls: gateway.calls.clone(),
+        snapshot: Box::new(move || Some(current.upgrade()?.edge().snapshot.clone())),
+    });
+}
+
+/// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.
+async fn drain(gateway: &Gateway) {
+    let limit = gateway.edge().snapshot.config.server.drain_timeout;
+    tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");
+    gateway.tasks.draining().cancel();
+    if !idle_before(gateway, Instant::now() + limit).await {
+        tracing::warn!(in_flight = gateway.calls.len(), "cutting what still runs");
+    }
+    gateway.tasks.cut().cancel();
+    idle_before(gateway, Instant::now() + LAST_WORDS).await;
+    // A moment for the last bytes to leave the sockets.
+    sleep(DRAIN_TICK).await;
+    if let Some(memory) = &gateway.memory
+        && timeout(LAST_WRITES, memory.close()).await.is_err()
+    {
+        tracing::warn!("what was said last is not remembered: the memory store does not answer");
+    }
+    gateway.tracer.close(LAST_WORDS).await;
+    if let (Some(fleet), Some(link)) = (&gateway.fleet, &gateway.link) {
+        fleet.close().await;
+        link.close().await;
+    }
+    gateway.tasks.shutdown().cancel();
+    if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
+        tracing::warn!("some tasks did not end");
+    }
+    tracing::info!("stopped");
+}
+
+async fn idle_before(gateway: &Gateway, deadline: Instant) -> bool {
+    while !gateway.calls.is_empty() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(DRAIN_TICK).await;
+    }
+    true
+}
+
+async fn stop_signal() -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn greeting(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    let (models, providers) = (config.models.len(), config.providers.len());
+    let version = env!("CARGO_PKG_VERSION");
+    format!("concierge {version} listens on {scheme}://{address} ({models} models, {providers} providers)")
+}
+
+fn in_words(address: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("server.listen: {address} is in use: stop what listens there, or choose another port")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("server.listen: {address} may not be used by this user: choose a port above 1023")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("server.listen: {address} is no address of this machine")
+        }
+        _ => format!("server.listen: {address}: {error}"),
+    }
+}

@@ -1,0 +1,98 @@
+//! When the configuration is read anew: on SIGHUP, and when the text of its file has changed.
+//!
+//! How it is put in force, or refused, is [`crate::app::reload`].
+
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+
+use crate::{
+    app::reload::reload,
+    config::{self, watch::Watch},
+    server::Gateway,
+};
+
+/// While an editor replaces the file it is missing or empty; it gets this many looks,
+const LOOKS: u32 = 10;
+/// this far apart.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Reloads on SIGHUP, and when the text of the file has changed. The signal is ours, and the file watched, as soon as
+/// this returns; the future that does the work is the caller's to run.
+pub fn watch(gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send {
+    let hangups = signal(SignalKind::hangup());
+    let watch = gateway.path.as_deref().map(watch_file);
+    async move {
+        let Some(path) = gateway.path.clone() else { return };
+        match hangups {
+            Ok(hangups) => run(&gateway, &path, hangups, watch.flatten()).await,
+            Err(error) => tracing::error!(%error, "no reload on SIGHUP or on a change of the file"),
+        }
+    }
+}
+
+async fn run(gateway: &Gateway, path: &Path, mut hangups: Signal, mut watch: Option<Watch>) {
+    // A change between the first reading and the watch would go unnoticed.
+    let mut last = None;
+    reload_if_changed(gateway, path, &mut last).await;
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => {
+                last = text(path).ok();
+                reload(gateway);
+            }
+            () = changed(watch.as_ref()) => {
+                // A link at its place may lead elsewhere now. First watch, then read: nothing is missed.
+                watch = watch_file(path).or(watch);
+                reload_if_changed(gateway, path, &mut last).await;
+            }
+        }
+    }
+}
+
+async fn changed(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn watch_file(path: &Path) -> Option<Watch> {
+    Watch::new(path)
+        .inspect_err(|error| tracing::warn!("{error}; after a change, send SIGHUP or POST /admin/reload"))
+        .ok()
+}
+
+/// Compares with the text last read, and with what is in force: a reload by hand may have been quicker.
+async fn reload_if_changed(gateway: &Gateway, path: &Path, last: &mut Option<String>) {
+    let text = settled(path).await;
+    if text.is_some() && text == *last {
+        return;
+    }
+    *last = text;
+    let in_force = config::load(path).is_ok_and(|loaded| loaded.config == gateway.edge().snapshot.config);
+    if !in_force {
+        reload(gateway);
+    }
+}
+
+/// The text, once there is one; `None` if there never is.
+async fn settled(path: &Path) -> Option<String> {
+    for _ in 0..LOOKS {
+        match text(path) {
+            Ok(text) if !text.trim().is_empty() => return Some(text),
+            Ok(_) | Err(_) => sleep(LOOK_AGAIN).await,
+        }
+    }
+    text(path).ok()
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests;

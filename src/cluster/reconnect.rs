@@ -1,0 +1,177 @@
+//! Connects to Redis, stays connected, and counts the gateways.
+//!
+//! The only task that connects. It never gives up, and tells of an outage once.
+
+#[cfg(test)]
+mod tests;
+
+use std::{cmp::min, sync::Arc, sync::LazyLock, time::Duration};
+
+use bytes::Bytes;
+use redis::{
+    AsyncConnectionConfig, Pipeline, PushInfo, PushKind, RedisError, Script, Value,
+    aio::MultiplexedConnection,
+};
+use tokio::{
+    select,
+    time::{Instant, interval, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    client::{GatewayId, Inner, Line},
+    membership::SILENCE,
+};
+
+/// For a connection and all that is said at its beginning.
+const CONNECT: Duration = Duration::from_secs(1);
+/// Between two attempts to connect: first,
+const PAUSE: Duration = Duration::from_millis(50);
+/// and later.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two signs of life; as long as one may take.
+const BEAT: Duration = Duration::from_secs(1);
+/// Messages that go out together.
+const AT_ONCE: usize = 64;
+
+/// When each gateway is to be taken for gone, in the server's milliseconds.
+const GATEWAYS: &str = "concierge:gateways";
+
+/// A sign of life: how many gateways there are, the server's time, and whether it knew us.
+static SIGN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local time = redis.call('TIME')
+         local now = time[1] * 1000 + math.floor(time[2] / 1000)
+         redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+         local new = redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
+         return { redis.call('ZCARD', KEYS[1]), now, new }",
+    )
+});
+
+/// Keeps a connection for as long as the process lives.
+pub async fn run(link: Arc<Inner>) {
+    let mut pause = PAUSE;
+    loop {
+        match timeout(CONNECT, connect(&link)).await {
+            Ok(Ok(line)) => {
+                pause = PAUSE;
+                link.connected(&line);
+                let why = serve(&link, &line).await;
+                link.lose(&line, &why);
+            }
+            Ok(Err(error)) => link.away(&error.to_string()),
+            Err(_) => link.away(&format!("no connection within {CONNECT:?}")),
+        }
+        sleep(pause).await;
+        pause = min(2 * pause, LONGEST_PAUSE);
+    }
+}
+
+/// What takes this gateway off the list.
+pub fn goodbye(id: &GatewayId) -> Pipeline {
+    let mut pipe = redis::pipe();
+    pipe.zrem(GATEWAYS, id.as_str()).ignore();
+    pipe
+}
+
+async fn connect(link: &Arc<Inner>) -> Result<Arc<Line>, RedisError> {
+    let stream = link.address.dial().await?;
+    let heard = link.clone();
+    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(move |push| {
+        hear(&heard, push);
+        Ok::<(), ()>(())
+    });
+    let (connection, driver) =
+        MultiplexedConnection::new_with_config(&link.address.login, stream, config).await?;
+    let broken = CancellationToken::new();
+    let end = broken.clone();
+    link.tasks.spawn_until_shutdown(async move {
+        select! {
+            () = driver => end.cancel(),
+            () = end.cancelled() => {}
+        }
+    });
+    // Dropped before it is in force, the connection must end as well.
+    let guard = broken.clone().drop_guard();
+    let mut line = Line { connection, run_id: "".into(), broken };
+    line.run_id = run_id(&mut line.connection).await?.into();
+    sign(link, &mut line.connection).await?;
+    subscribe(link, &mut line.connection).await?;
+    guard.disarm();
+    Ok(Arc::new(line))
+}
+
+/// Until the connection ends; why it did.
+async fn serve(link: &Arc<Inner>, line: &Line) -> String {
+    let mut connection = line.connection.clone();
+    let mut beat = interval(BEAT);
+    let mut unsent = link.channels.unsent.lock().await;
+    let mut messages = Vec::with_capacity(AT_ONCE);
+    loop {
+        let said = select! {
+            () = line.broken.cancelled() => return "the connection has ended".to_owned(),
+            _ = beat.tick() => in_time(sign(link, &mut connection)).await.map(|known| {
+                if !known {
+                    link.forgotten();
+                }
+            }),
+            () = link.channels.more.notified() => in_time(subscribe(link, &mut connection)).await,
+            _ = unsent.recv_many(&mut messages, AT_ONCE) => {
+                in_time(publish(&mut connection, &mut messages)).await
+            }
+        };
+        if let Err(why) = said {
+            return why;
+        }
+    }
+}
+
+/// Whatever is said, a server that does not answer within a beat is gone: while we wait for it nobody sees us live.
+async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(BEAT, said).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {BEAT:?}")),
+    }
+}
+
+/// Tells that we live; false if Redis did not know it.
+async fn sign(link: &Inner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
+    let begun = Instant::now();
+    let mut sign = SIGN.key(GATEWAYS);
+    let sign = sign.arg(link.id.as_str()).arg(SILENCE.as_millis() as u64);
+    let (gateways, now, new): (usize, i64, u8) = sign.invoke_async(connection).await?;
+    link.counted(gateways);
+    link.set_clock(now, begun);
+    Ok(new == 0)
+}
+
+/// The id that a process of the server has drawn for itself.
+async fn run_id(connection: &mut MultiplexedConnection) -> Result<String, RedisError> {
+    let said: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
+    let id = said.lines().find_map(|line| line.strip_prefix("run_id:"));
+    Ok(id.unwrap_or_default().trim().to_owned())
+}
+
+async fn subscribe(link: &Inner, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let names = link.channels.names();
+    if names.is_empty() { Ok(()) } else { connection.subscribe(names).await }
+}
+
+async fn publish(
+    connection: &mut MultiplexedConnection,
+    messages: &mut Vec<(String, Bytes)>,
+) -> Result<(), RedisError> {
+    let mut pipe = redis::pipe();
+    for (channel, message) in messages.drain(..) {
+        pipe.publish(channel, message.as_ref()).ignore();
+    }
+    pipe.query_async(connection).await
+}
+
+fn hear(link: &Inner, push: PushInfo) {
+    if let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) =
+        (&push.kind, push.data.as_slice())
+    {
+        link.channels.deliver(channel, Bytes::copy_from_slice(message));
+    }
+}

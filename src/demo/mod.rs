@@ -1,0 +1,146 @@
+//! `concierge demo`: the gateway in front of three simulated providers, without keys, files or network. What is said to
+//! it is remembered in a folder for temporary files that goes when the demo stops.
+//!
+//! One provider is fast, one is slow, one breaks for 20 s in every minute, each minute in another way. They speak
+//! HTTP on ports of their own, so the gateway treats them like any other. Nothing here may be used by the rest of
+//! the gateway, and nothing of it runs unless the demo was asked for.
+
+mod faults;
+mod paced_body;
+mod provider;
+mod request;
+mod response;
+mod traffic;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{net::TcpListener, time::Instant};
+
+pub use self::traffic::start_traffic;
+use self::{faults::Schedule, provider::Provider};
+use crate::{
+    config::{self, Loaded},
+    tasks::Tasks,
+};
+
+/// Chats.
+const CHAT_MODEL: &str = "demo";
+/// Makes embeddings.
+const EMBEDDING_MODEL: &str = "demo-embed";
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the gateway listens.
+    pub listen: SocketAddr,
+}
+
+/// What there is once the simulated providers answer.
+pub struct Demo {
+    /// Of the gateway in front of them.
+    pub loaded: Loaded,
+    /// Where its memories are; dropping it removes them.
+    pub memories: TempDir,
+}
+
+/// Starts the simulated providers, and makes the configuration of a gateway in front of them.
+///
+/// # Errors
+/// One sentence: an address beyond this machine (the demo has no keys), no free port, or no room for temporary files.
+pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Demo, String> {
+    let listen = settings.listen;
+    if !listen.ip().to_canonical().is_loopback() {
+        let port = listen.port();
+        return Err(format!(
+            "the demo has no keys and so does not listen on {listen}, which other machines can reach; use 127.0.0.1:{port}"
+        ));
+    }
+    let mut ports = [0; 3];
+    for (port, provider) in ports.iter_mut().zip(providers(Instant::now())) {
+        *port =
+            open(provider, tasks).await.map_err(|error| format!("a demo provider cannot start: {error}"))?;
+    }
+    let memories = tempfile::Builder::new().prefix("concierge-demo-").tempdir();
+    let memories = memories.map_err(|error| format!("the demo has no place for temporary files: {error}"))?;
+    let text = configuration(listen, ports, &memories.path().join("concierge.db"));
+    let loaded = config::parse("demo", &text, &|_| None).map_err(|problems| problems.to_string())?;
+    Ok(Demo { loaded, memories })
+}
+
+fn providers(now: Instant) -> [Provider; 3] {
+    let millis = Duration::from_millis;
+    [
+        Provider { first_token: millis(80), gap: millis(15), breaks: None },
+        Provider { first_token: millis(600), gap: millis(40), breaks: None },
+        Provider { first_token: millis(90), gap: millis(20), breaks: Some(Schedule::from(now)) },
+    ]
+}
+
+/// The port on which `provider` answers.
+async fn open(provider: Provider, tasks: &Tasks) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let port = listener.local_addr()?.port();
+    tasks.spawn_until_shutdown(provider::serve(listener, provider, tasks.clone()));
+    Ok(port)
+}
+
+/// What a user would have written. It forgets and checks quickly, so that there is something to see,
+/// and logs little, for three requests a second would fill the terminal.
+fn configuration(listen: SocketAddr, [fast, slow, flaky]: [u16; 3], memories: &Path) -> String {
+    format!(
+        r#"
+[server]
+listen = "{listen}"
+drain_timeout = "5s"
+
+[[providers]]
+name = "fast"
+base_url = "http://127.0.0.1:{fast}/v1"
+prefill = "assistant"
+
+[[providers]]
+name = "slow"
+base_url = "http://127.0.0.1:{slow}/v1"
+prefill = "assistant"
+
+[[providers]]
+name = "flaky"
+base_url = "http://127.0.0.1:{flaky}/v1"
+prefill = "assistant"
+
+[[models]]
+name = "{CHAT_MODEL}"
+alias = ["gpt-4o", "gpt-4o-mini"]
+targets = ["fast/{CHAT_MODEL}", "slow/{CHAT_MODEL}", "flaky/{CHAT_MODEL}"]
+
+[[models]]
+name = "{EMBEDDING_MODEL}"
+alias = ["text-embedding-3-small"]
+targets = ["fast/{EMBEDDING_MODEL}", "slow/{EMBEDDING_MODEL}", "flaky/{EMBEDDING_MODEL}"]
+
+[routing]
+half_life = "10s"
+
+[breaker]
+open_max = "5s"
+
+[health]
+interval = "5s"
+
+[memory]
+path = {memories:?}
+
+[telemetry]
+log = "warn"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! An answer over time: the body of a reply that comes word by word, or breaks off.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream, stream::BoxStream};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use tokio::time::sleep;
+
+use super::response::Events;
+
+/// A reply that breaks off: the connection is closed in the middle of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the simulated provider broke off")]
+pub struct BrokenOff;
+
+/// The body of every reply.
+pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BrokenOff>>>;
+
+/// How fast an answer comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Before the first word.
+    pub first: Duration,
+    /// Before each other word.
+    pub gap: Duration,
+}
+
+impl Pace {
+    /// How long `words` take together.
+    pub fn of_all(&self, words: usize) -> Duration {
+        self.first + self.gap * u32::try_from(words).unwrap_or(u32::MAX)
+    }
+}
+
+/// All of `text` at once; with `cut`, half of it.
+pub fn whole(text: String, cut: bool) -> Body {
+    let mut bytes = Bytes::from(text);
+    if cut {
+        bytes.truncate(bytes.len() / 2);
+    }
+    body(stream::once(async { bytes }), cut)
+}
+
+/// `events` at `pace`; with `cut`, half of the words.
+pub fn paced(events: Events, pace: Pace, cut: bool) -> Body {
+    let Events { opening, mut words, closing } = events;
+    if cut {
+        words.truncate(words.len().div_ceil(2));
+    }
+    let spoken = words.into_iter().enumerate().map(move |(index, word)| {
+        let pause = if index == 0 { pace.first } else { pace.gap };
+        (pause, word)
+    });
+    let closing = Some(closing).filter(|_| !cut);
+    let at_once = |events: Vec<String>| events.into_iter().map(|event| (Duration::ZERO, event));
+    let script = at_once(opening).chain(spoken).chain(closing.into_iter().flat_map(at_once));
+    let events = stream::iter(script).then(|(pause, event)| async move {
+        sleep(pause).await;
+        Bytes::from(event)
+    });
+    body(events, cut)
+}
+
+fn body(pieces: impl Stream<Item = Bytes> + Send + 'static, cut: bool) -> Body {
+    let end = stream::iter(cut.then_some(Err(BrokenOff)));
+    StreamBody::new(pieces.map(|bytes| Ok(Frame::data(bytes))).chain(end).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const PACE: Pace = Pace { first: Duration::from_millis(80), gap: Duration::from_millis(20) };
+
+    fn events() -> Events {
+        let list = |texts: &[&str]| texts.iter().copied().map(str::to_owned).collect();
+        Events { opening: list(&["role "]), words: list(&["a ", "b ", "c ", "d "]), closing: list(&["done"]) }
+    }
+
+    async fn read(mut body: Body) -> (String, bool) {
+        let mut text = String::new();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap(),
+                Err(BrokenOff) => return (text, false),
+            }
+        }
+        (text, true)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn words_come_at_their_pace() {
+        let start = Instant::now();
+        assert_eq!(read(paced(events(), PACE, false)).await, ("role a b c d done".to_owned(), true));
+        let took = start.elapsed().as_millis();
+        assert!((140..150).contains(&took), "{took} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cut_answer_has_words_and_no_end() {
+        assert_eq!(read(paced(events(), PACE, true)).await, ("role a b ".to_owned(), false));
+        assert_eq!(read(whole("0123456789".to_owned(), true)).await, ("01234".to_owned(), false));
+        assert_eq!(read(whole("0123456789".to_owned(), false)).await, ("0123456789".to_owned(), true));
+    }
+}

@@ -1,0 +1,339 @@
+//! One call's search for an answer: asks whom the plan names, until somebody answers or nobody is left.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::Either;
+use opentelemetry::trace::SpanKind;
+use tokio::{
+    pin, select,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+
+use super::{
+    Dispatcher, Trail,
+    budget::{InFlight, Repeat, Unproven},
+    continuation::Continuation,
+    hedge,
+    plan::{Candidate, Plan, Step},
+};
+use crate::{
+    call::{Call, Phase},
+    clock,
+    events::Event,
+    openai::{request_body::Content, splice},
+    refusal::{Failed, Refusal},
+    telemetry::trace::Span,
+    upstream::{
+        Attempt, Need, Target,
+        exchange::{Answer, Asking, ask, attempt::Purpose, failure::Failure, outcome::Outcome},
+        health::score::Kind,
+        provider::Question,
+    },
+};
+
+/// The label of a failover that found nobody.
+const NOBODY: &str = "none";
+
+/// One call's search.
+pub struct Search {
+    /// The call.
+    pub call: Box<Call>,
+    /// What all calls share.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Who is asked next.
+    pub plan: Plan,
+    rng: fastrand::Rng,
+    target: Option<Arc<str>>,
+    first_asked: Option<Instant>,
+    unproven: Option<Unproven>,
+    /// A failure that nobody has been asked after yet.
+    left: Option<Left>,
+    _in_flight: InFlight,
+}
+
+/// A target that was left, for whoever watches.
+struct Left {
+    from: Arc<Target>,
+    outcome: Outcome,
+    reason: String,
+    elapsed: Duration,
+}
+
+/// How one attempt ended that was not turned away.
+type Ended = Result<Answer, (Candidate, Failure)>;
+
+impl Search {
+    /// A search that has asked nobody yet.
+    pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
+        let mut rules = call.snapshot.config.resilience.clone();
+        if call.ask.pinned {
+            rules.max_attempts = 1;
+        }
+        let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
+        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
+        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
+        dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
+        let in_flight = dispatcher.budget.enter();
+        Self {
+            call,
+            dispatcher,
+            plan,
+            rng: fastrand::Rng::new(),
+            target: None,
+            first_asked: None,
+            unproven: None,
+            left: None,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The first answer, before the call's deadline and before the process ends.
+    pub async fn find_in_time(&mut self) -> Result<Answer, Refusal> {
+        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.cut().clone());
+        select! {
+            found = timeout_at(deadline, self.find(None)) => match found {
+                Ok(found) => found,
+                Err(_) => Err(self.out_of_time()),
+            },
+            () = cut.cancelled() => Err(Refusal::ShuttingDown),
+        }
+    }
+
+    /// The next answer, or the next `continuation` of one.
+    pub async fn find(&mut self, continuation: Option<&Continuation<'_>>) -> Result<Answer, Refusal> {
+        loop {
+            match self.plan.next(clock::now(), &mut self.rng) {
+                Step::Refuse(refusal) => {
+                    self.tell_of_failover(None);
+                    return Err(refusal);
+                }
+                Step::Wait(until) => {
+                    self.call.entry.phase(Phase::Waiting);
+                    sleep_until(until).await;
+                }
+                Step::Try(candidate) => match self.try_one(candidate, continuation).await? {
+                    Some(Ok(answer)) => return Ok(self.found(answer)),
+                    Some(Err((candidate, failure))) => self.failed(&candidate, failure)?,
+                    None => self.plan.turned_away(),
+                },
+            }
+        }
+    }
+
+    /// How the answer was got.
+    pub fn trail(&self) -> Trail {
+        let asked = self.first_asked.unwrap_or_else(clock::now);
+        let before = asked.saturating_duration_since(self.call.received);
+        Trail {
+            target: self.target.clone(),
+            attempts: self.plan.attempts(),
+            queued: self.call.queued,
+            overhead: before.saturating_sub(self.call.queued),
+        }
+    }
+
+    fn found(&mut self, answer: Answer) -> Answer {
+        self.unproven = None;
+        self.dispatcher.budget.succeeded(self.call.snapshot.config.resilience.retry_budget);
+        answer
+    }
+
+    fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), Refusal> {
+        self.unproven = None;
+        let from = candidate.target.clone();
+        let reason = match failure.outcome.quotes_the_request() {
+            true => format!("{}: {}", from.id, failure.outcome),
+            false => failure.message.clone(),
+        };
+        tracing::info!(request = %self.call.id, reason, "an attempt failed");
+        self.left = Some(Left { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
+        let goes_on = self.plan.failed(candidate, failure, clock::now());
+        if goes_on.is_err() {
+            self.tell_of_failover(None);
+        }
+        goes_on
+    }
+
+    fn tell_of_failover(&mut self, to: Option<&Target>) {
+        let Some(Left { from, outcome, reason, elapsed }) = self.left.take() else { return };
+        if let Some(meters) = &from.meters {
+            let to =
+                to.and_then(|to| to.meters.as_ref()).map_or_else(|| NOBODY.into(), |to| to.label.clone());
+            meters.failovers.add((to, outcome.word()));
+        }
+        self.dispatcher.events.record(Event::Failover {
+            request: self.call.id.to_string(),
+            from: from.id.to_string(),
+            to: to.map(|to| to.id.to_string()),
+            reason,
+            elapsed_ms: elapsed.as_millis() as u64,
+        });
+    }
+
+    /// `None`: the candidate could not be asked after all.
+    async fn try_one(
+        &mut self,
+        candidate: Candidate,
+        continuation: Option<&Continuation<'_>>,
+    ) -> Result<Option<Ended>, Refusal> {
+        if candidate.again && !self.may_repeat(&candidate) {
+            return Err(self.plan.refusal(clock::now()));
+        }
+        let Some(asking) = self.prepare(&candidate, continuation) else { return Ok(None) };
+        let hedge = self.call.snapshot.config.resilience.hedge;
+        let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
+        match delay.filter(|_| continuation.is_none()) {
+            None => Ok(Some(ask(asking).await.map_err(|failure| (candidate, failure)))),
+            // On the heap: who races holds two attempts, and hardly anybody does.
+            Some(delay) => Box::pin(self.race(candidate, ask(asking), delay)).await.map(Some),
+        }
+    }
+
+    /// Asks a second target if the first is silent for `delay`. The first content wins, which drops and so
+    /// cancels the other; a failure waits for the other.
+    async fn race(
+        &mut self,
+        candidate: Candidate,
+        first: impl Future<Output = Result<Answer, Failure>>,
+        delay: Duration,
+    ) -> Result<Ended, Refusal> {
+        pin!(first);
+        select! {
+            ended = &mut first => return Ok(ended.map_err(|failure| (candidate, failure))),
+            () = sleep(delay) => {}
+        }
+        let Some((other, asking)) = self.prepare_hedge() else {
+            return Ok(first.await.map_err(|failure| (candidate, failure)));
+        };
+        let second = ask(asking);
+        pin!(second);
+        let (winner, loser, ended, rest) = select! {
+            ended = &mut first => (candidate, other, ended, Either::Right(second)),
+            ended = &mut second => (other, candidate, ended, Either::Left(first)),
+        };
+        self.target = Some(winner.target.id.clone());
+        match ended {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(failure) => {
+                self.failed(&winner, failure)?;
+                self.target = Some(loser.target.id.clone());
+                Ok(rest.await.map_err(|failure| (loser, failure)))
+            }
+        }
+    }
+
+    fn prepare_hedge(&mut self) -> Option<(Candidate, Box<Asking>)> {
+        if !self.dispatcher.hedges.take() {
+            return None;
+        }
+        let candidate = self.plan.hedge(clock::now(), &mut self.rng)?;
+        match self.prepare(&candidate, None) {
+            Some(asking) => Some((candidate, asking)),
+            None => {
+                self.plan.turned_away();
+                None
+            }
+        }
+    }
+
+    fn may_repeat(&mut self, candidate: &Candidate) -> bool {
+        let repeat = Repeat::of(self.plan.attempts(), candidate.same);
+        let share = self.call.snapshot.config.resilience.retry_budget;
+        self.unproven = self.dispatcher.budget.repeat(repeat, share, clock::now());
+        self.unproven.is_some()
+    }
+
+    fn prepare(
+        &mut self,
+        candidate: &Candidate,
+        continuation: Option<&Continuation<'_>>,
+    ) -> Option<Box<Asking>> {
+        let Candidate { target, model, others, .. } = candidate;
+        let need = *self.plan.need();
+        let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
+        self.tell_of_failover(Some(target));
+        self.first_asked.get_or_insert(attempt.started);
+        self.target = Some(target.id.clone());
+        self.call.entry.asks(target.id.clone());
+        self.call.report.asks(target, self.plan.attempts());
+        let ask = &self.call.ask;
+        let body = match continuation {
+            Some(continuation) => continuation.body_for(&self.call, target),
+            None => ask.content.with_model(&ask.body, &target.name.model),
+        };
+        let mut asking = Box::new(self.asking(attempt, candidate, (body, continuation.is_some())));
+        let span = self.span_of(target);
+        span.tell(&mut asking.question.headers);
+        let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
+        asking.attempt.is_for(Purpose { request, operation, span });
+        Some(asking)
+    }
+
+    /// The attempt in the trace of the call.
+    fn span_of(&self, target: &Target) -> Span {
+        let operation = self.call.report.gen_ai().as_str();
+        let (provider, model) = (&target.name.provider, &target.name.model);
+        let mut span = self.call.report.span.child(|| format!("{operation} {model}"), SpanKind::Client);
+        span.note(|| {
+            let url = &target.provider.config.base_url;
+            [
+                ("gen_ai.operation.name", operation.into()),
+                ("gen_ai.provider.name", provider.clone().into()),
+                ("gen_ai.request.model", model.clone().into()),
+                ("server.address", url.host_str().unwrap_or_default().to_owned().into()),
+                ("server.port", i64::from(url.port_or_known_default().unwrap_or_default()).into()),
+            ]
+        });
+        span
+    }
+
+    fn asking(
+        &self,
+        attempt: Attempt,
+        candidate: &Candidate,
+        (body, rescue): (splice::Parts, bool),
+    ) -> Asking {
+        let (call, known) = (&self.call, &candidate.target.known);
+        let resilience = &call.snapshot.config.resilience;
+        let stream = call.ask.content.stream();
+        let left = call.deadline.saturating_duration_since(clock::now());
+        let (usual, first) = self.plan.deadlines(candidate, left, rescue);
+        Asking {
+            attempt,
+            api: call.api,
+            stream,
+            wants_usage: call.ask.content.json().is_some_and(|peek| peek.include_usage),
+            question: Question {
+                method: call.ask.method.clone(),
+                path: call.ask.path.clone(),
+                headers: call.ask.headers.clone(),
+                body: body.into(),
+            },
+            first,
+            stall: known.stall_deadline(resilience.stall_timeout),
+            total: call.deadline,
+            impatient: call.impatient && left < usual,
+            quiet: call.user.is_gateway(),
+        }
+    }
+
+    /// The call's own time is up, wherever it was.
+    fn out_of_time(&self) -> Refusal {
+        let limit = self.call.deadline.saturating_duration_since(self.call.received);
+        let what = self.plan.last_message().map(|message| format!(" Last: {message}")).unwrap_or_default();
+        let message = format!("No answer within {:.1} s.{what}", Duration::as_secs_f64(&limit));
+        Refusal::UpstreamTimeout(Failed { message, attempts: self.plan.attempts() })
+    }
+}
+
+/// The targets whose provider is known to refuse a field of this request.
+fn unsuited(call: &Call) -> Vec<Arc<str>> {
+    let Content::Json(peek) = &call.ask.content else { return Vec::new() };
+    let targets = call.ask.models.iter().flat_map(|model| &model.targets);
+    let refuses = |target: &&Arc<Target>| {
+        let quirks = target.provider.quirks;
+        let field = |path: &str| peek.field(&call.ask.body, path);
+        !quirks.refused_params.is_empty() && quirks.refusal(field).is_some()
+    };
+    targets.filter(refuses).map(|target| target.id.clone()).collect()
+}

@@ -1,0 +1,74 @@
+//! One probe for all gateways: who may send it holds a key in Redis for as long as it takes.
+//!
+//! The key runs out by itself a few seconds after its holder has died. It is no lock that anything depends on: should two
+//! gateways hold it, a provider that is down is asked once more.
+
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
+
+use redis::Script;
+use tokio::time::Instant;
+
+use super::message::PeerId;
+use crate::cluster::{Away, Link};
+
+/// A holder that does not renew it has died.
+const LEASE: Duration = Duration::from_secs(3);
+/// The leave that nobody uses goes to somebody else.
+pub const UNUSED: Duration = Duration::from_secs(2);
+
+/// Takes the key, or holds it for longer: 1, or 0 if somebody else has it.
+static TAKE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local holder = redis.call('GET', KEYS[1])
+         if holder and holder ~= ARGV[1] then return 0 end
+         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+         return 1",
+    )
+});
+
+static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0",
+    )
+});
+
+/// The leaves that this gateway holds, and since when.
+#[derive(Default)]
+pub struct Leaves(HashMap<String, Instant>);
+
+impl Leaves {
+    /// Whether the probe of `target` is left to us. Holding it, we are asked to hold it on.
+    ///
+    /// # Errors
+    /// Nobody can be asked.
+    pub async fn take(&mut self, link: &Link, me: PeerId, target: &str) -> Result<bool, Away> {
+        let lease = LEASE.as_millis() as u64;
+        let taken = link.run::<u8>(TAKE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
+        if taken {
+            self.0.insert(target.to_owned(), Instant::now());
+        }
+        Ok(taken)
+    }
+
+    /// Those that are held, by target, and whether they are to be renewed soon.
+    pub fn held(&self, now: Instant) -> Vec<(String, bool)> {
+        let old = |since: &Instant| now.saturating_duration_since(*since) > LEASE / 3;
+        self.0.iter().map(|(target, since)| (target.clone(), old(since))).collect()
+    }
+
+    /// Somebody else may take it.
+    pub async fn give_back(&mut self, link: &Link, me: PeerId, target: &str) {
+        self.0.remove(target);
+        // It runs out by itself if this is not heard.
+        link.run::<u8>(GIVE_BACK.key(key(target)).arg(me.to_string())).await.ok();
+    }
+
+    /// Redis is away: what was held is lost.
+    pub fn lose(&mut self) {
+        self.0.clear();
+    }
+}
+
+fn key(target: &str) -> String {
+    format!("concierge:probe:{target}")
+}

@@ -1,0 +1,239 @@
+//! The steps of the task: tell, hear, ask for leave, come and go.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use redis::Script;
+use tokio::time::Instant;
+
+use super::{
+    CHANNEL, Inner, TICKS_PER_COPY,
+    message::{Message, Report},
+    outbox::Notes,
+    probe_lease::{Leaves, UNUSED},
+    target_sync::Heard,
+};
+use crate::{
+    cluster::Away,
+    upstream::{
+        Snapshot, Target,
+        health::breaker::{Change, Leave, Probe},
+    },
+};
+
+/// Reports of one message: few enough that nobody has to read megabytes at a time.
+const AT_ONCE: usize = 200;
+/// Bytes of a message that is read.
+const LARGEST: usize = 4 << 20;
+/// A copy is kept for so long.
+const KEPT: Duration = Duration::from_secs(10);
+/// When somebody else has leave to probe, and we may ask again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Every copy that is still kept, with the milliseconds for which it will be.
+static COPIES: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local copies = {}
+         for _, gateway in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+             local key = KEYS[1] .. ':' .. gateway
+             local left = redis.call('PTTL', key)
+             if left > 0 then
+                 copies[#copies + 1] = { redis.call('GET', key), left }
+             else
+                 redis.call('SREM', KEYS[1], gateway)
+             end
+         end
+         return copies",
+    )
+});
+
+/// What the task knows from one step to the next.
+pub(super) struct Round<'a> {
+    peers: &'a Inner,
+    up: bool,
+    ticks: u64,
+    number: u64,
+    leaves: Leaves,
+    /// How much was measured of each target when it was last told.
+    told: HashMap<Arc<str>, u64>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(peers: &'a Inner) -> Self {
+        Self { peers, up: false, ticks: 0, number: 0, leaves: Leaves::default(), told: HashMap::new() }
+    }
+
+    /// Redis is there, or has gone. Who comes asks what the others know.
+    pub(super) async fn company(&mut self, up: bool, snapshot: &Snapshot) {
+        self.up = up;
+        self.join(snapshot);
+        if !up {
+            return self.leaves.lose();
+        }
+        if self.read_copies(snapshot).await.is_ok() {
+            let reports = reports(snapshot, |_| true);
+            self.tell(reports, true);
+        }
+    }
+
+    /// Tells at once what has happened.
+    pub(super) fn tell_news(&mut self, notes: &Notes, snapshot: &Snapshot) {
+        if !notes.news.is_empty() {
+            let reports = reports(snapshot, |target| notes.news.contains(&target.id));
+            self.tell(reports, false);
+        }
+    }
+
+    /// Tells what was measured since the last time, and again what is out of the ordinary: a message may have been lost.
+    pub(super) async fn tell_figures(&mut self, snapshot: &Snapshot) {
+        self.join(snapshot);
+        if !self.up {
+            return;
+        }
+        let now = Instant::now();
+        let mut told = HashMap::new();
+        let reports = reports(snapshot, |target| {
+            let (measured, waiting) = target.known.measurements();
+            told.insert(target.id.clone(), measured);
+            waiting || self.told.get(&target.id) != Some(&measured) || target.known.is_troubled(now)
+        });
+        self.told = told;
+        self.tell(reports, false);
+        self.keep_leaves(snapshot, now).await;
+        if self.ticks.is_multiple_of(TICKS_PER_COPY) {
+            self.leave_copy(snapshot).await;
+        }
+        self.ticks += 1;
+    }
+
+    /// Takes note of what another gateway says.
+    pub(super) fn hear(&mut self, message: &Bytes, written: Instant, snapshot: &Snapshot) {
+        let readable = (message.len() <= LARGEST).then(|| serde_json::from_slice::<Message>(message).ok());
+        let Some(message) = readable.flatten() else {
+            self.peers.meters.unreadable.inc();
+            return;
+        };
+        if message.gateway == self.peers.me {
+            return;
+        }
+        self.peers.meters.heard.inc();
+        let targets: HashMap<Arc<str>, Arc<Target>> =
+            configured(snapshot).map(|target| (target.id.clone(), target)).collect();
+        let (peer, number) = (message.gateway, message.number);
+        for report in message.reports {
+            // What is in no model of ours is none of our business.
+            let Some(target) = targets.get(&*report.target) else { continue };
+            let heard = Heard { peer, number, written, report };
+            note(target, target.known.hear(heard, self.peers.me, Instant::now()));
+        }
+        if message.asks {
+            let reports = reports(snapshot, |_| true);
+            self.tell(reports, false);
+        }
+    }
+
+    /// Asks the peers to leave probes to us, for requests that would be those.
+    pub(super) async fn ask_leave(&mut self, notes: &Notes, snapshot: &Snapshot) {
+        for target in configured(snapshot).filter(|target| notes.wishes.contains(&target.id)) {
+            if target.known.probe(Instant::now()) != Probe::Due {
+                continue;
+            }
+            let left = self.leaves.take(&self.peers.link, self.peers.me, &target.id).await;
+            let now = Instant::now();
+            target.known.leave(match left {
+                Ok(false) => Leave::Refused(now + ASK_AGAIN),
+                // With nobody to ask each gateway probes for itself.
+                Ok(true) | Err(Away) => Leave::Granted(now + UNUSED),
+            });
+        }
+    }
+
+    /// Holds what is used, and gives back what is not.
+    async fn keep_leaves(&mut self, snapshot: &Snapshot, now: Instant) {
+        for (id, old) in self.leaves.held(now) {
+            let stage = snapshot.find(&id).map(|target| target.known.probe(now));
+            let (link, me) = (&self.peers.link, self.peers.me);
+            match stage {
+                Some(Probe::Running | Probe::Allowed) if old => {
+                    self.leaves.take(link, me, &id).await.ok();
+                }
+                Some(Probe::Running | Probe::Allowed) => {}
+                _ => self.leaves.give_back(link, me, &id).await,
+            }
+        }
+    }
+
+    /// Whether there are peers is known to every target, those of a new configuration too.
+    fn join(&self, snapshot: &Snapshot) {
+        let (outbox, now) = (self.up.then_some(&self.peers.outbox), Instant::now());
+        configured(snapshot).for_each(|target| target.known.join(outbox, now));
+    }
+
+    /// Publishes `reports`; nothing, if there are none and nothing is asked.
+    fn tell(&mut self, reports: Vec<Report>, asks: bool) {
+        let mut rest = reports.into_iter().peekable();
+        let mut asks = asks;
+        while self.up && (asks || rest.peek().is_some()) {
+            let reports = rest.by_ref().take(AT_ONCE).collect();
+            let message = self.message(reports, asks);
+            self.peers.link.tell(CHANNEL, message);
+            self.peers.meters.told.inc();
+            asks = false;
+        }
+    }
+
+    /// Leaves what is known here where gateways find it that come later.
+    async fn leave_copy(&mut self, snapshot: &Snapshot) {
+        let copy = self.message(reports(snapshot, |_| true), false);
+        let me = self.peers.me.to_string();
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(format!("{CHANNEL}:{me}")).arg(copy.as_ref());
+        pipe.arg("PX").arg(KEPT.as_millis() as u64).ignore();
+        pipe.sadd(CHANNEL, &me).ignore();
+        pipe.pexpire(CHANNEL, 6 * KEPT.as_millis() as i64).ignore();
+        // The next one comes soon.
+        self.peers.link.pipe::<()>(&pipe).await.ok();
+    }
+
+    async fn read_copies(&mut self, snapshot: &Snapshot) -> Result<(), Away> {
+        let copies: Vec<(Vec<u8>, u64)> = self.peers.link.run(&COPIES.key(CHANNEL)).await?;
+        let now = Instant::now();
+        for (copy, left) in copies {
+            let age = KEPT.saturating_sub(Duration::from_millis(left));
+            self.hear(&Bytes::from(copy), now.checked_sub(age).unwrap_or(now), snapshot);
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, reports: Vec<Report>, asks: bool) -> Bytes {
+        self.number += 1;
+        let message = Message { gateway: self.peers.me, number: self.number, asks, reports };
+        // Numbers and names always serialise.
+        Bytes::from(serde_json::to_vec(&message).unwrap_or_default())
+    }
+}
+
+/// The targets of models: what clients name and the configuration does not is not told of.
+fn configured(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Target>> + '_ {
+    let mut seen = BTreeSet::new();
+    let all = snapshot.models().flat_map(|model| model.targets.iter());
+    all.filter(move |target| seen.insert(target.id.clone())).cloned()
+}
+
+fn reports(snapshot: &Snapshot, mut which: impl FnMut(&Target) -> bool) -> Vec<Report> {
+    let now = Instant::now();
+    configured(snapshot).filter(|target| which(target)).map(|target| target.known.report(now)).collect()
+}
+
+fn note(target: &Target, change: Option<Change>) {
+    let Some(meters) = &target.meters else { return };
+    match change {
+        Some(Change::Opened) => meters.opened.inc(),
+        Some(Change::Closed) => meters.closed.inc(),
+        None => return,
+    };
+}

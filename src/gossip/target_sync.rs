@@ -1,0 +1,231 @@
+//! What a target tells the peers of itself, and what it makes of their word: the bridge from [`Report`]s to its facts.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    message::{Age, Drain, PeerId, Report, Reset},
+    outbox::Outbox,
+    peer_view::Hearsay,
+};
+use crate::upstream::{
+    health::breaker::{Cause, Change, Leave, Probe},
+    target::{Facts, Known},
+};
+
+/// What a target knows of the peers.
+#[derive(Default)]
+pub(crate) struct Fellows {
+    said: Hearsay,
+    /// Where to leave a note for them; `None` while there are none.
+    outbox: Option<Outbox>,
+    /// When there first were any.
+    since: Option<Instant>,
+    /// An operator's latest orders, given here or on another gateway.
+    drain: Option<Order>,
+    reset: Option<Order>,
+}
+
+/// An operator's order.
+#[derive(Clone, Copy)]
+struct Order {
+    at: Instant,
+    /// Tells it from others of its kind.
+    id: u64,
+    /// It was given here: the peers are told of it.
+    here: bool,
+}
+
+impl Order {
+    fn here(now: Instant) -> Self {
+        Self { at: now, id: fastrand::u64(..), here: true }
+    }
+}
+
+/// Whose word it is that keeps a target out, and how old that is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ToldBy {
+    /// The gateway that saw it.
+    pub peer: PeerId,
+    /// When.
+    pub at: Instant,
+}
+
+/// One message, as it concerns one target.
+pub struct Heard {
+    /// Who wrote it.
+    pub peer: PeerId,
+    /// Its place among those of the same peer.
+    pub number: u64,
+    /// When it was written, in our own time.
+    pub written: Instant,
+    /// What it says.
+    pub report: Report,
+}
+
+impl Fellows {
+    /// An operator has it taken out here, or in.
+    pub fn drained(&mut self, now: Instant) {
+        self.drain = Some(Order::here(now));
+    }
+
+    /// An operator has everything forgotten here.
+    pub fn reset(&mut self, now: Instant) {
+        self.said.forget(now);
+        self.reset = Some(Order::here(now));
+    }
+
+    /// Leaves a note that something has happened.
+    pub fn tell(&self, target: &Arc<str>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.news(target);
+        }
+    }
+
+    /// Leaves a note that a request would be the probe.
+    pub fn wish(&self, target: &Arc<str>) {
+        if let Some(outbox) = &self.outbox {
+            outbox.wish(target);
+        }
+    }
+}
+
+impl Facts {
+    /// Whose word keeps it out; `None` if it is not out, or we know it ourselves.
+    pub fn told_by(&self, now: Instant) -> Option<ToldBy> {
+        let breaker = self.breaker.told_by().map(|(peer, at)| ToldBy { peer, at });
+        let hold = || self.rest.told_by(now).or_else(|| self.headroom.told_by(now));
+        breaker.or_else(|| hold().map(|hold| ToldBy { peer: hold.peer, at: hold.told }))
+    }
+}
+
+impl Known {
+    /// From now on there are peers: notes for them go into `outbox`, and they are asked before a probe. `None`: there are
+    /// none, and each gateway is on its own.
+    pub fn join(&self, outbox: Option<&Outbox>, now: Instant) {
+        let mut facts = self.facts.lock();
+        facts.breaker.join(outbox.is_some());
+        facts.fellows.outbox = outbox.cloned();
+        facts.fellows.since.get_or_insert(now);
+    }
+
+    /// All that is known here, for the peers.
+    pub fn report(&self, now: Instant) -> Report {
+        let facts = self.facts.lock();
+        let (row, outage, back) = facts.breaker.tell(now);
+        let (rate, kinds) = facts.live.tell(now);
+        // Who comes later is to hear of a drain also when the gateway is gone at which it was ordered.
+        let (drain, drained) = (facts.fellows.drain, facts.drained);
+        let reset = facts.fellows.reset.filter(|order| order.here);
+        Report {
+            target: self.id.to_string(),
+            state: facts.breaker.serial(),
+            row,
+            outage,
+            back,
+            rest: facts.rest.tell(now),
+            full: facts.headroom.tell(now),
+            drain: drain.map(|order| Drain { id: order.id, drained, age: Age::of(order.at, now) }),
+            reset: reset.map(|order| Reset { id: order.id, age: Age::of(order.at, now) }),
+            rate,
+            kinds,
+        }
+    }
+
+    /// A number that grows with everything that is measured here, and whether a request waits for its first content.
+    pub fn measurements(&self) -> (u64, bool) {
+        let facts = self.facts.lock();
+        (facts.live.measurements(), facts.live.waiting() > 0)
+    }
+
+    /// Whether something keeps requests away, or is about to.
+    pub fn is_troubled(&self, now: Instant) -> bool {
+        let facts = self.facts.lock();
+        facts.breaker.failing() > 0 || facts.obstacle(0, now).is_some()
+    }
+
+    /// A peer speaks of this target; `me` is how the peers know this gateway. Returns how its word changed the breaker.
+    pub fn hear(&self, heard: Heard, me: PeerId, now: Instant) -> Option<Change> {
+        let mut guard = self.facts.lock();
+        let facts = &mut *guard;
+        let Heard { peer, number, written, report } = heard;
+        if !facts.fellows.said.hear(peer, number, report, written) {
+            return None;
+        }
+        let order = facts.obey(now);
+        let said = &facts.fellows.said;
+        facts.live.hear(said);
+        facts.rest.hear(said.rest());
+        facts.headroom.hear(said.full());
+        let change = facts.breaker.hear(said, me, now);
+        let (state, cause) = (facts.state(now), facts.breaker.cause());
+        drop(guard);
+        if let Some(what) = order {
+            self.tell(state.as_str(), format!("{what} by an operator at gateway {peer}"));
+        }
+        if let Some(change) = change {
+            self.tell_of_word(change, cause, peer);
+        }
+        change
+    }
+
+    fn tell_of_word(&self, change: Change, cause: Option<Cause>, peer: PeerId) {
+        let id = &self.id;
+        match change {
+            Change::Opened => {
+                let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(target_id = %id, gateway = %peer, %reason, "a target is left alone, says another gateway");
+                self.tell("open", format!("tripped by gateway {peer}: {reason}"));
+            }
+            Change::Closed => {
+                tracing::info!(target_id = %id, gateway = %peer, "a target is back, says another gateway");
+                self.tell("closed", format!("the probe of gateway {peer} succeeded"));
+            }
+        }
+    }
+
+    /// A request would be the probe, if the peers leave it to us.
+    pub fn wish_to_probe(&self) {
+        self.facts.lock().fellows.wish(&self.id);
+    }
+
+    /// How it stands to a probe.
+    pub fn probe(&self, now: Instant) -> Probe {
+        self.facts.lock().breaker.probe(now)
+    }
+
+    /// The answer of the peers to a wish.
+    pub fn leave(&self, leave: Leave) {
+        self.facts.lock().breaker.leave(leave);
+    }
+}
+
+impl Facts {
+    /// What operators have ordered at other gateways counts here if it is newer than what was ordered before.
+    fn obey(&mut self, now: Instant) -> Option<&'static str> {
+        let (reset, drain) = (self.fellows.said.reset(), self.fellows.said.drain());
+        let mut done = None;
+        if let Some((at, id)) = reset.filter(|(at, id)| self.fellows.is_new_reset(*at, *id)) {
+            let live = self.live.emptied();
+            self.forget(live);
+            self.fellows.said.forget(now);
+            self.fellows.reset = Some(Order { at, id, here: false });
+            done = Some("reset");
+        }
+        let Some((at, id, drained)) = drain else { return done };
+        if self.fellows.drain.is_none_or(|order| order.id != id && order.at < at) {
+            self.fellows.drain = Some(Order { at, id, here: false });
+            let changed = std::mem::replace(&mut self.drained, drained) != drained;
+            done = changed.then_some(if drained { "drained" } else { "resumed" }).or(done);
+        }
+        done
+    }
+}
+
+impl Fellows {
+    /// An order that was given before we came is none to us: there is nothing to forget.
+    fn is_new_reset(&self, at: Instant, id: u64) -> bool {
+        self.since < Some(at) && self.reset.is_none_or(|order| order.id != id && order.at < at)
+    }
+}

@@ -1,0 +1,152 @@
+//! What the heads of requests and of answers have in common. Pure.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use memchr::memchr_iter;
+
+use super::body_framing::BadFraming;
+
+/// Where the head ends that `heard` begins with, if its empty line is at or behind `from`.
+pub fn end(heard: &[u8], from: usize) -> Option<usize> {
+    // The end of the last line may have come before.
+    let from = from.saturating_sub(3);
+    memchr_iter(b'\n', &heard[from..]).map(|at| from + at + 1).find_map(|line| match &heard[line..] {
+        [b'\n', ..] => Some(line + 1),
+        [b'\r', b'\n', ..] => Some(line + 2),
+        _ => None,
+    })
+}
+
+/// The headers among `fields`, as slices of the `head` they were found in.
+///
+/// # Errors
+/// A name or a value that cannot be one.
+pub fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, BadFraming> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(BadFraming("a header that is none")) };
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// HTTP/1.0 or 1.1.
+pub fn version(minor: u8) -> Version {
+    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+/// What headers say of the body behind them and of their connection. They are gone over once: to look a name up costs more
+/// than to pass by a header.
+#[derive(Debug)]
+pub struct Says<'a> {
+    /// `content-length`. Said several times it must be the same each time.
+    pub length: Result<Option<u64>, BadFraming>,
+    /// It was said as a list.
+    pub lists_lengths: bool,
+    /// The last line of `transfer-encoding`.
+    pub coding: Option<&'a [u8]>,
+    /// There are several.
+    pub codings: bool,
+    /// The body comes once the client was told to go on.
+    pub expects_continue: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl<'a> Says<'a> {
+    /// What `headers` say.
+    pub fn of(headers: &'a HeaderMap) -> Self {
+        let mut says = Self {
+            length: Ok(None),
+            lists_lengths: false,
+            coding: None,
+            codings: false,
+            expects_continue: false,
+            close: false,
+            keep_alive: false,
+        };
+        for (name, value) in headers {
+            says.hear(name, value.as_bytes());
+        }
+        says
+    }
+
+    fn hear(&mut self, name: &HeaderName, value: &'a [u8]) {
+        match name.as_str() {
+            "content-length" => {
+                self.lists_lengths |= value.contains(&b',');
+                self.length = self.length.and_then(|known| words(value).try_fold(known, same_length));
+            }
+            "transfer-encoding" => self.codings = self.coding.replace(value).is_some(),
+            "connection" => {
+                self.close |= words(value).any(|word| word.eq_ignore_ascii_case(b"close"));
+                self.keep_alive |= words(value).any(|word| word.eq_ignore_ascii_case(b"keep-alive"));
+            }
+            "expect" => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => {}
+        }
+    }
+
+    /// Whether, after a message of this version, another may come on its connection.
+    pub fn keeps_alive(&self, version: Version) -> bool {
+        if version == Version::HTTP_10 { self.keep_alive } else { !self.close }
+    }
+}
+
+/// `word` as a length, if it is one and the one that is known.
+fn same_length(known: Option<u64>, word: &[u8]) -> Result<Option<u64>, BadFraming> {
+    let digit = |length: u64, byte: &u8| {
+        let digit = char::from(*byte).to_digit(10)?;
+        length.checked_mul(10)?.checked_add(digit.into())
+    };
+    let number = if word.is_empty() { None } else { word.iter().try_fold(0, digit) };
+    match number {
+        None => Err(BadFraming("a content-length that is no number")),
+        Some(number) if known.is_some_and(|known| known != number) => {
+            Err(BadFraming("two lengths that differ"))
+        }
+        number => Ok(number),
+    }
+}
+
+/// The words of a header that is a list.
+pub fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// The digits of `number`, at the end of `room`: formatting would cost several times as much, for each of a dozen numbers.
+pub fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &room[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_everybody_writes_them() {
+        for n in [0, 1, 9, 10, 99, 100, 12_345_678_909, u64::MAX] {
+            assert_eq!(digits(n, &mut [0; 20]), n.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line_wherever_it_was_cut() {
+        for (heard, at) in [("a\r\n\r\nb", 5), ("a\n\nb", 3), ("a\r\n\nb", 4), ("a\n\r\nb", 4)] {
+            for from in 0..at {
+                assert_eq!(end(heard.as_bytes(), from), Some(at), "{heard:?} from {from}");
+            }
+        }
+        assert_eq!(end(b"a\r\nb: c\r\n\r", 0), None);
+    }
+}

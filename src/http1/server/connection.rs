@@ -1,0 +1,235 @@
+//! The client's side of a connection: heads, and the bodies behind them, from one wire.
+//!
+//! The connection and the body of the request at hand share it. Both are polled by one task, one after the other, so the
+//! lock is never waited for. While it waits it holds no buffer.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+
+use super::request_head::{self, BadHead, Head};
+use crate::http1::{
+    self,
+    body_framing::{BadFraming, Decoder},
+    io::{Wire, poll_read, poll_write},
+};
+
+/// How a client begins that speaks HTTP/2.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const CONTINUE: Bytes = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+
+/// Why there is no more of a body.
+#[derive(Debug, thiserror::Error)]
+pub enum Torn {
+    /// The wire failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The client closed it too early.
+    #[error("the connection was closed before the end of the body")]
+    Closed,
+    /// It is not framed as it said.
+    #[error(transparent)]
+    Framing(#[from] BadFraming),
+    /// HTTP/2 failed.
+    #[error("{0}")]
+    Http2(#[from] hyper::Error),
+}
+
+/// What comes between two requests.
+pub enum Next {
+    /// A request; its body is to be read from the line.
+    Head(Box<Head>),
+    /// What is no request.
+    Bad(BadHead),
+    /// The client speaks HTTP/2.
+    Http2,
+    /// Nothing any more.
+    Over,
+}
+
+/// One connection, and what was read from it.
+pub struct Line {
+    wire: Box<dyn Wire>,
+    /// What was read and belongs to nothing yet.
+    heard: BytesMut,
+    /// Of the body of the request at hand.
+    decoder: Decoder,
+    /// What the client is told before it sends the body.
+    go_on: Bytes,
+}
+
+impl Line {
+    /// The line over `wire`, which is new.
+    pub fn new(wire: Box<dyn Wire>) -> Self {
+        Self { wire, heard: BytesMut::new(), decoder: Decoder::Length(0), go_on: Bytes::new() }
+    }
+
+    /// The wire, and what was read from it.
+    pub fn into_parts(self) -> (Box<dyn Wire>, Bytes) {
+        (self.wire, self.heard.freeze())
+    }
+
+    /// The wire, to write to.
+    pub fn wire(&mut self) -> &mut Box<dyn Wire> {
+        &mut self.wire
+    }
+
+    /// The next request's head, of at most `most` bytes.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Next> {
+        let mut searched = 0;
+        loop {
+            let empty = self.heard.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            self.heard.advance(empty);
+            let maybe_http2 = PREFACE.starts_with(&self.heard[..self.heard.len().min(PREFACE.len())]);
+            if maybe_http2 && self.heard.len() >= PREFACE.len() {
+                return Poll::Ready(Next::Http2);
+            }
+            if !maybe_http2 && let Some(end) = http1::headers::end(&self.heard, searched) {
+                return Poll::Ready(self.begin(end));
+            }
+            if self.heard.len() >= most {
+                return Poll::Ready(Next::Bad(BadHead::TooLarge));
+            }
+            searched = self.heard.len();
+            match ready!(self.poll_hear(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Next::Over),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// The request whose head is the first `end` bytes.
+    fn begin(&mut self, end: usize) -> Next {
+        let read = request_head::read(&self.heard.split_to(end).freeze());
+        self.let_go();
+        match read {
+            Ok(mut head) => {
+                self.decoder = std::mem::replace(&mut head.decoder, Decoder::Length(0));
+                self.go_on = if head.expects_continue { CONTINUE } else { Bytes::new() };
+                Next::Head(Box::new(head))
+            }
+            Err(bad) => Next::Bad(bad),
+        }
+    }
+
+    /// Reads once, behind what was heard.
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let heard = &mut self.heard;
+        poll_read(&mut self.wire, cx, |bytes| {
+            heard.extend_from_slice(bytes);
+            bytes.len()
+        })
+    }
+
+    /// What the next read brings of the body, in one piece; `None` at its end.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Torn>>> {
+        loop {
+            let run = self.decode()?;
+            if !run.is_empty() {
+                return Poll::Ready(Some(Ok(run)));
+            }
+            if self.decoder.is_over() {
+                return Poll::Ready(None);
+            }
+            while !self.go_on.is_empty() {
+                let written = ready!(poll_write(&mut self.wire, cx, &[IoSlice::new(&self.go_on)]))?;
+                self.go_on.advance(written);
+                ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
+            }
+            if ready!(self.poll_hear(cx))? == 0 {
+                return Poll::Ready(Some(Err(Torn::Closed)));
+            }
+        }
+    }
+
+    /// What was heard of the body.
+    fn decode(&mut self) -> Result<Bytes, BadFraming> {
+        if self.heard.is_empty() || self.decoder.is_over() {
+            return Ok(Bytes::new());
+        }
+        let mut rest = &self.heard[..];
+        let mut run = BytesMut::with_capacity(rest.len());
+        if let Err(bad) = self.decoder.decode(&mut rest, &mut run) {
+            // Nobody knows any more where the next request begins.
+            (self.decoder, self.heard) = (Decoder::ToClose, BytesMut::new());
+            return Err(bad);
+        }
+        let used = self.heard.len() - rest.len();
+        self.heard.advance(used);
+        self.let_go();
+        Ok(run.freeze())
+    }
+
+    fn let_go(&mut self) {
+        if self.heard.is_empty() {
+            self.heard = BytesMut::new();
+        }
+    }
+
+    /// Ready once the client has gone. It is looked for only behind the end of the body, and not behind a request that
+    /// came before its turn.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.decoder.is_over() || !self.heard.is_empty() {
+            return Poll::Pending;
+        }
+        match ready!(self.poll_hear(cx)) {
+            Ok(0) | Err(_) => Poll::Ready(()),
+            Ok(_) => Poll::Pending,
+        }
+    }
+
+    /// Throws away what has come of a body that nobody wants, at most `most` bytes; true at its end, where the next
+    /// request begins.
+    pub fn skip_body(&mut self, cx: &mut Context<'_>, most: usize) -> bool {
+        let mut skipped = 0;
+        while !self.decoder.is_over() && self.go_on.is_empty() && skipped <= most {
+            match self.poll_body(cx) {
+                Poll::Ready(Some(Ok(run))) => skipped += run.len(),
+                Poll::Ready(None) => break,
+                _ => return false,
+            }
+        }
+        self.decoder.is_over()
+    }
+
+    /// Reads on until the client closes.
+    pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.heard = BytesMut::new();
+            if !matches!(ready!(self.poll_hear(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+/// The body of a request, read from the connection that it came on.
+pub struct LineBody(pub Arc<Mutex<Line>>);
+
+impl Body for LineBody {
+    type Data = Bytes;
+    type Error = Torn;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
+        self.0.lock().poll_body(cx).map(|run| run.map(|run| run.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().decoder.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.0.lock().decoder {
+            Decoder::Length(left) => SizeHint::with_exact(left),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The head of a request: what is asked for, and where its body ends. Pure.
+//!
+//! Where a request ends decides where the next one begins, so whatever two parsers could read in two ways is refused
+//! (RFC 9112, 6.3 and 11.2), also what the standard would let pass: a proxy in front of us may have read it otherwise.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri, Version};
+
+use crate::http1::{
+    body_framing::{BadFraming, Decoder},
+    headers::{Says, headers, version},
+};
+
+/// Headers of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Why a head is refused; afterwards nobody knows where the next request begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadHead {
+    /// It is none.
+    #[error("its head is malformed: {0}")]
+    Syntax(#[from] httparse::Error),
+    /// Its address is none.
+    #[error("its address is none")]
+    Address,
+    /// It leaves in doubt where its body ends.
+    #[error(transparent)]
+    Framing(#[from] BadFraming),
+    /// It has more bytes or headers than we read.
+    #[error("its head is too large")]
+    TooLarge,
+}
+
+/// What a head says.
+pub struct Head {
+    /// Method, address and headers.
+    pub request: Request<()>,
+    /// What its body is.
+    pub decoder: Decoder,
+    /// The body comes once the client was told to go on.
+    pub expects_continue: bool,
+    /// How it wants to be answered.
+    pub manner: Manner,
+}
+
+/// How a request wants to be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Another request may come on the connection.
+    pub keep_alive: bool,
+    /// HTTP/1.0 knows no chunks, and must be told that the connection stays.
+    pub version: Version,
+    /// Only the head of the answer.
+    pub head_only: bool,
+}
+
+impl Manner {
+    /// For what could not be read.
+    pub const LAST: Self = Self { keep_alive: false, version: Version::HTTP_11, head_only: false };
+}
+
+/// Reads a whole `head`.
+///
+/// # Errors
+/// [`BadHead`]
+pub fn read(head: &Bytes) -> Result<Head, BadHead> {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut []);
+    let status = parsed.parse_with_uninit_headers(head, &mut fields).map_err(|error| match error {
+        httparse::Error::TooManyHeaders => BadHead::TooLarge,
+        error => BadHead::Syntax(error),
+    })?;
+    let (true, Some(method), Some(path), Some(minor)) =
+        (status.is_complete(), parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(BadHead::Syntax(httparse::Error::NewLine));
+    };
+    let mut request = Request::new(());
+    *request.method_mut() =
+        Method::from_bytes(method.as_bytes()).map_err(|_| BadHead::Syntax(httparse::Error::Token))?;
+    *request.uri_mut() =
+        Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| BadHead::Address)?;
+    *request.version_mut() = version(minor);
+    *request.headers_mut() = headers(head, parsed.headers)?;
+    let says = Says::of(request.headers());
+    let decoder = body_of(request.version(), &says)?;
+    let expects_continue = request.version() == Version::HTTP_11 && says.expects_continue;
+    Ok(Head {
+        expects_continue: expects_continue && !decoder.is_over(),
+        manner: Manner {
+            keep_alive: says.keeps_alive(request.version()),
+            version: request.version(),
+            head_only: request.method() == Method::HEAD,
+        },
+        decoder,
+        request,
+    })
+}
+
+fn body_of(version: Version, says: &Says<'_>) -> Result<Decoder, BadFraming> {
+    // As a list it is read by some and not by others.
+    if says.lists_lengths {
+        return Err(BadFraming("a list of lengths"));
+    }
+    let length = says.length?;
+    let Some(coding) = says.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
+    if length.is_some() {
+        return Err(BadFraming("a content-length beside a transfer-encoding"));
+    }
+    if version == Version::HTTP_10 {
+        return Err(BadFraming("a transfer-encoding where none may be"));
+    }
+    if says.codings || !coding.eq_ignore_ascii_case(b"chunked") {
+        return Err(BadFraming("the only transfer-encoding is chunked"));
+    }
+    Ok(Decoder::chunked())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Texts as vectors: where they come from, and what is still without one.
+
+pub mod backlog;
+pub mod static_table;
+pub mod vectors;

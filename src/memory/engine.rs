@@ -1,0 +1,390 @@
+//! The order of things between store, indexes and cache: what is read and written for one user.
+//!
+//! A write must run to its end once it has begun, also when nobody waits for it: else the index would not know of it.
+
+use std::{sync::Arc, time::SystemTime};
+
+use arc_swap::ArcSwap;
+use futures_util::future::join;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    index::cache::{Change, Indexes, Place, Reading, Seen},
+    prompt::assemble::{self, Ranked},
+    ranking::{
+        cache::{Bounds, Cache, Question, Ranking},
+        shared_cache::SharedCache,
+        shared_entry::Entry,
+    },
+    service::blocking,
+    types::{Found, Recalled, Trouble, Wanted},
+};
+use crate::{
+    config,
+    memory::{
+        embedding::backlog::Pending,
+        ranking::{self, Query},
+        store::{
+            Batch, Condition, ContextChange, Embedding, Forget, Forgotten, Memory as Stored, Store,
+            StoreError, UnixMillis, Written,
+        },
+        text::{preselect, tokenize},
+    },
+    recall::remote_embedder::{NoVector, Purpose, Remote},
+    telemetry::metrics::MemoryMeters,
+    user::UserId,
+};
+
+/// So few memories are copied at once: to wake another thread would take longer.
+const FEW: usize = 20;
+/// A ranking is this long; more would not fit into any block.
+const RANKED: usize = 256;
+
+/// See the module.
+pub struct Engine {
+    /// Where everything is.
+    pub store: Arc<dyn Store>,
+    /// Who is in memory.
+    pub indexes: Indexes,
+    /// What was asked lately.
+    pub cache: Cache,
+    /// What was asked lately of any gateway, if they share a Redis.
+    pub shared: Option<SharedCache>,
+    /// Who makes vectors, if not the table in the binary.
+    pub remote: Option<Arc<Remote>>,
+    /// What waits for a vector.
+    pub pending: Arc<Pending>,
+    /// In force now.
+    pub settings: ArcSwap<config::Memory>,
+    /// What is counted of it.
+    pub meters: MemoryMeters,
+}
+
+impl Engine {
+    /// What the store said; its troubles are counted.
+    pub fn heard<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
+        said.inspect_err(|error| {
+            if error.is_outage() {
+                self.meters.store_errors.add(error.word());
+            }
+        })
+    }
+
+    /// Keeps all memories of `batch`, or none.
+    pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<Stored>, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let appended = self.store.append(&user, batch, now()).await?;
+        self.pending.wake();
+        // A replay has begun no epoch: the one that it tells of may be another gateway's.
+        if !appended.replayed {
+            let change = Change::Added(appended.memories.clone());
+            self.indexes.apply(&user, &place, appended.epoch, change).await?;
+        }
+        Ok(appended.memories)
+    }
+
+    /// Takes them out of the store, the index and the cache.
+    pub async fn forget(&self, user: UserId, which: Forget) -> Result<Forgotten, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let forgotten = self.store.forget(&user, which, now()).await;
+        self.cache.clear(Some(&user));
+        place.said.lock().clear();
+        if let Some(shared) = &self.shared {
+            let epoch = forgotten.as_ref().ok().map(|forgotten| forgotten.epoch);
+            shared.forget(&user, epoch, self.bounds().ttl).await;
+        }
+        let forgotten = match forgotten {
+            Ok(forgotten) => forgotten,
+            Err(error) => {
+                self.indexes.distrust(&user, &place).await;
+                return Err(error);
+            }
+        };
+        // Neither has a forget that found nothing.
+        if !forgotten.seqs.is_empty() {
+            let change = Change::Removed(forgotten.seqs.clone());
+            self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Changes the context, and with it what is recalled.
+    pub async fn write_context(
+        &self,
+        user: UserId,
+        change: ContextChange,
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
+        let place = self.indexes.place(&user);
+        let _writing = place.writing.lock().await;
+        let written = self.store.write_context(&user, change, condition, now()).await?;
+        *place.context.lock() = None;
+        self.indexes.apply(&user, &place, written.epoch, Change::Other).await?;
+        Ok(written)
+    }
+
+    /// The memories that fit `query` best.
+    pub async fn search(
+        &self,
+        user: UserId,
+        query: String,
+        limit: usize,
+        max_tokens: Option<u32>,
+        due: Instant,
+    ) -> Result<Found, StoreError> {
+        let asked = self.asked(user, &query);
+        asked.place.recalled();
+        let (seen, part) = self.look(&asked).await?;
+        if let Some(part) = part
+            && let (found, true) = found(part, limit, max_tokens).await?
+        {
+            self.cache.count(true);
+            return Ok(found);
+        }
+        let ranked = self.ranked(&asked, seen, due).await?;
+        Ok(found(ranked, limit, max_tokens).await?.0)
+    }
+
+    /// The block for a chat; a vector of the query counts if it is there at `due`.
+    pub async fn recall(
+        &self,
+        user: UserId,
+        wanted: Wanted<'static>,
+        due: Instant,
+    ) -> Result<Recalled, StoreError> {
+        let asked = self.asked(user, &wanted.query);
+        asked.place.recalled();
+        let wanted = Arc::new(wanted);
+        let (seen, part) = self.look(&asked).await?;
+        if let Some(part) = part
+            && let (recalled, true) = self.block(&asked, part, wanted.clone()).await?
+        {
+            self.cache.count(true);
+            return Ok(recalled);
+        }
+        let ranked = self.ranked(&asked, seen, due).await?;
+        Ok(self.block(&asked, ranked, wanted).await?.0)
+    }
+
+    async fn block(
+        &self,
+        asked: &Asked,
+        ranked: Ranked,
+        wanted: Arc<Wanted<'static>>,
+    ) -> Result<(Recalled, bool), StoreError> {
+        let settings = self.settings.load_full();
+        let context = match settings.include_context {
+            true => Some(self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?),
+            false => None,
+        };
+        let quick = assemble::is_quick(&ranked, &wanted, &settings);
+        let make = move || assemble::block(&ranked, &wanted, &settings, context.as_deref().and_then(told));
+        if quick { Ok(make()) } else { blocking(make).await }
+    }
+
+    /// The context as of `epoch`.
+    async fn context_at(&self, user: &UserId, place: &Place, epoch: u64) -> Result<Arc<str>, StoreError> {
+        if let Some(json) = place.context_at(epoch) {
+            return Ok(json);
+        }
+        place.read_store();
+        let json: Arc<str> = self.store.context(user).await?.json.into();
+        *place.context.lock() = Some((epoch, json.clone()));
+        Ok(json)
+    }
+
+    /// Vectors that have come for memories of the user.
+    pub async fn embedded(&self, user: UserId, embeddings: Vec<(i64, Embedding)>) -> Result<(), StoreError> {
+        let place = self.indexes.place_of(&user);
+        let _writing = place.writing.lock().await;
+        let epoch = self.store.set_embeddings(&user, embeddings.clone()).await?;
+        self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
+    }
+
+    pub(crate) fn asked(&self, user: UserId, query: &str) -> Asked {
+        let place = self.indexes.place(&user);
+        Asked { user, place, query: tokenize::gist(query.trim()).into() }
+    }
+
+    /// What is new in the store, and the best of the ranking if another gateway has told it: both are asked at once.
+    /// What was told counts only for the epoch that the store is in, which a write has raised before it was
+    /// acknowledged: so it is as new as the store, whatever became of the cache in between.
+    async fn look(&self, asked: &Asked) -> Result<(Seen, Option<Ranked>), StoreError> {
+        let Asked { user, place, .. } = asked;
+        let (seen, told) = join(self.indexes.look(&*self.store, user, place), self.told(asked)).await;
+        let seen = seen?;
+        let Some(entry) = told.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
+            return Ok((seen, None));
+        };
+        let is_part = !entry.is_whole;
+        let (ranking, memories) = entry.open();
+        let reading = Arc::new(self.indexes.make(memories).await?);
+        Ok((seen, Some(Ranked { reading, ranking, is_part, cached: true, unembedded: None })))
+    }
+
+    /// What another gateway has told of the question; it is not asked where the answer is here.
+    async fn told(&self, asked: &Asked) -> Option<Entry> {
+        let shared = self.shared.as_ref()?;
+        let bounds = self.bounds();
+        let here = asked.place.epoch().is_some_and(|epoch| {
+            let question = asked.question(epoch, self.remote.is_some());
+            self.cache.holds(&question, bounds, Instant::now())
+        });
+        if here || bounds.ttl.is_zero() {
+            return None;
+        }
+        shared.find(&asked.user, &asked.query, self.embedder()).await
+    }
+
+    /// Tells a ranking to the other gateways, if it is new and as good as it can be.
+    fn tell(&self, asked: &Asked, ranked: &Ranked) {
+        let Some(shared) = &self.shared else { return };
+        let ttl = self.bounds().ttl;
+        let known = ranked.cached || ranked.reading.index.is_empty() || ttl.is_zero();
+        if known || ranked.unembedded.is_some() {
+            return;
+        }
+        if let Some(entry) = Entry::of(ranked) {
+            shared.keep(&asked.user, &asked.query, self.embedder(), &entry, ttl);
+        }
+    }
+
+    /// Who makes the vectors of queries; nothing for the built-in table.
+    fn embedder(&self) -> &str {
+        self.remote.as_ref().map_or("", |remote| remote.id())
+    }
+
+    /// The whole ranking, made here.
+    async fn ranked(&self, asked: &Asked, seen: Seen, due: Instant) -> Result<Ranked, StoreError> {
+        let Asked { user, place, query } = asked;
+        let reading = match self.indexes.read(&*self.store, user, place, seen).await? {
+            Some(reading) => reading,
+            None => self.among_candidates(user, place, query.clone()).await?,
+        };
+        let ranked = self.rank(asked, Arc::new(reading), due).await?;
+        self.tell(asked, &ranked);
+        Ok(ranked)
+    }
+
+    /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
+    /// would, for words and near words carry most of the score.
+    async fn rank(&self, asked: &Asked, reading: Arc<Reading>, due: Instant) -> Result<Ranked, StoreError> {
+        let unembedded = match &self.remote {
+            None => None,
+            Some(_) if !reading.index.has_vectors() => Some(NoVector::Pending),
+            Some(remote) => match self.by_vector(asked, &reading, remote, due).await {
+                Ok((ranking, cached)) => {
+                    self.cache.count(cached);
+                    return Ok(Ranked { ranking, reading, is_part: false, cached, unembedded: None });
+                }
+                Err(Trouble::Vector(why)) => Some(why),
+                Err(Trouble::Store(error)) => return Err(error),
+            },
+        };
+        let (cell, cached) = self.cell(asked, &reading, false);
+        self.cache.count(cached);
+        let ranking = cell.get_or_try_init(|| rank_by(&reading, &asked.query, None)).await?.clone();
+        Ok(Ranked { ranking, reading, is_part: false, cached, unembedded })
+    }
+
+    /// For a user who is too large for an index: one of what the store selects for this query.
+    async fn among_candidates(
+        &self,
+        user: &UserId,
+        place: &Place,
+        query: Arc<str>,
+    ) -> Result<Reading, StoreError> {
+        place.read_store();
+        let described = blocking(move || preselect::query(&query)).await?;
+        let candidates = self.store.candidates(user, described).await?;
+        self.indexes.make(candidates).await
+    }
+
+    /// The ranking with the vector of the query, and whether it was there.
+    async fn by_vector(
+        &self,
+        asked: &Asked,
+        reading: &Arc<Reading>,
+        remote: &Remote,
+        due: Instant,
+    ) -> Result<(Ranking, bool), Trouble> {
+        let (cell, cached) = self.cell(asked, reading, true);
+        let make = || async {
+            let left = due.saturating_duration_since(Instant::now());
+            let vectors = remote.embed(&[&asked.query], Purpose::Query, left).await?;
+            rank_by(reading, &asked.query, vectors.into_iter().next()).await.map_err(Trouble::Store)
+        };
+        let made = timeout_at(due, cell.get_or_try_init(make)).await;
+        Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
+    }
+
+    /// Where the ranking is or will be, and whether it is there. One among candidates is not kept here, for the texts
+    /// would have to be read again.
+    fn cell(&self, asked: &Asked, reading: &Reading, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
+        if let Reading::Made(_) = reading {
+            return (Arc::default(), false);
+        }
+        let question = asked.question(reading.epoch, embedded);
+        let cell = self.cache.place(question, self.bounds(), Instant::now());
+        let cached = cell.initialized();
+        (cell, cached)
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        let settings = self.settings.load();
+        Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize }
+    }
+}
+
+/// A question about the memories of one user.
+pub(crate) struct Asked {
+    /// Whose they are.
+    pub user: UserId,
+    /// What is known here of that user.
+    pub place: Arc<Place>,
+    /// What is asked.
+    pub query: Arc<str>,
+}
+
+impl Asked {
+    /// As it is known to the cache.
+    pub fn question(&self, epoch: u64, embedded: bool) -> Question {
+        Question { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
+    }
+}
+
+/// What there is to tell of a context.
+pub(crate) fn told(json: &str) -> Option<&str> {
+    (json != "{}").then_some(json)
+}
+
+/// As [`assemble::hits`].
+async fn found(ranked: Ranked, limit: usize, max_tokens: Option<u32>) -> Result<(Found, bool), StoreError> {
+    let few = max_tokens.is_none() && limit <= FEW;
+    let (cached, unembedded) = (ranked.cached, ranked.unembedded.clone());
+    let choose = move || assemble::hits(&ranked, limit, max_tokens);
+    let (hits, enough) = if few { choose() } else { blocking(choose).await? };
+    Ok((Found { hits, cached, unembedded }, enough))
+}
+
+async fn rank_by(
+    reading: &Arc<Reading>,
+    query: &Arc<str>,
+    vector: Option<Vec<f32>>,
+) -> Result<Ranking, StoreError> {
+    let (reading, query) = (reading.clone(), query.clone());
+    blocking(move || {
+        let query = Query { text: &query, vector: vector.as_deref() };
+        Arc::new(ranking::rank(&reading.index, &query, RANKED))
+    })
+    .await
+}
+
+pub(crate) fn now() -> UnixMillis {
+    SystemTime::now().into()
+}

@@ -1,0 +1,194 @@
+//! What gateways tell each other of rankings that they have made, in Redis.
+//!
+//! Redis is never asked what is true. An [`Entry`] names the epoch that it was made in, and whoever finds it asks the
+//! store for the user's epoch at the same time and takes it only if they are the same. A write raises the epoch in its
+//! own transaction, so before it is acknowledged; nothing has to happen in Redis for that, and it does not matter in which
+//! order or by whom an entry was written, or whether Redis was away, flushed, set back or two in the meantime.
+//!
+//! One hash per user, with an entry per question and the epoch that they are of. What is older than that epoch is not
+//! taken in any more, so a forget also takes the words out of Redis' memory. It lives for `cache_ttl` from its first entry
+//! on. Keys are hashes: no id of a user and no word of a question is in them. Entries are words of memories; they must
+//! never be logged.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use redis::Script;
+use sha2::{Digest, Sha256};
+use tokio::{
+    sync::{
+        Semaphore,
+        broadcast::{self, error::RecvError},
+    },
+    time::timeout,
+};
+
+use super::shared_entry::Entry;
+use crate::{
+    cluster::{Away, Link, UserKey},
+    config,
+    memory::service::Engine,
+    tasks::Tasks,
+    user::UserId,
+};
+
+/// The form of keys and entries: gateways of different versions share what both can read.
+const FORM: &str = "1";
+/// A cache that takes longer is none: the ranking itself is made in less.
+const PATIENCE: Duration = Duration::from_millis(25);
+/// Entries on their way; further ones are not told.
+const TELLING: usize = 64;
+/// Questions of one user and epoch: beyond it the user's hash is begun anew.
+const QUESTIONS: usize = 32;
+/// Steps of a walk over all keys, of a thousand keys each.
+const STEPS: usize = 100_000;
+
+static RAISE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shared_cache/raise.lua")));
+static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shared_cache/clear.lua")));
+
+/// See the module.
+pub struct SharedCache {
+    link: Link,
+    tasks: Tasks,
+    /// What all keys of one store begin with: epochs of different stores have nothing to do with each other.
+    prefix: String,
+    room: Arc<Semaphore>,
+}
+
+impl SharedCache {
+    /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
+    /// file: nobody else has them.
+    pub fn open(config: &config::Memory, link: Option<&Link>, tasks: &Tasks) -> Option<Self> {
+        let link = link?;
+        if config.store == config::Store::Sqlite {
+            tracing::warn!(
+                "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
+                 use \"postgres\" for several gateways"
+            );
+            return None;
+        }
+        let url = config.url.as_ref().map_or("", |url| url.expose());
+        let prefix = format!("concierge:recall:{FORM}:{}:", hash(&[url]));
+        let room = Arc::new(Semaphore::new(TELLING));
+        Some(Self { link: link.clone(), tasks: tasks.clone(), prefix, room })
+    }
+
+    /// What was told of the question, of whatever epoch; `None` also while Redis is away.
+    pub async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<Entry> {
+        let (key, question) = (self.key(user), hash(&[query, embedder]));
+        let mut asking = redis::pipe();
+        asking.hget(key, question);
+        let (found,): (Option<Vec<u8>>,) = timeout(PATIENCE, self.link.pipe(&asking)).await.ok()?.ok()?;
+        Entry::decode(&found?)
+    }
+
+    /// Tells an entry, later: whoever has made it does not wait, and one that does not arrive is made once more.
+    pub fn keep(&self, user: &UserId, query: &str, embedder: &str, entry: &Entry, ttl: Duration) {
+        let (Ok(room), Some(told)) = (self.room.clone().try_acquire_owned(), entry.encode()) else { return };
+        let (link, key, question) = (self.link.clone(), self.key(user), hash(&[query, embedder]));
+        let epoch = entry.epoch;
+        self.tasks.spawn(async move {
+            raise(&link, &key, epoch, ttl, Some((&question, &told))).await;
+            drop(room);
+        });
+    }
+
+    /// Takes out what is older than `epoch`, in which the user had something forgotten, and takes nothing of it in any
+    /// more; without an epoch, for the write may have failed, all there is. While Redis is away the words stay where they
+    /// are for the rest of their time, and nobody can recall them.
+    pub async fn forget(&self, user: &UserId, epoch: Option<u64>, ttl: Duration) {
+        match epoch {
+            Some(epoch) => raise(&self.link, &self.key(user), epoch, ttl, None).await,
+            None => drop(self.clear(Some(user)).await),
+        }
+    }
+
+    /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
+    pub async fn clear(&self, user: Option<&UserId>) -> usize {
+        let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
+        self.link.tell(&self.channel(), whose);
+        if let Some(user) = user {
+            return self.step(&self.key(user), "", "").await.map_or(0, |(_, entries)| entries);
+        }
+        let (mut cursor, mut cleared) = ("0".to_owned(), 0);
+        for _ in 0..STEPS {
+            let Ok((next, entries)) = self.step("", &cursor, &format!("{}*", self.prefix)).await else {
+                break;
+            };
+            cleared += entries;
+            cursor = next;
+            if cursor == "0" {
+                break;
+            }
+        }
+        cleared
+    }
+
+    /// One step of a walk over all keys, or the one `key`: where to go on, and how many entries are gone.
+    async fn step(&self, key: &str, cursor: &str, pattern: &str) -> Result<(String, usize), Away> {
+        self.link.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
+    }
+
+    /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
+    pub fn clears(&self) -> broadcast::Receiver<Bytes> {
+        self.link.hear(&self.channel())
+    }
+
+    fn channel(&self) -> String {
+        format!("{}cleared", self.prefix)
+    }
+
+    fn key(&self, user: &UserId) -> String {
+        format!("{}{}", self.prefix, UserKey::of(user))
+    }
+}
+
+/// Drops what is cached here when an operator has another gateway clear it.
+pub fn heed_clears(engine: &Arc<Engine>, tasks: &Tasks) {
+    if engine.shared.is_none() {
+        return;
+    }
+    let engine = engine.clone();
+    tasks.keep("clears", move || {
+        let (engine, mut clears) = (engine.clone(), engine.shared.as_ref().map(SharedCache::clears));
+        async move {
+            while let Some(clears) = &mut clears {
+                match clears.recv().await {
+                    Ok(whose) => engine.cache.clear_of(|user| {
+                        whose.is_empty() || UserKey::of(user).as_str().as_bytes() == &*whose
+                    }),
+                    // Which they were is lost.
+                    Err(RecvError::Lagged(_)) => engine.cache.clear(None),
+                    Err(RecvError::Closed) => return,
+                };
+            }
+        }
+    });
+}
+
+/// Moves the hash at `key` to `epoch` unless it is beyond it, and puts an entry with its question in.
+async fn raise(link: &Link, key: &str, epoch: u64, ttl: Duration, entry: Option<(&str, &[u8])>) {
+    let mut script = RAISE.prepare_invoke();
+    // More milliseconds than Redis counts are for ever.
+    let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64);
+    script.key(key).arg(epoch).arg(ttl).arg(QUESTIONS);
+    if let Some((question, told)) = entry {
+        script.arg(question).arg(told);
+    }
+    // Nothing depends on it: see the module.
+    let _: Result<(), Away> = link.run(&script).await;
+}
+
+/// Half a SHA-256 of these texts, in base64. With its length before it no text can pass for the end of another.
+fn hash(texts: &[&str]) -> String {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text.len().to_le_bytes());
+        digest.update(text);
+    }
+    URL_SAFE_NO_PAD.encode(&digest.finalize()[..16])
+}

@@ -1,0 +1,401 @@
+//! Memory as the gateway uses it: one store, one index per user, one cache, one way to forget.
+//!
+//! It must never let one user's call see anything of another: every method takes the user, and what is found is
+//! found in that user's index alone.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use parking_lot::Mutex;
+use tokio::{
+    select,
+    sync::{Semaphore, oneshot},
+    time::{Instant, timeout},
+};
+
+use super::{
+    embedding::{backlog, static_table::Table},
+    index::cache::Indexes,
+    ranking::{cache::Cache, shared_cache::SharedCache},
+    stats::Tally,
+    store::{
+        self, Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
+        StoreError, UserContext, Written,
+    },
+};
+pub use super::{
+    engine::Engine,
+    stats::Stats,
+    types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted},
+};
+use crate::{
+    cluster::Link,
+    config,
+    recall::{
+        capture::{self, Exchange, Queue},
+        remote_embedder::{Line, Remote},
+    },
+    tasks::Tasks,
+    telemetry::metrics::MemoryMeters,
+    user::UserId,
+};
+
+/// How long the store is taken for what it was when it was last looked at.
+const CHECKED: Duration = Duration::from_secs(3);
+/// How long the number of memories is taken for what it was when they were last counted.
+const COUNTED: Duration = Duration::from_secs(30);
+/// A store that is silent for so long is away.
+const CHECK: Duration = Duration::from_secs(1);
+/// Writes under way, of all users.
+const WRITES: usize = 1024;
+
+/// Memory.
+pub struct Memory {
+    engine: Arc<Engine>,
+    tasks: Tasks,
+    queue: Queue,
+    tally: Tally,
+    writes: Arc<Semaphore>,
+    checked: Mutex<Option<(Instant, bool)>>,
+    counted: Mutex<Option<(Instant, u64)>>,
+}
+
+/// Why a chat goes on without memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missed {
+    /// It would have taken longer than `recall_budget`.
+    Timeout,
+    /// The store is away.
+    Store,
+}
+
+impl Memory {
+    /// Opens the store of `config`, and starts what writes to it later. Gateways that have a `link` to one Redis and one
+    /// store tell each other what they recall. Blocks while a file is checked; a server that is away is not waited for.
+    ///
+    /// Errors: one sentence, if the store cannot be used.
+    pub async fn open(
+        config: &config::Memory,
+        link: Option<&Link>,
+        tasks: &Tasks,
+    ) -> Result<Arc<Self>, String> {
+        let store = store::open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
+        let remote = remote(config);
+        let engine = Arc::new(Engine {
+            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
+            store,
+            cache: Cache::new(),
+            shared: SharedCache::open(config, link, tasks),
+            remote,
+            pending: Arc::default(),
+            settings: arc_swap::ArcSwap::from_pointee(config.clone()),
+            meters: MemoryMeters::default(),
+        });
+        crate::memory::ranking::shared_cache::heed_clears(&engine, tasks);
+        let queue = capture::start(engine.clone(), tasks);
+        // The first recall would wait for it else.
+        tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
+        let writes = Arc::new(Semaphore::new(WRITES));
+        let (checked, counted) = Default::default();
+        let tally = Tally::default();
+        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, writes, checked, counted }))
+    }
+
+    /// Lets an embedder that is not built in make its calls through `line`, and begins to embed what has no vector.
+    pub fn connect(&self, line: Line) {
+        let Some(remote) = self.engine.remote.clone() else { return };
+        remote.connect(line);
+        let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
+        self.tasks.keep("embed", move || {
+            let (embedding, draining) = (backlog::run(engine.clone(), remote.clone()), draining.clone());
+            async move {
+                select! {
+                    () = draining.cancelled() => {}
+                    () = embedding => {}
+                }
+            }
+        });
+    }
+
+    /// Budgets, sizes and switches from now on; store and path need a restart.
+    pub fn reconfigure(&self, config: &config::Memory) {
+        let old = self.settings();
+        let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
+        if (place(&old), &old.embedder) != (place(config), &config.embedder) {
+            tracing::warn!("memory: store, path, url and embedder stay as they are until a restart");
+        }
+        self.engine.settings.store(Arc::new(config.clone()));
+    }
+
+    /// What is in force.
+    pub fn settings(&self) -> Arc<config::Memory> {
+        self.engine.settings.load_full()
+    }
+
+    /// Keeps all items or none; with a key that was used within a day for the same items, returns those.
+    ///
+    /// Errors: see [`super::store::Store::append`].
+    pub async fn add(
+        &self,
+        user: &UserId,
+        items: Vec<NewItem>,
+        idempotency_key: Option<String>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let (engine, user) = (self.engine.clone(), user.clone());
+        let batch = Batch { memories: items.into_iter().map(Into::into).collect(), idempotency_key };
+        self.written(async move { engine.add(user, batch).await }).await
+    }
+
+    /// One memory of the user.
+    pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
+        self.engine.heard(self.engine.store.get(user, id).await)
+    }
+
+    /// A page, oldest first.
+    pub async fn list(
+        &self,
+        user: &UserId,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.engine.heard(self.engine.store.list(user, cursor, limit).await)
+    }
+
+    /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
+    /// and the caller must say so.
+    pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
+        let (engine, user) = (self.engine.clone(), user.clone());
+        self.written(async move { engine.forget(user, which).await }).await
+    }
+
+    /// What fits `query` best; with `max_tokens` only as much as fits in.
+    ///
+    /// Errors: [`StoreError::Busy`] after `recall_timeout`, and what the store says.
+    pub async fn search(
+        &self,
+        user: &UserId,
+        query: &str,
+        limit: usize,
+        max_tokens: Option<u32>,
+    ) -> Result<Found, StoreError> {
+        let stop = self.settings().recall_timeout;
+        let due = Instant::now() + stop / 2;
+        let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
+        let found = timeout(stop, searching).await;
+        self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
+    }
+
+    /// What [`Memory::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
+    /// to [`Memory::recall`].
+    pub fn recall_at_once(&self, user: &UserId, wanted: &Wanted<'_>) -> Option<Recalled> {
+        let recalled = catch_unwind(AssertUnwindSafe(|| self.engine.recall_at_once(user, wanted))).ok()??;
+        self.tally.count(Ok(&recalled));
+        Some(recalled)
+    }
+
+    /// The block for a chat, within `recall_budget`.
+    ///
+    /// A recall that takes longer goes on up to `recall_timeout` without the chat: the next one finds the index built.
+    pub async fn recall(&self, user: &UserId, wanted: Wanted<'static>) -> Result<Recalled, Missed> {
+        let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
+        let stop = settings.recall_timeout;
+        // The rest is for the ranking, with the vector or without.
+        let due = Instant::now() + settings.recall_budget * 2 / 3;
+        let recalling = self.to_its_end(async move {
+            timeout(stop, engine.recall(user, wanted, due)).await.unwrap_or(Err(StoreError::Busy))
+        });
+        let ended = match timeout(settings.recall_budget, recalling).await {
+            Ok(Ok(recalled)) => Ok(recalled),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "nothing is recalled");
+                Err(Missed::Store)
+            }
+            Err(_) => Err(Missed::Timeout),
+        };
+        self.tally.count(ended.as_ref().map_err(|missed| *missed));
+        ended
+    }
+
+    /// Whether the user said this so lately that it would not be remembered once more.
+    pub fn has_heard(&self, user: &UserId, said: &str) -> bool {
+        self.engine.has_heard(user, capture::USER, said)
+    }
+
+    /// Remembers what was said, later; whoever says it does not wait.
+    pub fn remember_later(&self, exchange: Exchange) {
+        self.queue.push(exchange);
+    }
+
+    /// The user's own context.
+    pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
+        self.engine.heard(self.engine.store.context(user).await)
+    }
+
+    /// Changes it, and with it what is recalled.
+    ///
+    /// Errors: see [`super::store::Store::write_context`].
+    pub async fn write_context(
+        &self,
+        user: &UserId,
+        change: ContextChange,
+        condition: Condition,
+    ) -> Result<Written, StoreError> {
+        let (engine, user) = (self.engine.clone(), user.clone());
+        self.written(async move { engine.write_context(user, change, condition).await }).await
+    }
+
+    /// For operators.
+    pub async fn state(&self, user: &UserId) -> Result<State, StoreError> {
+        let counts = self.engine.heard(self.engine.store.counts(user).await)?;
+        let place = self.engine.indexes.peek(user);
+        Ok(State {
+            counts,
+            cached: self.engine.cache.count_of(user),
+            index_bytes: place.as_ref().and_then(|place| place.bytes()),
+            recalls: place.as_ref().map_or(0, |place| place.recalls()),
+            store_reads: place.as_ref().map_or(0, |place| place.store_reads()),
+            last_seen: place.map(|place| place.seen()),
+        })
+    }
+
+    /// For operators: the newest events.
+    pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
+        self.engine.heard(self.engine.store.activity(user).await)
+    }
+
+    /// Drops recalled context of one user, or of all; how many entries.
+    pub async fn clear_cache(&self, user: Option<&UserId>) -> usize {
+        let here = self.engine.cache.clear(user);
+        match &self.engine.shared {
+            Some(shared) => here + shared.clear(user).await,
+            None => here,
+        }
+    }
+
+    /// For operators.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        let embedding = match &self.engine.remote {
+            None => None,
+            Some(remote) => Some(Embedding {
+                embedder: remote.id().to_string(),
+                progress: self.engine.store.embedded(remote.id()).await?,
+                trouble: self.engine.pending.trouble(),
+            }),
+        };
+        let (cache, dropped) = (self.cache_hits_and_misses(), self.dropped());
+        Ok(Overview { cache, dropped, embedding })
+    }
+
+    /// How recall has gone since the start.
+    pub fn stats(&self) -> Stats {
+        self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
+    }
+
+    /// Questions that the cache has answered, and those that it has not, since the start.
+    pub fn cache_hits_and_misses(&self) -> (u64, u64) {
+        self.engine.cache.hits_and_misses()
+    }
+
+    /// What is counted of it.
+    pub fn meters(&self) -> &MemoryMeters {
+        &self.engine.meters
+    }
+
+    /// Turns that were not remembered because too many waited for the store.
+    pub fn dropped(&self) -> u64 {
+        self.queue.waiting_and_dropped().1
+    }
+
+    /// How many memories are kept, as of half a minute ago at most; `None` while the store is away.
+    pub async fn items(&self) -> Option<u64> {
+        let known = *self.counted.lock();
+        if let Some((at, items)) = known
+            && at.elapsed() < COUNTED
+        {
+            return Some(items);
+        }
+        let counted = timeout(CHECK, self.engine.store.total()).await.unwrap_or(Err(StoreError::Busy));
+        let items = self.engine.heard(counted).ok()?;
+        *self.counted.lock() = Some((Instant::now(), items));
+        Some(items)
+    }
+
+    /// Whether the store can be read and written, as of a few seconds ago at most.
+    pub async fn is_healthy(&self) -> bool {
+        let known = *self.checked.lock();
+        if let Some((at, healthy)) = known
+            && at.elapsed() < CHECKED
+        {
+            return healthy;
+        }
+        let healthy = matches!(timeout(CHECK, self.engine.store.check()).await, Ok(Ok(())));
+        *self.checked.lock() = Some((Instant::now(), healthy));
+        healthy
+    }
+
+    /// By what users are searched who are too large for memory; `None` if nobody is.
+    pub fn preselection(&self) -> Option<&'static str> {
+        self.engine.store.preselection()
+    }
+
+    /// Takes no more, writes what waits, and closes the files.
+    pub async fn close(&self) {
+        self.queue.close().await;
+        self.engine.store.close().await;
+    }
+
+    /// A write, which runs to its end once it has begun. It is refused if too many are under way already: those of one
+    /// user wait for each other before they wait for the store.
+    async fn written<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let room = self.writes.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
+        self.to_its_end(async move {
+            let done = work.await;
+            drop(room);
+            done
+        })
+        .await
+    }
+
+    /// Runs `work` to its end, also when the caller does not wait so long, and although it may panic. What need not wait, as
+    /// nearly every recall that is cached, is done here and now: a task of its own would cost more than the work.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let engine = self.engine.clone();
+        let work = AssertUnwindSafe(async move { engine.heard(work.await) }).catch_unwind();
+        let mut work = Box::pin(work.map(|done| done.unwrap_or(Err(StoreError::Closed))));
+        if let Some(done) = work.as_mut().now_or_never() {
+            return done;
+        }
+        let (done, result) = oneshot::channel();
+        self.tasks.spawn(async move { drop(done.send(work.await)) });
+        result.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+fn remote(config: &config::Memory) -> Option<Arc<Remote>> {
+    match &config.embedder {
+        config::Embedder::Builtin => None,
+        config::Embedder::OpenAi { model, dimensions } => Some(Arc::new(Remote::new(model, *dimensions))),
+    }
+}
+
+/// Runs what takes long off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let failed = |_| StoreError::Failed("a task of the memory ended before its time".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}

@@ -1,0 +1,81 @@
+//! Transactions: each names its user to row-level security before it does anything else.
+//!
+//! The statements of one step are sent together and answered in order, so that a read costs one round trip.
+
+use futures_util::future::{try_join3, try_join4};
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{errors, pool::Session};
+use crate::{memory::store::StoreError, user::UserId};
+
+/// What a statement is given.
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Only until the end of the transaction: a connection must not remember whom it served.
+const NAME: &str = "SELECT set_config('concierge.user', $1, true)";
+
+impl Session<'_> {
+    /// One query in a read transaction of `user`.
+    pub async fn read(
+        mut self,
+        user: &UserId,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (name, query, user) = (self.statement(NAME).await?, self.statement(sql).await?, user.as_str());
+        let client = &self.client;
+        let naming: Params<'_> = &[&user];
+        let (.., rows, ()) = try_join4(
+            client.batch_execute("BEGIN READ ONLY"),
+            client.execute(&name, naming),
+            client.query(&query, params),
+            client.batch_execute("COMMIT"),
+        )
+        .await
+        .map_err(|error| errors::of(&error))?;
+        self.release();
+        Ok(rows)
+    }
+
+    /// Begins a transaction of `user` with its first query. `how`: `BEGIN`, and what it is to be.
+    pub async fn begin(
+        &mut self,
+        how: &str,
+        user: &UserId,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (name, query, user) = (self.statement(NAME).await?, self.statement(sql).await?, user.as_str());
+        let client = &self.client;
+        let naming: Params<'_> = &[&user];
+        let begun =
+            try_join3(client.batch_execute(how), client.execute(&name, naming), client.query(&query, params));
+        let (.., rows) = begun.await.map_err(|error| errors::of(&error))?;
+        Ok(rows)
+    }
+
+    /// One query more.
+    pub async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+        let query = self.statement(sql).await?;
+        self.client.query(&query, params).await.map_err(|error| errors::of(&error))
+    }
+
+    /// Ends the transaction; it is durable when this has returned.
+    ///
+    /// Errors: [`StoreError::Unsure`] if the answer to the commit did not come.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        match self.client.batch_execute("COMMIT").await {
+            Ok(()) => self.release(),
+            Err(error) if error.as_db_error().is_some() => return Err(errors::of(&error)),
+            Err(_) => return Err(StoreError::Unsure),
+        }
+        Ok(())
+    }
+
+    /// Takes everything back; a connection on which even that fails is closed.
+    pub async fn rollback(self) {
+        if self.client.batch_execute("ROLLBACK").await.is_ok() {
+            self.release();
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The lines of an export. Each is one JSON object with a `type`; unknown fields are passed over.
+//!
+//! ```text
+//! {"type":"head","format":"concierge-memory","version":1}
+//! {"type":"memory","user":"ann","id":"01…","role":"user","text":"…","created_at":1780000000000, …}
+//! {"type":"context","user":"ann","context":{"lang":"pt"}}
+//! {"type":"end","memories":1,"contexts":1,"sha256":"…"}
+//! ```
+//!
+//! Times are milliseconds since 1970. The checksum is that of all bytes before the last line.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    memory::{
+        store::{self, UnixMillis, seq_of},
+        text::tokenize,
+    },
+    user::UserId,
+};
+
+/// What an export calls itself.
+pub const FORMAT: &str = "concierge-memory";
+/// The version that is written, and the newest that is read.
+pub const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Head {
+    pub format: String,
+    pub version: u32,
+}
+
+/// The last line.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub memories: u64,
+    pub contexts: u64,
+    pub sha256: String,
+}
+
+/// What [`End`] says of the bytes before it.
+pub fn checksum(hash: &Sha256) -> String {
+    format!("{:x}", hash.clone().finalize())
+}
+
+/// A user's context.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Context {
+    pub user: String,
+    pub context: Box<RawValue>,
+}
+
+/// A memory.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Memory {
+    pub user: String,
+    pub id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    pub role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speaker: Option<String>,
+    pub text: String,
+    pub created_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<Embedding>,
+}
+
+/// A vector, so that what was paid for need not be paid for again.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Embedding {
+    pub embedder: String,
+    pub scale: f32,
+    /// Its int8 components in base64.
+    pub vector: String,
+}
+
+/// Any line.
+#[derive(Debug)]
+pub enum Line {
+    Head(Head),
+    Memory(UserId, Box<store::Memory>),
+    Context(UserId, String),
+    End(End),
+}
+
+#[derive(Deserialize)]
+struct Kind<'l> {
+    #[serde(rename = "type")]
+    kind: &'l str,
+}
+
+#[derive(Serialize)]
+struct Tagged<'l, T> {
+    #[serde(rename = "type")]
+    kind: &'l str,
+    #[serde(flatten)]
+    line: T,
+}
+
+impl Line {
+    /// Reads a line.
+    ///
+    /// Errors: what is wrong with it, in words that follow "line 7".
+    pub fn parse(line: &str) -> Result<Self, String> {
+        fn read<'l, T: Deserialize<'l>>(line: &'l str) -> Result<T, String> {
+            // The position within the line, and no word of the line.
+            serde_json::from_str(line).map_err(|error| format!("is damaged at column {}", error.column()))
+        }
+        match read::<Kind<'_>>(line)?.kind {
+            "head" => read(line).map(Self::Head),
+            "end" => read(line).map(Self::End),
+            "context" => {
+                let Context { user, context } = read(line)?;
+                Ok(Self::Context(user_id(&user)?, context.get().to_owned()))
+            }
+            "memory" => {
+                let memory: Memory = read(line)?;
+                Ok(Self::Memory(user_id(&memory.user)?, Box::new(memory.stored()?)))
+            }
+            _ => Err("is of a kind that this version does not know".to_owned()),
+        }
+    }
+}
+
+fn user_id(name: &str) -> Result<UserId, String> {
+    UserId::authenticated(name).ok_or_else(|| "names no user".to_owned())
+}
+
+impl Memory {
+    /// As it is exported.
+    pub fn of(user: &UserId, memory: store::Memory) -> Self {
+        let store::Memory { id, session, role, speaker, text, created_at, metadata, embedding, .. } = memory;
+        let embedding = embedding.map(|embedding| {
+            let bytes: Vec<u8> = embedding.vector.iter().map(|x| x.to_ne_bytes()[0]).collect();
+            Embedding { embedder: embedding.embedder, scale: embedding.scale, vector: BASE64.encode(bytes) }
+        });
+        // Metadata came as JSON; what is none, from whatever hand, is left out rather than spoiling the line.
+        let metadata = metadata.and_then(|json| RawValue::from_string(json).ok());
+        let (user, created_at) = (user.as_str().to_owned(), created_at.0);
+        Self { user, id, session, role, speaker, text, created_at, metadata, embedding }
+    }
+
+    fn stored(self) -> Result<store::Memory, String> {
+        let seq = seq_of(&self.id).ok_or("has an id that is none")?;
+        let embedding = self.embedding.map(|embedding| {
+            let bytes =
+                BASE64.decode(embedding.vector).map_err(|_| "has a vector that is none".to_owned())?;
+            let vector = bytes.into_iter().map(|byte| i8::from_ne_bytes([byte])).collect();
+            Ok::<_, String>(store::Embedding { embedder: embedding.embedder, scale: embedding.scale, vector })
+        });
+        Ok(store::Memory {
+            seq,
+            tokens: tokenize::tokens(&self.text),
+            id: self.id,
+            session: self.session,
+            role: self.role,
+            speaker: self.speaker,
+            text: self.text,
+            created_at: UnixMillis(self.created_at),
+            metadata: self.metadata.map(|json| json.get().to_owned()),
+            embedding: embedding.transpose()?,
+        })
+    }
+}
+
+/// A line with its end.
+///
+/// Errors: none that an export could cause; JSON's own.
+pub fn written(kind: &str, line: impl Serialize) -> Result<String, serde_json::Error> {
+    let mut text = serde_json::to_string(&Tagged { kind, line })?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,142 @@
+//! What goes into the memory and what comes out of it.
+
+use std::borrow::Cow;
+
+use crate::{
+    memory::{
+        store::{Counts, Embedded, Memory as Stored, NewMemory, StoreError, UnixMillis},
+        text::tokenize,
+    },
+    recall::remote_embedder::NoVector,
+};
+
+/// What is to be remembered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewItem {
+    /// The words.
+    pub text: String,
+    /// `user` or `assistant`.
+    pub role: String,
+    /// The conversation it belongs to.
+    pub session: Option<String>,
+    /// Who said it, by name.
+    pub speaker: Option<String>,
+    /// When it was said; now, if not given.
+    pub created_at: Option<UnixMillis>,
+    /// A JSON object, as text.
+    pub metadata: Option<String>,
+}
+
+impl From<NewItem> for NewMemory {
+    fn from(item: NewItem) -> Self {
+        let NewItem { text, role, session, speaker, created_at, metadata } = item;
+        let tokens = tokenize::tokens(&text);
+        // The built-in embedder needs no stored vectors; those of another come later, see `pending`.
+        Self { session, role, speaker, text, created_at, metadata, tokens, embedding: None }
+    }
+}
+
+/// What can stand in the way of a vector, or of its use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is none.
+    #[error(transparent)]
+    Vector(#[from] NoVector),
+    /// The store is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A memory that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// The memory.
+    pub memory: Stored,
+    /// How well it fits, 0..1.
+    pub score: f32,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// It came from the cache.
+    pub cached: bool,
+    /// Why the query has no vector, if it should have one: its words alone were ranked.
+    pub unembedded: Option<NoVector>,
+}
+
+/// The live state of one user, for operators.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// What is kept.
+    pub counts: Counts,
+    /// Recalls of this user in the cache.
+    pub cached: usize,
+    /// Bytes of the user's index in memory; `None` if it is not loaded.
+    pub index_bytes: Option<usize>,
+    /// Recalls and searches of this user, and the reads of the store that they took, since this process knows the user.
+    pub recalls: u64,
+    /// See [`State::recalls`].
+    pub store_reads: u64,
+    /// When this process last recalled or remembered something for the user.
+    pub last_seen: Option<UnixMillis>,
+}
+
+/// The live state of the memory as a whole, for operators.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Overview {
+    /// Questions that the cache has answered, and those that it has not, since the start.
+    pub cache: (u64, u64),
+    /// Exchanges that were not remembered, since the start: too many waited.
+    pub dropped: u64,
+    /// `None` with the built-in embedder.
+    pub embedding: Option<Embedding>,
+}
+
+/// How far the embedder has come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embedding {
+    /// Model and length.
+    pub embedder: String,
+    /// Of how many memories.
+    pub progress: Embedded,
+    /// Why it does not come on, if it does not.
+    pub trouble: Option<String>,
+}
+
+/// What a chat wants to know.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted<'a> {
+    /// What the user asks.
+    pub query: Cow<'a, str>,
+    /// What the model will see anyway, message by message.
+    pub conversation: Vec<Cow<'a, str>>,
+    /// Tokens of the whole block.
+    pub max_tokens: u32,
+}
+
+impl Wanted<'_> {
+    /// The same, for who outlives the chat.
+    pub fn into_owned(self) -> Wanted<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let conversation = self.conversation.into_iter().map(owned).collect();
+        Wanted { query: owned(self.query), conversation, max_tokens: self.max_tokens }
+    }
+}
+
+/// What a chat gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The block; `None` if nothing fits.
+    pub block: Option<String>,
+    /// Memories in it.
+    pub items: usize,
+    /// Its tokens.
+    pub tokens: u32,
+    /// The ranking came from the cache.
+    pub cached: bool,
+    /// Why the query has no vector, if it should have one: its words alone were ranked.
+    pub unembedded: Option<NoVector>,
+}

@@ -1,0 +1,4 @@
+//! JSON read where it lies, without building a tree of it.
+
+pub(crate) mod fields;
+pub(crate) mod scan;

@@ -1,0 +1,126 @@
+//! Changes to a request body: another model name, the usage chunk asked for, a message put in, an answer continued.
+//!
+//! Every change is a few bytes spliced between slices of the original. What is not changed must reach the provider
+//! byte for byte.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{
+    request_peek::{Message, Peek},
+    splice::{Edit, Parts},
+};
+
+/// How a provider is told to go on from a last assistant message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It does so by itself.
+    Assistant,
+    /// With `"prefix": true` in the message (Mistral, DeepSeek).
+    Prefix,
+    /// With `continue_final_message` in the body (vLLM).
+    Vllm,
+}
+
+/// Changes to one body, gathered and then made at once.
+#[derive(Debug, Clone)]
+pub struct Rewrite<'a> {
+    body: &'a Bytes,
+    peek: &'a Peek,
+    edits: Vec<Edit>,
+}
+
+/// `body` with another model name, in at most three pieces; the body itself if it is the same.
+pub fn with_model(body: &Bytes, peek: &Peek, model: &str) -> Parts {
+    Rewrite::new(body, peek).model(model).finish()
+}
+
+impl<'a> Rewrite<'a> {
+    /// No change yet. `peek` must come from this very body.
+    pub fn new(body: &'a Bytes, peek: &'a Peek) -> Self {
+        Self { body, peek, edits: Vec::new() }
+    }
+
+    /// Asks for `model`.
+    #[must_use]
+    pub fn model(self, model: &str) -> Self {
+        if model == self.peek.model {
+            return self;
+        }
+        let at = self.peek.model_at.clone();
+        self.edit(at, json!(model).to_string())
+    }
+
+    /// Asks for the usage chunk of a stream. Does nothing where it is asked for already, or where `stream_options`
+    /// is something strange that the provider will refuse.
+    #[must_use]
+    pub fn ask_usage(self) -> Self {
+        const ASK: &str = "\"include_usage\":true";
+        let peek = self.peek;
+        if peek.include_usage {
+            return self;
+        }
+        if let Some(at) = peek.include_usage_at.clone() {
+            return self.edit(at, "true");
+        }
+        let Some(at) = peek.stream_options.clone() else {
+            return self.edit(peek.open..peek.open, format!("\"stream_options\":{{{ASK}}},"));
+        };
+        match self.body.get(at.clone()) {
+            Some(b"null") => self.edit(at, format!("{{{ASK}}}")),
+            Some([b'{', inner @ .., b'}']) => {
+                let comma = if inner.trim_ascii().is_empty() { "" } else { "," };
+                self.edit(at.start + 1..at.start + 1, format!("{ASK}{comma}"))
+            }
+            _ => self,
+        }
+    }
+
+    /// Puts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
+    pub fn insert_message(self, before: &Message<'_>, message: &str) -> Option<Self> {
+        let messages = self.peek.messages.clone()?;
+        let inside = messages.start < before.at.start && before.at.end < messages.end;
+        inside.then(|| self.edit(before.at.start..before.at.start, format!("{message},")))
+    }
+
+    /// Appends an assistant message with what has been said so far, so that the provider goes on from there.
+    ///
+    /// `None` where that cannot be done: no messages, nothing said, a last message that is the assistant's already,
+    /// or a body that has its own word on how to continue. Tools, JSON output and several choices are for the
+    /// caller to rule out.
+    pub fn continue_from(self, said: &str, how: How) -> Option<Self> {
+        let messages = self.peek.messages.clone()?;
+        let last_is_theirs =
+            self.peek.messages(self.body).last().is_some_and(|last| last.role != "assistant");
+        if said.is_empty() || !last_is_theirs || (how == How::Vllm && self.peek.says_how_to_continue) {
+            return None;
+        }
+        let prefix = if how == How::Prefix { ",\"prefix\":true" } else { "" };
+        let message = format!(",{{\"role\":\"assistant\",\"content\":{}{prefix}}}", json!(said));
+        let end = messages.end.checked_sub(1)?;
+        let appended = self.edit(end..end, message);
+        if how != How::Vllm {
+            return Some(appended);
+        }
+        let open = appended.peek.open;
+        Some(appended.edit(open..open, "\"continue_final_message\":true,\"add_generation_prompt\":false,"))
+    }
+
+    /// The body with all changes made.
+    pub fn finish(self) -> Parts {
+        // The values we replace lie side by side and insertions lie outside them, so this finds no overlap.
+        Parts::new(self.body, self.edits).unwrap_or_else(|| Parts::from(self.body.clone()))
+    }
+
+    /// A later edit of the same value replaces an earlier one.
+    fn edit(mut self, range: Range<usize>, with: impl Into<String>) -> Self {
+        self.edits.retain(|earlier| earlier.range.is_empty() || earlier.range != range);
+        self.edits.push(Edit { range, with: Bytes::from(with.into()) });
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

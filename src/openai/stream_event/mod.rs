@@ -1,0 +1,215 @@
+//! What one event of a stream means: content, frame, usage, end, error, noise, or damage.
+//!
+//! The event is checked as a whole and read in one pass; nothing is copied but what was escaped or split over lines.
+//! It must never take damage for noise: an event that starts like JSON and is not is content lost.
+
+mod chat;
+#[cfg(test)]
+mod corpus_tests;
+mod reader;
+mod responses;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{
+    Api,
+    error::ProviderError,
+    json::fields,
+    sse::{Event, Fields},
+    usage::Usage,
+};
+
+pub use reader::Reader;
+
+/// What kind of event it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Carries a part of the answer: text, reasoning, a tool call, a refusal, audio. Commits the attempt.
+    Content,
+    /// Belongs to the answer without being a part of it: roles, finish reasons, ids. Relayed, but not a sign of life.
+    Frame,
+    /// Usage and nothing else: goes to the client only if it asked.
+    UsageOnly,
+    /// `[DONE]`
+    Done,
+    /// The provider gave up.
+    Error(Box<ProviderError>),
+    /// Nothing a client should see: empty or wordy data, pings, comments, events of unknown types.
+    Noise,
+    /// Starts like JSON and is not, or is not UTF-8.
+    Malformed,
+}
+
+/// One event, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// What kind of event it is.
+    pub kind: Kind,
+    /// New text of choice 0, never empty: what a rescue may have to say again.
+    pub text: Option<Text<'a>>,
+    /// Carries reasoning, which a rescue cannot give back to another target.
+    pub reasoning: bool,
+    /// Carries a part of the answer that is neither text nor reasoning (tool or function call, refusal, audio,
+    /// images): must not be spliced.
+    pub opaque: bool,
+    /// Choices that this event mentions, as bits; choice 63 and above share the last bit.
+    pub seen: u64,
+    /// Choices that this event finishes, as bits. The answer is whole when every choice ever seen has finished.
+    pub finished: u64,
+    /// It finishes a choice for a reason that leaves its words unsaid: a filter, a call of a tool.
+    pub withheld: bool,
+    /// Usage so far. Later ones replace earlier ones.
+    pub usage: Option<Usage>,
+}
+
+impl Reading<'_> {
+    fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            text: None,
+            reasoning: false,
+            opaque: false,
+            seen: 0,
+            finished: 0,
+            withheld: false,
+            usage: None,
+        }
+    }
+
+    fn into_owned(self) -> Reading<'static> {
+        Reading { text: self.text.map(Text::into_owned), ..self }
+    }
+}
+
+/// Text as it stands in the JSON, its escapes not yet decoded.
+///
+/// A character outside the basic plane may be written as two escapes, and providers cut between them: such a piece is
+/// no text by itself. Whoever collects an answer appends the [`escaped`](Self::escaped) pieces and decodes the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text<'a>(Cow<'a, str>);
+
+impl<'a> Text<'a> {
+    fn new(escaped: &'a str) -> Self {
+        Self(Cow::Borrowed(escaped))
+    }
+
+    fn into_owned(self) -> Text<'static> {
+        Text(Cow::Owned(self.0.into_owned()))
+    }
+
+    /// The inside of the JSON string, escapes as they are.
+    pub fn escaped(&self) -> &str {
+        &self.0
+    }
+
+    /// The text, or `None` if this piece ends or begins in the middle of a character.
+    pub fn decode(&self) -> Option<Cow<'_, str>> {
+        unescape(&self.0)
+    }
+}
+
+/// Decodes the inside of a JSON string, such as the joined [`Text::escaped`] pieces of an answer.
+pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', escaped.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(escaped));
+    }
+    serde_json::from_str(&format!("\"{escaped}\"")).ok().map(Cow::Owned)
+}
+
+/// Reads one event of a stream of `api`.
+pub fn read(api: Api, event: &Event) -> Reading<'_> {
+    let Fields { name, data, .. } = event.fields();
+    match data {
+        None if name == Some(b"error") => Reading::of(error(b"")),
+        None => Reading::of(Kind::Noise),
+        Some(Cow::Borrowed(data)) => read_data(api, name, data),
+        Some(Cow::Owned(data)) => read_data(api, name, &data).into_owned(),
+    }
+}
+
+/// `event` with other text in place of its own; `None` if it has none, or spread over several lines.
+pub fn with_text(api: Api, event: &Event, text: &str) -> Option<Event> {
+    let reading = read(api, event);
+    let Text(Cow::Borrowed(old)) = reading.text? else { return None };
+    let bytes = event.bytes();
+    let start = (old.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let (before, after) = (bytes.get(..start)?, bytes.get(start + old.len()..)?);
+    let quoted = serde_json::to_string(text).ok()?;
+    let escaped = quoted.get(1..quoted.len() - 1)?;
+    Some(Event::from(Bytes::from([before, escaped.as_bytes(), after].concat())))
+}
+
+fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> Reading<'a> {
+    let data = data.trim_ascii();
+    if name == Some(b"error") {
+        return Reading::of(error(data));
+    }
+    // Half a `[DONE]` at the end of a stream is not damage: nothing of the answer can be in it.
+    if data.is_empty() || (api != Api::Other && b"[DONE".starts_with(data)) {
+        return Reading::of(Kind::Noise);
+    }
+    // By its beginning, as OpenAI's Python SDK does.
+    if data.starts_with(b"[DONE]") {
+        return Reading::of(Kind::Done);
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return Reading::of(Kind::Malformed) };
+    let json = matches!(data[0], b'{' | b'[');
+    match api {
+        Api::Chat | Api::Completions if json => chat::read(name, text),
+        Api::Responses if json => responses::read(text),
+        Api::Chat | Api::Completions | Api::Responses => Reading::of(Kind::Noise),
+        Api::Embeddings | Api::Other => other(text, json),
+    }
+}
+
+/// An interface we do not know: whatever has data is content, unless it says that it is an error.
+fn other(text: &str, json: bool) -> Reading<'_> {
+    let top = if json { serde_json::from_str::<fields::Object<Top>>(text).ok() } else { None };
+    match top {
+        Some(fields::Object(top)) if top.is_error() => Reading::of(error(text.as_bytes())),
+        _ => Reading { opaque: true, ..Reading::of(Kind::Content) },
+    }
+}
+
+fn error(data: &[u8]) -> Kind {
+    Kind::Error(Box::new(ProviderError::parse(data)))
+}
+
+/// The fields by which any interface says that something went wrong.
+#[derive(Debug, Default)]
+pub(super) struct Top {
+    error: bool,
+    object_error: bool,
+}
+
+impl Top {
+    /// A truthy `error`, or `{"object": "error"}`.
+    pub(super) fn is_error(&self) -> bool {
+        self.error || self.object_error
+    }
+
+    /// Takes `key` if it is one of ours.
+    pub(super) fn take<'de, A: serde::de::MapAccess<'de>>(
+        &mut self,
+        key: &str,
+        map: &mut A,
+    ) -> Result<bool, A::Error> {
+        match key {
+            "error" => self.error = fields::truthy(map.next_value()?),
+            "object" => self.object_error = fields::quoted(map.next_value()?) == Some("error"),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl<'de> fields::Fields<'de> for Top {
+    fn field<A: serde::de::MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        if self.take(key, map)? { Ok(()) } else { fields::skip(map) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

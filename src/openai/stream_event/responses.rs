@@ -1,0 +1,122 @@
+//! One event of the Responses API, told by the `type` inside its data.
+
+use serde::de::MapAccess;
+use serde_json::value::RawValue;
+
+use super::{Kind, Reading, Text, Top};
+use crate::openai::{
+    answer_text::is_withheld,
+    json::fields::{self, Fields, Object},
+    usage::{Counts, Usage},
+};
+
+/// Reads the data of one event. `text` starts like JSON.
+pub(super) fn read(text: &str) -> Reading<'_> {
+    let Ok(Object(event)) = serde_json::from_str::<Object<Event>>(text) else {
+        return Reading::of(Kind::Malformed);
+    };
+    let kind = event.kind.unwrap_or_default();
+    let content = event.is_content(kind);
+    let ends = matches!(kind, "response.completed" | "response.incomplete");
+    let plain = kind == "response.output_text.delta";
+    let reasoning = kind.starts_with("response.reasoning");
+    Reading {
+        kind: match kind {
+            _ if event.top.is_error() => super::error(text.as_bytes()),
+            "error" | "response.failed" => super::error(text.as_bytes()),
+            _ if content => Kind::Content,
+            _ if kind.starts_with("response.") => Kind::Frame,
+            _ => Kind::Noise,
+        },
+        text: event.delta.filter(|_| plain && content).and_then(fields::quoted).map(Text::new),
+        reasoning: content && reasoning,
+        opaque: event.call || kind.contains("_call") || (content && !plain && !reasoning),
+        seen: u64::from(content || ends),
+        finished: u64::from(ends),
+        withheld: event.withheld,
+        usage: event.usage,
+    }
+}
+
+#[derive(Default)]
+struct Event<'a> {
+    top: Top,
+    kind: Option<&'a str>,
+    delta: Option<&'a RawValue>,
+    /// The event is about an item that is a call of some tool.
+    call: bool,
+    /// The event is about an item of reasoning.
+    thought: bool,
+    usage: Option<Usage>,
+    withheld: bool,
+}
+
+impl Event<'_> {
+    /// Pieces are content; so is an item that was given whole, for some servers send calls without pieces.
+    fn is_content(&self, kind: &str) -> bool {
+        if !kind.starts_with("response.") {
+            return false;
+        }
+        match kind.rsplit('.').next() {
+            Some("delta") => self.delta.is_some_and(fields::truthy),
+            Some("partial_image") => true,
+            _ => kind == "response.output_item.done" && !self.thought,
+        }
+    }
+}
+
+impl<'de> Fields<'de> for Event<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "type" => self.kind = fields::quoted(map.next_value()?),
+            "delta" => self.delta = Some(map.next_value()?),
+            "response" => {
+                let response = map.next_value::<Object<Response>>()?.0;
+                self.usage = response.usage;
+                self.withheld = response.withheld;
+            }
+            "item" => {
+                let item = map.next_value::<Object<Item>>()?.0.kind.unwrap_or_default();
+                self.call = item.ends_with("_call");
+                self.thought = item == "reasoning";
+            }
+            _ => return self.top.field(key, map),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Response {
+    usage: Option<Usage>,
+    withheld: bool,
+}
+
+impl<'de> Fields<'de> for Response {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "usage" => self.usage = map.next_value::<Object<Counts>>()?.0.usage(),
+            "incomplete_details" => {
+                let reason = fields::get(map.next_value()?, "reason").and_then(fields::quoted);
+                self.withheld = reason.is_some_and(is_withheld);
+            }
+            _ => return fields::skip(map),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Item<'a> {
+    kind: Option<&'a str>,
+}
+
+impl<'de> Fields<'de> for Item<'de> {
+    fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "type" => self.kind = fields::quoted(map.next_value()?),
+            _ => return fields::skip(map),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! Vectors from an OpenAI-compatible target: calls of the gateway's own, scored and failed over like a user's.
+//!
+//! Such a call has a slot like every other, from slots of its own: it neither waits for a user nor lets one wait. Its
+//! texts are users' words and must never reach a log, an error or a page: its user is [`UserId::gateway`], and for
+//! that user nothing that a provider says is repeated.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use tokio::time::Instant;
+
+use crate::{
+    admission::{
+        Operation,
+        local::{rate::Reservation, slots::Slots},
+        process_limits::Held,
+    },
+    call::{
+        Ask, Call, MemoryUse, Registry,
+        record::{self, About, Report},
+    },
+    config::{self, TargetName},
+    dispatch::{self, AnsweredBody, Dispatcher},
+    memory::{embedding::vectors, store::Embedding},
+    openai::{Api, embeddings, request_body::Content, request_peek},
+    refusal::Refusal,
+    telemetry::trace::Span,
+    upstream::{Model, Snapshot},
+    user::UserId,
+};
+
+/// Calls at the same time.
+const AT_ONCE: u32 = 64;
+/// Calls that may wait for one of them: as many as chats may be in flight.
+const WAITING: u32 = 1000;
+
+/// Why there is no vector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoVector {
+    /// There is nothing to compare it with.
+    #[error("no memory has a vector yet")]
+    Pending,
+    /// Not in time.
+    #[error("no answer in time")]
+    Late,
+    /// The target takes these texts for a fault of whoever asks: it would again.
+    #[error("the texts are refused")]
+    Refused,
+    /// Anything else, in words that hold nothing of the texts.
+    #[error("{0}")]
+    Away(String),
+}
+
+impl NoVector {
+    /// For headers and answers.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Late => "timeout",
+            Self::Pending => "pending",
+            Self::Refused | Self::Away(_) => "unavailable",
+        }
+    }
+}
+
+/// Who waits for a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A recall, whose chat waits.
+    Query,
+    /// A memory that is kept already.
+    Memory,
+}
+
+/// What a call goes through.
+pub struct Line {
+    /// Gets the answers.
+    pub dispatcher: Arc<Dispatcher>,
+    /// Lists the calls.
+    pub calls: Arc<Registry>,
+    /// The configuration in force; `None` once the gateway is gone.
+    pub snapshot: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>,
+}
+
+/// See the module.
+pub struct Remote {
+    id: Arc<str>,
+    model: String,
+    dimensions: u32,
+    /// The model gives another length unless it is asked for this one.
+    asks_dimensions: AtomicBool,
+    slots: Slots,
+    line: OnceLock<Line>,
+}
+
+impl Remote {
+    /// An embedder that cannot reach anybody yet.
+    pub fn new(model: &str, dimensions: u32) -> Self {
+        let slots = config::Slots {
+            per_user: AT_ONCE,
+            queue: WAITING,
+            queue_timeout: Duration::from_secs(60),
+            total: AT_ONCE,
+            operations: BTreeMap::new(),
+        };
+        Self {
+            id: format!("{model}/{dimensions}").into(),
+            model: model.to_owned(),
+            dimensions,
+            asks_dimensions: AtomicBool::new(false),
+            slots: Slots::new(&slots),
+            line: OnceLock::new(),
+        }
+    }
+
+    /// From now on calls go through `line`; a second one changes nothing.
+    pub fn connect(&self, line: Line) {
+        drop(self.line.set(line));
+    }
+
+    /// Model and length, by which vectors are told apart: those of another name are never compared with its own.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The vector of each text, within `limit`.
+    pub async fn embed(
+        &self,
+        texts: &[&str],
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<Vec<Vec<f32>>, NoVector> {
+        let asked = self.asks_dimensions.load(Relaxed);
+        let vectors = self.ask(texts, asked, purpose, limit).await?;
+        let length = vectors.first().map_or(0, Vec::len);
+        if vectors.iter().all(|vector| vector.len() == self.dimensions as usize) {
+            return Ok(vectors);
+        }
+        // Asked for a length only now: many servers refuse the field, and most models need none.
+        self.asks_dimensions.store(!asked, Relaxed);
+        let (model, wanted) = (&self.model, self.dimensions);
+        Err(NoVector::Away(format!("{model} gives vectors of {length} numbers and not of {wanted}")))
+    }
+
+    /// As it is stored.
+    pub fn stored(&self, vector: &[f32]) -> Option<Embedding> {
+        let (vector, scale) = vectors::quantised(vector)?;
+        Some(Embedding { embedder: self.id.to_string(), scale, vector })
+    }
+
+    async fn ask(
+        &self,
+        texts: &[&str],
+        dimensions: bool,
+        purpose: Purpose,
+        limit: Duration,
+    ) -> Result<Vec<Vec<f32>>, NoVector> {
+        let line = self.line.get().ok_or_else(|| away("the gateway is starting"))?;
+        let body = embeddings::request(&self.model, texts, dimensions.then_some(self.dimensions));
+        let body = body.map_err(|_| NoVector::Refused)?;
+        let call = self.call(line, body, purpose, Instant::now() + limit).await?;
+        // Boxed: a search within the recall of a call that will be searched for is deep for a compiler.
+        let answered = Box::pin(dispatch::run(&line.dispatcher, call)).await;
+        match answered.map_err(|refused| why(&refused.refusal))?.body {
+            AnsweredBody::Whole(body, _call) => embeddings::vectors(&body, texts.len())
+                .ok_or_else(|| away("the answer does not have one vector for each text")),
+            _ => Err(away("the answer is a stream")),
+        }
+    }
+
+    async fn call(
+        &self,
+        line: &Line,
+        body: Bytes,
+        purpose: Purpose,
+        deadline: Instant,
+    ) -> Result<Box<Call>, NoVector> {
+        let snapshot = (line.snapshot)().ok_or_else(|| away("the gateway is stopping"))?;
+        let received = Instant::now();
+        let (user, operation) = (UserId::gateway(), Operation::Embeddings);
+        let id: Arc<str> = format!("embed-{:016x}", fastrand::u64(..)).into();
+        let model: Arc<str> = self.model.as_str().into();
+        let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
+        // Who makes a chat wait goes first.
+        let priority = if purpose == Purpose::Query { 1 } else { 0 };
+        let slot = self.slots.acquire(&user, operation, priority).await;
+        let slot = slot.map_err(|_| away("too many calls wait for a slot"))?;
+        let ask = self.what_is_asked(&snapshot, body)?;
+        let queued = received.elapsed();
+        // Of no user's model: what it cost is counted with the target, per attempt.
+        let about = About {
+            id: id.clone(),
+            user: user.pseudonym(),
+            operation: operation.as_str(),
+            gen_ai: record::gen_ai(Api::Embeddings),
+            model,
+            received,
+            queued,
+        };
+        Ok(Box::new(Call {
+            report: Report::new(about, None, Span::default(), Reservation::default()),
+            id,
+            user,
+            api: Api::Embeddings,
+            ask,
+            snapshot,
+            received,
+            queued,
+            deadline,
+            slot,
+            impatient: purpose == Purpose::Query,
+            memory: MemoryUse::Off,
+            overheard: None,
+            entry,
+        }))
+    }
+
+    /// The model alone: a fallback is another model, and its vectors mean something else.
+    fn what_is_asked(&self, snapshot: &Snapshot, body: Bytes) -> Result<Ask, NoVector> {
+        let model = snapshot.model(&self.model).cloned().or_else(|| self.direct(snapshot));
+        let model =
+            model.ok_or_else(|| away("memory.embedding_model is not in the configuration any more"))?;
+        let peek = request_peek::peek(&body).map_err(|_| NoVector::Refused)?;
+        Ok(Ask {
+            method: Method::POST,
+            path: "/embeddings".into(),
+            headers: HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )]),
+            body,
+            held: Held::default(),
+            content: Content::Json(Box::new(peek)),
+            models: vec![model],
+            pinned: false,
+        })
+    }
+
+    fn direct(&self, snapshot: &Snapshot) -> Option<Arc<Model>> {
+        snapshot.direct(&TargetName::parse(&self.model)?)
+    }
+}
+
+fn away(what: &str) -> NoVector {
+    NoVector::Away(what.to_owned())
+}
+
+/// What a refusal means here. A provider's own words stay out: they may quote the texts.
+fn why(refusal: &Refusal) -> NoVector {
+    match refusal {
+        Refusal::Provider(reply) if reply.status.is_client_error() => NoVector::Refused,
+        Refusal::UpstreamTimeout(_) => NoVector::Late,
+        Refusal::UpstreamError(failed) | Refusal::UpstreamInvalid(failed) | Refusal::UpstreamAuth(failed) => {
+            NoVector::Away(failed.message.clone())
+        }
+        Refusal::NoTarget { .. } => away("every target is out at the moment"),
+        Refusal::UpstreamRateLimited { .. } => away("every target is rate-limited"),
+        Refusal::ShuttingDown => away("the gateway is stopping"),
+        _ => away("it is refused"),
+    }
+}

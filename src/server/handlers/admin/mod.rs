@@ -1,0 +1,215 @@
+//! The admin routes: what operators see, and the operator's hand on the targets.
+//!
+//! Who may come here was decided before. No answer holds a secret, and none may be cached.
+
+pub(crate) mod page;
+pub(crate) mod users;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use crate::{
+    admin::{
+        self, Moment,
+        content_negotiation::{preferred_format, prefers_html},
+        event_stream, explain,
+        metrics::{self, Sources},
+        summary::Summary,
+        view::{self, Row},
+    },
+    app::reload,
+    refusal::Refusal,
+    server::{
+        Edge, Gateway,
+        http::{error_response, header_names, response_body::ReplyBody},
+        router::{Hand, Route},
+    },
+    upstream::{Need, Snapshot, Target, health::score::Kind},
+};
+
+/// What an admin route looks at of its request.
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The headers, for `accept`.
+    pub headers: &'a HeaderMap,
+    /// The query.
+    pub query: Option<&'a str>,
+}
+
+impl<'a, B> From<&'a Request<B>> for Asked<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self { method: request.method(), headers: request.headers(), query: request.uri().query() }
+    }
+}
+
+/// Answers an admin route.
+///
+/// # Errors
+/// There is no such target or model, or a parameter is wrong.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    edge: &Edge,
+    route: &Route,
+    asked: Asked<'_>,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let snapshot = &edge.snapshot;
+    let html = prefers_html(asked.headers);
+    let response = match route {
+        Route::Page => page::show(gateway, edge, asked.headers).await,
+        Route::Providers if html => page::show(gateway, edge, asked.headers).await,
+        Route::Providers => providers(snapshot),
+        Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
+        Route::Operate(id, hand) => operate(snapshot, id, *hand)?,
+        Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
+        Route::Metrics => metrics(gateway, edge, asked.headers).await?,
+        Route::Slots => ok(&gateway.slots.view()),
+        Route::Config => {
+            ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
+        }
+        Route::Reload => reloaded(json!(reload::reload(gateway))),
+        Route::Events => events(gateway),
+        Route::Explain => explained(snapshot, asked.query)?,
+        Route::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
+        other => return Err(Refusal::RouteNotFound(format!("{other:?}"))),
+    };
+    // A form of the page that was sent without its script: the page shows how it went.
+    Ok(if html && asked.method == Method::POST { page::back() } else { response })
+}
+
+fn ok(body: &impl Serialize) -> Response<ReplyBody> {
+    match serde_json::to_vec(body) {
+        Ok(body) => error_response::json(StatusCode::OK, body),
+        Err(error) => {
+            tracing::error!(%error, "an admin view does not serialise");
+            error_response::refuse(&Refusal::Internal)
+        }
+    }
+}
+
+fn providers(snapshot: &Snapshot) -> Response<ReplyBody> {
+    let mut response = ok(&json!({ "providers": view::rows(snapshot, Moment::current()) }));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+/// Who would be asked now: `?model=`, and for other than short streams `&stream=false` and `&tokens=`.
+fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+    let (mut name, mut need) = (None, Need { kind: Kind::Stream, tokens: 0 });
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match (&*key, &*value) {
+            ("model", _) => name = Some(value.into_owned()),
+            ("stream", "true") => need.kind = Kind::Stream,
+            ("stream", "false") => need.kind = Kind::Whole,
+            ("stream", _) => return Err(wrong("stream", "must be true or false")),
+            ("tokens", _) => match value.parse() {
+                Ok(tokens) => need.tokens = tokens,
+                Err(_) => return Err(wrong("tokens", "must be a number of tokens")),
+            },
+            _ => return Err(wrong(&key, "is not known here; known are model, stream and tokens")),
+        }
+    }
+    let name = name.ok_or_else(|| wrong("model", "is needed: it names a model, or a target"))?;
+    let Some(model) = explain::find(snapshot, &name) else {
+        let nearest = snapshot.nearest_model(&name);
+        return Err(Refusal::ModelNotFound { model: name, nearest });
+    };
+    Ok(ok(&explain::explain(snapshot, &model, need, Moment::current())))
+}
+
+fn wrong(name: &str, what: &str) -> Refusal {
+    Refusal::bad_request("invalid_type", Some(name), format!("The query parameter `{name}` {what}."))
+}
+
+/// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
+fn operate(snapshot: &Snapshot, id: &str, hand: Hand) -> Result<Response<ReplyBody>, Refusal> {
+    let whole = snapshot.provider(id);
+    let targets = targets_of(snapshot, id);
+    if targets.is_empty() && whole.is_none() {
+        return Err(Refusal::TargetNotFound(id.to_owned()));
+    }
+    // Before its targets: one that appears in between is drained, too.
+    match (whole, hand) {
+        (Some(provider), Hand::Drain) => provider.drain(true),
+        (Some(provider), Hand::Resume) => provider.drain(false),
+        _ => {}
+    }
+    let now = Instant::now();
+    for target in &targets {
+        tracing::info!(target_id = %target.id, ?hand, "an operator's hand");
+        match hand {
+            Hand::Drain => target.known.drain(true, now),
+            Hand::Resume => target.known.drain(false, now),
+            Hand::Reset => target.known.reset(snapshot.config.routing.half_life, now),
+        }
+    }
+    let touched = |row: &Row| targets.iter().any(|target| *target.id == *row.id);
+    let rows: Vec<Row> = view::rows(snapshot, Moment::current()).into_iter().filter(touched).collect();
+    Ok(ok(&json!({ "providers": rows })))
+}
+
+/// The target `provider/model`, or all targets of a provider.
+fn targets_of(snapshot: &Snapshot, id: &str) -> Vec<Arc<Target>> {
+    let by_provider = |target: &Arc<Target>| target.name.provider == id;
+    match snapshot.find(id) {
+        Some(target) => vec![target],
+        None => snapshot.targets().into_iter().filter(by_provider).collect(),
+    }
+}
+
+/// How a reload went: 200, or 400 with the same fields beside the usual `error`.
+fn reloaded(mut outcome: Value) -> Response<ReplyBody> {
+    if outcome["ok"] == true {
+        return ok(&outcome);
+    }
+    let messages = outcome["messages"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let message = format!("The configuration was not replaced: {}", messages.collect::<Vec<_>>().join("; "));
+    outcome["error"] = json!({ "message": message, "type": "invalid_request_error", "param": null, "code": "invalid_config" });
+    error_response::json(StatusCode::BAD_REQUEST, outcome.to_string())
+}
+
+async fn metrics(
+    gateway: &Gateway,
+    edge: &Edge,
+    headers: &HeaderMap,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let format = preferred_format(headers);
+    let sources = Sources {
+        snapshot: &edge.snapshot,
+        gateway: &gateway.meters,
+        budget: &gateway.dispatcher.budget,
+        slots: &gateway.slots,
+        calls: &gateway.calls,
+        memory: gateway.memory.as_deref(),
+        shared: gateway.link.as_ref().zip(gateway.fleet.as_ref()),
+        peers: gateway.peers.as_ref(),
+        events_lost: gateway.events.losses().count(),
+        spans_lost: gateway.tracer.lost(),
+    };
+    let page = metrics::page(sources, Moment::current()).await;
+    let mut response = Response::new(ReplyBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    Ok(response)
+}
+
+fn events(gateway: &Gateway) -> Response<ReplyBody> {
+    let stream = event_stream::stream(&gateway.events, gateway.tasks.shutdown().clone());
+    let mut response = Response::new(ReplyBody::stream(Box::pin(stream.map(Ok))));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header_names::BUFFERING, HeaderValue::from_static("no"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! An operator's view of one user's memories and context, and the operator's hand on them.
+//!
+//! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
+//! to show.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json, value::RawValue};
+
+use crate::{
+    memory::{
+        service::{Memory, State},
+        store::{Activity, Forget, UnixMillis},
+    },
+    refusal::Refusal,
+    server::{
+        Edge, Gateway,
+        handlers::user_data::{
+            Desk, ask, erased,
+            memories::{json, page_of, query},
+        },
+        http::response_body::ReplyBody,
+        router::Users,
+    },
+    user::UserId,
+};
+
+/// Answers an operator; `query` is the request's.
+///
+/// # Errors
+/// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    edge: &Edge,
+    what: &Users,
+    query: Option<&str>,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let config = &edge.snapshot.config.memory;
+    let name = match what {
+        Users::Overview => return overview(&memory, config.get_context_timeout).await,
+        Users::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
+        Users::Memories(name) | Users::Forget(name) | Users::Context(name) => name,
+    };
+    let limit = match what {
+        Users::Forget(_) => config.update_context_timeout,
+        _ => config.get_context_timeout,
+    };
+    let desk = Desk { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
+    match what {
+        Users::Forget(_) => {
+            let which = query::forget(query)?;
+            tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
+            let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
+            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
+        }
+        Users::Context(_) => context(gateway, &desk).await,
+        _ => {
+            let listing = query::listing(query)?;
+            page_of(&desk.ask(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
+        }
+    }
+}
+
+fn known(name: &str) -> Result<UserId, Refusal> {
+    let message = "A user's id is 1 to 256 bytes without control characters.";
+    UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
+}
+
+async fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+    let user = user.map(known).transpose()?;
+    let cleared = memory.clear_cache(user.as_ref()).await;
+    tracing::info!(
+        user = user.as_ref().map(|user| tracing::field::display(user.pseudonym())),
+        cleared,
+        "an operator clears recalled context"
+    );
+    json::answer(StatusCode::OK, &json!({ "cleared": cleared }))
+}
+
+/// The memory as a whole: nothing of any user.
+async fn overview(memory: &Memory, limit: Duration) -> Result<Response<ReplyBody>, Refusal> {
+    let overview = ask(limit, memory.overview()).await?;
+    let embedding = overview.embedding.map(|embedding| {
+        json!({
+            "embedder": embedding.embedder,
+            "embedded": embedding.progress.done,
+            "memories": embedding.progress.all,
+            "trouble": embedding.trouble,
+        })
+    });
+    let (hits, misses) = overview.cache;
+    let whole = json!({
+        "cache": { "hits": hits, "misses": misses },
+        "dropped": overview.dropped,
+        "embedding": embedding,
+    });
+    json::answer(StatusCode::OK, &whole)
+}
+
+/// What is stored for the user, how it is doing, and what happened last.
+#[derive(serde::Serialize)]
+struct Whole {
+    context: Box<RawValue>,
+    state: Value,
+    activity: Vec<Value>,
+}
+
+async fn context(gateway: &Gateway, desk: &Desk) -> Result<Response<ReplyBody>, Refusal> {
+    let (memory, user) = (&desk.memory, &desk.user);
+    let context = desk.ask(memory.context(user)).await?;
+    let state = desk.ask(memory.state(user)).await?;
+    let activity = desk.ask(memory.activity(user)).await?;
+    let written = context.updated_at.and_then(json::date);
+    let state = live(&state, slots(gateway, user), written);
+    json::answer(
+        StatusCode::OK,
+        &Whole {
+            context: RawValue::from_string(context.json).map_err(|_| Refusal::Internal)?,
+            state,
+            activity: activity.iter().map(event).collect(),
+        },
+    )
+}
+
+fn live(state: &State, slots: Value, context_updated_at: Option<String>) -> Value {
+    let date = |at: Option<UnixMillis>| at.and_then(json::date);
+    json!({
+        "slots": slots,
+        "cache": { "entries": state.cached },
+        "index_bytes": state.index_bytes,
+        "recalls": { "count": state.recalls, "store_reads": state.store_reads },
+        "memories": {
+            "count": state.counts.memories,
+            "sessions": state.counts.sessions,
+            "oldest": date(state.counts.oldest),
+            "newest": date(state.counts.newest),
+        },
+        "context_updated_at": context_updated_at,
+        "last_seen": date(state.last_seen),
+    })
+}
+
+/// The user's line of `/admin/slots`; who neither runs nor waits has none there.
+fn slots(gateway: &Gateway, user: &UserId) -> Value {
+    let line = gateway.slots.view().users.into_iter().find(|line| line.user == user.as_str());
+    line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))
+}
+
+fn event(activity: &Activity) -> Value {
+    json!({ "at": json::date(activity.at), "kind": activity.kind.as_str(), "items": activity.items })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::Counts;
+
+    #[test]
+    fn ids_that_cannot_be_are_refused() {
+        assert!(known("Zoë 🦀").is_ok());
+        for bad in ["", " ", "a\nb", &"x".repeat(257)] {
+            assert!(known(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_live_state_has_its_times_in_words() {
+        let counts = Counts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
+        let state = State {
+            counts,
+            cached: 3,
+            index_bytes: None,
+            recalls: 5,
+            store_reads: 1,
+            last_seen: Some(UnixMillis(1500)),
+        };
+        let shown = live(&state, json!({}), None);
+        assert_eq!(shown["memories"]["oldest"], "1970-01-01T00:00:00Z");
+        assert_eq!(shown["memories"]["newest"], Value::Null);
+        assert_eq!(shown["last_seen"], "1970-01-01T00:00:01.5Z");
+        assert_eq!(shown["cache"]["entries"], 3);
+        assert_eq!(shown["recalls"], json!({ "count": 5, "store_reads": 1 }));
+    }
+}

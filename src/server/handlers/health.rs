@@ -1,0 +1,59 @@
+//! Is it alive, and is it ready? Answers reveal nothing else and ask no provider.
+
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use crate::{
+    admin::dependencies::Parts,
+    config::OnError,
+    refusal::Refusal,
+    server::{
+        Edge, Gateway,
+        http::{error_response, response_body::ReplyBody},
+        router::Route,
+    },
+};
+
+/// `/livez`, `/healthz` and `/readyz`.
+pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
+    let (ready, status) = match route {
+        Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
+        Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
+        Route::Ready if is_forgetful(gateway).await => (false, "memory store is away"),
+        Route::Ready if refuses_without_redis(gateway) => (false, "redis is away"),
+        Route::Ready => (true, "ready"),
+        _ => (true, "alive"),
+    };
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut said = serde_json::json!({ "status": status });
+    let preselection = gateway.memory.as_ref().filter(|_| ready).and_then(|memory| memory.preselection());
+    if let (Route::Ready, Some(by)) = (route, preselection) {
+        said["large_users_are_searched_by"] = by.into();
+    }
+    if let (Route::Ready, Some(link)) = (route, &gateway.link) {
+        said["redis"] = if link.is_up() { "up" } else { "away" }.into();
+    }
+    Ok(error_response::json(code, said.to_string()))
+}
+
+/// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.
+fn refuses_without_redis(gateway: &Gateway) -> bool {
+    gateway.link.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
+}
+
+/// What the gateway leans on, for operators.
+pub async fn parts(gateway: &Gateway) -> Parts {
+    let memory_store = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
+        Some(memory) => Some(memory.is_healthy().await),
+        None => None,
+    };
+    Parts { memory_store, redis: gateway.link.as_ref().map(|link| link.is_up()) }
+}
+
+/// Whether there should be a memory and it cannot be read and written.
+async fn is_forgetful(gateway: &Gateway) -> bool {
+    match &gateway.memory {
+        Some(memory) => !memory.is_healthy().await,
+        None => false,
+    }
+}

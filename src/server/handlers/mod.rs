@@ -1,0 +1,8 @@
+//! What answers the routes, a module for each family.
+
+pub(crate) mod admin;
+pub mod health;
+pub(crate) mod models;
+pub(crate) mod proxy;
+pub(crate) mod rate_limits;
+pub(crate) mod user_data;

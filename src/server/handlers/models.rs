@@ -1,0 +1,40 @@
+//! `GET /v1/models`: the names and aliases that this key may use, in OpenAI's shape.
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    refusal::Refusal,
+    server::{
+        Edge,
+        authn::Caller,
+        http::{error_response, response_body::ReplyBody},
+    },
+};
+
+/// All models.
+pub fn all(edge: &Edge, caller: &Caller) -> Result<Response<ReplyBody>, Refusal> {
+    let data: Vec<Value> = names(edge).filter(|name| caller.may_use(name)).map(describe).collect();
+    Ok(error_response::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string()))
+}
+
+/// One model; another key's models do not exist.
+pub fn one(edge: &Edge, caller: &Caller, id: &str) -> Result<Response<ReplyBody>, Refusal> {
+    let known = edge.snapshot.model(id).is_some() && caller.may_use(id);
+    if !known {
+        return Err(Refusal::ModelNotFound { model: id.to_owned(), nearest: None });
+    }
+    Ok(error_response::json(StatusCode::OK, describe(id).to_string()))
+}
+
+fn names(edge: &Edge) -> impl Iterator<Item = &str> {
+    edge.snapshot
+        .config
+        .models
+        .iter()
+        .flat_map(|model| std::iter::once(model.name.as_str()).chain(model.alias.iter().map(String::as_str)))
+}
+
+fn describe(id: &str) -> Value {
+    json!({ "id": id, "object": "model", "created": 0, "owned_by": "concierge" })
+}

@@ -1,0 +1,329 @@
+//! The life of a proxied request: **limits → slot → call → recall → attempts → relay**.
+
+pub(crate) mod read_request;
+pub(crate) mod respond;
+pub(crate) mod token_estimate;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Response};
+use opentelemetry::trace::SpanKind;
+use tokio::{select, time::Instant};
+
+use self::{respond::deliver, token_estimate::cost};
+use super::rate_limits;
+use crate::{
+    admission::{
+        Operation,
+        distributed::{Entered, Wish},
+        local::{
+            rate::{Cost, Reservation},
+            slots::{Slot, SlotRefusal},
+        },
+    },
+    call::{
+        Ask, Call, Entry, MemoryUse, Registry,
+        record::{self, About, Report},
+    },
+    clock,
+    config::TargetName,
+    dispatch::Trail,
+    failpoint::{self, Place},
+    openai::{Api, request_body::Content},
+    recall::{self, Enriched},
+    refusal::Refusal,
+    server::{
+        Edge, Gateway, Incomer,
+        authn::Caller,
+        http::{error_response, header_names, response_body::ReplyBody},
+        refused_to,
+    },
+    telemetry::{metrics::OTHER, trace::Span},
+    upstream::{Model, provider::FORWARDED},
+    user::UserId,
+};
+
+/// What was asked, and for whom; nothing was granted yet.
+struct Asked {
+    id: Arc<str>,
+    received: Instant,
+    edge: Arc<Edge>,
+    user: UserId,
+    priority: i64,
+    api: Api,
+    /// The model by the client's name for it.
+    model: Arc<str>,
+    timeout: Option<Duration>,
+    memory: MemoryUse,
+    cost: Cost,
+    span: Span,
+    ask: Ask,
+}
+
+/// What a request got when it was counted: its tokens, and its slot if that came along.
+type Granted = (Reservation, Option<Slot>);
+
+/// Answers one proxied request.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    incomer: Box<Incomer>,
+    caller: Caller,
+    route: (Api, Cow<'static, str>),
+) -> Result<Response<ReplyBody>, Refusal> {
+    if gateway.tasks.draining().is_cancelled() {
+        return Err(Refusal::ShuttingDown);
+    }
+    let asked = read(gateway, incomer, caller, route).await?;
+    let Entered { checked, slot } = rate_limits::enter(gateway, &asked.wish()).await;
+    let mut response = match checked.verdict {
+        Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
+        Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
+    };
+    response.body_mut().tell().rates = checked.headers;
+    Ok(response)
+}
+
+/// Waits for a slot, and gets the answer.
+async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Granted) -> Response<ReplyBody> {
+    let begun = clock::now();
+    let entry = asked.enter(&gateway.calls);
+    let slot = wait_for_slot(gateway, Wish { cost: None, ..asked.wish() }, early).await;
+    let (received, queued) = (asked.received, clock::since(begun));
+    match admit(gateway, asked, (reservation, slot), (entry, queued)) {
+        Ok(call) => with_memory(gateway, call).await,
+        Err((refusal, mut report)) => {
+            let mut response = error_response::refuse(&refusal);
+            report.refused(response.status(), error_response::code(&refusal));
+            let overhead = begun.saturating_duration_since(received);
+            response.body_mut().tell().trail = Some(Trail { target: None, attempts: 0, queued, overhead });
+            response
+        }
+    }
+}
+
+/// Gets the answer to a call that knows what its user said before, and remembers what he says now.
+async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyBody> {
+    let mut recalling = call.report.span.child(|| "recall".to_owned(), SpanKind::Internal);
+    let Enriched { mut call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
+    if let Some(note) = &note {
+        let note_text = || note.to_str().unwrap_or_default().to_owned().into();
+        recalling.note(|| [("concierge.memory", note_text())]);
+        call.report.remembers(note);
+    }
+    drop(recalling);
+    let mut response = deliver(gateway, call).await;
+    if let Some(note) = note {
+        response.headers_mut().insert(header_names::MEMORY, note);
+    }
+    match remember {
+        Some(remember) if response.status().is_success() => response.map(|body| body.keeping(remember)),
+        Some(remember) => {
+            remember.never_mind();
+            response
+        }
+        None => response,
+    }
+}
+
+/// Reads the request, and finds out for whom it is and who may be asked.
+async fn read(
+    gateway: &Gateway,
+    mut incomer: Box<Incomer>,
+    caller: Caller,
+    (api, path): (Api, Cow<'static, str>),
+) -> Result<Box<Asked>, Refusal> {
+    let wishes = read_request::wishes(incomer.request.headers())?;
+    let limit = incomer.edge.snapshot.config.server.max_body;
+    let (body, held) = read_request::body(incomer.request.body_mut(), limit, &gateway.load).await?;
+    let Incomer { id, received, edge, request, .. } = *incomer;
+    let headers = request.headers();
+    let content = read_request::content(headers, &body, wishes.pin.is_some())?;
+    let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
+    let path = match request.uri().query() {
+        Some(query) => format!("{path}?{query}").into(),
+        None => path,
+    };
+    let span = begin_trace(gateway, &id, received, (api, &models[0]), headers);
+    Ok(Box::new(Asked {
+        id,
+        received,
+        user: caller.user(content.claims()),
+        priority: caller.priority(),
+        api,
+        model: Arc::from(content.model().unwrap_or(&models[0].config.name)),
+        timeout: wishes.timeout,
+        memory: wishes.memory,
+        cost: cost(api, &content),
+        span,
+        ask: Ask {
+            method: request.method().clone(),
+            path,
+            headers: forwarded(headers),
+            body,
+            held,
+            content,
+            models,
+            pinned: wishes.pin.is_some(),
+        },
+        edge,
+    }))
+}
+
+/// The request in its trace. A model that clients name and the configuration does not is not told.
+fn begin_trace(
+    gateway: &Gateway,
+    id: &str,
+    received: Instant,
+    (api, model): (Api, &Model),
+    headers: &HeaderMap,
+) -> Span {
+    let operation = record::gen_ai(api).as_str();
+    let model = if model.direct { OTHER } else { &model.config.name };
+    let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received);
+    span.note(|| {
+        [
+            ("gen_ai.operation.name", operation.into()),
+            ("gen_ai.request.model", model.to_owned().into()),
+            ("concierge.request.id", id.to_owned().into()),
+        ]
+    });
+    span
+}
+
+impl Asked {
+    fn wish(&self) -> Wish<'_> {
+        let operation = operation(self.api);
+        Wish { user: &self.user, operation, priority: self.priority, cost: Some(self.cost) }
+    }
+
+    /// Its line in the list of what is in flight.
+    fn enter(&self, calls: &Arc<Registry>) -> Entry {
+        let operation = operation(self.api).as_str();
+        calls.enter(self.id.clone(), self.user.clone(), operation, self.model.clone())
+    }
+}
+
+/// With a slot, for which it was `queued`, the request is a call. Without one there is still something to tell.
+fn admit(
+    gateway: &Gateway,
+    asked: Box<Asked>,
+    (reservation, slot): (Reservation, Result<Slot, Refusal>),
+    (entry, queued): (Entry, Duration),
+) -> Result<Box<Call>, (Refusal, Box<Report>)> {
+    let Asked { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
+    let about = About {
+        id: id.clone(),
+        user: user.pseudonym(),
+        operation: operation(api).as_str(),
+        gen_ai: record::gen_ai(api),
+        model,
+        received,
+        queued,
+    };
+    let slot = match slot {
+        Ok(slot) => slot,
+        // Metrics count what was admitted, and refusals by their code.
+        Err(refusal) => return Err((refusal, Box::new(Report::new(about, None, span, reservation)))),
+    };
+    failpoint::request(Place::Slot, &id);
+    let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
+    let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
+    Ok(Box::new(Call {
+        report: Report::new(about, meters, span, reservation),
+        id,
+        user,
+        api,
+        ask,
+        snapshot: edge.snapshot.clone(),
+        received,
+        queued,
+        deadline: clock::now() + total,
+        slot,
+        memory,
+        impatient: timeout.is_some(),
+        overheard: None,
+        entry,
+    }))
+}
+
+/// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
+pub async fn wait_for_slot(gateway: &Gateway, wish: Wish<'_>, early: Option<Slot>) -> Result<Slot, Refusal> {
+    let acquire = async {
+        match &gateway.fleet {
+            // On the heap: without a Redis nobody carries its room.
+            Some(fleet) => fleet.acquire(&gateway.slots, &wish, early).boxed().await,
+            None => gateway.slots.acquire(wish.user, wish.operation, wish.priority).await,
+        }
+    };
+    select! {
+        biased;
+        slot = acquire => slot.map_err(|refusal| match refusal {
+            SlotRefusal::QueueFull { retry_after } => Refusal::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => Refusal::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after },
+            SlotRefusal::Away => Refusal::LimitsUnavailable,
+        }),
+        () = gateway.tasks.draining().cancelled() => Err(Refusal::ShuttingDown),
+    }
+}
+
+fn operation(api: Api) -> Operation {
+    match api {
+        Api::Chat | Api::Completions | Api::Responses => Operation::Chat,
+        Api::Embeddings => Operation::Embeddings,
+        Api::Other => Operation::Other,
+    }
+}
+
+/// The models to ask, in order: the one that was asked for and its fallbacks, or only the pinned target.
+fn who_may_be_asked(
+    edge: &Edge,
+    caller: &Caller,
+    content: &Content,
+    pin: Option<&TargetName>,
+) -> Result<Vec<Arc<Model>>, Refusal> {
+    let asked = content.model();
+    if let Some(name) = asked.filter(|name| !caller.may_use(name)) {
+        return Err(Refusal::ModelNotAllowed(name.to_owned()));
+    }
+    let unknown = |name: &str| Refusal::ModelNotFound {
+        model: name.to_owned(),
+        nearest: edge.snapshot.nearest_model(name).filter(|nearest| caller.may_use(nearest)),
+    };
+    if let Some(pin) = pin {
+        let id = pin.to_string();
+        let served = asked.and_then(|name| edge.snapshot.model(name));
+        let is_of_model = served.is_some_and(|model| model.config.targets.contains(pin));
+        if !is_of_model && !caller.may_use(&id) {
+            return Err(Refusal::ModelNotAllowed(id));
+        }
+        return edge.snapshot.direct(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
+    }
+    let Some(name) = asked else {
+        return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));
+    };
+    if let Some(model) = edge.snapshot.model(name) {
+        return Ok(edge.snapshot.chain(model));
+    }
+    let target = TargetName::parse(name);
+    let direct = target.and_then(|target| edge.snapshot.direct(&target)).ok_or_else(|| unknown(name))?;
+    Ok(vec![direct])
+}
+
+/// Copies: a clone of a value would keep all of the buffer that the head was read into, as long as the call.
+fn forwarded(theirs: &HeaderMap) -> HeaderMap {
+    // Most say what they send and what they take. A map with room for more would stay as long as the call.
+    let mut headers = HeaderMap::with_capacity(2);
+    for (name, value) in theirs.iter().filter(|(name, _)| FORWARDED.contains(name)) {
+        let copied = match value.as_bytes() {
+            // Nearly all say this and nothing else.
+            b"application/json" => Ok(HeaderValue::from_static("application/json")),
+            other => HeaderValue::from_bytes(other),
+        };
+        if let Ok(copied) = copied {
+            headers.entry(name).or_insert(copied);
+        }
+    }
+    headers
+}

@@ -1,0 +1,52 @@
+//! What a user may ask in a minute, and how every answer tells what is left of it.
+
+use futures_util::FutureExt;
+use http::Response;
+
+use crate::{
+    admission::{
+        distributed::{Entered, Wish},
+        local::rate::RateRefusal,
+        rate_limit_headers::RateHeaders,
+    },
+    refusal::Refusal,
+    server::{Gateway, http::response_body::ReplyBody, refused_to},
+    user::UserId,
+};
+
+/// Counts a request. Where gateways count together, a slot may come along: see [`crate::admission::distributed::Fleet::enter`].
+pub async fn enter(gateway: &Gateway, wish: &Wish<'_>) -> Entered {
+    match &gateway.fleet {
+        // On the heap: without a Redis nobody carries its room.
+        Some(fleet) => fleet.enter(&gateway.slots, wish).boxed().await,
+        None => gateway.limits.check(wish.user, wish.cost).into(),
+    }
+}
+
+impl From<RateRefusal> for Refusal {
+    fn from(refusal: RateRefusal) -> Self {
+        match refusal {
+            RateRefusal::Requests { retry_after } => Self::RateLimit { retry_after },
+            RateRefusal::Tokens { retry_after } => Self::TokenLimit { retry_after },
+            RateRefusal::Away => Self::LimitsUnavailable,
+        }
+    }
+}
+
+/// The answer to a client's request, which tells what is left also if it was not counted: a list of models, a request that
+/// could not be read.
+pub async fn told(
+    gateway: &Gateway,
+    id: &str,
+    user: &UserId,
+    answered: Result<Response<ReplyBody>, Refusal>,
+) -> Response<ReplyBody> {
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
+    if response.body_mut().tell().rates == RateHeaders::default() {
+        response.body_mut().tell().rates = match &gateway.fleet {
+            Some(fleet) => fleet.standing(user).boxed().await,
+            None => gateway.limits.standing(user),
+        };
+    }
+    response
+}

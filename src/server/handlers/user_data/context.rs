@@ -1,0 +1,219 @@
+//! `/v1/context`: one JSON object per user, read, replaced or patched, and never lost to another writer.
+//!
+//! The store compares and changes in one step; nothing in here may read a context to decide what to write.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use serde_json::value::RawValue;
+
+use super::Desk;
+use crate::{
+    memory::store::{Condition, ContextChange, MAX_CONTEXT, UserContext},
+    refusal::Refusal,
+    server::{
+        http::{error_response, response_body::ReplyBody},
+        router::Own,
+    },
+};
+
+/// The largest body of a change, in bytes.
+pub const MAX_BODY: usize = MAX_CONTEXT;
+
+/// What a caller wants of its context.
+#[derive(Debug, PartialEq)]
+pub enum ContextErrand {
+    /// `GET`
+    Read {
+        /// What the caller has already: an answer without a body is enough if it is still that.
+        unless: Condition,
+    },
+    /// `PUT` and `PATCH`
+    Write {
+        /// What is to become of it.
+        change: ContextChange,
+        /// What must be so for that.
+        condition: Condition,
+    },
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// A body that is not JSON, and a condition that is none.
+pub fn read(own: &Own, headers: &HeaderMap, body: &Bytes) -> Result<ContextErrand, Refusal> {
+    let change = match own {
+        Own::ReplaceContext => ContextChange::Replace(object(body)?),
+        Own::MergeContext => ContextChange::Merge(object(body)?),
+        _ => return Ok(ContextErrand::Read { unless: if_none_match(headers)? }),
+    };
+    let condition = match (if_match(headers)?, if_none_match(headers)?) {
+        (condition, Condition::Always) | (Condition::Always, condition) => condition,
+        _ => {
+            let message = "Give one of the headers if-match and if-none-match, not both.";
+            return Err(Refusal::bad_request("invalid_type", Some("if-none-match"), message));
+        }
+    };
+    Ok(ContextErrand::Write { change, condition })
+}
+
+/// Does it.
+///
+/// # Errors
+/// What the store says, see [`Desk::ask`].
+pub async fn run(desk: &Desk, errand: ContextErrand) -> Result<Response<ReplyBody>, Refusal> {
+    match errand {
+        ContextErrand::Read { unless } => {
+            let context = desk.ask(desk.memory.context(&desk.user)).await?;
+            let known = unless != Condition::Always && !context.meets(&unless);
+            let mut response = tagged(context);
+            if known {
+                *response.status_mut() = StatusCode::NOT_MODIFIED;
+                *response.body_mut() = ReplyBody::whole("");
+            }
+            Ok(response)
+        }
+        ContextErrand::Write { change, condition } => {
+            let written = desk.ask(desk.memory.write_context(&desk.user, change, condition)).await?;
+            if !written.erased {
+                let message = "The context is written, but what it replaced could not be wiped from the files yet: \
+                    please repeat the request.";
+                return Err(Refusal::StoreUnavailable(message));
+            }
+            Ok(tagged(written.context))
+        }
+    }
+}
+
+fn tagged(context: UserContext) -> Response<ReplyBody> {
+    let mut response = error_response::json(StatusCode::OK, context.json);
+    if let Ok(etag) = HeaderValue::from_str(&context.etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// The body as it came, if it is a JSON object; how deep one may be is for the store to say.
+fn object(body: &Bytes) -> Result<String, Refusal> {
+    let json: &RawValue = serde_json::from_slice(body).map_err(|error| {
+        Refusal::bad_request("invalid_json", None, format!("The body is not valid JSON: {error}."))
+    })?;
+    if !json.get().starts_with('{') {
+        return Err(Refusal::bad_request("invalid_type", None, "The context must be a JSON object."));
+    }
+    Ok(json.get().to_owned())
+}
+
+/// `If-Match`. `*` asks only that there is a context, and there always is one: an empty one at first. A weak tag
+/// (`W/"…"`) is kept with its prefix and matches none of ours, as RFC 9110 has it.
+fn if_match(headers: &HeaderMap) -> Result<Condition, Refusal> {
+    Ok(match listed(headers, header::IF_MATCH)? {
+        None | Some(Listed::Any) => Condition::Always,
+        Some(Listed::Tags(tags)) => Condition::OneOf(tags),
+    })
+}
+
+/// `If-None-Match`. `*` asks that nothing was written yet. Here weak tags are as good as strong ones (RFC 9110, 13.1.2).
+fn if_none_match(headers: &HeaderMap) -> Result<Condition, Refusal> {
+    let strong = |tag: String| tag.strip_prefix("W/").map(str::to_owned).unwrap_or(tag);
+    Ok(match listed(headers, header::IF_NONE_MATCH)? {
+        None => Condition::Always,
+        Some(Listed::Any) => Condition::Missing,
+        Some(Listed::Tags(tags)) => Condition::NotOneOf(tags.into_iter().map(strong).collect()),
+    })
+}
+
+/// What a header with entity tags says.
+enum Listed {
+    /// `*`
+    Any,
+    Tags(Vec<String>),
+}
+
+fn listed(headers: &HeaderMap, name: HeaderName) -> Result<Option<Listed>, Refusal> {
+    let wrong = || {
+        let message = format!("The header {name} must be * or a list of entity tags in double quotes.");
+        Refusal::bad_request("invalid_type", Some(name.as_str()), message)
+    };
+    let mut tags = Vec::new();
+    for value in headers.get_all(&name) {
+        let listed = value.to_str().map_err(|_| wrong())?.split(',').map(str::trim);
+        tags.extend(listed.filter(|tag| !tag.is_empty()).map(str::to_owned));
+    }
+    match tags.as_slice() {
+        [] if headers.contains_key(&name) => Err(wrong()),
+        [] => Ok(None),
+        [any] if any == "*" => Ok(Some(Listed::Any)),
+        tags if tags.iter().all(|tag| is_tag(tag)) => Ok(Some(Listed::Tags(tags.to_vec()))),
+        _ => Err(wrong()),
+    }
+}
+
+fn is_tag(text: &str) -> bool {
+    let opaque = text.strip_prefix("W/").unwrap_or(text);
+    let inner = opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+        let values = values.iter().map(|value| (name.clone(), HeaderValue::from_static(value)));
+        values.collect()
+    }
+
+    #[test]
+    fn if_match_is_a_star_or_a_list() {
+        let tags = |values: &[&'static str]| if_match(&headers(header::IF_MATCH, values));
+        assert_eq!(tags(&[]), Ok(Condition::Always));
+        assert_eq!(tags(&["*"]), Ok(Condition::Always));
+        let two = Ok(Condition::OneOf(vec!["\"a\"".to_owned(), "W/\"b\"".to_owned()]));
+        assert_eq!(tags(&["\"a\" , W/\"b\""]), two);
+        assert_eq!(tags(&["\"a\"", "W/\"b\""]), two);
+        for bad in ["", "a", "\"a", "\"", "*, \"a\"", "\"a\" \"b\"", "w/\"a\""] {
+            assert!(tags(&[bad]).is_err(), "{bad:?}: a condition that is not understood is not met");
+        }
+    }
+
+    #[test]
+    fn if_none_match_is_read_likewise_and_not_beside_if_match() {
+        let tags = |values: &[&'static str]| if_none_match(&headers(header::IF_NONE_MATCH, values));
+        assert_eq!(tags(&[]), Ok(Condition::Always));
+        assert_eq!(tags(&["*"]), Ok(Condition::Missing));
+        assert_eq!(
+            tags(&["W/\"a\", \"b\""]),
+            Ok(Condition::NotOneOf(vec!["\"a\"".to_owned(), "\"b\"".to_owned()]))
+        );
+        assert!(tags(&["a"]).is_err());
+        let mut both = headers(header::IF_NONE_MATCH, &["*"]);
+        both.extend(headers(header::IF_MATCH, &["\"a\""]));
+        assert_eq!(code(read(&Own::ReplaceContext, &both, &Bytes::from_static(b"{}"))), "invalid_type");
+    }
+
+    fn write(own: Own, body: &'static str) -> Result<ContextErrand, Refusal> {
+        read(&own, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
+    }
+
+    fn code(result: Result<ContextErrand, Refusal>) -> &'static str {
+        match result {
+            Err(Refusal::BadRequest(bad)) => bad.code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_context_is_an_object_and_stays_as_it_came() {
+        let change = ContextChange::Replace(r#"{"n": 1.50}"#.to_owned());
+        assert_eq!(
+            write(Own::ReplaceContext, " {\"n\": 1.50}\n"),
+            Ok(ContextErrand::Write { change, condition: Condition::Always })
+        );
+        for bad in ["", "{", "{}{}", "{\"a\"}", "\u{feff}{}"] {
+            assert_eq!(code(write(Own::MergeContext, bad)), "invalid_json", "{bad:?}");
+        }
+        for bad in ["[]", "null", "1", "\"{}\""] {
+            assert_eq!(code(write(Own::ReplaceContext, bad)), "invalid_type", "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `/v1/memories`: a caller adds to, lists, searches and forgets its own memories.
+//!
+//! [`read`] makes an errand of a request, or says what is wrong with it; [`run`] does it. No id, cursor or text that a
+//! caller sends may ever reach a row of somebody else: the store is asked for the caller's alone.
+
+pub mod json;
+pub mod query;
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use serde_json::json;
+
+use self::{
+    json::{Search, Shown},
+    query::Listing,
+};
+use super::{Desk, erased};
+use crate::{
+    memory::{
+        service::NewItem,
+        store::{Cursor, Forget, MAX_PAGE, Page},
+    },
+    refusal::Refusal,
+    server::{
+        http::response_body::{BrokenOff, ReplyBody},
+        router::Own,
+    },
+};
+
+const LINES: &str = "application/x-ndjson";
+
+/// What a caller wants of its memories.
+#[derive(Debug, PartialEq)]
+pub enum MemoryErrand {
+    /// Keep these.
+    Add {
+        /// What is to be kept.
+        items: Vec<NewItem>,
+        /// They came as a list, and are answered as one.
+        many: bool,
+        /// The client's name for this write.
+        idempotency_key: Option<String>,
+    },
+    /// One page.
+    List(Listing),
+    /// All of them from here on, a line each.
+    Export(Option<Cursor>),
+    /// One.
+    Get(String),
+    /// Forget one.
+    ForgetOne(String),
+    /// Forget what matches.
+    Forget(Forget),
+    /// Find what fits.
+    Search(Search),
+}
+
+impl MemoryErrand {
+    /// Whether it changes anything.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Add { .. } | Self::ForgetOne(_) | Self::Forget(_))
+    }
+}
+
+/// Reads a request.
+///
+/// # Errors
+/// What is wrong with it, with the name of the field, header or parameter.
+pub fn read(own: Own, parts: &Parts, body: &Bytes) -> Result<MemoryErrand, Refusal> {
+    let query = parts.uri.query();
+    Ok(match own {
+        Own::Get(id) => MemoryErrand::Get(id),
+        Own::ForgetOne(id) => MemoryErrand::ForgetOne(id),
+        Own::Forget => MemoryErrand::Forget(query::forget(query)?),
+        Own::Search => MemoryErrand::Search(json::search(body)?),
+        Own::Add => {
+            let (items, many) = json::items(body)?;
+            MemoryErrand::Add { items, many, idempotency_key: idempotency_key(&parts.headers)? }
+        }
+        _ => {
+            let listing = query::listing(query)?;
+            match wants_lines(&parts.headers) {
+                true => MemoryErrand::Export(listing.cursor),
+                false => MemoryErrand::List(listing),
+            }
+        }
+    })
+}
+
+/// Does it.
+///
+/// # Errors
+/// [`Refusal::MemoryNotFound`], and what the store says, see [`Desk::ask`].
+pub async fn run(desk: &Desk, errand: MemoryErrand) -> Result<Response<ReplyBody>, Refusal> {
+    let (memory, user) = (&desk.memory, &desk.user);
+    match errand {
+        MemoryErrand::Add { items, many, idempotency_key } => {
+            let kept = desk.ask(memory.add(user, items, idempotency_key)).await?;
+            let shown: Vec<Shown> = kept.iter().map(Shown::from).collect();
+            match shown.as_slice() {
+                [one] if !many => json::answer(StatusCode::CREATED, one),
+                _ => json::answer(StatusCode::CREATED, &json::List::whole(&shown)),
+            }
+        }
+        MemoryErrand::List(listing) => {
+            let page = desk.ask(memory.list(user, listing.cursor, listing.limit)).await?;
+            page_of(&page)
+        }
+        MemoryErrand::Export(cursor) => export(desk.clone(), cursor).await,
+        MemoryErrand::Get(id) => {
+            let found = desk.ask(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
+            json::answer(StatusCode::OK, &Shown::from(&found))
+        }
+        MemoryErrand::ForgetOne(id) => {
+            let forgotten = desk.ask(memory.forget(user, Forget::Id(id.clone()))).await?;
+            match erased(&forgotten)? {
+                0 => Err(Refusal::MemoryNotFound),
+                _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
+            }
+        }
+        MemoryErrand::Forget(which) => {
+            let forgotten = desk.ask(memory.forget(user, which)).await?;
+            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
+        }
+        MemoryErrand::Search(Search { query, limit, max_tokens }) => {
+            let found = desk.ask(memory.search(user, &query, limit, max_tokens)).await?;
+            json::found(&found)
+        }
+    }
+}
+
+/// A page as a list.
+///
+/// # Errors
+/// None but a bug.
+pub fn page_of(page: &Page) -> Result<Response<ReplyBody>, Refusal> {
+    let shown: Vec<Shown> = page.memories.iter().map(Shown::from).collect();
+    json::answer(StatusCode::OK, &json::List::page(&shown, page.next))
+}
+
+/// All memories, a line each, page by page as the client takes them. What fails before the first byte is refused;
+/// what fails later cuts the connection, for an export that ends early must not look like a whole one.
+async fn export(desk: Desk, cursor: Option<Cursor>) -> Result<Response<ReplyBody>, Refusal> {
+    let first = desk.ask(desk.memory.list(&desk.user, cursor, MAX_PAGE)).await?;
+    let mut response = Response::new(ReplyBody::stream(lines(desk, first)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Where an export is.
+enum Place {
+    At(Page),
+    After(Cursor),
+    End,
+}
+
+fn lines(desk: Desk, first: Page) -> Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>> {
+    let step = |(desk, place): (Desk, Place)| async move {
+        let page = match place {
+            Place::At(page) => page,
+            Place::After(cursor) => next_page(&desk, cursor).await?,
+            Place::End => return Ok(None),
+        };
+        let text = json::lines(&page.memories).map_err(|_| BrokenOff)?;
+        let next = page.next.map_or(Place::End, Place::After);
+        Ok(Some((Bytes::from(text), (desk, next))))
+    };
+    Box::pin(stream::try_unfold((desk, Place::At(first)), step))
+}
+
+async fn next_page(desk: &Desk, cursor: Cursor) -> Result<Page, BrokenOff> {
+    tokio::select! {
+        page = desk.ask(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| BrokenOff),
+        () = desk.tasks.cut().cancelled() => Err(BrokenOff),
+    }
+}
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|range| {
+        let mime = range.split(';').next().unwrap_or_default().trim();
+        mime.eq_ignore_ascii_case(LINES)
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default().trim();
+    if key.is_empty() || key.len() > json::MAX_NAME {
+        let message = "The header idempotency-key must be 1 to 256 characters of ASCII.";
+        return Err(Refusal::bad_request("invalid_type", Some("idempotency-key"), message));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers
+    }
+
+    #[test]
+    fn lines_are_for_who_asks_for_them() {
+        assert!(wants_lines(&headers("accept", "application/x-ndjson")));
+        assert!(wants_lines(&headers("accept", "text/html;q=0.1, Application/X-NDJSON; q=1")));
+        assert!(!wants_lines(&headers("accept", "*/*")));
+        assert!(!wants_lines(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_idempotency_key_is_a_short_token() {
+        assert_eq!(idempotency_key(&HeaderMap::new()), Ok(None));
+        assert_eq!(idempotency_key(&headers("idempotency-key", " k ")), Ok(Some("k".into())));
+        for bad in ["", "é", &"x".repeat(257)] {
+            assert!(idempotency_key(&headers("idempotency-key", bad)).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A caller's own memories and context, from the request to the answer: **who → body → limits → slot → store →
+//! reply**.
+//!
+//! Whom a request is for comes from the key, a signed token or a trusted header, never from the body: nothing in
+//! here may take a user's name from what the user wrote.
+
+pub(crate) mod context;
+pub(crate) mod memories;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, header, request::Parts};
+use tokio::time::timeout;
+
+use self::{context::ContextErrand, memories::MemoryErrand};
+use super::{
+    proxy::{read_request, wait_for_slot},
+    rate_limits,
+};
+use crate::{
+    admission::{
+        Operation,
+        distributed::{Entered, Wish},
+        local::slots::Slot,
+    },
+    config,
+    failpoint::{self, Place},
+    memory::{
+        service::Memory,
+        store::{Forgotten, StoreError},
+    },
+    refusal::Refusal,
+    server::{
+        Edge, Gateway, Incomer, authn::Caller, http::response_body::ReplyBody, refused_to, router::Own,
+    },
+    tasks::Tasks,
+    user::UserId,
+};
+
+/// What a caller wants, read and checked: all that is left to do is to ask the store.
+pub enum Errand {
+    /// About memories.
+    Memories(MemoryErrand),
+    /// About the context.
+    Context(ContextErrand),
+}
+
+/// An errand that was not counted yet.
+struct Asked {
+    id: Arc<str>,
+    errand: Errand,
+    priority: i64,
+}
+
+/// For whom the store is asked, and how long it may take.
+#[derive(Clone)]
+pub struct Desk {
+    /// Memory.
+    pub memory: Arc<Memory>,
+    /// Whose.
+    pub user: UserId,
+    /// Longest wait for one answer of the store.
+    pub limit: Duration,
+    /// For answers that take long: they end with the process.
+    pub tasks: Tasks,
+}
+
+/// Answers one request about the caller's own memories or context.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    incomer: Box<Incomer>,
+    caller: Caller,
+    own: Own,
+) -> Result<Response<ReplyBody>, Refusal> {
+    if gateway.tasks.draining().is_cancelled() {
+        return Err(Refusal::ShuttingDown);
+    }
+    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let Incomer { id, edge, request, .. } = *incomer;
+    let user = who(&edge, &caller)?;
+    let (parts, mut body) = request.into_parts();
+    let most = body_limit(&own, &edge.snapshot.config);
+    if most.is_some() {
+        check_is_json(&parts.headers, own == Own::MergeContext)?;
+    }
+    // The body is read before a slot is asked for, so that a slow upload holds none.
+    let (body, _held) = match most {
+        Some(limit) => read_request::body(&mut body, limit, &gateway.load).await?,
+        None => Default::default(),
+    };
+    let asked = Asked { id: id.clone(), errand: read(own, &parts, &body)?, priority: caller.priority() };
+    let limit = time_limit(asked.errand.operation(), &edge.snapshot.config.memory);
+    let desk = Desk { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
+    let (operation, priority) = (asked.errand.operation(), asked.priority);
+    let wish = Wish { user: &user, operation, priority, cost: None };
+    let Entered { checked, slot } = rate_limits::enter(gateway, &wish).await;
+    let answered = match checked.verdict {
+        Ok(_) => go(gateway, asked, (desk, slot)).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
+    response.body_mut().tell().rates = checked.headers;
+    Ok(response)
+}
+
+/// Waits for a slot, and does it.
+async fn go(
+    gateway: &Gateway,
+    asked: Asked,
+    (desk, early): (Desk, Option<Slot>),
+) -> Result<Response<ReplyBody>, Refusal> {
+    let Asked { id, errand, priority } = asked;
+    let operation = errand.operation();
+    let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), "".into());
+    let wish = Wish { user: &desk.user, operation, priority, cost: None };
+    let slot = wait_for_slot(gateway, wish, early).await?;
+    failpoint::request(Place::Slot, &id);
+    let response = match errand {
+        Errand::Memories(errand) => memories::run(&desk, errand).await,
+        Errand::Context(errand) => context::run(&desk, errand).await,
+    }?;
+    Ok(response.map(|body| body.keeping((slot, entry))))
+}
+
+/// The caller; who does not say who it is would share a memory with everybody else who does not.
+fn who(edge: &Edge, caller: &Caller) -> Result<UserId, Refusal> {
+    let user = caller.user([None; 3]);
+    if user.is_anonymous() && !edge.snapshot.config.memory.anonymous {
+        let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
+        return Err(Refusal::bad_request("missing_field", Some("x-user-id"), message));
+    }
+    Ok(user)
+}
+
+fn read(own: Own, parts: &Parts, body: &Bytes) -> Result<Errand, Refusal> {
+    match own {
+        Own::ReadContext | Own::ReplaceContext | Own::MergeContext => {
+            context::read(&own, &parts.headers, body).map(Errand::Context)
+        }
+        other => memories::read(other, parts, body).map(Errand::Memories),
+    }
+}
+
+/// The largest body in bytes; `None` for a request whose body, if it has one, is not read.
+fn body_limit(own: &Own, config: &config::Config) -> Option<usize> {
+    match own {
+        Own::Add | Own::Search => Some(config.server.max_body),
+        Own::ReplaceContext | Own::MergeContext => Some(context::MAX_BODY.min(config.server.max_body)),
+        Own::List | Own::Forget | Own::Get(_) | Own::ForgetOne(_) | Own::ReadContext => None,
+    }
+}
+
+fn time_limit(operation: Operation, config: &config::Memory) -> Duration {
+    match operation {
+        Operation::UpdateContext => config.update_context_timeout,
+        _ => config.get_context_timeout,
+    }
+}
+
+/// JSON under its own name, under none, or under the one that curl gives to everything. A JSON *patch* (RFC 6902) is
+/// another language than a merge patch, and would be stored as what it says instead of what it means.
+fn check_is_json(headers: &HeaderMap, patch: bool) -> Result<(), Refusal> {
+    let kind = headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap_or("?"));
+    let mime = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match mime.as_str() {
+        "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
+        "application/merge-patch+json" if patch => Ok(()),
+        _ => Err(Refusal::UnsupportedMedia(mime)),
+    }
+}
+
+impl Errand {
+    /// Reads wait with reads, and writes with writes.
+    fn operation(&self) -> Operation {
+        let writes = match self {
+            Self::Memories(errand) => errand.writes(),
+            Self::Context(errand) => matches!(errand, ContextErrand::Write { .. }),
+        };
+        if writes { Operation::UpdateContext } else { Operation::GetContext }
+    }
+}
+
+impl Desk {
+    /// What the store says to `work`, within the time limit: see [`ask`].
+    ///
+    /// # Errors
+    /// The refusal that the store's trouble means to the client; the log has the rest.
+    pub async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
+        ask(self.limit, work).await
+    }
+}
+
+/// What the store says to `work`, within `limit`.
+///
+/// # Errors
+/// The refusal that the store's trouble means to the client; the log has the rest.
+pub async fn ask<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Refusal> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| refusal(&error)),
+        Err(_) => {
+            tracing::warn!(?limit, "the memory store did not answer in time");
+            let message = "The memory store did not answer in time; a write may have been done or not.";
+            Err(Refusal::StoreUnavailable(message))
+        }
+    }
+}
+
+/// How many memories are gone; a refusal if their text may still be in the files.
+pub fn erased(forgotten: &Forgotten) -> Result<usize, Refusal> {
+    let message = "The memories are gone, but their text could not be wiped from the files yet: \
+        please repeat the request.";
+    if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
+}
+
+fn refusal(error: &StoreError) -> Refusal {
+    let message = error.for_client();
+    match error {
+        StoreError::Duplicate => Refusal::Duplicate(message),
+        StoreError::Stale { etag } => Refusal::PreconditionFailed { etag: etag.clone() },
+        StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
+        StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
+        outage => {
+            tracing::error!(error = %outage, "the memory store");
+            Refusal::StoreUnavailable(message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_json_is_json() {
+        let check = |kind: &'static str, patch| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            check_is_json(&headers, patch).is_ok()
+        };
+        assert!(check_is_json(&HeaderMap::new(), false).is_ok());
+        assert!(check("Application/JSON; charset=utf-8", false));
+        assert!(check("application/merge-patch+json", true));
+        assert!(!check("application/merge-patch+json", false));
+        for kind in ["application/json-patch+json", "text/plain", "application/xml", "multipart/form-data"] {
+            assert!(!check(kind, true), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_the_store_cannot_do_is_told_in_the_clients_terms() {
+        assert!(matches!(refusal(&StoreError::Duplicate), Refusal::Duplicate(_)));
+        let stale = StoreError::Stale { etag: "\"a\"".into() };
+        assert_eq!(refusal(&stale), Refusal::PreconditionFailed { etag: "\"a\"".into() });
+        assert!(matches!(refusal(&StoreError::NotAnObject), Refusal::BadRequest(_)));
+        for outage in [StoreError::Busy, StoreError::Full, StoreError::Corrupt("/secret/path".into())] {
+            let Refusal::StoreUnavailable(message) = refusal(&outage) else { panic!("{outage}") };
+            assert!(!message.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn what_is_still_in_the_files_is_not_forgotten() {
+        let forgotten = |erased| Forgotten { seqs: vec![1, 2], epoch: 3, erased };
+        assert_eq!(erased(&forgotten(true)), Ok(2));
+        assert!(matches!(erased(&forgotten(false)), Err(Refusal::StoreUnavailable(_))));
+    }
+}

@@ -1,0 +1,357 @@
+//! Every refusal as HTTP: the one place that knows status codes and the words of OpenAI's error shape.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::response_body::ReplyBody;
+use crate::{
+    openai::error,
+    refusal::{Failed, Refusal},
+};
+
+/// `type` values of OpenAI's error shape that we use.
+const INVALID: &str = "invalid_request_error";
+const PERMISSION: &str = "permission_error";
+const RATE_LIMIT: &str = "rate_limit_error";
+const SERVER: &str = "server_error";
+const UPSTREAM: &str = "upstream_error";
+/// The code of a provider's refusal that has none.
+const PROVIDER_REFUSED: &str = "provider_refused";
+
+/// The error code of a refusal, beside its response: for what counts refusals.
+#[derive(Debug, Clone, Copy)]
+pub struct Code(pub &'static str);
+
+/// A refusal in OpenAI's words.
+pub struct Wording {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    param: Option<String>,
+    message: String,
+    retry_after: Option<Duration>,
+    /// Whether the SDKs should try again on their own; `None` leaves it to the status.
+    should_retry: Option<bool>,
+}
+
+impl Wording {
+    fn new(status: u16, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            kind,
+            code,
+            param: None,
+            message: message.into(),
+            retry_after: None,
+            should_retry: None,
+        }
+    }
+
+    fn about(mut self, param: Option<&str>) -> Self {
+        self.param = param.map(str::to_owned);
+        self
+    }
+
+    fn after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self
+    }
+
+    fn used_up(mut self) -> Self {
+        self.should_retry = Some(false);
+        self
+    }
+
+    /// The JSON body.
+    pub fn body(&self) -> Bytes {
+        error::body(&self.message, self.kind, self.param.as_deref(), self.code)
+    }
+}
+
+/// The error code of `refusal`, one of the bounded set in the table of errors.
+pub fn code(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Provider(_) => PROVIDER_REFUSED,
+        _ => word(refusal).code,
+    }
+}
+
+/// `refusal` as a response.
+pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
+    let mut response = worded(refusal);
+    response.extensions_mut().insert(Code(code(refusal)));
+    response
+}
+
+fn worded(refusal: &Refusal) -> Response<ReplyBody> {
+    if let Refusal::Provider(reply) = refusal {
+        let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
+        let mut response = Response::new(ReplyBody::whole(body));
+        *response.status_mut() = reply.status;
+        let json = HeaderValue::from_static("application/json");
+        let theirs = reply.content_type.clone().filter(|_| reply.is_json());
+        response.headers_mut().insert(header::CONTENT_TYPE, theirs.unwrap_or(json));
+        return response;
+    }
+    let wording = word(refusal);
+    let mut response = json(wording.status, wording.body());
+    if let Refusal::MethodNotAllowed(allowed) = refusal {
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    }
+    if let Refusal::PreconditionFailed { etag } = refusal
+        && let Ok(etag) = HeaderValue::from_str(etag)
+    {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    let headers = response.headers_mut();
+    if let Some(after) = wording.retry_after {
+        headers
+            .insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
+        headers.insert("retry-after-ms", HeaderValue::from(after.as_millis() as u64));
+    }
+    if let Some(should) = wording.should_retry {
+        headers.insert("x-should-retry", HeaderValue::from_static(if should { "true" } else { "false" }));
+    }
+    response
+}
+
+/// A provider's page or plain text, as an error that the SDKs can read.
+fn in_our_shape(body: &[u8]) -> Bytes {
+    let said = error::ProviderError::parse(body).message;
+    let message =
+        if said.is_empty() { "The provider refused the request without saying why." } else { &said };
+    error::body(message, INVALID, None, PROVIDER_REFUSED)
+}
+
+/// `refusal` as the last event of a stream whose head has been sent.
+pub fn as_event(refusal: &Refusal) -> Bytes {
+    let body = match refusal {
+        Refusal::Provider(reply) if reply.is_json() => reply.body.clone(),
+        Refusal::Provider(reply) => in_our_shape(&reply.body),
+        _ => word(refusal).body(),
+    };
+    // A provider's pretty-printed body would end the event at its first line.
+    let line: Vec<u8> =
+        body.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    Bytes::from([b"data: ", &line[..], b"\n\n"].concat())
+}
+
+/// A JSON answer that nobody may keep.
+pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// `refusal` in OpenAI's words; [`Refusal::Provider`] brings its own and is not for here.
+pub fn word(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::BadRequest(_)
+        | Refusal::TooLarge { .. }
+        | Refusal::HeadTooLarge
+        | Refusal::SlowBody
+        | Refusal::UnsupportedMedia(_)
+        | Refusal::RouteNotFound(_)
+        | Refusal::TargetNotFound(_)
+        | Refusal::ModelNotFound { .. }
+        | Refusal::MethodNotAllowed(_) => word_request(refusal),
+        Refusal::MissingKey | Refusal::InvalidKey | Refusal::AdminOnly | Refusal::ModelNotAllowed(_) => {
+            word_caller(refusal)
+        }
+        Refusal::WrongKeys { .. }
+        | Refusal::RateLimit { .. }
+        | Refusal::TokenLimit { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::QueueTimeout { .. } => word_limits(refusal),
+        Refusal::MemoryDisabled
+        | Refusal::MemoryNotFound
+        | Refusal::Duplicate(_)
+        | Refusal::PreconditionFailed { .. }
+        | Refusal::StoreUnavailable(_) => word_memory(refusal),
+        _ => word_gateway(refusal),
+    }
+}
+
+fn word_request(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::BadRequest(bad) => {
+            Wording::new(400, INVALID, bad.code, &bad.message).about(bad.param.as_deref())
+        }
+        Refusal::TooLarge { limit } => Wording::new(
+            413,
+            INVALID,
+            "request_too_large",
+            format!(
+                "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
+            ),
+        ),
+        Refusal::HeadTooLarge => Wording::new(
+            431,
+            INVALID,
+            "request_too_large",
+            "The request's head is too large: send fewer headers.",
+        ),
+        // Not 408: the SDKs would send the same slow body again.
+        Refusal::SlowBody => {
+            Wording::new(400, INVALID, "invalid_json", "The request body did not arrive in time.")
+        }
+        Refusal::UnsupportedMedia(found) => Wording::new(
+            415,
+            INVALID,
+            "unsupported_media_type",
+            format!("The content type {found:?} is not supported here: send application/json."),
+        ),
+        Refusal::RouteNotFound(route) => {
+            Wording::new(404, INVALID, "route_not_found", format!("There is no route {route}."))
+        }
+        Refusal::TargetNotFound(id) => Wording::new(
+            404,
+            INVALID,
+            "target_not_found",
+            format!("There is no target or provider {id:?}: see /admin/providers."),
+        ),
+        Refusal::ModelNotFound { model, nearest } => {
+            let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
+            let message =
+                format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
+            Wording::new(404, INVALID, "model_not_found", message).about(Some("model"))
+        }
+        Refusal::MethodNotAllowed(allowed) => {
+            Wording::new(405, INVALID, "method_not_allowed", format!("This route takes {allowed}."))
+        }
+        _ => word_gateway(refusal),
+    }
+}
+
+fn word_caller(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::MissingKey => Wording::new(
+            401,
+            INVALID,
+            "missing_api_key",
+            "No API key was given: send it as 'Authorization: Bearer KEY'.",
+        ),
+        Refusal::InvalidKey => Wording::new(401, INVALID, "invalid_api_key", "The API key is not valid."),
+        Refusal::AdminOnly => {
+            Wording::new(403, PERMISSION, "admin_only", "This route is for the operator of the gateway.")
+        }
+        Refusal::ModelNotAllowed(model) => {
+            let message = format!("This API key may not use the model {model:?}.");
+            Wording::new(403, PERMISSION, "model_not_allowed", message).about(Some("model"))
+        }
+        _ => word_gateway(refusal),
+    }
+}
+
+/// The user has, or asks for, more than its share.
+fn word_limits(refusal: &Refusal) -> Wording {
+    let (code, message, retry_after) = match refusal {
+        // The SDKs would go on trying the same key.
+        Refusal::WrongKeys { retry_after } => {
+            let message = "The API key is not valid, and too many such keys came from your address.";
+            return Wording::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
+                .after(Some(*retry_after))
+                .used_up();
+        }
+        Refusal::RateLimit { retry_after } => {
+            ("rate_limit_exceeded", "You have made too many requests in the last minute.", *retry_after)
+        }
+        Refusal::TokenLimit { retry_after } => (
+            "token_limit_exceeded",
+            "This request needs more tokens than you have left; those of running requests are held back until they end.",
+            *retry_after,
+        ),
+        Refusal::QueueTimeout { retry_after } => (
+            "queue_timeout",
+            "Too many of your requests are running; none of them ended in time for this one.",
+            *retry_after,
+        ),
+        Refusal::QueueFull { retry_after } => (
+            "queue_full",
+            "Too many of your requests are running and waiting; no more may wait.",
+            *retry_after,
+        ),
+        _ => return word_gateway(refusal),
+    };
+    Wording::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
+}
+
+/// About memories and contexts. Somebody else's memory reads exactly as one that never was.
+fn word_memory(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::MemoryDisabled => Wording::new(
+            404,
+            INVALID,
+            "route_not_found",
+            "There is no such route: memory is switched off here.",
+        ),
+        Refusal::MemoryNotFound => {
+            Wording::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
+                .about(Some("id"))
+        }
+        Refusal::Duplicate(message) => {
+            Wording::new(409, INVALID, "duplicate", *message).about(Some("idempotency-key"))
+        }
+        Refusal::PreconditionFailed { .. } => Wording::new(
+            412,
+            INVALID,
+            "precondition_failed",
+            "The context was changed in the meantime: read it again, then write.",
+        )
+        .about(Some("if-match")),
+        Refusal::StoreUnavailable(message) => {
+            Wording::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
+        }
+        _ => word_gateway(refusal),
+    }
+}
+
+fn word_gateway(refusal: &Refusal) -> Wording {
+    match refusal {
+        Refusal::UpstreamRateLimited { retry_after } => Wording::new(
+            429,
+            RATE_LIMIT,
+            "upstream_rate_limited",
+            "Every provider of this model is rate-limited at the moment.",
+        )
+        .after(Some(*retry_after)),
+        Refusal::UpstreamError(failed) => used_up(502, "upstream_error", failed),
+        Refusal::UpstreamInvalid(failed) => used_up(502, "upstream_invalid_response", failed),
+        Refusal::UpstreamAuth(failed) => used_up(502, "upstream_auth_error", failed),
+        Refusal::UpstreamTimeout(failed) => used_up(504, "upstream_timeout", failed),
+        Refusal::NoTarget { retry_after, model } => Wording::new(
+            503,
+            SERVER,
+            "no_target_available",
+            format!("No provider of the model {model:?} can be asked at the moment."),
+        )
+        .after(*retry_after),
+        Refusal::Overloaded { retry_after } => {
+            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
+                .after(Some(*retry_after))
+        }
+        Refusal::LimitsUnavailable => Wording::new(
+            503,
+            SERVER,
+            "limits_unavailable",
+            "The gateway cannot count requests at the moment, and may not go on without.",
+        )
+        .after(Some(Duration::from_secs(1))),
+        Refusal::ShuttingDown => {
+            let soon = Some(Duration::from_secs(1));
+            Wording::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)
+        }
+        _ => Wording::new(500, SERVER, "internal_error", "The gateway failed; its log has the details."),
+    }
+}
+
+fn used_up(status: u16, code: &'static str, failed: &Failed) -> Wording {
+    let Failed { message, attempts } = failed;
+    let times = if *attempts == 1 { "attempt" } else { "attempts" };
+    Wording::new(status, UPSTREAM, code, format!("{message} ({attempts} {times})")).used_up()
+}

@@ -1,0 +1,147 @@
+//! What goes down to the client: bytes at hand, or bytes as they come.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Body, Frame, SizeHint};
+
+use super::gateway_headers::Told;
+use crate::server::http2_stall::Reader;
+
+/// Bytes at hand go out in pieces of this size, so that what is kept until the last byte is kept until then.
+const PIECE: usize = 64 * 1024;
+
+/// A stream that ends before its end; the connection is closed so that the client sees it.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub struct BrokenOff;
+
+/// Bytes as they come. `Err` cuts the connection.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>;
+
+/// The body of a reply, and whatever must live until its last byte has gone.
+pub struct ReplyBody {
+    /// What is told before it, in the head. Here, because a response has no other place for it that costs nothing; on the
+    /// heap, because it is gone with the head and the body may live for long.
+    told: Option<Box<Told>>,
+    content: Content,
+    reader: Option<Arc<Reader>>,
+    _until_sent: Option<Box<dyn Send>>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Stream(ByteStream),
+}
+
+impl ReplyBody {
+    /// Bytes at hand.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::of(Content::Whole(bytes.into()))
+    }
+
+    /// Bytes as they come.
+    pub fn stream(stream: ByteStream) -> Self {
+        Self::of(Content::Stream(stream))
+    }
+
+    fn of(content: Content) -> Self {
+        Self { told: None, content, reader: None, _until_sent: None }
+    }
+
+    /// What the head is to tell.
+    pub fn tell(&mut self) -> &mut Told {
+        self.told.get_or_insert_default()
+    }
+
+    /// What was told, for whoever writes the head.
+    pub fn take_told(&mut self) -> Option<Box<Told>> {
+        self.told.take()
+    }
+
+    /// Tells `reader` whenever the client has something to take, and when it has taken it.
+    pub fn watched(mut self, reader: Option<Arc<Reader>>) -> Self {
+        self.reader = reader.inspect(|reader| reader.given());
+        self
+    }
+
+    /// Keeps `guard` (a slot) until the body has been sent or dropped, beside what is kept already.
+    pub fn keeping(mut self, guard: impl Send + 'static) -> Self {
+        self._until_sent = Some(Box::new((self._until_sent.take(), guard)));
+        self
+    }
+
+    /// After a panic: a bug of ours costs this answer, not the other streams of its connection. It must not look whole.
+    fn break_off(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+        tracing::error!("an answer is cut: a bug in the gateway, see the panic above");
+        *self = Self::whole(Bytes::new());
+        Poll::Ready(Some(Err(BrokenOff)))
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let polled = match &mut self.content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Content::Stream(stream) => {
+                let polled = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
+                let item = polled.unwrap_or_else(|_| self.break_off());
+                item.map(|item| item.map(|bytes| bytes.map(Frame::data)))
+            }
+        };
+        if let Some(reader) = &self.reader {
+            match polled {
+                Poll::Ready(_) => reader.given(),
+                Poll::Pending => reader.waits(),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_breaks_the_answer_off_and_lets_go_of_what_it_held() {
+        let slot = Arc::new(());
+        let bug = stream::once(async { panic!("a bug") });
+        let mut body = ReplyBody::stream(Box::pin(bug)).keeping(slot.clone());
+        assert!(body.frame().await.unwrap().is_err(), "cut, not ended");
+        assert_eq!(Arc::strong_count(&slot), 1, "before the body is dropped");
+        assert!(body.frame().await.is_none(), "and not polled again");
+    }
+}

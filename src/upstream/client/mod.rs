@@ -1,0 +1,238 @@
+//! Connections to one provider: HTTP/1.1 and HTTP/2, pooled, young enough that DNS changes are seen.
+//!
+//! It never retries and never follows a redirect: what was sent and what was not is the caller's to know
+//! ([`SendError`]). The address comes from the configuration alone; nothing of a request can change it.
+
+pub(crate) mod pool;
+pub(crate) mod response_body;
+pub mod tls;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use http::{Request, Response, Uri};
+use hyper::{
+    client::conn::{TrySendError, http2},
+    rt::{Read, Write},
+};
+use hyper_util::{
+    client::legacy::connect::HttpConnector,
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use self::pool::{Connection, Pool};
+pub use self::response_body::{AnswerBody, Broken};
+use super::exchange::request_body::Parts;
+pub use crate::http1::client::fixed_headers::Standing;
+use crate::{http1::client::Http1, tasks::Tasks};
+
+/// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
+/// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(25);
+/// Silence after which the kernel asks whether the peer is still there, and how often it asks again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
+/// The same of HTTP/2: after so much silence a ping, which must be answered within so much time.
+const PING: Duration = Duration::from_secs(20);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// Why no response head came.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// DNS, TCP or TLS failed: certainly nothing was sent.
+    #[error("could not connect: {0}")]
+    Connect(String),
+    /// The connection broke: perhaps the provider did the work.
+    #[error("the connection broke before the answer began: {0}")]
+    Lost(#[from] Broken),
+}
+
+/// Connects to one origin, and keeps what can be used again.
+pub struct Client {
+    origin: Uri,
+    /// The headers of every request.
+    pub standing: Standing,
+    connector: HttpConnector,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    connect_timeout: Duration,
+    tasks: Tasks,
+    pool: Arc<Pool>,
+}
+
+impl Client {
+    /// Connections to `origin` (scheme and authority), made within `connect_timeout`; `standing` is said with every request.
+    pub fn new(
+        origin: Uri,
+        standing: Standing,
+        connect_timeout: Duration,
+        tasks: Tasks,
+    ) -> Result<Arc<Self>, String> {
+        let connector = connector(connect_timeout);
+        let tls = match origin.scheme_str() {
+            Some("https") => Some(tls_for(&origin)?),
+            _ => None,
+        };
+        Ok(Arc::new(Self { origin, standing, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
+    }
+
+    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. On the heap, because every
+    /// future on the way down would carry it twice.
+    pub async fn send(&self, mut request: Box<Request<Parts>>) -> Result<Response<AnswerBody>, SendError> {
+        while let Some(connection) = self.pool.take() {
+            match self.send_on(connection, request).await {
+                Err(Unsent::Returned(back)) => request = back,
+                Err(Unsent::Failed(error)) => return Err(error),
+                Ok(response) => return Ok(response),
+            }
+        }
+        // On the heap: a handshake is rare and large, and each future around this one would carry its room.
+        let connection = self.connect().boxed().await?;
+        match self.send_on(connection, request).await {
+            Ok(response) => Ok(response),
+            Err(Unsent::Failed(error)) => Err(error),
+            Err(Unsent::Returned(_)) => Err(SendError::Connect("the new connection closed at once".into())),
+        }
+    }
+
+    /// Closes what is idle: after a connection proved dead its neighbours are not trusted either.
+    pub fn evict(&self) {
+        self.pool.evict();
+    }
+
+    /// Closes connections that have been idle too long; called now and then.
+    pub fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+    }
+
+    async fn send_on(
+        &self,
+        connection: Connection,
+        request: Box<Request<Parts>>,
+    ) -> Result<Response<AnswerBody>, Unsent> {
+        match connection {
+            Connection::Http1(http1) => {
+                let response = http1.send((request, &self.standing), self.pool.clone()).await;
+                Ok(response.map_err(SendError::Lost)?.map(AnswerBody::http1))
+            }
+            Connection::Http2 { mut sender, stream } => {
+                let request = self.in_full(*request);
+                let response = sender.try_send_request(request).await?;
+                Ok(response.map(|incoming| AnswerBody::http2(incoming, stream)))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, SendError> {
+        let failed = |error: &dyn std::fmt::Display| SendError::Connect(error.to_string());
+        match timeout(self.connect_timeout, self.dial()).await {
+            Err(_) => Err(SendError::Connect(format!("no connection within {:?}", self.connect_timeout))),
+            Ok(Err(error)) => Err(failed(&root_cause(&*error))),
+            Ok(Ok(connection)) => Ok(connection),
+        }
+    }
+
+    async fn dial(&self) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+        let mut connector = self.connector.clone();
+        std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
+        let tcp = connector.call(self.origin.clone()).await?;
+        let Some((tls, name)) = &self.tls else {
+            return Ok(Connection::Http1(Http1::new(tcp.into_inner(), Instant::now())));
+        };
+        let stream = tls.connect(name.clone(), tcp.into_inner()).await?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            return Ok(self.handshake_h2(TokioIo::new(stream)).await?);
+        }
+        Ok(Connection::Http1(Http1::new(stream, Instant::now())))
+    }
+
+    async fn handshake_h2<T>(&self, io: T) -> hyper::Result<Connection>
+    where
+        T: Read + Write + Send + Unpin + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING_ANSWER)
+            .keep_alive_while_idle(true)
+            .adaptive_window(true)
+            .handshake(io)
+            .await?;
+        self.drive(connection);
+        Ok(self.pool.share(sender))
+    }
+
+    /// As HTTP/2 has it, with all headers, and the scheme and authority that HTTP/1.1 keeps in `host`.
+    fn in_full(&self, mut request: Request<Parts>) -> Request<Parts> {
+        let mut parts = self.origin.clone().into_parts();
+        parts.path_and_query = request.uri().path_and_query().cloned();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        self.standing.put_into(request.headers_mut());
+        request.headers_mut().remove(http::header::HOST);
+        request
+    }
+
+    fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
+        self.tasks.spawn_until_shutdown(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a provider connection ended");
+            }
+        });
+    }
+}
+
+fn connector(connect_timeout: Duration) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(connect_timeout));
+    connector.set_keepalive(Some(KEEP_ALIVE));
+    connector.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+    connector.set_keepalive_retries(Some(3));
+    #[cfg(target_os = "linux")]
+    connector.set_tcp_user_timeout(Some(UNHEARD));
+    connector
+}
+
+fn tls_for(origin: &Uri) -> Result<(TlsConnector, ServerName<'static>), String> {
+    let host = origin.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(|error| error.to_string())?;
+    let config = tls::client_config(&[b"h2", b"http/1.1"]).map_err(|error| error.to_string())?;
+    Ok((TlsConnector::from(config), name))
+}
+
+/// hyper-util says "client error (Connect)"; the reason is at the bottom of the chain.
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}
+
+enum Unsent {
+    /// Nothing was written: the request is as good as new.
+    Returned(Box<Request<Parts>>),
+    Failed(SendError),
+}
+
+impl From<SendError> for Unsent {
+    fn from(error: SendError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<TrySendError<Request<Parts>>> for Unsent {
+    fn from(mut error: TrySendError<Request<Parts>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Returned(Box::new(request)),
+            None => Self::Failed(SendError::Lost(error.into_error().into())),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The body of an answer, whichever protocol brings it.
+//!
+//! Read to its end it hands an HTTP/1.1 connection back; dropped before, it closes it: a connection on which somebody
+//! ran out of patience is never used again.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Stream;
+use crate::http1::{body_framing::BadFraming, client};
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The socket failed: reset, timed out.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The other side closed it too early.
+    #[error("the connection was closed before the end of the answer")]
+    Closed,
+    /// The head is no head.
+    #[error("the answer's head is not HTTP/1.1: {0}")]
+    Head(#[from] httparse::Error),
+    /// The head is larger than we read.
+    #[error("the answer's head is too large")]
+    HeadTooLarge,
+    /// Its length cannot be known.
+    #[error(transparent)]
+    Framing(#[from] BadFraming),
+    /// HTTP/2 failed.
+    #[error("{0}")]
+    Http2(#[from] hyper::Error),
+}
+
+/// The body of an answer.
+pub struct AnswerBody(Content);
+
+enum Content {
+    Http1(client::Body),
+    /// One stream of a connection that others use as well.
+    Http2(Incoming, #[expect(dead_code, reason = "counts as a user of the connection")] Stream),
+}
+
+impl AnswerBody {
+    pub(crate) fn http1(body: client::Body) -> Self {
+        Self(Content::Http1(body))
+    }
+
+    pub(super) fn http2(incoming: Incoming, stream: Stream) -> Self {
+        Self(Content::Http2(incoming, stream))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.0 {
+            Content::Http1(body) => body.poll_run(cx).map(|run| run.map(|run| run.map(Frame::data))),
+            Content::Http2(incoming, _) => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Http1(body) => body.is_over(),
+            Content::Http2(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Http1(body) => body.size_hint(),
+            Content::Http2(incoming, _) => incoming.size_hint(),
+        }
+    }
+}

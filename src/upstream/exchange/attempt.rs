@@ -1,0 +1,304 @@
+//! One question to one target, from its beginning to its one outcome.
+//!
+//! An [`Attempt`] is a guard: whatever happens to the call, the target learns how it ended, and a probe that is
+//! given up is handed back.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::outcome::{Outcome, Sent};
+use crate::{
+    clock,
+    openai::usage::Usage,
+    telemetry::{
+        metrics::{Attempts, Cost, Counter, GenAi, TargetMeters},
+        trace::Span,
+    },
+    upstream::{
+        health::{
+            breaker::{Change, Pass},
+            score::Kind,
+        },
+        provider::InFlight,
+        target::{Facts, Need, Target},
+    },
+};
+
+/// How long a target whose key or model was refused is left alone.
+const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
+
+/// One question to one target. It ends in exactly one outcome: dropped without one, it was cancelled.
+pub struct Attempt {
+    /// Who is asked.
+    pub target: Arc<Target>,
+    kind: Kind,
+    id: u64,
+    pass: Pass,
+    prior: Option<f64>,
+    /// Another target could be asked instead: then a bad ratio may open the breaker.
+    others: bool,
+    /// When it began.
+    pub started: Instant,
+    first_content: Option<Instant>,
+    ended: bool,
+    purpose: Option<Purpose>,
+    outcome: Outcome,
+    usage: Option<Usage>,
+    _provider: InFlight,
+}
+
+/// What an attempt is for: whom the log, the metrics and the trace tell of it.
+pub struct Purpose {
+    /// The request.
+    pub request: Arc<str>,
+    /// What is asked.
+    pub operation: GenAi,
+    /// The attempt in the request's trace; it ends with the attempt.
+    pub span: Span,
+}
+
+impl Attempt {
+    /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
+    pub fn begin(target: &Arc<Target>, need: &Need, prior: Option<f64>, others: bool) -> Option<Self> {
+        let now = clock::fresh();
+        let provider = target.provider.enter()?;
+        let mut facts = target.known.facts.lock();
+        let pass = facts.breaker.admit(now)?;
+        let id = target.known.attempts.fetch_add(1, Ordering::Relaxed);
+        facts.live.started(need.kind, id, now, clock::wall());
+        facts.headroom.sent(need.tokens);
+        facts.in_flight += 1;
+        Some(Self {
+            target: target.clone(),
+            kind: need.kind,
+            id,
+            pass,
+            prior,
+            others,
+            started: now,
+            first_content: None,
+            ended: false,
+            purpose: None,
+            outcome: Outcome::Cancelled,
+            usage: None,
+            _provider: provider,
+        })
+    }
+
+    /// Says what it is for. An attempt without a purpose leaves no trace but in the score.
+    pub fn is_for(&mut self, purpose: Purpose) {
+        self.purpose = Some(purpose);
+    }
+
+    /// What the provider has counted so far.
+    pub fn used(&mut self, usage: Option<Usage>) {
+        self.usage = usage.or(self.usage);
+    }
+
+    /// Events of its stream that were left out.
+    pub fn left_out(&self, events: u64) {
+        if let Some(meters) = &self.target.meters {
+            meters.noise.inc_by(events);
+        }
+    }
+
+    /// The head of an answer came: what it says about our rate limit.
+    pub fn head(&self, headers: &HeaderMap) {
+        let (known, now) = (&self.target.known, clock::now());
+        let mut facts = known.facts.lock();
+        facts.headroom.observe(headers, now, clock::wall());
+        if facts.headroom.tell(now).is_some() {
+            facts.fellows.tell(&known.id);
+        }
+    }
+
+    /// The first content of a stream, or a whole answer, has come.
+    pub fn succeeded(&mut self) {
+        if self.first_content.is_none() {
+            let now = clock::now();
+            self.first_content = Some(now);
+            self.settle(Outcome::Success, now);
+            if let (Kind::Stream, Some(attempts)) = (self.kind, self.meters()) {
+                attempts.first_chunk.observe(now.saturating_duration_since(self.started).as_secs_f64());
+            }
+        }
+    }
+
+    /// How long the first content took.
+    pub fn first_token(&self) -> Option<Duration> {
+        self.first_content.map(|at| at.saturating_duration_since(self.started))
+    }
+
+    /// It is over without a failure: `tokens` were produced, with this as the longest gap between them.
+    pub fn completed(&mut self, tokens: u64, longest_gap: Option<Duration>) {
+        self.succeeded();
+        self.ended = true;
+        self.outcome = Outcome::Success;
+        let now = clock::now();
+        let from = match self.kind {
+            Kind::Stream => self.first_content.unwrap_or(now),
+            Kind::Whole => self.started,
+        };
+        let time = now.saturating_duration_since(from);
+        let mut facts = self.target.known.facts.lock();
+        facts.live.produced(tokens, time, now);
+        let failing = facts.breaker.failing();
+        facts.breaker.on_whole(self.pass);
+        if facts.breaker.failing() != failing {
+            facts.fellows.tell(&self.target.known.id);
+        }
+        if let Some(gap) = longest_gap {
+            facts.gaps.record(gap, now);
+        }
+    }
+
+    /// It failed. `detail` is one sentence for the operator.
+    pub fn failed(&mut self, outcome: Outcome, detail: &str) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.outcome = outcome;
+        if outcome.doubts_the_connection() {
+            self.target.provider.client.evict();
+        }
+        let now = clock::now();
+        let mut facts = self.target.known.facts.lock();
+        if outcome.failure_kind().is_some() || outcome.misconfigures() {
+            facts.last_failure = Some(detail.to_owned());
+        }
+        if let Outcome::Throttled { rest } = outcome {
+            let Facts { rest: resting, rng, fellows, .. } = &mut *facts;
+            resting.throttled(rest, now, rng);
+            fellows.tell(&self.target.known.id);
+        }
+        if outcome.misconfigures() {
+            facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
+            drop(facts);
+            self.target.known.tell("misconfigured", detail.to_owned());
+        } else {
+            drop(facts);
+        }
+        self.settle(outcome, now);
+    }
+
+    /// Everything that learns from outcomes learns from this one.
+    fn settle(&self, outcome: Outcome, now: Instant) {
+        let known = &self.target.known;
+        let mut guard = known.facts.lock();
+        let facts = &mut *guard;
+        if let Some(latency) = facts.live.ended(self.kind, self.id, outcome, self.prior, now) {
+            facts.latencies[self.kind as usize].record(latency, now);
+            facts.rest.answered();
+        }
+        let failing = facts.breaker.failing();
+        let change = facts.breaker.on(self.pass, outcome, self.others, now, &mut facts.rng);
+        let cause = facts.breaker.cause();
+        if change.is_some() || self.pass.is_probe() || facts.breaker.failing() != failing {
+            facts.fellows.tell(&known.id);
+        }
+        drop(guard);
+        match change {
+            Some(Change::Opened) => {
+                let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
+                self.changed(|meters| &meters.opened);
+                known.tell("open", reason);
+            }
+            Some(Change::Closed) => {
+                tracing::info!(target_id = %known.id, "a target is back");
+                self.changed(|meters| &meters.closed);
+                known.tell("closed", "the probe succeeded".to_owned());
+            }
+            None => {}
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.ended && self.first_content.is_none() {
+            self.settle(Outcome::Cancelled, clock::now());
+        }
+        self.target.known.facts.lock().in_flight -= 1;
+        if let Some(purpose) = self.purpose.take() {
+            self.account(purpose);
+        }
+    }
+}
+
+impl Attempt {
+    fn changed(&self, which: fn(&TargetMeters) -> &Counter) {
+        if let Some(meters) = &self.target.meters {
+            which(meters).inc();
+        }
+    }
+
+    fn meters(&self) -> Option<&Attempts> {
+        let operation = self.purpose.as_ref()?.operation;
+        Some(self.target.meters.as_ref()?.attempts.of(operation))
+    }
+
+    /// Tells what the attempt was and what it cost, once: nothing is counted twice or lost.
+    fn account(&self, purpose: Purpose) {
+        let Purpose { request, operation, span } = purpose;
+        let error = (self.outcome != Outcome::Success).then(|| self.outcome.word());
+        let cost = self.cost();
+        if let Some(meters) = &self.target.meters {
+            let attempts = meters.attempts.of(operation);
+            attempts.duration.observe(clock::since(self.started), error);
+            if let Some(usage) = self.usage {
+                attempts.input.observe(usage.prompt_tokens as f64);
+                if operation != GenAi::Embeddings {
+                    attempts.output.observe(usage.completion_tokens as f64);
+                }
+            }
+            if let Some(cost) = cost {
+                meters.usage[cost as usize].inc();
+            }
+        }
+        self.finish(span, error);
+        let Some(cost) = cost else { return };
+        let usage = self.usage.unwrap_or_default();
+        tracing::info!(
+            %request,
+            target_id = &*self.target.id,
+            outcome = %self.outcome,
+            usage = cost.as_str(),
+            prompt_tokens = usage.prompt_tokens,
+            completion_tokens = usage.completion_tokens,
+            tokens = usage.total_tokens,
+            "usage"
+        );
+    }
+
+    /// What certainly cost nothing has no cost.
+    fn cost(&self) -> Option<Cost> {
+        match (self.outcome, self.usage) {
+            (Outcome::Success, Some(_)) => Some(Cost::Complete),
+            (_, Some(_)) => Some(Cost::Partial),
+            (outcome, None) if outcome.sent() == Sent::No => None,
+            (_, None) => Some(Cost::Unknown),
+        }
+    }
+
+    fn finish(&self, mut span: Span, error: Option<&'static str>) {
+        if let Some(usage) = self.usage {
+            let (input, output) = (usage.prompt_tokens as i64, usage.completion_tokens as i64);
+            span.note(|| {
+                [("gen_ai.usage.input_tokens", input.into()), ("gen_ai.usage.output_tokens", output.into())]
+            });
+        }
+        if let Some(first) = self.first_token().filter(|_| self.kind == Kind::Stream) {
+            span.note(|| [("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into())]);
+        }
+        match error {
+            Some(error) => span.failed(error),
+            None => span.note(|| [("gen_ai.response.model", self.target.name.model.clone().into())]),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A provider's event stream, read event by event and kept account of.
+//!
+//! It says what arrived and whether the answer is whole; it decides nothing. Reading ahead of what is asked
+//! for is impossible, so a slow client slows the provider down. An end without `finish_reason` is never an end.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+
+use super::outcome::BrokenKind;
+use crate::{
+    openai::{
+        Api,
+        error::ProviderError,
+        sse::{Event, Framer, MAX_EVENT},
+        stream_event::{Kind, Reader, Reading},
+        usage::Usage,
+    },
+    upstream::client::AnswerBody,
+};
+
+/// What a stream has brought so far.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Choices that have begun, as bits.
+    seen: u64,
+    /// Choices that have ended, as bits.
+    finished: u64,
+    /// The last usage that was reported.
+    pub usage: Option<Usage>,
+    /// Content events.
+    pub events: u64,
+    /// Text of choice 0 in bytes of JSON.
+    pub text: usize,
+    /// It carries what no other target can go on from: tools, reasoning, audio, several choices.
+    pub opaque: bool,
+    /// Events that were left out.
+    pub noise: u64,
+}
+
+impl Tally {
+    /// Whether every choice that began has ended.
+    pub fn is_whole(&self) -> bool {
+        self.seen != 0 && self.seen & !self.finished == 0
+    }
+
+    fn take(&mut self, reading: &Reading<'_>) {
+        self.seen |= reading.seen;
+        self.finished |= reading.finished;
+        self.usage = reading.usage.or(self.usage);
+        self.events += u64::from(reading.kind == Kind::Content);
+        self.text += reading.text.as_ref().map_or(0, |text| text.escaped().len());
+        self.opaque |= reading.opaque || reading.reasoning || self.seen > 1;
+        self.noise += u64::from(reading.kind == Kind::Noise);
+    }
+}
+
+/// What comes next in a stream.
+#[derive(Debug)]
+pub enum Item {
+    /// An event for the client.
+    Event(Event, Role),
+    /// The end of a whole answer; with the `[DONE]` event if there was one.
+    End(Option<Event>),
+    /// The end of an answer that is not whole.
+    Broken(Break),
+}
+
+/// What an event is to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A part of the answer, or its end: what commits, and what re-arms the clocks.
+    Content,
+    /// Belongs to the answer without being a part of it.
+    Frame,
+}
+
+/// Why a stream broke.
+#[derive(Debug, Clone)]
+pub struct Break {
+    /// In terms of outcomes.
+    pub kind: BrokenKind,
+    /// What the provider said, if it said something.
+    pub error: Option<Box<ProviderError>>,
+}
+
+impl Break {
+    fn new(kind: BrokenKind) -> Self {
+        Self { kind, error: None }
+    }
+}
+
+/// A provider's event stream.
+pub struct EventStream {
+    api: Api,
+    /// The client asked for the chunk that has usage and nothing else.
+    wants_usage: bool,
+    body: Option<AnswerBody>,
+    /// The connection broke: what came is not all there was.
+    cut: bool,
+    framer: Framer,
+    reader: Reader,
+    /// What it has brought so far.
+    pub tally: Tally,
+}
+
+impl EventStream {
+    /// Reads `body`, of which `first` was read already.
+    pub fn new(api: Api, wants_usage: bool, first: Bytes, body: AnswerBody) -> Self {
+        let mut framer = Framer::new(MAX_EVENT);
+        framer.push(first);
+        let (reader, tally) = (Reader::new(api), Tally::default());
+        Self { api, wants_usage, body: Some(body), cut: false, framer, reader, tally }
+    }
+
+    /// The next item among what has been read; `None` until [`EventStream::read`] brought more.
+    pub fn next_framed(&mut self) -> Option<Item> {
+        self.next_heard(|_| ())
+    }
+
+    /// The same. If it is an event, `hear` is told what it means: to read it twice is half of what it costs.
+    pub fn next_heard(&mut self, mut hear: impl FnMut(&Reading<'_>)) -> Option<Item> {
+        loop {
+            let event = match self.framer.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) if self.body.is_some() => return None,
+                Ok(None) => match self.framer.finish() {
+                    Some(event) => event,
+                    None => return Some(self.ended(None)),
+                },
+                Err(_) => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
+            };
+            if let Some(item) = self.weigh(event, &mut hear) {
+                return Some(item);
+            }
+        }
+    }
+
+    /// Waits for more bytes, or the end. Cancel-safe.
+    pub async fn read(&mut self) {
+        let Some(body) = &mut self.body else { return };
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    self.framer.push(data);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a stream was cut");
+                (self.body, self.cut) = (None, true);
+            }
+            None => self.body = None,
+        }
+    }
+
+    /// Reads on to the end of the connection's message, so that the connection can be used again.
+    pub async fn drain(&mut self) {
+        while self.body.is_some() {
+            self.read().await;
+        }
+    }
+
+    fn weigh(&mut self, event: Event, hear: &mut impl FnMut(&Reading<'_>)) -> Option<Item> {
+        let reading = self.reader.read(&event);
+        self.tally.take(&reading);
+        let finishes = reading.finished != 0;
+        let role = match &reading.kind {
+            Kind::Content => Role::Content,
+            Kind::Frame if finishes && self.tally.is_whole() => Role::Content,
+            Kind::Frame => Role::Frame,
+            Kind::UsageOnly if self.wants_usage => Role::Frame,
+            Kind::UsageOnly | Kind::Noise => return None,
+            Kind::Done => return Some(self.ended(Some(event))),
+            Kind::Error(error) => {
+                let error = Some(error.clone());
+                return Some(Item::Broken(Break { kind: BrokenKind::Error, error }));
+            }
+            Kind::Malformed => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
+        };
+        hear(&reading);
+        Some(Item::Event(event, role))
+    }
+
+    /// Of an interface we do not know, the end of the message is the end of the answer.
+    fn ended(&self, done: Option<Event>) -> Item {
+        let unknown = matches!(self.api, Api::Other | Api::Embeddings);
+        if (unknown && !self.cut) || self.tally.is_whole() {
+            Item::End(done)
+        } else {
+            Item::Broken(Break::new(BrokenKind::Cut))
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a target gave no answer: what it counts as, what the operator reads, what the client may read.
+//!
+//! The classification itself is [`outcome`]'s; here a response becomes what it needs. Our key is in none of it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Response, StatusCode, header};
+use tokio::time::Instant;
+
+use super::{
+    event_stream::Break,
+    outcome::{self, BrokenKind, HardKind, Outcome, Said},
+    timed_body::{Incoming, Torn},
+};
+use crate::{
+    clock,
+    openai::error::{self, ProviderError},
+    refusal::ProviderReply,
+    upstream::{client::AnswerBody, provider::Provider},
+};
+
+/// The largest error body that is passed on.
+const MAX_ERROR: usize = 1 << 20;
+/// For the body of an error, whose head has already said the most.
+const ERROR_BODY: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What it counts as.
+    pub outcome: Outcome,
+    /// One sentence, without secrets.
+    pub message: String,
+    /// What the provider said, for the case that it is the client's to read.
+    pub reply: Option<ProviderReply>,
+    /// How long the attempt took.
+    pub elapsed: Duration,
+}
+
+impl Failure {
+    /// The target failed.
+    pub fn hard(kind: HardKind, message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Hard(kind), message: message.into(), reply: None, elapsed: Duration::ZERO }
+    }
+
+    /// A 200 that is no answer.
+    pub fn malformed(message: &str) -> Self {
+        Self::hard(HardKind::Malformed, message)
+    }
+
+    fn with_reply(outcome: Outcome, message: String, reply: ProviderReply) -> Self {
+        Self { outcome, message, reply: Some(reply), elapsed: Duration::ZERO }
+    }
+
+    /// A stream that broke before its first content.
+    pub fn broken_early(provider: &Provider, headers: &HeaderMap, broken: Break) -> Self {
+        match (broken.kind, broken.error) {
+            (_, Some(error)) => Self::in_200(provider, headers, &error, "an error event"),
+            (BrokenKind::Malformed, None) => Self::malformed("an event that is not valid JSON"),
+            (_, None) => Self::malformed("a stream that ended before its first content"),
+        }
+    }
+
+    /// An error in a 200's clothes.
+    pub fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what: &str) -> Self {
+        let outcome = outcome::of_error_in_200(provider.quirks, headers, said(error), clock::wall());
+        let code = error.code.as_deref();
+        let status = code.and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok());
+        let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST);
+        let kind = error.kind.as_deref().unwrap_or("invalid_request_error");
+        let body = error::body(&error.message, kind, error.param.as_deref(), code.unwrap_or("error"));
+        let reply = ProviderReply { status, content_type: None, body };
+        Self::with_reply(outcome, with_words(what, &error.message), reply)
+    }
+
+    /// A status that is not 2xx.
+    pub async fn of_status(response: Response<AnswerBody>, provider: &Provider, total: Instant) -> Self {
+        let (parts, body) = response.into_parts();
+        let deadline = total.min(clock::now() + ERROR_BODY);
+        let body = Incoming::new(body, deadline, ERROR_BODY, deadline).at_most(MAX_ERROR).await;
+        let body = body.unwrap_or_default();
+        let error = ProviderError::parse(&body);
+        let (status, headers) = (parts.status, &parts.headers);
+        let outcome =
+            outcome::of_status(provider.quirks, status.as_u16(), headers, said(&error), clock::wall());
+        // What a provider says about our key is between us and the provider.
+        let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
+        let message = with_words(&format!("status {}", status.as_u16()), words);
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        Self::with_reply(outcome, message, ProviderReply { status, content_type, body })
+    }
+}
+
+impl From<Torn> for Failure {
+    fn from(torn: Torn) -> Self {
+        let kind = match torn {
+            Torn::Stalled => HardKind::Silent,
+            Torn::Cut(_) => HardKind::Reset,
+            Torn::TooLarge => HardKind::Malformed,
+        };
+        Self::hard(kind, torn.to_string())
+    }
+}
+
+fn said(error: &ProviderError) -> Said<'_> {
+    Said {
+        code: error.code.as_deref(),
+        kind: error.kind.as_deref(),
+        param: error.param.as_deref(),
+        message: &error.message,
+    }
+}
+
+fn with_words(what: &str, words: &str) -> String {
+    let words: String = words.chars().take(200).collect();
+    if words.is_empty() { what.to_owned() } else { format!("{what}: {words}") }
+}

@@ -1,0 +1,320 @@
+//! Asks one target once: the question out, the answer in, up to its first content.
+//!
+//! Nothing of an answer is believed before it is seen: a 200 that is an error, a page, half an object or nothing
+//! is a failure here, so that it can still move on. After the first content the answer belongs to its reader.
+
+pub mod attempt;
+pub mod event_stream;
+pub mod failure;
+pub mod outcome;
+pub(crate) mod request_body;
+pub(crate) mod timed_body;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use tokio::time::{Instant, timeout_at};
+
+use self::{
+    attempt::Attempt,
+    event_stream::{EventStream, Item, Role},
+    failure::Failure,
+    outcome::{HardKind, Outcome},
+    request_body::Parts,
+    timed_body::Incoming,
+};
+use super::{
+    client::{AnswerBody, SendError},
+    provider::{Provider, Question},
+};
+use crate::{
+    clock,
+    openai::{
+        Api,
+        response_check::{self, Verdict},
+        sse::Event,
+        usage::Usage,
+    },
+};
+
+/// The largest answer that is read whole before it is passed on.
+const MAX_WHOLE: usize = 64 << 20;
+/// Headers of an answer that describe its body.
+static DESCRIBING: [HeaderName; 4] =
+    [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
+/// Headers of an answer that have the provider's id of the request.
+static IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-generation-id"),
+];
+
+/// What is asked of whom, and how long it may take.
+pub struct Asking {
+    /// The attempt that it is.
+    pub attempt: Attempt,
+    /// What it speaks.
+    pub api: Api,
+    /// A stream was asked for.
+    pub stream: bool,
+    /// The client asked for the usage chunk.
+    pub wants_usage: bool,
+    /// The request.
+    pub question: Question,
+    /// To the first content of a stream, or the head of a whole answer.
+    pub first: Duration,
+    /// Silence after that.
+    pub stall: Duration,
+    /// When everything must be over.
+    pub total: Instant,
+    /// The client itself gave less time than the target would have had: running out of it proves nothing.
+    pub impatient: bool,
+    /// The provider's words are not repeated: they may quote what nobody but the user may read.
+    pub quiet: bool,
+}
+
+/// What describes an answer.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// 2xx.
+    pub status: StatusCode,
+    /// All of the provider's headers. Few of them are the client's business.
+    headers: HeaderMap,
+}
+
+/// An answer that has begun.
+pub enum Answer {
+    /// All of it.
+    Whole(Head, Bytes, Option<Usage>),
+    /// Its first content.
+    Stream(Box<Open>),
+    /// Its first bytes; we do not look into the rest.
+    Raw(Box<Raw>),
+}
+
+/// A stream whose first content is here.
+pub struct Open {
+    /// What describes it.
+    pub head: Head,
+    /// What came up to the first content.
+    pub lead: Vec<Event>,
+    /// The rest.
+    pub stream: EventStream,
+    /// The attempt that it is.
+    pub attempt: Attempt,
+    /// Silence it is allowed.
+    pub stall: Duration,
+}
+
+/// Bytes that we pass on without looking.
+pub struct Raw {
+    /// What describes it.
+    pub head: Head,
+    /// What came so far.
+    pub first: Bytes,
+    /// The rest.
+    pub body: AnswerBody,
+    /// The attempt that it is.
+    pub attempt: Attempt,
+    /// Silence it is allowed.
+    pub stall: Duration,
+}
+
+/// Asks the target of its attempt. On the heap, because every future on the way down would carry it twice.
+///
+/// # Errors
+/// The [`Failure`], of which the target has been told already.
+pub async fn ask(mut asking: Box<Asking>) -> Result<Answer, Failure> {
+    let provider = asking.attempt.target.provider.clone();
+    match exchange(&mut asking, &provider).await {
+        Ok(Reading::Whole(head, body, usage)) => {
+            asking.attempt.used(usage);
+            asking.attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
+            Ok(Answer::Whole(head, body, usage))
+        }
+        Ok(Reading::Stream(begun)) => {
+            let Asking { mut attempt, stall, .. } = *asking;
+            attempt.succeeded();
+            let (head, lead, stream) = *begun;
+            Ok(Answer::Stream(Box::new(Open { head, lead, stream, attempt, stall })))
+        }
+        Ok(Reading::Raw(begun)) => {
+            let Asking { mut attempt, stall, .. } = *asking;
+            attempt.succeeded();
+            let (head, first, body) = *begun;
+            Ok(Answer::Raw(Box::new(Raw { head, first, body, attempt, stall })))
+        }
+        Err(failure) => Err(failed(asking, failure, &provider)),
+    }
+}
+
+/// The failure as it is told, and told to the target.
+fn failed(asking: Box<Asking>, mut failure: Failure, provider: &Provider) -> Failure {
+    let Asking { mut attempt, impatient, quiet, .. } = *asking;
+    let id = attempt.target.id.clone();
+    failure.elapsed = clock::since(attempt.started);
+    failure.message = match quiet {
+        true => format!("{id}: {}", failure.outcome),
+        false => format!("{id}: {}", provider.redact_text(&failure.message)),
+    };
+    if let Some(reply) = &mut failure.reply {
+        reply.body = provider.redact(&reply.body);
+    }
+    if impatient && failure.outcome.is_silence() {
+        failure.outcome = Outcome::Cancelled;
+    }
+    attempt.failed(failure.outcome, &failure.message);
+    failure
+}
+
+/// An answer before its attempt is bound to it.
+enum Reading {
+    Whole(Head, Bytes, Option<Usage>),
+    Stream(Box<(Head, Vec<Event>, EventStream)>),
+    Raw(Box<(Head, Bytes, AnswerBody)>),
+}
+
+async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, Failure> {
+    let deadline = asking.total.min(asking.attempt.started + asking.first);
+    let (head, body) = begin(asking, provider, deadline).await?;
+    let Asking { api, stream, wants_usage, stall, total, .. } = *asking;
+    // A whole answer has only its head within the deadline, and then at least the time of a stall.
+    let due = if stream { deadline } else { deadline.max(clock::now() + stall).min(total) };
+    let mut body = Incoming::new(body, due, stall, total);
+    let known = api.is_known();
+    let is_events = head.is_events() || (stream && known && looks_like_events(body.peek().await?));
+    if is_events && (stream || !known) {
+        let (first, body) = body.into_rest();
+        let events = EventStream::new(api, wants_usage, first, body);
+        // On the heap: whole answers must not carry its room.
+        let begun = first_content(events, deadline, (provider, &head.headers)).boxed().await;
+        let (lead, stream) = begun?;
+        return Ok(Reading::Stream(Box::new((head, lead, stream))));
+    }
+    if !known && !head.is_json() {
+        body.peek().await?;
+        let (first, body) = body.into_rest();
+        return Ok(Reading::Raw(Box::new((head, first, body))));
+    }
+    let bytes = body.at_most(MAX_WHOLE).await?;
+    let usage = judge(api, stream, &head, &bytes, provider)?;
+    Ok(Reading::Whole(head, bytes, usage))
+}
+
+/// Sends the question, and takes the head of an answer for one if its status does.
+async fn begin(
+    asking: &mut Asking,
+    provider: &Provider,
+    deadline: Instant,
+) -> Result<(Head, AnswerBody), Failure> {
+    let request = provider
+        .request(std::mem::take(&mut asking.question))
+        .map_err(|error| Failure::hard(HardKind::Connect, format!("the request cannot be made: {error}")))?;
+    let response = send(provider, request, deadline, asking.first).await?;
+    asking.attempt.head(response.headers());
+    if !response.status().is_success() {
+        return Err(Box::pin(Failure::of_status(response, provider, asking.total)).await);
+    }
+    let (head, body) = response.into_parts();
+    Ok((Head { status: head.status, headers: head.headers }, body))
+}
+
+async fn send(
+    provider: &Provider,
+    request: Box<Request<Parts>>,
+    deadline: Instant,
+    first: Duration,
+) -> Result<Response<AnswerBody>, Failure> {
+    match timeout_at(deadline, provider.client.send(request)).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error @ SendError::Connect(_))) => Err(Failure::hard(HardKind::Connect, error.to_string())),
+        Ok(Err(error @ SendError::Lost(_))) => Err(Failure::hard(HardKind::Reset, error.to_string())),
+        Err(_) => {
+            let message = format!("no answer within {:.1} s", first.as_secs_f64());
+            Err(Failure::hard(HardKind::Silent, message))
+        }
+    }
+}
+
+/// Whether a whole body is an answer, and what it cost.
+fn judge(
+    api: Api,
+    stream: bool,
+    head: &Head,
+    bytes: &[u8],
+    provider: &Provider,
+) -> Result<Option<Usage>, Failure> {
+    match response_check::judge(api, Some(head.content_type()), bytes) {
+        Verdict::Complete { .. } if stream && api.is_known() => {
+            Err(Failure::malformed("an answer in one piece though a stream was asked for"))
+        }
+        Verdict::Complete { usage } => Ok(usage),
+        Verdict::Error(error) => {
+            Err(Failure::in_200(provider, &head.headers, &error, "an error under status 200"))
+        }
+        Verdict::Empty => Err(Failure::malformed("an empty answer")),
+        Verdict::NotJson => Err(Failure::malformed("an answer that is not JSON")),
+        Verdict::Truncated => Err(Failure::malformed("an answer that was cut off")),
+        Verdict::Malformed => Err(Failure::malformed("an answer that is not valid JSON")),
+        Verdict::WrongShape => Err(Failure::malformed("an answer of the wrong shape")),
+    }
+}
+
+/// Reads a stream up to its first content. Comments, blank lines and frames re-arm nothing.
+async fn first_content(
+    mut stream: EventStream,
+    deadline: Instant,
+    (provider, headers): (&Provider, &HeaderMap),
+) -> Result<(Vec<Event>, EventStream), Failure> {
+    let mut lead = Vec::new();
+    loop {
+        match stream.next_framed() {
+            Some(Item::Event(event, role)) => {
+                lead.push(event);
+                if role == Role::Content {
+                    return Ok((lead, stream));
+                }
+            }
+            Some(Item::End(_)) => return Err(Failure::malformed("an empty stream")),
+            Some(Item::Broken(broken)) => return Err(Failure::broken_early(provider, headers, broken)),
+            None => timeout_at(deadline, stream.read())
+                .await
+                .map_err(|_| Failure::hard(HardKind::Silent, "no content in time"))?,
+        }
+    }
+}
+
+/// Some servers send events under another type.
+fn looks_like_events(first: &[u8]) -> bool {
+    let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
+    [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|field| first.starts_with(field))
+}
+
+impl Head {
+    /// The headers that describe the body.
+    pub fn describing(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.headers.iter().filter(|(name, _)| DESCRIBING.contains(name))
+    }
+
+    /// The provider's own id of the request.
+    pub fn upstream_request_id(&self) -> Option<&HeaderValue> {
+        let rank = |name: &HeaderName| IDS.iter().position(|id| id == name);
+        let ids = self.headers.iter().filter_map(|(name, value)| Some((rank(name)?, value)));
+        ids.min_by_key(|(rank, _)| *rank).map(|(_, id)| id)
+    }
+
+    fn content_type(&self) -> &str {
+        self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn is_events(&self) -> bool {
+        self.content_type().starts_with("text/event-stream")
+    }
+
+    fn is_json(&self) -> bool {
+        let mime = self.content_type().split(';').next().unwrap_or_default().trim();
+        mime == "application/json" || mime.ends_with("+json")
+    }
+}

@@ -1,0 +1,145 @@
+//! From a provider's refusal to an [`Outcome`].
+//!
+//! Status first, then the provider's error code, and words only where providers give nothing better. A message
+//! may quote what the client wrote, so words that would shut a target down are looked for outside quotes and
+//! only where no request field is blamed: no client may talk a target out of service.
+
+use std::time::SystemTime;
+
+use http::HeaderMap;
+
+use super::{HardKind, Missing, Outcome, error_text::*};
+use crate::upstream::{health::cooldown, provider::profile::Quirks};
+
+/// What a provider's error body says; empty where it is no JSON error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    /// `error.code`, numbers as text.
+    pub code: Option<&'a str>,
+    /// `error.type`.
+    pub kind: Option<&'a str>,
+    /// `error.param`: the request field that is blamed.
+    pub param: Option<&'a str>,
+    /// `error.message`.
+    pub message: &'a str,
+}
+
+/// Classifies an answer whose status is not 2xx.
+///
+/// `now` is the wall clock, for dates in `Retry-After`.
+pub fn of_status(
+    quirks: &Quirks,
+    status: u16,
+    headers: &HeaderMap,
+    said: Said<'_>,
+    now: SystemTime,
+) -> Outcome {
+    let words = Words::of(said);
+    if status >= 400 && words.is_code(TOO_BIG_CODES) {
+        return Outcome::TooBig;
+    }
+    match status {
+        ..300 => Outcome::Hard(HardKind::Malformed),
+        429 | 498 => throttled(&words, headers, now),
+        503 => match cooldown::explicit(headers, now) {
+            Some(rest) => Outcome::Throttled { rest: Some(rest) },
+            None if quirks.throttle_503 => Outcome::Throttled { rest: None },
+            None => Outcome::Hard(HardKind::Status(status)),
+        },
+        401 | 402 => Outcome::KeyRefused,
+        403 => forbidden(quirks, &words),
+        404 => not_found(&words),
+        // A redirect is not followed: the base URL is wrong. 501: llama.cpp without embeddings.
+        300..400 | 405 | 501 => Outcome::NotServed(Missing::Route),
+        413 => Outcome::TooBig,
+        409 => conflict(&words),
+        // A timeout on their side, and a cancellation that was not ours.
+        408 | 499 => Outcome::Hard(HardKind::Status(status)),
+        400..500 => bad_request(quirks, &words),
+        500 if words.has(TOO_BIG_WORDS) => Outcome::TooBig,
+        _ => Outcome::Hard(HardKind::Status(status)),
+    }
+}
+
+/// Classifies an error that came inside a 200: as the whole body, or as an event before any content.
+///
+/// OpenRouter puts the status it would have sent into `code`; others name the error. If neither says
+/// what it is, it is a 200 that is no answer.
+pub fn of_error_in_200(quirks: &Quirks, headers: &HeaderMap, said: Said<'_>, now: SystemTime) -> Outcome {
+    let words = Words::of(said);
+    let status = said.code.and_then(|code| code.trim().parse().ok()).filter(|code| (400..600).contains(code));
+    if let Some(status) = status {
+        return of_status(quirks, status, headers, said, now);
+    }
+    if words.is_code(THROTTLED_CODES) {
+        return throttled(&words, headers, now);
+    }
+    match bad_request(quirks, &words) {
+        Outcome::ClientFault if !words.is_policy() => Outcome::Hard(HardKind::Malformed),
+        outcome => outcome,
+    }
+}
+
+/// 429 and 498. A quota that is used up never clears by waiting, and a request larger than the whole
+/// limit never fits: neither may be sold to the client as "try again later".
+fn throttled(words: &Words<'_>, headers: &HeaderMap, now: SystemTime) -> Outcome {
+    if words.is_code(QUOTA_CODES) {
+        Outcome::KeyRefused
+    } else if words.has(&["request too large"]) || words.asks_more_than_limit() {
+        Outcome::TooBig
+    } else {
+        Outcome::Throttled { rest: cooldown::of_throttled(headers, words.said.message, now) }
+    }
+}
+
+fn forbidden(quirks: &Quirks, words: &Words<'_>) -> Outcome {
+    if quirks.context_403 || words.has(TOO_BIG_WORDS) {
+        Outcome::TooBig
+    } else if words.is_policy() {
+        Outcome::ClientFault
+    } else if words.is_code(NO_MODEL_CODES) {
+        Outcome::NotServed(Missing::Model)
+    } else {
+        Outcome::KeyRefused
+    }
+}
+
+/// One provider without the model, or without the route, is no answer for the client while others have it.
+/// Anything else that is "not found" was named in the request.
+fn not_found(words: &Words<'_>) -> Outcome {
+    let no_error_body = words.said.message.is_empty() && words.said.code.is_none();
+    let about_model =
+        words.said.param == Some("model") || words.plain_has(&["model", "deployment", "no endpoints"]);
+    if words.is_code(NO_MODEL_CODES) || about_model {
+        Outcome::NotServed(Missing::Model)
+    } else if no_error_body || words.is_code(&["unknown_url"]) || words.has(NO_ROUTE_WORDS) {
+        Outcome::NotServed(Missing::Route)
+    } else {
+        Outcome::ClientFault
+    }
+}
+
+/// OpenAI sends 409 for a lock that a retry may find free; a stated conflict is with the request.
+fn conflict(words: &Words<'_>) -> Outcome {
+    if words.said.message.is_empty() || words.has(&["lock", "try again", "retry", "timeout"]) {
+        Outcome::Hard(HardKind::Status(409))
+    } else {
+        Outcome::ClientFault
+    }
+}
+
+fn bad_request(quirks: &Quirks, words: &Words<'_>) -> Outcome {
+    if words.is_policy() {
+        Outcome::ClientFault
+    } else if words.is_code(TOO_BIG_CODES) || words.has(TOO_BIG_WORDS) {
+        Outcome::TooBig
+    } else if words.is_code(QUOTA_CODES) || words.is_code(KEY_CODES) || words.blames_account() {
+        Outcome::KeyRefused
+    } else if words.is_code(NO_MODEL_CODES) || words.plain_has(NO_MODEL_WORDS) {
+        Outcome::NotServed(Missing::Model)
+    } else if words.names_refused_field(quirks) {
+        Outcome::NotServed(Missing::Field)
+    } else {
+        Outcome::ClientFault
+    }
+}

@@ -1,0 +1,111 @@
+//! The request body as it goes up: the client's own bytes with a few of them exchanged, never copied.
+
+use std::{
+    collections::VecDeque,
+    io::IoSlice,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::openai::splice;
+
+/// A body in a few parts, sent in order.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    parts: VecDeque<Bytes>,
+}
+
+impl Parts {
+    /// Bytes of the whole.
+    pub fn length(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether nothing is left to send.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Puts what comes first into `slices`, as much as fits; answers how many there are.
+    pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let each = slices.iter_mut().zip(&self.parts);
+        each.map(|(slice, part)| *slice = IoSlice::new(part)).count()
+    }
+
+    /// Moves all of it to the end of `bytes`.
+    pub fn pour(&mut self, bytes: &mut BytesMut) {
+        self.parts.drain(..).for_each(|part| bytes.extend_from_slice(&part));
+    }
+
+    /// Forgets the first `sent` bytes.
+    pub fn advance(&mut self, mut sent: usize) {
+        while let Some(part) = self.parts.front_mut().filter(|_| sent > 0) {
+            let of_part = sent.min(part.len());
+            part.advance(of_part);
+            sent -= of_part;
+            if part.is_empty() {
+                self.parts.pop_front();
+            }
+        }
+    }
+}
+
+impl From<splice::Parts> for Parts {
+    fn from(parts: splice::Parts) -> Self {
+        Self { parts: parts.iter().cloned().collect() }
+    }
+}
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.parts.pop_front().map(|part| Ok(Frame::data(part))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::openai::splice::Edit;
+
+    #[tokio::test]
+    async fn parts_arrive_in_order_with_their_whole_length() {
+        let edit = Edit { range: 1..1, with: Bytes::from("b") };
+        let body = Parts::from(splice::Parts::new(&Bytes::from("ac"), vec![edit]).unwrap());
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert_eq!(body.clone().collect().await.unwrap().to_bytes(), "abc");
+        assert!(Parts::default().is_end_stream());
+    }
+
+    #[test]
+    fn what_was_sent_is_forgotten_byte_by_byte() {
+        let edit = Edit { range: 2..2, with: Bytes::from("cd") };
+        let mut body = Parts::from(splice::Parts::new(&Bytes::from("abef"), vec![edit]).unwrap());
+        let mut sent = Vec::new();
+        while !body.is_empty() {
+            let mut slices = [IoSlice::new(&[]); 2];
+            let filled = body.fill(&mut slices);
+            sent.push(slices[..filled].iter().map(|slice| slice.len()).sum::<usize>());
+            body.advance(3.min(body.length()));
+        }
+        assert_eq!(sent, [4, 3], "two slices at a time; three bytes are taken of them");
+    }
+}

@@ -1,0 +1,331 @@
+//! When a target is left alone, and how it comes back.
+//!
+//! The algorithm is the unified breaker of linkerd2-proxy (`outbound/src/http/breaker/unified.rs`): it trips on
+//! failures in a row or on a ratio counted exactly over a ring of buckets (an average weighted by time would
+//! hide a total outage inside one burst), rests with doubling back-off, and lets one probe through. From HAProxy:
+//! the slow start after a recovery, never at the start of the process.
+//!
+//! It must never be closed or opened by news from before its last change: every attempt carries the [`Pass`] it
+//! was admitted with, and a pass of an earlier epoch is not listened to.
+
+mod peer_evidence;
+mod success_window;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+pub use self::peer_evidence::{Leave, Probe};
+use self::{peer_evidence::Company, success_window::Ring};
+use crate::{
+    config::Breaker as Config,
+    gossip::message::PeerId,
+    upstream::exchange::outcome::{ForBreaker, Outcome},
+};
+
+/// After a recovery the target's share grows over this long.
+const RAMP: Duration = Duration::from_secs(10);
+/// Its weight at the beginning of the ramp: enough to be asked, too little to be crushed.
+const RAMP_FROM: f64 = 0.1;
+/// Rests differ by up to this part, so that breakers that tripped together do not probe together.
+const JITTER: f64 = 0.2;
+
+/// Whether requests may go to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// All may.
+    Closed,
+    /// None may.
+    Open,
+    /// One may, to see whether the target is back.
+    HalfOpen,
+}
+
+/// Why the breaker is not closed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Cause {
+    /// So many hard failures in a row; the last one.
+    InARow(u32, Outcome),
+    /// So many of so many requests in the window succeeded.
+    Ratio(u32, u32),
+    /// The probe failed like this.
+    Probe(Outcome),
+}
+
+/// The right to ask the target once. It goes back with the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pass {
+    epoch: u64,
+    probe: bool,
+}
+
+impl Pass {
+    /// Whether this attempt decides about a half-open breaker.
+    pub fn is_probe(self) -> bool {
+        self.probe
+    }
+}
+
+/// A change worth a log line and an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It opened, or stays open after a failed probe.
+    Opened,
+    /// The target is back.
+    Closed,
+}
+
+/// The breaker of one target.
+#[derive(Debug, Clone)]
+pub struct Breaker {
+    config: Config,
+    outage: Option<Outage>,
+    ring: Ring,
+    in_a_row: u32,
+    /// Answers in a row that broke after their first content. That content is a success and would end the other
+    /// row, so a target that always begins and never ends needs a row of its own.
+    broken_in_a_row: u32,
+    /// Rests in a row, the exponent of the back-off. It outlives a short recovery: see [`Breaker::trip`].
+    rests: u32,
+    /// Counts the changes between closed and open, so that late news can be told.
+    epoch: u64,
+    recovered_at: Option<Instant>,
+    /// What other gateways say, and what they need to know.
+    company: Company,
+}
+
+#[derive(Debug, Clone)]
+struct Outage {
+    until: Instant,
+    probing: bool,
+    cause: Cause,
+    /// The failure that opened it, or the probe that failed last.
+    opened: Instant,
+    /// The gateway that saw it; `None` if that was this one.
+    told_by: Option<PeerId>,
+    /// The coming or running probe was brought forward by a health check.
+    vouched: bool,
+    /// Such a probe failed: what the health check sees is not what requests meet.
+    health_lies: bool,
+}
+
+impl Breaker {
+    /// A closed breaker.
+    pub fn new(config: Config) -> Self {
+        let ring = Ring::new(config.window);
+        Self {
+            config,
+            outage: None,
+            ring,
+            in_a_row: 0,
+            broken_in_a_row: 0,
+            rests: 0,
+            epoch: 0,
+            recovered_at: None,
+            company: Company::default(),
+        }
+    }
+
+    /// Open until its rest is over, then half-open until a probe has decided.
+    pub fn state(&self, now: Instant) -> State {
+        match &self.outage {
+            None => State::Closed,
+            Some(outage) if now < outage.until => State::Open,
+            Some(_) => State::HalfOpen,
+        }
+    }
+
+    /// When the next probe is due, in the past if it is overdue; `None` while closed.
+    pub fn retry_at(&self) -> Option<Instant> {
+        self.outage.as_ref().map(|outage| outage.until)
+    }
+
+    /// Why it is not closed.
+    pub fn cause(&self) -> Option<Cause> {
+        self.outage.as_ref().map(|outage| outage.cause)
+    }
+
+    /// Whether [`Breaker::admit`] would give a pass; and if so, whether it would be the probe's.
+    pub fn would_admit(&self, now: Instant) -> Option<State> {
+        match &self.outage {
+            None => Some(State::Closed),
+            Some(outage) if now >= outage.until && !outage.probing && self.company.lets_probe(now) => {
+                Some(State::HalfOpen)
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Admits one request: any while closed, one at a time while half-open, none while open.
+    ///
+    /// Every pass must come back through [`Breaker::on`]; a probe that is given up comes back `Cancelled`.
+    pub fn admit(&mut self, now: Instant) -> Option<Pass> {
+        let probe = self.would_admit(now)? == State::HalfOpen;
+        if let Some(outage) = &mut self.outage {
+            outage.probing = true;
+            self.company.probes();
+        }
+        Some(Pass { epoch: self.epoch, probe })
+    }
+
+    /// Takes note of an outcome. `others`: another target is eligible; without one the ratio trips nothing.
+    pub fn on(
+        &mut self,
+        pass: Pass,
+        outcome: Outcome,
+        others: bool,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Option<Change> {
+        self.company.witness(outcome, now);
+        if pass.epoch != self.epoch {
+            return None;
+        }
+        if pass.probe {
+            return self.on_probe(outcome, now, rng);
+        }
+        if outcome.counts_for_breaker() == ForBreaker::Failure
+            && let Some(heard) = self.company.confirmed(now)
+        {
+            self.adopt(heard, now);
+            return Some(Change::Opened);
+        }
+        let cause = self.count(outcome, others, now)?;
+        self.trip(cause, now, rng);
+        Some(Change::Opened)
+    }
+
+    /// An answer came to its end.
+    pub fn on_whole(&mut self, pass: Pass) {
+        if pass.epoch == self.epoch {
+            self.broken_in_a_row = 0;
+        }
+    }
+
+    /// A health check passed. It only brings the next probe forward: what `GET /models` sees does not prove
+    /// that requests are served, and once it has been proved wrong in an outage it is not believed again.
+    pub fn let_probe_now(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage
+            && !outage.health_lies
+            && now < outage.until
+        {
+            outage.until = now;
+            outage.vouched = true;
+        }
+    }
+
+    /// The weight of this target in the choice, 0.1 rising to 1 over ten seconds after a recovery, else 1.
+    pub fn ramp(&self, now: Instant) -> f64 {
+        let Some(recovered) = self.recovered_at else { return 1.0 };
+        let part = now.saturating_duration_since(recovered).as_secs_f64() / RAMP.as_secs_f64();
+        (RAMP_FROM + (1.0 - RAMP_FROM) * part).min(1.0)
+    }
+
+    /// The operator's hand: closed, with nothing remembered. News of attempts under way is not listened to.
+    pub fn reset(&mut self) {
+        let company = self.company.after_reset();
+        *self = Self { epoch: self.epoch + 1, company, ..Self::new(self.config.clone()) };
+    }
+
+    /// Counts an outcome while closed, and says whether that was the last straw.
+    fn count(&mut self, outcome: Outcome, others: bool, now: Instant) -> Option<Cause> {
+        match outcome.counts_for_breaker() {
+            ForBreaker::Neutral => return None,
+            ForBreaker::Success => {
+                self.in_a_row = 0;
+                self.ring.record(true, now);
+                return None;
+            }
+            ForBreaker::Failure if matches!(outcome, Outcome::Broken(_)) => self.broken_in_a_row += 1,
+            ForBreaker::Failure => self.in_a_row += 1,
+            ForBreaker::RatioOnly => {}
+        }
+        self.ring.record(false, now);
+        let row = self.row();
+        if row >= self.config.consecutive_failures.max(1) {
+            return Some(Cause::InARow(row, outcome));
+        }
+        // With that of a peer; as with the ratio, only where another target can be asked.
+        let with_peer = row.saturating_add(self.company.peer_row());
+        if others && row > 0 && with_peer >= self.config.consecutive_failures.max(1) {
+            return Some(Cause::InARow(with_peer, outcome));
+        }
+        let (good, all) = self.ring.count(now);
+        let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
+        (others && all >= self.config.min_requests && too_few_succeed).then_some(Cause::Ratio(good, all))
+    }
+
+    /// Failures in a row.
+    fn row(&self) -> u32 {
+        self.in_a_row.max(self.broken_in_a_row)
+    }
+
+    /// From closed to open. The back-off goes on where the last outage left it unless the target has been well
+    /// for a whole window since: one that flaps is asked ever more rarely.
+    fn trip(&mut self, cause: Cause, now: Instant, rng: &mut fastrand::Rng) {
+        let flapping =
+            self.recovered_at.is_some_and(|at| now.saturating_duration_since(at) < self.config.window);
+        if !flapping {
+            self.rests = 0;
+        }
+        let until = now + self.next_rest(rng);
+        self.open(Outage::new(until, cause, now));
+    }
+
+    fn open(&mut self, outage: Outage) {
+        self.epoch += 1;
+        self.outage = Some(outage);
+    }
+
+    fn on_probe(&mut self, outcome: Outcome, now: Instant, rng: &mut fastrand::Rng) -> Option<Change> {
+        let mark = outcome.counts_for_breaker();
+        if mark == ForBreaker::Success {
+            self.close(now);
+            self.company.recovered();
+            return Some(Change::Closed);
+        }
+        let rest = (mark != ForBreaker::Neutral).then(|| self.next_rest(rng));
+        let outage = self.outage.as_mut()?;
+        outage.probing = false;
+        let until = now + rest?;
+        // A throttled probe was answered by a living target, but it is no recovery either.
+        let health_lies = outage.health_lies || outage.vouched;
+        *outage = Outage { health_lies, ..Outage::new(until, Cause::Probe(outcome), now) };
+        Some(Change::Opened)
+    }
+
+    fn close(&mut self, at: Instant) {
+        self.outage = None;
+        self.ring = Ring::new(self.config.window);
+        (self.in_a_row, self.broken_in_a_row) = (0, 0);
+        self.epoch += 1;
+        self.recovered_at = Some(at);
+    }
+
+    /// `open_min`, doubled per rest in a row up to `open_max`, ± 20 %.
+    fn next_rest(&mut self, rng: &mut fastrand::Rng) -> Duration {
+        let doubled = self.config.open_min.saturating_mul(1 << self.rests.min(20));
+        self.rests = self.rests.saturating_add(1);
+        let plain = doubled.min(self.config.open_max.max(self.config.open_min));
+        plain.mul_f64(1.0 - JITTER + 2.0 * JITTER * rng.f64())
+    }
+}
+
+impl Outage {
+    fn new(until: Instant, cause: Cause, opened: Instant) -> Self {
+        Self { until, probing: false, cause, opened, told_by: None, vouched: false, health_lies: false }
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InARow(n, last) => write!(f, "{n} failures in a row, the last: {last}"),
+            Self::Ratio(good, all) => write!(f, "only {good} of the last {all} requests succeeded"),
+            Self::Probe(outcome) => write!(f, "the probe failed: {outcome}"),
+        }
+    }
+}

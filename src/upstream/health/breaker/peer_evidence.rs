@@ -1,0 +1,231 @@
+//! What a breaker tells other gateways, and what it makes of their word.
+//!
+//! A peer's word is evidence and no command: of two things seen, the later one counts, and what was seen here is as good
+//! as what was seen elsewhere. An outage that a peer saw before our own last success opens nothing; but then it takes one
+//! failure of our own, and not a row of them, to believe the peer. Only what was seen here is told, so no word comes back
+//! as an echo.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Breaker, Change, Outage};
+use crate::{
+    gossip::{
+        message::{self, Age, Left, PeerId, Row},
+        peer_view::{self, Doubt, Hearsay},
+    },
+    upstream::exchange::outcome::{ForBreaker, Outcome},
+};
+
+/// A probe that needs the peers' leave has it by then, or somebody else sends it.
+const ASKING: Duration = Duration::from_millis(20);
+
+/// Whether this gateway may send the probe of a target that all gateways would like to probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leave {
+    /// Nobody was asked.
+    #[default]
+    None,
+    /// It may, until then.
+    Granted(Instant),
+    /// Somebody else does; ask again then.
+    Refused(Instant),
+}
+
+/// What a breaker knows of other gateways, and what they need to know of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Company {
+    /// There is a place where gateways agree on who probes; without one each does.
+    joined: bool,
+    leave: Leave,
+    last_success: Option<Instant>,
+    last_failure: Option<Instant>,
+    /// The last recovery was seen here.
+    own_recovery: bool,
+    /// A peer's outage that our own success spoke against.
+    declined: Option<peer_view::Outage>,
+    doubt: Option<Doubt>,
+    /// The longest row of failures of one peer since our own last success.
+    peer_row: u32,
+}
+
+impl Company {
+    /// Something was seen here.
+    pub(super) fn witness(&mut self, outcome: Outcome, now: Instant) {
+        match outcome.counts_for_breaker() {
+            ForBreaker::Success => {
+                self.last_success = self.last_success.max(Some(now));
+                self.peer_row = 0;
+            }
+            ForBreaker::Failure | ForBreaker::RatioOnly => {
+                self.last_failure = self.last_failure.max(Some(now))
+            }
+            ForBreaker::Neutral => {}
+        }
+    }
+
+    /// Our own probe succeeded.
+    pub(super) fn recovered(&mut self) {
+        self.own_recovery = true;
+    }
+
+    /// Whether nobody needs to be asked, or was.
+    pub(super) fn lets_probe(&self, now: Instant) -> bool {
+        !self.joined || matches!(self.leave, Leave::Granted(until) if now < until)
+    }
+
+    /// The longest row of failures of one peer since our own last success. Of one alone: in a large fleet some peer has
+    /// always just failed.
+    pub(super) fn peer_row(&self) -> u32 {
+        self.peer_row
+    }
+
+    /// A leave is for one probe.
+    pub(super) fn probes(&mut self) {
+        self.leave = Leave::None;
+    }
+
+    /// The peer's outage that one failure of our own confirms.
+    pub(super) fn confirmed(&mut self, now: Instant) -> Option<peer_view::Outage> {
+        self.declined.take().filter(|outage| now < outage.until)
+    }
+
+    /// What is left of it after an operator's reset.
+    pub(super) fn after_reset(&self) -> Self {
+        Self { joined: self.joined, ..Self::default() }
+    }
+}
+
+/// How a breaker stands to a probe, for who asks the peers' leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// None is due, or somebody else sends it.
+    None,
+    /// One is due, and nobody was asked.
+    Due,
+    /// It may be sent.
+    Allowed,
+    /// It is under way.
+    Running,
+}
+
+impl Breaker {
+    /// Whether gateways agree from now on who probes.
+    pub fn join(&mut self, joined: bool) {
+        self.company.joined = joined;
+    }
+
+    /// The answer of the peers.
+    pub fn leave(&mut self, leave: Leave) {
+        self.company.leave = leave;
+    }
+
+    /// How it stands to a probe.
+    pub fn probe(&self, now: Instant) -> Probe {
+        let Some(outage) = &self.outage else { return Probe::None };
+        match self.company.leave {
+            _ if outage.probing => Probe::Running,
+            _ if now < outage.until => Probe::None,
+            Leave::Granted(until) if now < until => Probe::Allowed,
+            Leave::Refused(until) if now < until => Probe::None,
+            _ => Probe::Due,
+        }
+    }
+
+    /// Whether a probe is due, and only the peers have yet to leave it to us.
+    pub fn awaits_leave(&self, now: Instant) -> bool {
+        self.company.joined && self.probe(now) == Probe::Due
+    }
+
+    /// When it is next tried, if that is known: while a probe is under way nobody knows how long it will take.
+    pub fn back_at(&self, now: Instant) -> Option<Instant> {
+        let asking = self.awaits_leave(now).then_some(now + ASKING);
+        self.retry_at().filter(|at| *at > now).or(asking)
+    }
+
+    /// Who saw what it is open for; `None`: this gateway, or it is closed.
+    pub fn told_by(&self) -> Option<(PeerId, Instant)> {
+        let outage = self.outage.as_ref()?;
+        Some((outage.told_by?, outage.opened))
+    }
+
+    /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
+    pub fn doubted(&self, now: Instant) -> Option<Doubt> {
+        let doubt = self.company.doubt.filter(|_| self.outage.is_none())?;
+        let lasts = now < doubt.until && self.company.last_success < Some(doubt.failed);
+        lasts.then_some(doubt)
+    }
+
+    /// Failures in a row while closed: what peers are told at once when it changes.
+    pub fn failing(&self) -> u32 {
+        if self.outage.is_some() { 0 } else { self.row() }
+    }
+
+    /// A number that no two states of what was seen here have in common.
+    pub fn serial(&self) -> u64 {
+        (self.epoch << 16) | u64::from(self.rests & 0xffff)
+    }
+
+    /// What was seen here.
+    pub fn tell(&self, now: Instant) -> (Option<Row>, Option<message::Outage>, Option<Age>) {
+        let company = &self.company;
+        let last = company.last_failure.filter(|_| self.failing() > 0);
+        let row = last.map(|at| Row { failures: self.failing(), age: Age::of(at, now) });
+        let own = self.outage.as_ref().filter(|outage| outage.told_by.is_none());
+        let outage = own.map(|outage| message::Outage {
+            age: Age::of(outage.opened, now),
+            left: Left::until(outage.until, now),
+            rests: self.rests,
+            cause: outage.cause,
+        });
+        let back = self.recovered_at.filter(|_| company.own_recovery && self.outage.is_none());
+        (row, outage, back.map(|at| Age::of(at, now)))
+    }
+
+    /// Takes all that the peers say together; `me` is how they know this gateway.
+    pub fn hear(&mut self, said: &Hearsay, me: PeerId, now: Instant) -> Option<Change> {
+        self.company.doubt = said.doubt(self.company.last_success, (self.failing() > 0).then_some(me));
+        self.company.peer_row = said.row(self.company.last_success, now);
+        let (outage, back) = (said.outage(), said.back());
+        match outage.filter(|outage| back < Some(outage.opened)) {
+            Some(outage) => self.hear_of_outage(outage, now),
+            None => self.hear_of_recovery(back?),
+        }
+    }
+
+    fn hear_of_outage(&mut self, heard: peer_view::Outage, now: Instant) -> Option<Change> {
+        let success = self.company.last_success.max(self.recovered_at);
+        let ours = self.outage.as_ref();
+        if success >= Some(heard.opened) {
+            self.company.declined = ours.is_none().then_some(heard);
+            return None;
+        }
+        if ours.is_some_and(|ours| ours.probing || ours.opened >= heard.opened) {
+            return None;
+        }
+        self.adopt(heard, now);
+        Some(Change::Opened)
+    }
+
+    /// The same rest as the peer's, and the back-off goes on from there whoever probes next.
+    pub(super) fn adopt(&mut self, heard: peer_view::Outage, now: Instant) {
+        let until = heard.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
+        let outage = Outage { told_by: Some(heard.peer), ..Outage::new(until, heard.cause, heard.opened) };
+        self.rests = self.rests.max(heard.rests.min(32));
+        self.company.leave = Leave::None;
+        match &mut self.outage {
+            // The same outage goes on: what is under way belongs to it.
+            Some(ours) => *ours = Outage { health_lies: ours.health_lies, ..outage },
+            None => self.open(outage),
+        }
+    }
+
+    fn hear_of_recovery(&mut self, back: Instant) -> Option<Change> {
+        self.company.declined = None;
+        self.outage.as_ref().filter(|ours| ours.opened < back)?;
+        self.close(back);
+        self.company.own_recovery = false;
+        Some(Change::Closed)
+    }
+}

@@ -1,0 +1,188 @@
+//! How much a provider still lets us ask, from the rate-limit headers of every answer: leave before the 429.
+//!
+//! Providers count requests and tokens in windows of their own (`x-ratelimit-remaining-requests`,
+//! `-tokens-minute`, `-req-day`, plain, or `x-tokenlimit-remaining`); each suffix is a gauge here. What is not
+//! said, or makes no sense (Azure's -1, a limit of 0), must never keep a target from being asked; what is said
+//! counts for 300 s at most, since a window may refill all the time (Groq's daily one does).
+//!
+//! It is advice: if nobody has room, ask the target with the earliest [`Headroom::room_at`].
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName};
+use tokio::time::Instant;
+
+use super::cooldown::{self, MAX};
+use crate::gossip::{
+    message::{self, Age, Left},
+    peer_view::Hold,
+};
+
+/// More windows than any provider has; a hostile answer cannot grow the list.
+const GAUGES: usize = 8;
+/// Bytes of a longer name than any window has.
+const NAME: usize = 32;
+
+/// What a window counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Requests.
+    Requests,
+    /// Tokens of prompts and answers.
+    Tokens,
+}
+
+/// One window, for the admin page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// The end of the header's name, such as `-tokens-minute`; empty for a plain one.
+    pub window: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// The most in one window, if said.
+    pub limit: Option<u64>,
+    /// What is left: the header's number less what was sent since.
+    pub remaining: u64,
+    /// When it is full again, as far as we believe it.
+    pub reset_at: Instant,
+}
+
+/// All windows of one target.
+#[derive(Debug, Clone, Default)]
+pub struct Headroom {
+    gauges: Vec<View>,
+    /// When an answer last said anything.
+    observed: Option<Instant>,
+    /// A peer has seen that nothing is left of what our common key may ask.
+    heard: Option<Hold>,
+}
+
+impl Headroom {
+    /// Reads the headers of an answer, of any status. `wall` is for resets given as a date or an epoch.
+    pub fn observe(&mut self, headers: &HeaderMap, now: Instant, wall: SystemTime) {
+        for name in headers.keys() {
+            let Some(gauge) = read(headers, name, now, wall) else { continue };
+            self.observed = Some(now);
+            let known = self.gauges.iter().position(|g| g.window == gauge.window && g.unit == gauge.unit);
+            match known {
+                Some(i) => self.gauges[i] = gauge,
+                None if self.gauges.len() < GAUGES => self.gauges.push(gauge),
+                None => {}
+            }
+        }
+    }
+
+    /// A request goes out: until the next answer says more, it counts against every window.
+    pub fn sent(&mut self, prompt_tokens: u64) {
+        for gauge in &mut self.gauges {
+            gauge.remaining = gauge.remaining.saturating_sub(gauge.cost(prompt_tokens));
+        }
+    }
+
+    /// Whether a request with about so many prompt tokens fits into every window; `true` if nothing is known.
+    pub fn has_room(&self, now: Instant, prompt_tokens: u64) -> bool {
+        self.room_at(now, prompt_tokens).is_none()
+    }
+
+    /// When such a request will fit; `None` if it does now.
+    pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
+        self.own_room_at(now, prompt_tokens).max(self.believed(now).map(|heard| heard.until))
+    }
+
+    fn own_room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
+        let full = self.gauges.iter().filter(|g| now < g.reset_at && g.remaining < g.cost(prompt_tokens));
+        full.map(|g| g.reset_at).max()
+    }
+
+    /// A peer's word, unless the provider has told us something newer.
+    fn believed(&self, now: Instant) -> Option<Hold> {
+        self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
+    }
+
+    /// What a peer has seen that keeps it out now, and this gateway has not.
+    pub fn told_by(&self, now: Instant) -> Option<Hold> {
+        self.believed(now).filter(|_| self.own_room_at(now, 0).is_none())
+    }
+
+    /// What a peer has seen.
+    pub fn hear(&mut self, heard: Option<Hold>) {
+        self.heard = heard;
+    }
+
+    /// That there is no room for any request, as seen here.
+    pub fn tell(&self, now: Instant) -> Option<message::Hold> {
+        let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
+        Some(message::Hold { age: Age::of(seen, now), left: Left::until(until, now) })
+    }
+
+    /// The windows that have not been reset since they were last seen.
+    pub fn view(&self, now: Instant) -> impl Iterator<Item = &View> {
+        self.gauges.iter().filter(move |g| now < g.reset_at)
+    }
+}
+
+impl View {
+    /// What one request takes. More than a whole window is asked of a full one all the same: our count of
+    /// tokens is an estimate, and the provider's verdict on the size is the better one.
+    fn cost(&self, prompt_tokens: u64) -> u64 {
+        match self.unit {
+            Unit::Requests => 1,
+            Unit::Tokens => prompt_tokens.max(1).min(self.limit.unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+/// The gauge that a `…-remaining…` header begins; `None` for any other header, or a value without sense.
+fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) -> Option<View> {
+    let name = name.as_str();
+    let (family, window) = ["x-ratelimit", "x-tokenlimit"]
+        .into_iter()
+        .find_map(|family| Some((family, name.strip_prefix(family)?.strip_prefix("-remaining")?)))?;
+    if window.len() > NAME {
+        return None;
+    }
+    let other = |what: &str| text(headers, &format!("{family}-{what}{window}"));
+    let limit = other("limit").and_then(whole);
+    if other("limit").is_some() && limit.is_none_or(|limit| limit == 0) {
+        return None;
+    }
+    // Together counts tokens in a family of their own, with one reset for both.
+    let stated = other("reset").or_else(|| text(headers, &format!("x-ratelimit-reset{window}")));
+    let stated = stated.and_then(|value| cooldown::wait(value, wall));
+    let reset = stated.or_else(|| usual_reset(window))?.min(MAX.as_secs_f64());
+    Some(View {
+        window: window.to_owned(),
+        unit: if name.contains("token") { Unit::Tokens } else { Unit::Requests },
+        limit,
+        remaining: whole(text(headers, name)?)?,
+        reset_at: now + Duration::from_secs_f64(reset),
+    })
+}
+
+/// Mistral names the window and never the reset. A window without either is not believed: nobody could say
+/// until when it keeps the target out.
+fn usual_reset(window: &str) -> Option<f64> {
+    if window.ends_with("second") {
+        Some(1.0)
+    } else if window.ends_with("minute") {
+        Some(60.0)
+    } else {
+        ["hour", "day", "month"].iter().any(|end| window.ends_with(end)).then_some(MAX.as_secs_f64())
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A count: not negative; some send `5999.0`.
+fn whole(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| {
+        let n: f64 = text.parse().ok()?;
+        (n.is_finite() && n >= 0.0 && !text.starts_with('-')).then_some(n as u64)
+    })
+}
+
+#[cfg(test)]
+mod tests;

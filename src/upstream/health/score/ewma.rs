@@ -1,0 +1,223 @@
+//! A mean that forgets, for samples that come at any rate.
+//!
+//! While samples come it is a weighted mean of them, in which a sample counts half after one half-life. It starts
+//! at a prior that counts as `prior_weight` samples, so the first samples move it, but no single one decides: the
+//! posterior mean of a conjugate prior with exponential forgetting. Many samples at one instant are their plain
+//! mean; a single one after a long silence weighs at most `1 / (1 + prior_weight)`.
+//!
+//! While none come it heals towards the prior with the same half-life. A pause of [`IDLE`] costs nothing: healing
+//! under load would bias the mean. It also means that a shunned target is tried about once per `IDLE`.
+//!
+//! What peers measured counts beside it, with the same forgetting, as the group's mean does in a hierarchical model (Gelman
+//! and Hill 2007, "partial pooling"): it says much to who has no samples and little to who has many, for their way to the
+//! provider is another. So it weighs half, and at most [`HEARD_AT_MOST`] samples. It is never told on.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::gossip::message::{Age, Heard, Sample};
+
+/// A pause this long is not idleness.
+pub(super) const IDLE: Duration = Duration::from_secs(5);
+
+/// A sample of a peer weighs this much of one of our own.
+const HEARD: f64 = 0.5;
+/// All samples of all peers weigh as much as so many of our own.
+const HEARD_AT_MOST: f64 = 20.0;
+
+#[derive(Debug, Clone)]
+pub(super) struct Ewma {
+    half_life: Duration,
+    prior_weight: f64,
+    /// What was measured here; `None` before the first sample.
+    own: Option<Mean>,
+    /// What peers measured.
+    heard: Option<Mean>,
+}
+
+/// A mean, the number of samples in it (decayed), and when the last one came.
+type Mean = (f64, f64, Instant);
+
+impl Ewma {
+    pub(super) fn new(half_life: Duration, prior_weight: f64) -> Self {
+        Self { half_life, prior_weight, own: None, heard: None }
+    }
+
+    /// Adds a sample. Without a `prior` the first sample is the mean.
+    pub(super) fn record(&mut self, sample: f64, prior: Option<f64>, now: Instant) {
+        let mean = self.healed(self.own, prior, now).or(prior).unwrap_or(sample);
+        let (count, last) = self.own.map_or((0.0, now), |(_, count, last)| (count, last));
+        let count = count * self.left_of(now.saturating_duration_since(last)) + 1.0;
+        let mean = mean + (sample - mean) / (count + self.prior_weight);
+        self.own = Some((mean, count, last.max(now)));
+    }
+
+    /// Takes what peers measured, in place of all that was heard before.
+    pub(super) fn hear(&mut self, samples: impl Iterator<Item = Heard> + Clone) {
+        self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
+            let weights = samples.map(|heard| {
+                let left = self.left_of(newest.saturating_duration_since(heard.last));
+                (heard.mean, heard.count * left)
+            });
+            let (sum, count) = weights.fold((0.0, 0.0), |(sum, all), (mean, n)| (sum + mean * n, all + n));
+            (sum / f64::max(count, f64::MIN_POSITIVE), count, newest)
+        });
+    }
+
+    /// The mean as of `now`; `None` if there is neither a sample nor a prior.
+    pub(super) fn value(&self, prior: Option<f64>, now: Instant) -> Option<f64> {
+        let own = self.healed(self.own, prior, now).or(prior);
+        let Some((_, count, last)) = self.heard else { return own };
+        let heard = self.healed(self.heard, prior, now)?;
+        let Some(own) = own else { return Some(heard) };
+        let told = (HEARD * count * self.left_of(now.saturating_duration_since(last))).min(HEARD_AT_MOST);
+        let known = self.own.map_or(0.0, |(_, n, at)| n * self.left_of(now.saturating_duration_since(at)));
+        Some(own + (heard - own) * told / (told + known + self.prior_weight))
+    }
+
+    /// The mean of the samples alone, as of the last one: of our own, or else of those of peers.
+    pub(super) fn measured(&self) -> Option<f64> {
+        self.own.or(self.heard).map(|(mean, ..)| mean)
+    }
+
+    /// What was measured here, for the peers.
+    pub(super) fn tell(&self, now: Instant) -> Option<Sample> {
+        self.own.map(|(mean, count, last)| Sample { mean, count, age: Age::of(last, now) })
+    }
+
+    /// `mean`, moved towards the prior if it has been idle.
+    fn healed(&self, mean: Option<Mean>, prior: Option<f64>, now: Instant) -> Option<f64> {
+        let (mean, _, last) = mean?;
+        let Some(prior) = prior else { return Some(mean) };
+        let idle = now.saturating_duration_since(last).saturating_sub(IDLE);
+        Some(prior + (mean - prior) * self.left_of(idle))
+    }
+
+    /// The part of an old weight that is left after `time`.
+    fn left_of(&self, time: Duration) -> f64 {
+        let half_life = self.half_life.as_secs_f64().max(1e-3);
+        (-time.as_secs_f64() / half_life).exp2()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn seconds(s: f64) -> Duration {
+        Duration::from_secs_f64(s)
+    }
+
+    fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
+        mean.hear(samples.iter().map(|(mean, count, last)| Heard {
+            mean: *mean,
+            count: *count,
+            last: *last,
+        }));
+    }
+
+    #[test]
+    fn peers_say_much_to_who_knows_nothing_and_little_to_who_knows_much() {
+        let now = Instant::now();
+        let mut fresh = Ewma::new(MINUTE, 4.0);
+        hear(&mut fresh, &[(0.0, 1000.0, now)]);
+        assert!(fresh.value(Some(1.0), now).unwrap() < 0.2, "twenty samples against a prior of four");
+        let mut busy = Ewma::new(MINUTE, 4.0);
+        (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
+        hear(&mut busy, &[(0.0, 1000.0, now)]);
+        assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
+        assert_eq!(busy.tell(now).unwrap().mean, 1.0, "what was heard is not told on");
+        let mut unknown = Ewma::new(MINUTE, 1.0);
+        hear(&mut unknown, &[(0.3, 5.0, now)]);
+        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));
+    }
+
+    #[test]
+    fn what_peers_measured_is_forgotten_and_heals_like_our_own() {
+        let now = Instant::now();
+        let mut mean = Ewma::new(seconds(10.0), 1.0);
+        hear(&mut mean, &[(1.0, 4.0, now), (0.0, 4.0, now - seconds(10.0))]);
+        assert!((mean.value(None, now).unwrap() - 2.0 / 3.0).abs() < 1e-9, "the older counts half");
+        let later = mean.value(Some(0.0), now + MINUTE).unwrap();
+        assert!(later < 0.02, "{later}");
+        let no_more: [(f64, f64, Instant); 0] = [];
+        hear(&mut mean, &no_more);
+        assert_eq!(mean.value(None, now), None);
+    }
+
+    #[test]
+    fn a_thousand_samples_at_once_are_their_mean() {
+        let now = Instant::now();
+        let mut mean = Ewma::new(MINUTE, 4.0);
+        for i in 0..1000 {
+            mean.record(f64::from(u8::from(i % 4 != 0)), Some(1.0), now);
+        }
+        assert!((mean.value(Some(1.0), now).unwrap() - 0.751).abs() < 1e-3);
+    }
+
+    #[test]
+    fn one_sample_never_decides() {
+        let now = Instant::now();
+        let mut rate = Ewma::new(MINUTE, 4.0);
+        rate.record(0.0, Some(1.0), now);
+        assert!((rate.value(Some(1.0), now).unwrap() - 0.8).abs() < 1e-9);
+        let much_later = now + MINUTE * 1000;
+        rate.record(0.0, Some(1.0), much_later);
+        assert!((rate.value(Some(1.0), much_later).unwrap() - 0.8).abs() < 1e-9);
+    }
+
+    #[test]
+    fn under_load_it_has_no_bias_at_any_rate() {
+        for per_second in [0.25, 1.0, 10.0, 1000.0] {
+            let mut now = Instant::now();
+            let mut rate = Ewma::new(MINUTE, 4.0);
+            let mut sum = (0.0, 0.0);
+            let samples = (1800.0 * per_second) as u32;
+            for i in 0..samples {
+                rate.record(f64::from(u8::from(i % 4 != 0)), Some(1.0), now);
+                now += seconds(1.0 / per_second);
+                if i > samples / 2 {
+                    sum = (sum.0 + rate.value(Some(1.0), now).unwrap(), sum.1 + 1.0);
+                }
+            }
+            assert!((sum.0 / sum.1 - 0.75_f64).abs() < 0.01, "{per_second}/s: {}", sum.0 / sum.1);
+        }
+    }
+
+    #[test]
+    fn it_follows_a_change_with_its_half_life() {
+        let mut now = Instant::now();
+        let mut mean = Ewma::new(seconds(10.0), 1.0);
+        for i in 0..20_000 {
+            mean.record(if i < 18_000 { 0.1 } else { 1.0 }, None, now);
+            now += seconds(0.005);
+        }
+        assert!((mean.value(None, now).unwrap() - 0.55).abs() < 0.01, "half way after 10 s");
+    }
+
+    #[test]
+    fn idleness_heals_towards_the_prior_of_today() {
+        let now = Instant::now();
+        let mut mean = Ewma::new(seconds(10.0), 1.0);
+        assert_eq!(mean.value(None, now), None);
+        assert_eq!(mean.value(Some(0.3), now), Some(0.3));
+        mean.record(1.0, None, now);
+        assert_eq!(mean.value(None, now + MINUTE), Some(1.0));
+        assert_eq!(mean.value(Some(0.2), now + IDLE), Some(1.0));
+        let healed = mean.value(Some(0.2), now + IDLE + seconds(10.0)).unwrap();
+        assert!((healed - 0.6).abs() < 1e-9);
+        assert_eq!(mean.measured(), Some(1.0));
+    }
+
+    #[test]
+    fn time_that_runs_backwards_is_no_time() {
+        let now = Instant::now() + MINUTE;
+        let mut mean = Ewma::new(Duration::ZERO, 1.0);
+        mean.record(1.0, Some(0.0), now);
+        mean.record(1.0, Some(0.0), now - MINUTE);
+        assert!(mean.value(Some(0.0), now).unwrap().is_finite());
+    }
+}

@@ -1,0 +1,302 @@
+//! What we know of a target from its attempts: the live score, and the counts behind `/admin/providers`.
+//!
+//! The score that is published is the score that routes, nothing hidden. It must never learn from what is not
+//! the target's doing: clients that leave, clients' faults, our own refusals.
+
+mod ewma;
+pub mod selection;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use self::ewma::Ewma;
+use crate::{
+    gossip::{
+        message::{Age, Figures, Sample},
+        peer_view::Hearsay,
+    },
+    upstream::exchange::outcome::{FailureKind, ForScore, Outcome},
+};
+
+/// A single outcome weighs at most a fifth of the success rate.
+const RATE_PRIOR: f64 = 4.0;
+/// A single latency weighs at most a half of the average.
+const LATENCY_PRIOR: f64 = 1.0;
+/// Latency is forgotten this much faster than outcomes: it must move within seconds. At a sixth, as first built, a target
+/// that turned ten times slower still had 5 % of the requests between the 10th and the 20th second (`bench/run storm`).
+const LATENCY_FASTER: u32 = 12;
+
+/// What a peer says of its silence is told twice a second, and counts for this long.
+const HEARSAY: Duration = Duration::from_secs(1);
+
+/// Latencies of streams (first content) and of whole answers are different things and kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// An answer that is streamed: latency is the time to its first content.
+    #[default]
+    Stream,
+    /// An answer in one piece: latency is the whole time.
+    Whole,
+}
+
+/// Counts since start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters {
+    /// Attempts that succeeded.
+    pub success_count: u64,
+    /// Attempts that failed by the target's doing: the sum of `failures`.
+    pub failure_count: u64,
+    /// Attempts that ended, also those that were neither a success nor the target's failure.
+    pub total_calls: u64,
+    /// Of the successes.
+    pub total_latency: Duration,
+    /// When an attempt last began.
+    pub last_used: Option<SystemTime>,
+    failures: [u64; FailureKind::ALL.len()],
+}
+
+impl Counters {
+    /// Failures of each kind.
+    pub fn failures(&self) -> impl Iterator<Item = (FailureKind, u64)> + '_ {
+        FailureKind::ALL.into_iter().zip(self.failures)
+    }
+}
+
+/// The score and its parts at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// `100 × success_rate − 10 × max(avg_latency, silence)`.
+    pub score: f64,
+    /// 0..1, decayed.
+    pub success_rate: f64,
+    /// Seconds, decayed, times `crowding`; 0 while nothing is known of any target of the pool.
+    pub avg_latency: f64,
+    /// How many times more requests wait for their first content than usually do; at least 1.
+    pub crowding: f64,
+    /// Seconds without a sign of life although a request waits, here or at a peer; 0 when none waits.
+    pub silence: f64,
+}
+
+/// What we know of one target.
+#[derive(Debug, Clone)]
+pub struct Live {
+    rate: Ewma,
+    kinds: [Track; 2],
+    tokens_per_second: Ewma,
+    counters: Counters,
+    last_kind: Kind,
+    half_life: Duration,
+    measurements: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Track {
+    latency: Ewma,
+    /// How many were waiting when an attempt began, itself included.
+    crowd: Ewma,
+    /// Start of every attempt without content yet, by attempt id.
+    waiting: BTreeMap<u64, Instant>,
+    last_content: Option<Instant>,
+    /// A peer has been waiting without a sign of life since, as it said then.
+    heard_silence: Option<(Instant, Instant)>,
+}
+
+impl Live {
+    /// A target nothing is known of: it starts at a success rate of 1 and the latency of its pool.
+    pub fn new(half_life: Duration) -> Self {
+        let latency = || Ewma::new(half_life / LATENCY_FASTER, LATENCY_PRIOR);
+        let track = || Track {
+            latency: latency(),
+            crowd: latency(),
+            waiting: BTreeMap::new(),
+            last_content: None,
+            heard_silence: None,
+        };
+        Self {
+            rate: Ewma::new(half_life, RATE_PRIOR),
+            kinds: [track(), track()],
+            tokens_per_second: latency(),
+            counters: Counters::default(),
+            last_kind: Kind::default(),
+            half_life,
+            measurements: 0,
+        }
+    }
+
+    /// The same as new.
+    pub fn emptied(&self) -> Self {
+        Self { measurements: self.measurements + 1, ..Self::new(self.half_life) }
+    }
+
+    /// An attempt begins. `id` comes from one rising counter, so that the first in the map is the oldest.
+    pub fn started(&mut self, kind: Kind, id: u64, now: Instant, wall: SystemTime) {
+        let track = self.track(kind);
+        track.waiting.insert(id, now);
+        track.crowd.record(track.waiting.len() as f64, None, now);
+        self.counters.last_used = Some(wall);
+        self.last_kind = kind;
+    }
+
+    /// An attempt has an outcome. A stream's `Success` comes with its first content; if it breaks later,
+    /// `Broken` follows under the same id. `prior`: see [`pool_latency`]. Returns the latency of a success.
+    pub fn ended(
+        &mut self,
+        kind: Kind,
+        id: u64,
+        outcome: Outcome,
+        prior: Option<f64>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let started = self.track(kind).waiting.remove(&id);
+        self.count(outcome);
+        self.measurements += 1;
+        match outcome.counts_for_score() {
+            ForScore::Neutral => None,
+            ForScore::Failure => {
+                self.rate.record(0.0, Some(1.0), now);
+                None
+            }
+            ForScore::Success => {
+                self.rate.record(1.0, Some(1.0), now);
+                let latency = now.saturating_duration_since(started?);
+                let track = self.track(kind);
+                track.latency.record(latency.as_secs_f64(), prior, now);
+                track.last_content = Some(now);
+                self.counters.total_latency += latency;
+                Some(latency)
+            }
+        }
+    }
+
+    /// A stream or answer was complete: `tokens` in `time` after the first content.
+    pub fn produced(&mut self, tokens: u64, time: Duration, now: Instant) {
+        if tokens > 0 && !time.is_zero() {
+            self.tokens_per_second.record(tokens as f64 / time.as_secs_f64(), None, now);
+        }
+    }
+
+    /// The score for requests of `kind`. `prior` is the [`pool_latency`] of that kind.
+    pub fn score(&self, kind: Kind, prior: Option<f64>, now: Instant) -> Score {
+        let track = &self.kinds[kind as usize];
+        let success_rate = self.rate.value(Some(1.0), now).unwrap_or(1.0);
+        let crowding = track.crowding();
+        let avg_latency = track.latency.value(prior, now).unwrap_or(0.0) * crowding;
+        let silence = track.silence(now).as_secs_f64();
+        let score = 100.0 * success_rate - 10.0 * avg_latency.max(silence);
+        Score { score, success_rate, avg_latency, crowding, silence }
+    }
+
+    /// The average of the latencies measured, not healed; for [`pool_latency`].
+    pub fn measured_latency(&self, kind: Kind) -> Option<f64> {
+        self.kinds[kind as usize].latency.measured()
+    }
+
+    /// Output tokens per second of one answer; `None` before the first.
+    pub fn tokens_per_second(&self) -> Option<f64> {
+        self.tokens_per_second.measured()
+    }
+
+    /// A number that grows with every outcome.
+    pub fn measurements(&self) -> u64 {
+        self.measurements
+    }
+
+    /// What was measured here, for the peers: the success rate, and what is apart for each [`Kind`].
+    pub fn tell(&self, now: Instant) -> (Option<Sample>, [Figures; 2]) {
+        let figures = |kind: Kind| {
+            let track = &self.kinds[kind as usize];
+            let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
+            Figures { latency: track.latency.tell(now), silence: silence.map(|s| Age::of(now - s, now)) }
+        };
+        (self.rate.tell(now), [figures(Kind::Stream), figures(Kind::Whole)])
+    }
+
+    /// Takes all that the peers say together, in place of what they said before.
+    pub fn hear(&mut self, said: &Hearsay) {
+        self.rate.hear(said.rates().collect::<Vec<_>>().into_iter());
+        for kind in [Kind::Stream, Kind::Whole] {
+            let track = self.track(kind);
+            track.latency.hear(said.latencies(kind).collect::<Vec<_>>().into_iter());
+            track.heard_silence = said.silence(kind);
+        }
+    }
+
+    /// Attempts that have no content yet.
+    pub fn waiting(&self) -> usize {
+        self.kinds.iter().map(|track| track.waiting.len()).sum()
+    }
+
+    /// Counts since start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The kind of the latest attempt: whose score the admin page shows.
+    pub fn last_kind(&self) -> Kind {
+        self.last_kind
+    }
+
+    fn track(&mut self, kind: Kind) -> &mut Track {
+        &mut self.kinds[kind as usize]
+    }
+
+    /// Every attempt is counted once: one that breaks was counted a success at its first content.
+    fn count(&mut self, outcome: Outcome) {
+        let counters = &mut self.counters;
+        if let Outcome::Broken(_) = outcome {
+            counters.success_count = counters.success_count.saturating_sub(1);
+        } else {
+            counters.total_calls += 1;
+        }
+        if let Some(kind) = outcome.failure_kind() {
+            counters.failure_count += 1;
+            counters.failures[kind as usize] += 1;
+        }
+        if outcome == Outcome::Success {
+            counters.success_count += 1;
+        }
+    }
+}
+
+impl Track {
+    /// Measured against the last sign of life and not as the age of the oldest request alone, or a busy
+    /// target with a long tail would always look slow.
+    fn own_silence(&self, now: Instant) -> Duration {
+        let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
+        now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
+    }
+
+    /// With that of a peer, as of its word and no longer: the answer may have come since. A sign of life here ends it.
+    fn silence(&self, now: Instant) -> Duration {
+        let heard = self.heard_silence.filter(|(since, told)| {
+            now.saturating_duration_since(*told) < HEARSAY
+                && self.last_content.is_none_or(|last| last < *since)
+        });
+        let heard = heard.map_or(Duration::ZERO, |(since, told)| told.saturating_duration_since(since));
+        self.own_silence(now).max(heard)
+    }
+
+    /// An average learns of a crowd only when it has been served; until then everybody would join it, and a target
+    /// that slows down under load would be buried, then the next. So the next request is taken to wait as many times
+    /// longer as more wait than usually do; one more is no crowd yet. Relative to its own usual, for a fast target is
+    /// asked the most and has the most waiting, too (unlike linkerd's and Finagle's latency × requests in flight).
+    fn crowding(&self) -> f64 {
+        let usual = self.crowd.measured().unwrap_or(0.0);
+        ((self.waiting.len() as f64 + 1.0) / (usual + 1.0)).max(1.0)
+    }
+}
+
+/// What a target without samples is taken for, and what an idle one heals towards: the median latency of its
+/// pool, seconds, from [`Live::measured_latency`] of all its targets, itself among them. The lower one of
+/// two: for two targets that is the better one, so that the other is tried again. `None`: nothing is known.
+pub fn pool_latency(measured: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut all: Vec<f64> = measured.into_iter().collect();
+    all.sort_by(f64::total_cmp);
+    all.get(all.len().saturating_sub(1) / 2).copied()
+}

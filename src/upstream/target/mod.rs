@@ -1,0 +1,306 @@
+//! One model at one provider, and everything we know of it.
+//!
+//! What is known lives behind one short lock per target and outlives a reload. Nothing here waits or asks.
+
+pub(crate) mod ad_hoc;
+pub mod snapshot;
+pub mod view;
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    health::{
+        breaker::{Breaker, State},
+        cooldown::Rest,
+        headroom::Headroom,
+        latency::Histogram,
+        score::{Kind, Live, Score},
+    },
+    provider::Provider,
+};
+use crate::{
+    config::{self, TargetName, Timeout},
+    events::{Event, Events},
+    gossip::target_sync::Fellows,
+    telemetry::metrics::TargetMeters,
+};
+
+/// What a call needs of a target.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Need {
+    /// Streamed or whole.
+    pub kind: Kind,
+    /// Tokens of the prompt, roughly.
+    pub tokens: u64,
+}
+
+/// Whether a target may be asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It may.
+    Ready,
+    /// It may, but a peer has just seen it fail and is finding out: others first.
+    Doubted,
+    /// By one request, to see whether it is back.
+    Probe,
+    /// It may not.
+    Out,
+}
+
+impl Access {
+    /// Whether any request may go there.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Ready | Self::Doubted)
+    }
+}
+
+/// Why a target is out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its breaker is open, or a probe is under way.
+    Open,
+    /// A probe is due, and the peers have yet to leave it to us.
+    Unleft,
+    /// It asked us to wait.
+    Resting,
+    /// Its rate limit would refuse the next request.
+    NoHeadroom,
+    /// It refused our key, or does not have the model.
+    Misconfigured,
+    /// An operator took it out.
+    Drained,
+    /// Its provider has as many requests as it may have.
+    Busy,
+}
+
+/// A target at one moment, for one need.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    /// Whether it may be asked.
+    pub access: Access,
+    /// Why it is out.
+    pub why: Option<Why>,
+    /// When it may be asked again, if that is known.
+    pub until: Option<Instant>,
+    /// Its score and the parts of it.
+    pub score: Score,
+    /// Its weight while it recovers, 0..1.
+    pub ramp: f64,
+}
+
+/// `provider/model`.
+pub struct Target {
+    /// `provider/model`
+    pub id: Arc<str>,
+    /// Both names.
+    pub name: TargetName,
+    /// Its provider.
+    pub provider: Arc<Provider>,
+    /// What we know; shared with the same target of other configurations.
+    pub known: Arc<Known>,
+    /// What is counted of it; shared likewise. `None` if nothing is counted.
+    pub meters: Option<Arc<TargetMeters>>,
+}
+
+/// What we know of a target.
+pub struct Known {
+    pub(crate) id: Arc<str>,
+    pub(super) attempts: AtomicU64,
+    events: Events,
+    pub(crate) facts: Mutex<Facts>,
+}
+
+/// The facts behind the lock.
+pub(crate) struct Facts {
+    pub breaker: Breaker,
+    pub live: Live,
+    pub headroom: Headroom,
+    pub rest: Rest,
+    /// Time to the first content, and to a whole answer.
+    pub latencies: [Histogram; 2],
+    /// The longest gap between content events, of each stream.
+    pub gaps: Histogram,
+    pub misconfigured: Option<(Instant, String)>,
+    pub drained: bool,
+    /// Attempts that hold a connection.
+    pub in_flight: u32,
+    pub last_failure: Option<String>,
+    pub rng: fastrand::Rng,
+    /// What other gateways know.
+    pub fellows: Fellows,
+}
+
+impl Known {
+    /// A target nothing is known of, but perhaps that its provider was taken out.
+    pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
+        let facts = Facts {
+            breaker: Breaker::new(config.breaker.clone()),
+            live: Live::new(config.routing.half_life),
+            headroom: Headroom::default(),
+            rest: Rest::default(),
+            latencies: Default::default(),
+            gaps: Histogram::default(),
+            misconfigured: None,
+            drained,
+            in_flight: 0,
+            last_failure: None,
+            rng: fastrand::Rng::new(),
+            fellows: Fellows::default(),
+        };
+        Arc::new(Self { id, attempts: AtomicU64::new(0), events, facts: Mutex::new(facts) })
+    }
+
+    /// The operator's hand: no new requests, or new ones again.
+    pub fn drain(&self, drained: bool, now: Instant) {
+        let mut facts = self.facts.lock();
+        facts.drained = drained;
+        facts.fellows.drained(now);
+        facts.fellows.tell(&self.id);
+        let state = facts.state(now);
+        drop(facts);
+        let what = if drained { "drained" } else { "resumed" };
+        self.tell(state.as_str(), format!("{what} by an operator"));
+    }
+
+    /// Whether an operator took it out.
+    pub fn is_drained(&self) -> bool {
+        self.facts.lock().drained
+    }
+
+    /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
+    pub fn reset(&self, half_life: Duration, now: Instant) {
+        let mut facts = self.facts.lock();
+        facts.forget(Live::new(half_life));
+        facts.fellows.reset(now);
+        facts.fellows.tell(&self.id);
+        let state = facts.state(now);
+        drop(facts);
+        self.tell(state.as_str(), "reset by an operator".to_owned());
+    }
+
+    /// New keys or a new address: what was refused before may be granted now.
+    pub fn forgive(&self) {
+        self.facts.lock().misconfigured = None;
+    }
+
+    /// A health check passed or failed.
+    pub fn checked(&self, passed: bool, now: Instant) {
+        if passed {
+            self.facts.lock().breaker.let_probe_now(now);
+        }
+    }
+
+    /// Whether nobody asked it since `since`, or its breaker is not closed: then a health check is due.
+    pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
+        let facts = self.facts.lock();
+        let idle = facts.live.counters().last_used.is_none_or(|used| used < since);
+        idle || facts.breaker.state(now) != State::Closed
+    }
+
+    /// How long to wait for the first content of a stream.
+    pub fn first_token_deadline(&self, configured: Timeout, tokens: u64) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => {
+                let facts = self.facts.lock();
+                super::health::latency::first_token_deadline(&facts.latencies[Kind::Stream as usize], tokens)
+            }
+        }
+    }
+
+    /// How long to wait for the head of a whole answer; at most `total`.
+    pub fn answer_deadline(&self, configured: Timeout, total: Duration) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => {
+                let facts = self.facts.lock();
+                super::health::latency::answer_deadline(&facts.latencies[Kind::Whole as usize], total)
+            }
+        }
+    }
+
+    /// How long a stream may be silent.
+    pub fn stall_deadline(&self, configured: Timeout) -> Duration {
+        match configured {
+            Timeout::After(limit) => limit,
+            Timeout::Auto => super::health::latency::stall_deadline(&self.facts.lock().gaps),
+        }
+    }
+
+    /// The 95th percentile of the first token, for hedging; `None` while too little is known.
+    pub fn usual_first_token(&self) -> Option<Duration> {
+        let facts = self.facts.lock();
+        let first = &facts.latencies[Kind::Stream as usize];
+        (first.count() >= 20).then(|| first.quantile(0.95))?
+    }
+
+    pub(crate) fn tell(&self, state: &'static str, reason: String) {
+        self.events.record(Event::State { target: self.id.to_string(), state, reason });
+    }
+}
+
+impl Target {
+    /// The latency of this target as measured, for the median of its pool.
+    pub fn measured_latency(&self, kind: Kind) -> Option<f64> {
+        self.known.facts.lock().live.measured_latency(kind)
+    }
+
+    /// Where it stands; `prior` is the median latency of its pool.
+    pub fn standing(&self, need: &Need, prior: Option<f64>, now: Instant) -> Standing {
+        let facts = self.known.facts.lock();
+        let score = facts.live.score(need.kind, prior, now);
+        let ramp = facts.breaker.ramp(now);
+        let out = |why, until| Standing { access: Access::Out, why: Some(why), until, score, ramp };
+        if let Some((why, until)) = facts.obstacle(need.tokens, now) {
+            return out(why, until);
+        }
+        if !self.provider.has_room() {
+            return out(Why::Busy, None);
+        }
+        let access = match facts.breaker.state(now) {
+            State::Closed if facts.breaker.doubted(now).is_some() => Access::Doubted,
+            State::Closed => Access::Ready,
+            _ => Access::Probe,
+        };
+        Standing { access, why: None, until: None, score, ramp }
+    }
+}
+
+impl Facts {
+    /// Everything measured is forgotten, every rest and rebuke too.
+    pub fn forget(&mut self, live: Live) {
+        self.breaker.reset();
+        self.live = live;
+        self.headroom = Headroom::default();
+        self.rest = Rest::default();
+        self.latencies = Default::default();
+        self.gaps = Histogram::default();
+        self.misconfigured = None;
+        self.last_failure = None;
+    }
+
+    /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
+    pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(Why, Option<Instant>)> {
+        if self.drained {
+            return Some((Why::Drained, None));
+        }
+        if let Some((until, _)) = self.misconfigured.as_ref().filter(|(until, _)| now < *until) {
+            return Some((Why::Misconfigured, Some(*until)));
+        }
+        if let Some(until) = self.rest.retry_at(now) {
+            return Some((Why::Resting, Some(until)));
+        }
+        if self.breaker.would_admit(now).is_none() {
+            let why = if self.breaker.awaits_leave(now) { Why::Unleft } else { Why::Open };
+            return Some((why, self.breaker.back_at(now)));
+        }
+        let room_at = self.headroom.room_at(now, tokens)?;
+        Some((Why::NoHeadroom, Some(room_at)))
+    }
+}

@@ -1,0 +1,387 @@
+//! One configuration and its targets, replaced as a whole; a call pins the one it was admitted under.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use foldhash::fast::RandomState;
+use tokio::time::Instant;
+
+use super::{Access, Known, Need, Standing, Target, ad_hoc::Direct};
+use crate::{
+    config::{self, Config, Strategy, TargetName},
+    events::Events,
+    tasks::Tasks,
+    telemetry::metrics::{ModelMeters, OTHER, TargetMeters},
+    upstream::{
+        health::score::{Kind, pool_latency, selection},
+        provider::Provider,
+    },
+};
+
+/// Bytes of the name of a target that is in no model.
+const MAX_NAME: usize = 256;
+
+/// Models by their names, which are the configuration's: nobody can choose them so that the map gets slow.
+type Models = HashMap<String, Arc<Model>, RandomState>;
+
+/// A configuration and its targets.
+pub struct Snapshot {
+    /// The configuration.
+    pub config: Config,
+    providers: HashMap<String, Arc<Provider>>,
+    models: Models,
+    direct: Direct,
+    /// What is counted of targets that are in no model, and of requests for them: all together.
+    others: Option<Others>,
+    events: Events,
+}
+
+/// Meters of what clients name and the configuration does not.
+#[derive(Clone)]
+struct Others {
+    target: Arc<TargetMeters>,
+    model: Arc<ModelMeters>,
+}
+
+impl Others {
+    fn new() -> Self {
+        Self { target: Arc::new(TargetMeters::new(OTHER.into())), model: Arc::default() }
+    }
+}
+
+/// A model and its targets.
+pub struct Model {
+    /// As configured.
+    pub config: config::Model,
+    /// In the order they were written.
+    pub targets: Vec<Arc<Target>>,
+    /// It is a target that was asked for by its own name.
+    pub direct: bool,
+    /// What is counted of requests for it; shared with the same model of other configurations. `None` if nothing is
+    /// counted.
+    pub meters: Option<Arc<ModelMeters>>,
+    strategy: Strategy,
+    temperature: f64,
+    turn: AtomicUsize,
+}
+
+impl Snapshot {
+    /// The targets of `config`; those that `before` had keep what is known of them, and their connections.
+    pub fn new(
+        config: Config,
+        before: Option<&Snapshot>,
+        events: &Events,
+        tasks: &Tasks,
+    ) -> Result<Self, String> {
+        let mut providers = HashMap::new();
+        for provider in &config.providers {
+            let old = before.and_then(|before| before.providers.get(&provider.name));
+            let provider = match old.filter(|old| old.is_same(provider)) {
+                Some(kept) => kept.clone(),
+                None => Provider::new(provider.clone(), &config.resilience, tasks.clone())
+                    .map_err(|error| format!("providers.{}: {error}", provider.name))?,
+            };
+            provider.drain(old.is_some_and(|old| old.is_drained()));
+            providers.insert(provider.config.name.clone(), provider);
+        }
+        let counted = before.and_then(|before| before.others.clone());
+        let others = config.telemetry.metrics.then(|| counted.unwrap_or_else(Others::new));
+        let events = events.clone();
+        let (models, direct) = (Models::default(), Direct::default());
+        let mut snapshot = Self { config, providers, models, direct, others, events };
+        snapshot.models = snapshot.build_models(before);
+        snapshot.keep_drained(before);
+        Ok(snapshot)
+    }
+
+    fn build_models(&self, before: Option<&Snapshot>) -> Models {
+        let mut known: HashMap<Arc<str>, Arc<Known>> = HashMap::new();
+        let old = before.into_iter().flat_map(Snapshot::targets);
+        let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
+        let mut meters: HashMap<Arc<str>, Option<Arc<TargetMeters>>> = HashMap::new();
+        let mut models = Models::default();
+        for config in &self.config.models {
+            let target = |name: &TargetName| {
+                let id: Arc<str> = Arc::from(name.to_string());
+                let provider = self.providers.get(&name.provider)?.clone();
+                let known = known.entry(id.clone()).or_insert_with(|| match old.get(&id) {
+                    Some(old) => inherit(old, &provider),
+                    None => self.new_known(&id, &provider),
+                });
+                let meters = meters.entry(id.clone()).or_insert_with(|| self.meters_of(&id, old.get(&id)));
+                let (known, meters) = (known.clone(), meters.clone());
+                Some(Arc::new(Target { id, name: name.clone(), provider, known, meters }))
+            };
+            let targets = config.targets.iter().filter_map(target).collect();
+            let meters = self.meters_of_model(&config.name, before);
+            let model = Arc::new(self.model_of(config.clone(), targets, (false, meters)));
+            for alias in &config.alias {
+                models.insert(alias.clone(), model.clone());
+            }
+            models.insert(config.name.clone(), model);
+        }
+        models
+    }
+
+    /// An operator's order holds until he takes it back, also for a target that is in no model (any more).
+    fn keep_drained(&self, before: Option<&Snapshot>) {
+        let old = before.into_iter().flat_map(Snapshot::targets);
+        for old in old.filter(|old| old.known.is_drained() && self.find(&old.id).is_none()) {
+            let Some(provider) = self.providers.get(&old.name.provider) else { continue };
+            let known = inherit(&old, provider);
+            self.direct.keep(self.direct_model(self.unlisted(&old.name, provider, known)));
+        }
+    }
+
+    fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<Known> {
+        Known::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
+    }
+
+    /// Those that `old` had, unless it was counted among the others.
+    fn meters_of(&self, id: &Arc<str>, old: Option<&Arc<Target>>) -> Option<Arc<TargetMeters>> {
+        let counted = old.and_then(|old| old.meters.clone()).filter(|meters| meters.label == *id);
+        let new = || Arc::new(TargetMeters::new(id.clone()));
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_else(new))
+    }
+
+    /// Those of the model that had this name before, and not merely as an alias.
+    fn meters_of_model(&self, name: &str, before: Option<&Snapshot>) -> Option<Arc<ModelMeters>> {
+        let old = before.and_then(|before| before.models.get(name)).filter(|old| old.config.name == name);
+        let counted = old.and_then(|old| old.meters.clone());
+        self.config.telemetry.metrics.then(|| counted.unwrap_or_default())
+    }
+
+    fn model_of(
+        &self,
+        config: config::Model,
+        targets: Vec<Arc<Target>>,
+        (direct, meters): (bool, Option<Arc<ModelMeters>>),
+    ) -> Model {
+        let routing = &self.config.routing;
+        let strategy = config.strategy.unwrap_or(routing.strategy);
+        let turn = AtomicUsize::new(0);
+        Model { config, targets, direct, meters, strategy, temperature: routing.temperature, turn }
+    }
+
+    /// The model of this name or alias.
+    pub fn model(&self, name: &str) -> Option<&Arc<Model>> {
+        self.models.get(name)
+    }
+
+    /// The model whose only target is `name`; `None` without such a provider.
+    pub fn direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let id = name.to_string();
+        if id.len() > MAX_NAME {
+            return None;
+        }
+        if let Some(model) = self.direct.asked(&id) {
+            return Some(model);
+        }
+        let model = self.new_direct(name)?;
+        self.direct.keep(model.clone());
+        Some(model)
+    }
+
+    /// The same for somebody who only looks: a name that was never asked for leaves no trace.
+    pub fn look_at_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        self.direct.look(&name.to_string()).or_else(|| self.new_direct(name))
+    }
+
+    fn new_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+        let id = name.to_string();
+        let target = match self.find(&id) {
+            Some(target) => target,
+            None => {
+                let provider = self.providers.get(&name.provider)?;
+                self.unlisted(name, provider, self.new_known(&Arc::from(id), provider))
+            }
+        };
+        Some(self.direct_model(target))
+    }
+
+    /// A target that no model names.
+    fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<Known>) -> Arc<Target> {
+        let (id, provider) = (Arc::from(name.to_string()), provider.clone());
+        let meters = self.others.as_ref().map(|others| others.target.clone());
+        Arc::new(Target { id, name: name.clone(), provider, known, meters })
+    }
+
+    /// A model of nothing but this target.
+    fn direct_model(&self, target: Arc<Target>) -> Arc<Model> {
+        let config = config::Model {
+            name: target.id.to_string(),
+            alias: Vec::new(),
+            targets: vec![target.name.clone()],
+            fallbacks: Vec::new(),
+            context_window: None,
+            first_token_timeout: None,
+            weights: Vec::new(),
+            strategy: None,
+        };
+        let meters = self.others.as_ref().map(|others| others.model.clone());
+        Arc::new(self.model_of(config, vec![target], (true, meters)))
+    }
+
+    /// The asked model and its fallbacks, in the order in which they are asked, each once.
+    pub fn chain(&self, asked: &Arc<Model>) -> Vec<Arc<Model>> {
+        let mut chain = vec![asked.clone()];
+        let mut at = 0;
+        while let Some(model) = chain.get(at).cloned() {
+            for fallback in model.config.fallbacks.iter().filter_map(|name| self.models.get(name)) {
+                if !chain.iter().any(|known| Arc::ptr_eq(known, fallback)) {
+                    chain.push(fallback.clone());
+                }
+            }
+            at += 1;
+        }
+        chain
+    }
+
+    /// The provider of this name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
+    /// The providers.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
+    }
+
+    /// The models, in the order they were written.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.config.models.iter().filter_map(|model| self.models.get(&model.name))
+    }
+
+    /// Meters of what is in no model: of the targets, and of the requests for them.
+    pub fn others(&self) -> Option<(&TargetMeters, &ModelMeters)> {
+        self.others.as_ref().map(|others| (&*others.target, &*others.model))
+    }
+
+    /// Every target of every model once, in the order they were written, then those asked for by name.
+    pub fn targets(&self) -> Vec<Arc<Target>> {
+        self.targets_in_models().into_iter().map(|(_, target)| target).collect()
+    }
+
+    /// Every target with the first model it is in.
+    pub fn targets_in_models(&self) -> Vec<(Arc<Model>, Arc<Target>)> {
+        let mut seen = std::collections::HashSet::new();
+        let models = self.models().cloned().chain(self.direct.all());
+        let each =
+            models.flat_map(|model| model.targets.clone().into_iter().map(move |t| (model.clone(), t)));
+        each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
+    }
+
+    /// The target `provider/model`, if it is in a model or was asked for by name.
+    pub fn find(&self, id: &str) -> Option<Arc<Target>> {
+        let in_models = self.models().flat_map(|model| &model.targets).find(|target| &*target.id == id);
+        in_models.cloned().or_else(|| self.direct.look(id)?.targets.first().cloned())
+    }
+
+    /// Whether any target could be asked now.
+    pub fn can_serve(&self, now: Instant) -> bool {
+        let need = Need::default();
+        self.models().any(|model| model.standings(&need, now).iter().any(|s| s.access != Access::Out))
+    }
+
+    /// Names that exist, for "did you mean".
+    pub fn nearest_model(&self, asked: &str) -> Option<String> {
+        let close = |name: &&String| strsim::jaro_winkler(name, asked) > 0.8;
+        let rank = |a: &&String, b: &&String| {
+            strsim::jaro_winkler(a, asked).total_cmp(&strsim::jaro_winkler(b, asked))
+        };
+        self.models.keys().filter(close).max_by(rank).cloned()
+    }
+}
+
+/// What is known of a target outlives a reload; a rebuke does not outlive the key it was for.
+fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
+    if !Arc::ptr_eq(&old.provider, provider) {
+        old.known.forgive();
+    }
+    old.known.clone()
+}
+
+impl Model {
+    /// How one of its targets is chosen.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// The median latency of its targets: what one without samples is taken for.
+    pub fn prior(&self, kind: Kind) -> Option<f64> {
+        pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
+    }
+
+    /// Where each target stands.
+    pub fn standings(&self, need: &Need, now: Instant) -> Vec<Standing> {
+        let prior = self.prior(need.kind);
+        self.targets.iter().map(|target| target.standing(need, prior, now)).collect()
+    }
+
+    /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.
+    pub fn preferred(mut some: Vec<usize>, standings: &[Standing]) -> Vec<usize> {
+        let ready = some.iter().any(|index| standings[*index].access == Access::Ready);
+        let access = if ready { Access::Ready } else { Access::Doubted };
+        some.retain(|index| standings[*index].access == access);
+        some
+    }
+
+    /// Which of the targets at `eligible` is asked first.
+    pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
+        let first = match self.strategy {
+            Strategy::Score => selection::by_score(keys(eligible, standings), self.temperature, rng)?,
+            Strategy::Priority => 0,
+            Strategy::Weighted => selection::by_weight(self.weights(eligible), rng)?,
+            Strategy::RoundRobin => {
+                selection::round_robin(eligible.len(), self.turn.fetch_add(1, Ordering::Relaxed))?
+            }
+        };
+        eligible.get(first).copied()
+    }
+
+    /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
+    pub fn likeliest(&self, eligible: &[usize], standings: &[Standing]) -> Option<usize> {
+        if self.strategy == Strategy::RoundRobin {
+            let turn = self.turn.load(Ordering::Relaxed);
+            return selection::round_robin(eligible.len(), turn).map(|first| eligible[first]);
+        }
+        let chances = self.chances(eligible, standings);
+        // The first of equals.
+        let best = chances.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
+        best.map(|(index, _)| eligible[index])
+    }
+
+    /// The chance of each target to be asked first now.
+    pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
+        let eligible = Self::preferred((0..standings.len()).collect(), standings);
+        let mut shares = vec![0.0; standings.len()];
+        let chances = self.chances(&eligible, standings);
+        eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
+        shares
+    }
+
+    /// The chance of each target at `eligible` to be the first of them.
+    pub fn chances(&self, eligible: &[usize], standings: &[Standing]) -> Vec<f64> {
+        let count = eligible.len();
+        match self.strategy {
+            Strategy::Score => selection::shares(keys(eligible, standings), self.temperature),
+            Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
+            Strategy::Weighted => selection::weight_shares(self.weights(eligible)),
+            Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
+        }
+    }
+
+    fn weights(&self, eligible: &[usize]) -> impl Iterator<Item = f64> {
+        eligible.iter().map(|index| self.config.weights.get(*index).copied().unwrap_or(1.0))
+    }
+}
+
+/// Score and ramp of each of the targets at `eligible`.
+fn keys(eligible: &[usize], standings: &[Standing]) -> impl Iterator<Item = (f64, f64)> {
+    eligible.iter().map(|index| (standings[*index].score.score, standings[*index].ramp))
+}

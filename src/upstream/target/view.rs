@@ -1,0 +1,151 @@
+//! A target at one moment, for the people who operate it.
+//!
+//! Everything is read under one lock, so the numbers of one view belong together. Nothing routes by a view:
+//! what routes is [`Target::standing`], which sees the same obstacles.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{Facts, Target, Why};
+use crate::{
+    gossip::target_sync::ToldBy,
+    upstream::health::{
+        breaker::{Cause, State},
+        headroom,
+        score::{Counters, Kind, Score},
+    },
+};
+
+/// `state` in `/admin/providers`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetState {
+    /// It is asked.
+    Closed,
+    /// One request at a time finds out whether it is back.
+    HalfOpen,
+    /// It asked us to wait, or its rate limit would refuse the next request.
+    RateLimited,
+    /// It failed, and is left alone for a while.
+    Open,
+    /// It refused our key, or does not have the model.
+    Misconfigured,
+    /// An operator took it out.
+    Drained,
+}
+
+/// What is known of a target at one moment.
+#[derive(Debug, Clone)]
+pub struct TargetView {
+    /// Whether it is asked, in one word.
+    pub state: TargetState,
+    /// What keeps requests away; `None` if nothing does.
+    pub why: Option<Why>,
+    /// When it is next tried, if that is known.
+    pub retry_at: Option<Instant>,
+    /// Why its breaker is not closed.
+    pub cause: Option<Cause>,
+    /// Whose word keeps it out, if this gateway has not seen it itself.
+    pub told_by: Option<ToldBy>,
+    /// A peer has just seen it fail and is finding out; others are asked first.
+    pub doubted_by: Option<ToldBy>,
+    /// What it said when it refused our key or model, while that still counts.
+    pub rebuke: Option<String>,
+    /// Its weight while it recovers, 0..1.
+    pub ramp: f64,
+    /// The kind of the latest attempt.
+    pub kind: Kind,
+    /// The score of each [`Kind`].
+    pub scores: [Score; 2],
+    /// Counts since start.
+    pub counters: Counters,
+    /// Attempts that hold a connection.
+    pub in_flight: u32,
+    /// The 50th, 95th and 99th percentile of the latency of each [`Kind`].
+    pub quantiles: [[Option<Duration>; 3]; 2],
+    /// Output tokens per second of one answer.
+    pub tokens_per_second: Option<f64>,
+    /// The rate-limit windows it has told us of.
+    pub headroom: Vec<headroom::View>,
+    /// The latest failure in one sentence, without secrets.
+    pub last_failure: Option<String>,
+}
+
+impl TargetState {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
+
+    /// Its word in JSON and events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::RateLimited => "rate_limited",
+            Self::Open => "open",
+            Self::Misconfigured => "misconfigured",
+            Self::Drained => "drained",
+        }
+    }
+}
+
+impl TargetView {
+    /// The score that is shown: of the kind of the latest attempt.
+    pub fn score(&self) -> Score {
+        self.scores[self.kind as usize]
+    }
+}
+
+impl Target {
+    /// All that is known of it; `priors` are the median latencies of its pool, one per [`Kind`].
+    pub fn view(&self, priors: [Option<f64>; 2], now: Instant) -> TargetView {
+        let facts = self.known.facts.lock();
+        let obstacle = facts.obstacle(0, now);
+        let busy = (!self.provider.has_room()).then_some(Why::Busy);
+        let kind = facts.live.last_kind();
+        TargetView {
+            state: facts.state(now),
+            why: obstacle.map(|(why, _)| why).or(busy),
+            retry_at: obstacle.and_then(|(_, until)| until),
+            cause: facts.breaker.cause(),
+            told_by: facts.told_by(now),
+            doubted_by: facts.breaker.doubted(now).map(|doubt| ToldBy { peer: doubt.peer, at: doubt.failed }),
+            rebuke: facts
+                .misconfigured
+                .as_ref()
+                .filter(|(until, _)| now < *until)
+                .map(|(_, said)| said.clone()),
+            ramp: facts.breaker.ramp(now),
+            kind,
+            scores: [Kind::Stream, Kind::Whole]
+                .map(|kind| facts.live.score(kind, priors[kind as usize], now)),
+            counters: facts.live.counters().clone(),
+            in_flight: facts.in_flight,
+            quantiles: [Kind::Stream, Kind::Whole].map(|kind| {
+                let latencies = &facts.latencies[kind as usize];
+                [0.5, 0.95, 0.99].map(|q| latencies.quantile(q))
+            }),
+            tokens_per_second: facts.live.tokens_per_second(),
+            headroom: facts.headroom.view(now).cloned().collect(),
+            last_failure: facts.last_failure.clone(),
+        }
+    }
+}
+
+impl Facts {
+    /// The state that operators see. A provider without a free connection is busy, not out.
+    pub fn state(&self, now: Instant) -> TargetState {
+        match self.obstacle(0, now) {
+            Some((Why::Drained, _)) => TargetState::Drained,
+            Some((Why::Misconfigured, _)) => TargetState::Misconfigured,
+            Some((Why::Resting | Why::NoHeadroom, _)) => TargetState::RateLimited,
+            Some((Why::Open | Why::Unleft | Why::Busy, _)) | None => match self.breaker.state(now) {
+                State::Closed => TargetState::Closed,
+                State::Open => TargetState::Open,
+                State::HalfOpen => TargetState::HalfOpen,
+            },
+        }
+    }
+}
