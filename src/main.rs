@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use concierge::{app, config, demo, memory::transfer};
 
-/// A request makes some eighty small allocations: see "The hot path" in `ARCHITECTURE.md`.
+/// A request makes some forty-five small allocations: see `docs/design/hot-path.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
 //! Other settings of the product, to see where its defaults stand. What is no key of the configuration is not here:
-//! such constants were varied in the code, and what came of it is in `ARCHITECTURE.md`.
+//! such constants were varied in the code, and what came of it is in `docs/design/score.md`.
 
 use super::study::Entrant;
 
