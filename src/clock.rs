@@ -16,14 +16,14 @@ use tokio::time::Instant;
 
 /// What was read in this poll.
 #[derive(Clone, Copy)]
-struct Reading {
+struct CachedTime {
     now: Instant,
     /// Read only if somebody asks.
     wall: Option<SystemTime>,
 }
 
 thread_local! {
-    static READING: Cell<Option<Reading>> = const { Cell::new(None) };
+    static READING: Cell<Option<CachedTime>> = const { Cell::new(None) };
 }
 
 /// The time, as it was when this poll began or [`fresh`] was asked for.
@@ -35,7 +35,7 @@ pub fn now() -> Instant {
 pub fn fresh() -> Instant {
     let now = Instant::now();
     if let Some(reading) = READING.get() {
-        READING.set(Some(Reading { now, ..reading }));
+        READING.set(Some(CachedTime { now, ..reading }));
     }
     now
 }
@@ -50,7 +50,7 @@ pub fn wall() -> SystemTime {
     let Some(reading) = READING.get() else { return SystemTime::now() };
     reading.wall.unwrap_or_else(|| {
         let wall = SystemTime::now();
-        READING.set(Some(Reading { wall: Some(wall), ..reading }));
+        READING.set(Some(CachedTime { wall: Some(wall), ..reading }));
         wall
     })
 }
@@ -59,12 +59,12 @@ pub fn wall() -> SystemTime {
 pub fn by_the_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
     let mut task = Box::pin(task);
     poll_fn(move |cx| {
-        let _reading = Reading::begin();
+        let _reading = CachedTime::begin();
         task.as_mut().poll(cx)
     })
 }
 
-impl Reading {
+impl CachedTime {
     fn begin() -> impl Drop {
         struct Poll;
         impl Drop for Poll {

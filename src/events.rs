@@ -107,10 +107,10 @@ pub struct Stamped {
 
 /// The broadcast and the past. Clones share both.
 #[derive(Debug, Clone)]
-pub struct Events(Arc<Shared>);
+pub struct Events(Arc<EventsInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct EventsInner {
     live: broadcast::Sender<Stamped>,
     past: Mutex<Past>,
     losses: Losses,
@@ -142,7 +142,7 @@ impl Losses {
 impl Events {
     /// A broadcast nobody watches yet.
     pub fn new() -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(EventsInner {
             live: broadcast::channel(CAPACITY).0,
             past: Mutex::default(),
             losses: Losses::default(),

@@ -6,7 +6,7 @@
 
 /// Where a request can panic.
 #[derive(Debug, Clone, Copy)]
-pub enum Place {
+pub enum Failpoint {
     /// Before anything was done for it.
     Handler,
     /// With its slot, before anybody was asked.
@@ -19,11 +19,11 @@ pub enum Place {
 
 #[cfg(not(feature = "failpoints"))]
 mod act {
-    use super::Place;
+    use super::Failpoint;
 
     /// Nothing.
     #[inline(always)]
-    pub fn request(_: Place, _: &str) {}
+    pub fn request(_: Failpoint, _: &str) {}
 
     /// Nothing.
     #[inline(always)]
@@ -39,7 +39,7 @@ mod act {
         sync::{LazyLock, Mutex, PoisonError},
     };
 
-    use super::Place;
+    use super::Failpoint;
 
     /// Tasks that have not panicked yet.
     static TASKS: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(|| {
@@ -48,12 +48,12 @@ mod act {
     });
 
     /// Panics if the request with this id asks for it here.
-    pub fn request(place: Place, id: &str) {
+    pub fn request(place: Failpoint, id: &str) {
         let here = match place {
-            Place::Handler => "handler",
-            Place::Slot => "slot",
-            Place::Search => "search",
-            Place::Stream => "stream",
+            Failpoint::Handler => "handler",
+            Failpoint::Slot => "slot",
+            Failpoint::Search => "search",
+            Failpoint::Stream => "stream",
         };
         if id.strip_prefix("panic-in-").is_some_and(|wanted| wanted.starts_with(here)) {
             panic!("a failpoint");

@@ -62,8 +62,8 @@ enum Move {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => app::run(app::Source::File(arguments.config)),
-        Command::Demo { listen } => app::run(app::Source::Demo(demo::Settings { listen })),
+        Command::Serve => app::run(app::ConfigSource::File(arguments.config)),
+        Command::Demo { listen } => app::run(app::ConfigSource::Demo(demo::DemoSettings { listen })),
         Command::Memory(Move::Export { file }) => transfer::export(&arguments.config, &file).map(report),
         Command::Memory(Move::Import { file }) => transfer::import(&arguments.config, &file).map(report),
         Command::Check => check(&arguments.config),

@@ -19,7 +19,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
 pub fn preferred_format(headers: &HeaderMap) -> Format {
     let lists: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let named: Vec<Range<'_>> = ranges(&lists).into_iter().filter(|range| range.subtype != "*").collect();
+    let named: Vec<MediaRange<'_>> =
+        ranges(&lists).into_iter().filter(|range| range.subtype != "*").collect();
     let open = quality(&named, ("application", "openmetrics-text"));
     match open > 0.0 && open >= quality(&named, ("text", "plain")) {
         true => Format::OpenMetrics,
@@ -27,18 +28,18 @@ pub fn preferred_format(headers: &HeaderMap) -> Format {
     }
 }
 
-fn ranges<'a>(lists: &[&'a str]) -> Vec<Range<'a>> {
-    lists.iter().flat_map(|list| list.split(',')).filter_map(Range::parse).collect()
+fn ranges<'a>(lists: &[&'a str]) -> Vec<MediaRange<'a>> {
+    lists.iter().flat_map(|list| list.split(',')).filter_map(MediaRange::parse).collect()
 }
 
 /// One media range and its quality, 0..1.
-struct Range<'a> {
+struct MediaRange<'a> {
     kind: &'a str,
     subtype: &'a str,
     q: f32,
 }
 
-impl<'a> Range<'a> {
+impl<'a> MediaRange<'a> {
     /// `None` for what is no media range, or has no sensible quality.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
@@ -63,7 +64,7 @@ impl<'a> Range<'a> {
 }
 
 /// The quality of the most precise range that names the type; 0 without one.
-fn quality(ranges: &[Range<'_>], media_type: (&str, &str)) -> f32 {
+fn quality(ranges: &[MediaRange<'_>], media_type: (&str, &str)) -> f32 {
     let named = ranges.iter().filter_map(|range| Some((range.precision(media_type)?, range.q)));
     named.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map_or(0.0, |(_, q)| q)
 }

@@ -14,14 +14,14 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Whether each part is there; `None` where none is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Parts {
+pub struct Dependencies {
     /// The store can be read and written.
     pub memory_store: Option<bool>,
     /// It answers.
     pub redis: Option<bool>,
 }
 
-impl Parts {
+impl Dependencies {
     /// Each with its name, and whether it is missed.
     fn missed(self) -> [(&'static str, bool); 2] {
         [("memory_store", self.memory_store == Some(false)), ("redis", self.redis == Some(false))]
@@ -29,8 +29,8 @@ impl Parts {
 }
 
 /// Looks at the parts for ever. They are given a moment to come up first.
-pub async fn run<F: Future<Output = Parts>>(events: Events, look: impl Fn() -> F) {
-    let mut known = Parts::default();
+pub async fn run<F: Future<Output = Dependencies>>(events: Events, look: impl Fn() -> F) {
+    let mut known = Dependencies::default();
     loop {
         sleep(LOOK).await;
         let parts = look().await;
@@ -54,7 +54,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_goes_away_and_comes_back_is_told_once_each() {
         let events = Events::new();
-        let parts = Arc::new(Mutex::new(Parts { memory_store: Some(true), redis: None }));
+        let parts = Arc::new(Mutex::new(Dependencies { memory_store: Some(true), redis: None }));
         let current = parts.clone();
         let task = run(events.clone(), move || {
             let parts = *current.lock();
@@ -62,7 +62,7 @@ mod tests {
         });
         let look = async {
             let told = async |memory_store, redis| {
-                *parts.lock() = Parts { memory_store, redis };
+                *parts.lock() = Dependencies { memory_store, redis };
                 sleep(3 * LOOK).await;
                 let past = events.past().into_iter().map(|stamped| match stamped.event {
                     Event::Part { part, up } => (part, up),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Moment,
     history::{self, History},
-    view::{self, Row},
+    view::{self, TargetRow},
 };
 use crate::{
     events::{Event, Events, Losses, Stamped},
@@ -35,7 +35,7 @@ const SHARE_STEP: f64 = 0.05;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What the watch looks at.
-pub struct Scene {
+pub struct OperatorSample {
     /// The configuration in force and its targets.
     pub snapshot: Arc<Snapshot>,
     /// Requests of clients in flight.
@@ -46,15 +46,15 @@ pub struct Scene {
 
 /// Samples every target for `history`, and tells watchers what has moved since they were last told; for ever. The first
 /// watcher is told of everything, as of something that came from nowhere.
-pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> Scene) {
-    let mut told = Told::default();
+pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> OperatorSample) {
+    let mut told = LastSent::default();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for looks in 0_u64.. {
         tick.tick().await;
         let sampled = looks.is_multiple_of(LOOKS_PER_SAMPLE);
         if !events.is_watched() {
-            told = Told::default();
+            told = LastSent::default();
         }
         if !sampled && !events.is_watched() {
             continue;
@@ -73,14 +73,14 @@ pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> Scene
 
 /// What watchers know.
 #[derive(Default)]
-struct Told {
+struct LastSent {
     /// Score and share by target id.
     scores: HashMap<String, (f64, f64)>,
     figures: Option<(usize, usize, u64)>,
 }
 
-impl Told {
-    fn tell_moves(&mut self, events: &Events, rows: Vec<Row>) {
+impl LastSent {
+    fn tell_moves(&mut self, events: &Events, rows: Vec<TargetRow>) {
         self.scores.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             let moved = self.scores.get(&row.id).is_none_or(|(score, share)| {
@@ -95,7 +95,7 @@ impl Told {
 
     /// Every second look, if they have changed or requests are in flight, which move on without changing a number. A
     /// gateway at rest says nothing.
-    fn tell_figures(&mut self, events: &Events, scene: &Scene, rows: &[Row], looks: u64) {
+    fn tell_figures(&mut self, events: &Events, scene: &OperatorSample, rows: &[TargetRow], looks: u64) {
         let attempts = rows.iter().map(|row| row.total_calls).sum();
         let (in_flight, waiting) = (scene.in_flight, scene.waiting);
         let figures = Some((in_flight, waiting, attempts));

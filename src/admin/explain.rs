@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Moment, reason, view::ToldBy};
+use super::{Moment, reason, view::ReportedByRow};
 use crate::{
     config::{Strategy, TargetName},
     dispatch::plan::{
         Plan,
         dry_run::{PassedOver, Reason, Rehearsal, Rehearsed},
     },
-    upstream::{Model, Need, Snapshot, Target, TargetState, TargetView, Why, health::score::Kind},
+    upstream::{
+        IneligibleReason, Model, ReportedState, RequestNeed, Snapshot, Target, TargetView,
+        health::score::LatencyKind,
+    },
 };
 
 /// Who would be asked for a model.
@@ -29,14 +32,14 @@ pub struct Explanation {
     /// Attempts that one request may make.
     pub max_attempts: u32,
     /// Who would be asked, each if all before it fail.
-    pub order: Vec<Step>,
+    pub order: Vec<PlanStep>,
     /// Every other target of the model and its fallbacks.
     pub not_asked: Vec<NotAsked>,
 }
 
 /// A target that would be asked.
 #[derive(Debug, Clone, Serialize)]
-pub struct Step {
+pub struct PlanStep {
     /// `provider/model`
     pub target: String,
     /// The configured model it is asked for.
@@ -50,13 +53,13 @@ pub struct Step {
     /// Its score for such requests.
     pub score: f64,
     /// As in `/admin/providers`.
-    pub state: TargetState,
+    pub state: ReportedState,
     /// Seconds that a request would wait before it, all waits together.
     pub wait: f64,
     /// One sentence.
     pub reason: String,
     /// As in `/admin/providers`.
-    pub told_by: Option<ToldBy>,
+    pub told_by: Option<ReportedByRow>,
 }
 
 /// A target that would not be asked.
@@ -71,13 +74,13 @@ pub struct NotAsked {
     /// 0..1: how likely it is the first to be asked: more than 0 where a likelier one uses up the attempts.
     pub share: f64,
     /// As in `/admin/providers`.
-    pub state: TargetState,
+    pub state: ReportedState,
     /// One sentence.
     pub reason: String,
     /// RFC 3339: when it may be asked again, if that is known.
     pub retry_at: Option<String>,
     /// As in `/admin/providers`.
-    pub told_by: Option<ToldBy>,
+    pub told_by: Option<ReportedByRow>,
 }
 
 /// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
@@ -87,15 +90,15 @@ pub fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
 }
 
 /// Who would be asked for `model`.
-pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: Need, at: Moment) -> Explanation {
+pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: Moment) -> Explanation {
     let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
     let rules = snapshot.config.resilience.clone();
     let max_attempts = rules.max_attempts;
     let rehearsal = Plan::new(chain, Vec::new(), need, rules).rehearse(at.now);
-    let words = Words { asked: model, rehearsal: &rehearsal, need, max_attempts, at };
+    let words = ReasonContext { asked: model, rehearsal: &rehearsal, need, max_attempts, at };
     Explanation {
         model: model.config.name.clone(),
-        stream: need.kind == Kind::Stream,
+        stream: need.kind == LatencyKind::Stream,
         prompt_tokens: need.tokens,
         max_attempts,
         order: rehearsal.asked.iter().map(|step| words.step(step)).collect(),
@@ -104,18 +107,18 @@ pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: Need, at: Moment) 
 }
 
 /// What the sentences are about.
-struct Words<'a> {
+struct ReasonContext<'a> {
     asked: &'a Arc<Model>,
     rehearsal: &'a Rehearsal,
-    need: Need,
+    need: RequestNeed,
     max_attempts: u32,
     at: Moment,
 }
 
-impl Words<'_> {
-    fn step(&self, step: &Rehearsed) -> Step {
+impl ReasonContext<'_> {
+    fn step(&self, step: &Rehearsed) -> PlanStep {
         let view = self.view(&step.target, &step.model);
-        Step {
+        PlanStep {
             target: step.target.id.to_string(),
             model: step.model.config.name.clone(),
             fallback: self.is_fallback(&step.model),
@@ -125,7 +128,7 @@ impl Words<'_> {
             state: view.state,
             wait: step.waited.as_secs_f64(),
             reason: why_asked(step).to_owned(),
-            told_by: ToldBy::of(&view, self.at),
+            told_by: ReportedByRow::of(&view, self.at),
         }
     }
 
@@ -139,13 +142,13 @@ impl Words<'_> {
             state: view.state,
             reason: self.why_not(passed, &view),
             retry_at: passed.until.map(|until| self.at.date(until)),
-            told_by: ToldBy::of(&view, self.at),
+            told_by: ReportedByRow::of(&view, self.at),
         }
     }
 
     fn why_not(&self, passed: &PassedOver, view: &TargetView) -> String {
         match passed.reason {
-            Reason::Out(Why::NoHeadroom) => {
+            Reason::Out(IneligibleReason::NoHeadroom) => {
                 "What is left of its rate limit would not take this request.".to_owned()
             }
             Reason::Out(_) => reason::of(view),
@@ -163,7 +166,7 @@ impl Words<'_> {
     }
 
     fn view(&self, target: &Target, model: &Model) -> TargetView {
-        target.view([Kind::Stream, Kind::Whole].map(|kind| model.prior(kind)), self.at.now)
+        target.view([LatencyKind::Stream, LatencyKind::Whole].map(|kind| model.prior(kind)), self.at.now)
     }
 
     fn is_fallback(&self, model: &Arc<Model>) -> bool {

@@ -9,17 +9,17 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::view::Row;
-use crate::upstream::health::score::Kind;
+use super::view::TargetRow;
+use crate::upstream::health::score::LatencyKind;
 
 /// Between two samples.
 pub const EVERY: Duration = Duration::from_secs(5);
 /// Samples of one target: five minutes.
 pub const KEPT: usize = 60;
 
-/// The latency of a target at one moment, one per [`Kind`]; `None` where nothing was known.
+/// The latency of a target at one moment, one per [`LatencyKind`]; `None` where nothing was known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sample([Option<Percentiles>; 2]);
+pub struct LatencySample([Option<Percentiles>; 2]);
 
 /// In seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,36 +31,36 @@ pub struct Percentiles {
 }
 
 /// Oldest first.
-pub type Samples = VecDeque<Sample>;
+pub type LatencyHistory = VecDeque<LatencySample>;
 
-impl Sample {
-    /// One per [`Kind`].
+impl LatencySample {
+    /// One per [`LatencyKind`].
     pub fn new(of_kinds: [Option<Percentiles>; 2]) -> Self {
         Self(of_kinds)
     }
 
     /// As shown by the row of the target.
-    pub fn of(row: &Row) -> Self {
+    pub fn of(row: &TargetRow) -> Self {
         let known = |kind| {
             let of_kind = row.kinds.of(kind);
             of_kind.p50.zip(of_kind.p95).map(|(p50, p95)| Percentiles { p50, p95 })
         };
-        Self::new([Kind::Stream, Kind::Whole].map(known))
+        Self::new([LatencyKind::Stream, LatencyKind::Whole].map(known))
     }
 
     /// Of streams, or of whole answers.
-    pub fn get(&self, kind: Kind) -> Option<Percentiles> {
+    pub fn get(&self, kind: LatencyKind) -> Option<Percentiles> {
         self.0[kind as usize]
     }
 }
 
 /// The samples of every target, by its id.
 #[derive(Debug, Default)]
-pub struct History(Mutex<HashMap<String, Samples>>);
+pub struct History(Mutex<HashMap<String, LatencyHistory>>);
 
 impl History {
     /// Takes a sample of every row, and forgets targets that are not among them.
-    pub fn sample(&self, rows: &[Row]) {
+    pub fn sample(&self, rows: &[TargetRow]) {
         let mut all = self.0.lock();
         all.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
@@ -68,12 +68,12 @@ impl History {
             if samples.len() == KEPT {
                 samples.pop_front();
             }
-            samples.push_back(Sample::of(row));
+            samples.push_back(LatencySample::of(row));
         }
     }
 
     /// The samples of one target.
-    pub fn of(&self, id: &str) -> Samples {
+    pub fn of(&self, id: &str) -> LatencyHistory {
         self.0.lock().get(id).cloned().unwrap_or_default()
     }
 }
@@ -94,9 +94,9 @@ mod tests {
         (rows[0].kinds.stream.p50, rows[0].kinds.stream.p95) = (Some(0.1), Some(0.2));
         (0..KEPT).for_each(|_| history.sample(&rows));
         let samples = history.of(&id);
-        assert_eq!((samples.len(), samples[0]), (KEPT, Sample::of(&rows[0])));
-        assert_eq!(samples[0].get(Kind::Stream), Some(Percentiles { p50: 0.1, p95: 0.2 }));
-        assert_eq!(samples[0].get(Kind::Whole), None, "nothing is known of it");
+        assert_eq!((samples.len(), samples[0]), (KEPT, LatencySample::of(&rows[0])));
+        assert_eq!(samples[0].get(LatencyKind::Stream), Some(Percentiles { p50: 0.1, p95: 0.2 }));
+        assert_eq!(samples[0].get(LatencyKind::Whole), None, "nothing is known of it");
         history.sample(&rows[1..]);
         assert!(history.of(&id).is_empty());
         assert_eq!(history.of(&rows[1].id).len(), KEPT);

@@ -1,6 +1,6 @@
 //! Why a target is in its state, in one sentence for an operator.
 
-use crate::upstream::{TargetState, TargetView, Why};
+use crate::upstream::{IneligibleReason, ReportedState, TargetView};
 
 /// A waiting request is nothing to remark on before this many seconds.
 const LONG_SILENCE: f64 = 1.0;
@@ -10,32 +10,32 @@ const POOR: f64 = 0.95;
 /// The sentence for `view`.
 pub fn of(view: &TargetView) -> String {
     match view.state {
-        TargetState::Closed => of_closed(view),
-        TargetState::HalfOpen => {
+        ReportedState::Closed => of_closed(view),
+        ReportedState::HalfOpen => {
             format!("One request at a time finds out whether it is back{}.", because(view))
         }
-        TargetState::Open if view.retry_at.is_none() => {
+        ReportedState::Open if view.retry_at.is_none() => {
             format!("A request is finding out whether it is back{}.", because(view))
         }
-        TargetState::Open => format!("It is left alone for a while{}.", because(view)),
-        TargetState::RateLimited if view.why == Some(Why::NoHeadroom) => {
+        ReportedState::Open => format!("It is left alone for a while{}.", because(view)),
+        ReportedState::RateLimited if view.why == Some(IneligibleReason::NoHeadroom) => {
             "What is left of its rate limit would not take another request.".to_owned()
         }
-        TargetState::RateLimited => match view.told_by {
+        ReportedState::RateLimited => match view.told_by {
             Some(told) => format!("Gateway {} was rate limited there: it rests for a while.", told.peer),
             None => "It was rate limited and rests for a while.".to_owned(),
         },
-        TargetState::Misconfigured => match &view.rebuke {
+        ReportedState::Misconfigured => match &view.rebuke {
             Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
             None => "It refused our key or does not have the model.".to_owned(),
         },
-        TargetState::Drained => "An operator took it out.".to_owned(),
+        ReportedState::Drained => "An operator took it out.".to_owned(),
     }
 }
 
 fn of_closed(view: &TargetView) -> String {
     let score = view.score();
-    if view.why == Some(Why::Busy) {
+    if view.why == Some(IneligibleReason::Busy) {
         return "Its provider has as many requests in flight as it may have.".to_owned();
     }
     if score.silence > score.avg_latency.max(LONG_SILENCE) {

@@ -5,13 +5,13 @@
 
 use serde::{Serialize, Serializer};
 
-use super::view::Row;
+use super::view::TargetRow;
 
 /// Serialises as an object with one line per target id, best first.
-pub struct Summary<'a>(pub &'a [Row]);
+pub struct Summary<'a>(pub &'a [TargetRow]);
 
 #[derive(Serialize)]
-struct Line {
+struct SummaryRow {
     success_rate: String,
     avg_latency: String,
     score: String,
@@ -20,12 +20,12 @@ struct Line {
 
 impl Serialize for Summary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|row| (&row.id, Line::of(row))))
+        serializer.collect_map(self.0.iter().map(|row| (&row.id, SummaryRow::of(row))))
     }
 }
 
-impl Line {
-    fn of(row: &Row) -> Self {
+impl SummaryRow {
+    fn of(row: &TargetRow) -> Self {
         Self {
             success_rate: format!("{:.2}%", 100.0 * row.success_rate),
             avg_latency: format!("{:.2}s", row.avg_latency),

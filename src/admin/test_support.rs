@@ -6,7 +6,9 @@ use crate::{
     config,
     events::Events,
     tasks::Tasks,
-    upstream::{Attempt, Need, Snapshot, Target, exchange::outcome::Outcome, health::score::Kind},
+    upstream::{
+        Attempt, RequestNeed, Snapshot, Target, exchange::outcome::Outcome, health::score::LatencyKind,
+    },
 };
 
 /// Two providers, a model on both of them with a fallback on one.
@@ -42,18 +44,18 @@ pub fn snapshot(events: &Events) -> Snapshot {
 }
 
 /// Begins an attempt on `target`.
-pub fn attempt(target: &Arc<Target>, kind: Kind) -> Attempt {
-    Attempt::begin(target, &Need { kind, tokens: 1 }, None, true).unwrap()
+pub fn attempt(target: &Arc<Target>, kind: LatencyKind) -> Attempt {
+    Attempt::begin(target, &RequestNeed { kind, tokens: 1 }, None, true).unwrap()
 }
 
 /// Lets `count` attempts on the target `id` end in `outcome`.
 pub fn fail(snapshot: &Snapshot, id: &str, outcome: Outcome, count: usize) {
     let target = snapshot.find(id).unwrap();
-    (0..count).for_each(|_| attempt(&target, Kind::Stream).failed(outcome, "it went wrong."));
+    (0..count).for_each(|_| attempt(&target, LatencyKind::Stream).failed(outcome, "it went wrong."));
 }
 
 /// Lets attempts on the target `id` succeed after `millis` each. On a paused clock.
-pub async fn succeed(snapshot: &Snapshot, id: &str, kind: Kind, millis: &[u64]) {
+pub async fn succeed(snapshot: &Snapshot, id: &str, kind: LatencyKind, millis: &[u64]) {
     let target = snapshot.find(id).unwrap();
     for millis in millis {
         let mut attempt = attempt(&target, kind);

@@ -9,18 +9,18 @@ use serde::Serialize;
 
 use super::{Moment, reason, rfc3339};
 use crate::upstream::{
-    Model, Need, Snapshot, Target, TargetState, TargetView,
+    Model, ReportedState, RequestNeed, Snapshot, Target, TargetView,
     health::{
-        headroom::{self, Unit},
-        score::{Kind, Score},
+        headroom::{self, QuotaUnit},
+        score::{LatencyKind, Score},
     },
 };
 
-const KINDS: [Kind; 2] = [Kind::Stream, Kind::Whole];
+const KINDS: [LatencyKind; 2] = [LatencyKind::Stream, LatencyKind::Whole];
 
 /// One target. The field names are promised to users.
 #[derive(Debug, Clone, Serialize)]
-pub struct Row {
+pub struct TargetRow {
     /// `provider/model`
     pub id: String,
     /// Its provider.
@@ -30,7 +30,7 @@ pub struct Row {
     /// The configured models it serves; empty for one that was asked for by its own name.
     pub models: Vec<String>,
     /// Whether it is asked.
-    pub state: TargetState,
+    pub state: ReportedState,
     /// One sentence why.
     pub reason: String,
     /// `stream` or `whole`: the kind of the latest attempt, which the figures below are about.
@@ -56,7 +56,7 @@ pub struct Row {
     /// Attempts now.
     pub in_flight: u32,
     /// Percentiles and speed.
-    pub latency: Latency,
+    pub latency: LatencyRow,
     /// Counts by kind since start.
     pub failures: BTreeMap<&'static str, u64>,
     /// RFC 3339: when it is next tried, if that is known.
@@ -64,18 +64,18 @@ pub struct Row {
     /// Seconds: the deadline of the first content now in force.
     pub first_token_timeout: f64,
     /// The score of streams and of whole answers.
-    pub kinds: Kinds,
+    pub kinds: ScoresByKind,
     /// The rate-limit windows it has told us of.
-    pub headroom: Vec<Headroom>,
+    pub headroom: Vec<HeadroomRow>,
     /// One sentence.
     pub last_failure: Option<String>,
     /// Another gateway on whose word it is left alone, or asked after others; `null` if this one has seen why itself.
-    pub told_by: Option<ToldBy>,
+    pub told_by: Option<ReportedByRow>,
 }
 
 /// A gateway, and what it saw.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ToldBy {
+pub struct ReportedByRow {
     /// Sixteen hexadecimal digits, as in its log.
     pub gateway: String,
     /// Seconds since it saw what it tells.
@@ -84,7 +84,7 @@ pub struct ToldBy {
 
 /// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
 #[derive(Debug, Clone, Serialize)]
-pub struct Latency {
+pub struct LatencyRow {
     /// Median.
     pub p50: Option<f64>,
     /// 95th percentile.
@@ -97,16 +97,16 @@ pub struct Latency {
 
 /// Both kinds of requests are scored apart.
 #[derive(Debug, Clone, Serialize)]
-pub struct Kinds {
+pub struct ScoresByKind {
     /// Streams.
-    pub stream: OfKind,
+    pub stream: KindScore,
     /// Whole answers.
-    pub whole: OfKind,
+    pub whole: KindScore,
 }
 
 /// The score for requests of one kind.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct OfKind {
+pub struct KindScore {
     /// `100 × success_rate − 10 × max(avg_latency, silence)`
     pub score: f64,
     /// Seconds, times `crowding`.
@@ -125,7 +125,7 @@ pub struct OfKind {
 
 /// One rate-limit window of a provider.
 #[derive(Debug, Clone, Serialize)]
-pub struct Headroom {
+pub struct HeadroomRow {
     /// `requests` or `tokens`
     pub unit: &'static str,
     /// What its headers call it (`minute`, `tokens-day`); empty if they do not.
@@ -139,10 +139,10 @@ pub struct Headroom {
 }
 
 /// Every target of `snapshot`, best first: by state, then by score.
-pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<Row> {
+pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<TargetRow> {
     let targets = snapshot.targets_in_models();
     let pools = targets.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b));
-    let mut rows: Vec<Row> = pools.flat_map(|pool| rows_of_pool(snapshot, pool, at)).collect();
+    let mut rows: Vec<TargetRow> = pools.flat_map(|pool| rows_of_pool(snapshot, pool, at)).collect();
     rows.sort_by(|a, b| {
         a.state.cmp(&b.state).then(b.score.total_cmp(&a.score)).then_with(|| a.id.cmp(&b.id))
     });
@@ -150,27 +150,29 @@ pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<Row> {
 }
 
 /// The targets whose first model is the same.
-fn rows_of_pool(snapshot: &Snapshot, pool: &[(Arc<Model>, Arc<Target>)], at: Moment) -> Vec<Row> {
+fn rows_of_pool(snapshot: &Snapshot, pool: &[(Arc<Model>, Arc<Target>)], at: Moment) -> Vec<TargetRow> {
     let Some((model, _)) = pool.first() else { return Vec::new() };
     let priors = KINDS.map(|kind| model.prior(kind));
-    let shares = KINDS.map(|kind| model.shares(&model.standings(&Need { kind, tokens: 0 }, at.now)));
+    let shares = KINDS.map(|kind| model.shares(&model.standings(&RequestNeed { kind, tokens: 0 }, at.now)));
     let views: Vec<TargetView> = pool.iter().map(|(_, target)| target.view(priors, at.now)).collect();
     // One kind for the whole pool, or the shares would not add up to 1.
-    let latest = views.iter().max_by_key(|view| view.counters.last_used).map_or(Kind::default(), |v| v.kind);
+    let latest =
+        views.iter().max_by_key(|view| view.counters.last_used).map_or(LatencyKind::default(), |v| v.kind);
     let rows = pool.iter().zip(views).map(|((_, target), view)| {
         let place = model.targets.iter().position(|other| other.id == target.id);
-        let share = |kind: Kind| place.and_then(|i| shares[kind as usize].get(i)).copied().unwrap_or(0.0);
-        let mut row = Row::new(snapshot, target, &view, at);
+        let share =
+            |kind: LatencyKind| place.and_then(|i| shares[kind as usize].get(i)).copied().unwrap_or(0.0);
+        let mut row = TargetRow::new(snapshot, target, &view, at);
         row.share = share(latest);
-        row.kinds.stream.share = share(Kind::Stream);
-        row.kinds.whole.share = share(Kind::Whole);
+        row.kinds.stream.share = share(LatencyKind::Stream);
+        row.kinds.whole.share = share(LatencyKind::Whole);
         row.first_token_timeout = first_token_timeout(snapshot, model, target).as_secs_f64();
         row
     });
     rows.collect()
 }
 
-impl Row {
+impl TargetRow {
     fn new(snapshot: &Snapshot, target: &Target, view: &TargetView, at: Moment) -> Self {
         let serves = |model: &&Arc<Model>| model.targets.iter().any(|other| other.id == target.id);
         let score = view.score();
@@ -183,8 +185,8 @@ impl Row {
             state: view.state,
             reason: reason::of(view),
             kind: match view.kind {
-                Kind::Stream => "stream",
-                Kind::Whole => "whole",
+                LatencyKind::Stream => "stream",
+                LatencyKind::Whole => "whole",
             },
             score: score.score,
             success_rate: score.success_rate,
@@ -196,19 +198,22 @@ impl Row {
             total_latency: counters.total_latency.as_secs_f64(),
             last_used: counters.last_used.map(rfc3339),
             in_flight: view.in_flight,
-            latency: Latency::of(view),
+            latency: LatencyRow::of(view),
             failures: counters.failures().map(|(kind, count)| (kind.as_str(), count)).collect(),
             retry_at: view.retry_at.map(|retry| at.date(retry)),
             first_token_timeout: 0.0,
-            kinds: Kinds { stream: OfKind::of(view, Kind::Stream), whole: OfKind::of(view, Kind::Whole) },
-            headroom: view.headroom.iter().map(|window| Headroom::of(window, at)).collect(),
+            kinds: ScoresByKind {
+                stream: KindScore::of(view, LatencyKind::Stream),
+                whole: KindScore::of(view, LatencyKind::Whole),
+            },
+            headroom: view.headroom.iter().map(|window| HeadroomRow::of(window, at)).collect(),
             last_failure: view.last_failure.clone(),
-            told_by: ToldBy::of(view, at),
+            told_by: ReportedByRow::of(view, at),
         }
     }
 }
 
-impl ToldBy {
+impl ReportedByRow {
     /// The gateway on whose word the target of `view` is out or doubted.
     pub fn of(view: &TargetView, at: Moment) -> Option<Self> {
         let told = view.told_by.or(view.doubted_by)?;
@@ -217,25 +222,25 @@ impl ToldBy {
     }
 }
 
-impl Kinds {
+impl ScoresByKind {
     /// The score for requests of `kind`.
-    pub fn of(&self, kind: Kind) -> &OfKind {
+    pub fn of(&self, kind: LatencyKind) -> &KindScore {
         match kind {
-            Kind::Stream => &self.stream,
-            Kind::Whole => &self.whole,
+            LatencyKind::Stream => &self.stream,
+            LatencyKind::Whole => &self.whole,
         }
     }
 }
 
-impl Latency {
+impl LatencyRow {
     fn of(view: &TargetView) -> Self {
         let [p50, p95, p99] = seconds(view, view.kind);
         Self { p50, p95, p99, tokens_per_second: view.tokens_per_second }
     }
 }
 
-impl OfKind {
-    fn of(view: &TargetView, kind: Kind) -> Self {
+impl KindScore {
+    fn of(view: &TargetView, kind: LatencyKind) -> Self {
         let Score { score, avg_latency, crowding, silence, .. } = view.scores[kind as usize];
         let [p50, p95, _] = seconds(view, kind);
         Self { score, avg_latency, crowding, silence, share: 0.0, p50, p95 }
@@ -243,16 +248,16 @@ impl OfKind {
 }
 
 /// The percentiles of the latency of `kind`.
-fn seconds(view: &TargetView, kind: Kind) -> [Option<f64>; 3] {
+fn seconds(view: &TargetView, kind: LatencyKind) -> [Option<f64>; 3] {
     view.quantiles[kind as usize].map(|quantile| quantile.map(|time| time.as_secs_f64()))
 }
 
-impl Headroom {
-    fn of(window: &headroom::View, at: Moment) -> Self {
+impl HeadroomRow {
+    fn of(window: &headroom::HeadroomView, at: Moment) -> Self {
         Self {
             unit: match window.unit {
-                Unit::Requests => "requests",
-                Unit::Tokens => "tokens",
+                QuotaUnit::Requests => "requests",
+                QuotaUnit::Tokens => "tokens",
             },
             window: window.window.trim_start_matches('-').to_owned(),
             limit: window.limit,

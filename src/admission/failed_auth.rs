@@ -30,13 +30,13 @@ const CELLS: usize = 4096;
 type Cell = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>;
 
 /// Counts wrong keys.
-pub struct Strangers {
+pub struct FailedAuthLimiter {
     cells: Vec<Cell>,
     all: Cell,
     secret: RandomState,
 }
 
-impl Default for Strangers {
+impl Default for FailedAuthLimiter {
     fn default() -> Self {
         let cell = |limit| RateLimiter::direct_with_clock(Quota::per_minute(limit), SinceStart::default());
         Self {
@@ -47,7 +47,7 @@ impl Default for Strangers {
     }
 }
 
-impl Strangers {
+impl FailedAuthLimiter {
     /// A wrong key came from `address`.
     ///
     /// # Errors
@@ -79,13 +79,13 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn knocks(strangers: &Strangers, address: IpAddr, count: u32) -> usize {
+    fn knocks(strangers: &FailedAuthLimiter, address: IpAddr, count: u32) -> usize {
         (0..count).filter(|_| strangers.knock(address).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_may_be_wrong_so_often_and_then_slowly() {
-        let (strangers, one) = (Strangers::default(), address("192.0.2.1"));
+        let (strangers, one) = (FailedAuthLimiter::default(), address("192.0.2.1"));
         assert_eq!(knocks(&strangers, one, 100), PER_ADDRESS.get() as usize);
         let wait = strangers.knock(one).unwrap_err();
         assert_eq!(wait, Duration::from_secs(2));
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_network_is_one_address_however_it_is_written() {
-        let strangers = Strangers::default();
+        let strangers = FailedAuthLimiter::default();
         assert_eq!(knocks(&strangers, address("2001:db8::1"), 100), PER_ADDRESS.get() as usize);
         assert_eq!(knocks(&strangers, address("2001:db8::ffff:2"), 100), 0);
         assert_eq!(network(address("::ffff:192.0.2.1")), network(address("192.0.2.1")));
@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_addresses_share_a_limit_and_no_memory() {
-        let strangers = Strangers::default();
+        let strangers = FailedAuthLimiter::default();
         let from = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n));
         let allowed = (0..1_000_000).filter(|n| strangers.knock(from(*n)).is_ok()).count();
         assert_eq!(allowed, FROM_ALL.get() as usize);

@@ -19,7 +19,7 @@ const LARGEST_BODIES: usize = 4;
 const PIECE: usize = 1024;
 
 /// The bounds, shared by everything that serves.
-pub struct Load {
+pub struct ProcessLimits {
     connections: Arc<Connections>,
     /// For tower's limit of requests at once.
     pub requests: Arc<Semaphore>,
@@ -32,13 +32,13 @@ struct Connections {
 }
 
 /// Room for one connection; given back when dropped, which is after the connection's end.
-pub struct Room(Arc<Connections>);
+pub struct ConnectionPermit(Arc<Connections>);
 
 /// Bytes of a body that are held; given back when dropped.
 #[derive(Debug, Default)]
-pub struct Held(Option<OwnedSemaphorePermit>);
+pub struct HeldBytes(Option<OwnedSemaphorePermit>);
 
-impl Load {
+impl ProcessLimits {
     /// Nothing taken on yet; one body has at most `max_body` bytes.
     pub fn new(max_body: usize) -> Self {
         let bodies = BODIES.max(max_body.saturating_mul(LARGEST_BODIES)) / PIECE;
@@ -50,9 +50,9 @@ impl Load {
     }
 
     /// Room for one more connection, once there is some.
-    pub async fn connection(&self) -> Option<Room> {
+    pub async fn connection(&self) -> Option<ConnectionPermit> {
         self.connections.free.acquire().await.ok()?.forget();
-        Some(Room(self.connections.clone()))
+        Some(ConnectionPermit(self.connections.clone()))
     }
 
     /// A connection ends, or one has since this was last asked.
@@ -61,7 +61,7 @@ impl Load {
     }
 
     /// Makes `held` cover `bytes`; false if that is more than the process takes on.
-    pub fn hold(&self, held: &mut Held, bytes: usize) -> bool {
+    pub fn hold(&self, held: &mut HeldBytes, bytes: usize) -> bool {
         let covered = held.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(PIECE).saturating_sub(covered);
         if more == 0 {
@@ -77,7 +77,7 @@ impl Load {
     }
 }
 
-impl Drop for Room {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.0.free.add_permits(1);
         self.0.ended.notify_one();
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn connections_have_room_up_to_the_bound_and_their_end_is_told() {
-        let load = Load::new(0);
+        let load = ProcessLimits::new(0);
         let next = || load.connection().now_or_never().flatten();
         let mut open: Vec<_> = (0..CONNECTIONS).map_while(|_| next()).collect();
         assert_eq!(open.len(), CONNECTIONS);
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn bodies_are_held_up_to_the_bound_and_given_back() {
-        let load = Load::new(0);
-        let mut held = Held::default();
+        let load = ProcessLimits::new(0);
+        let mut held = HeldBytes::default();
         assert!(load.hold(&mut held, 1) && load.hold(&mut held, BODIES));
-        let mut other = Held::default();
+        let mut other = HeldBytes::default();
         assert!(!load.hold(&mut other, 1));
         assert!(load.hold(&mut held, 5), "what is covered costs nothing");
         drop(held);
         assert!(load.hold(&mut other, BODIES));
-        assert!(!load.hold(&mut Held::default(), usize::MAX));
+        assert!(!load.hold(&mut HeldBytes::default(), usize::MAX));
     }
 }

@@ -10,14 +10,14 @@ use crate::http1::headers::digits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateHeaders {
     /// Of the requests per minute.
-    pub requests: Option<Left>,
+    pub requests: Option<RateLimitState>,
     /// Of the tokens per minute.
-    pub tokens: Option<Left>,
+    pub tokens: Option<RateLimitState>,
 }
 
 /// What is left of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub struct RateLimitState {
     /// Per minute.
     pub limit: u64,
     /// Now.
@@ -50,9 +50,9 @@ impl RateHeaders {
 }
 
 /// `12ms`, `7.66s`, `6m0s`, `1h0m0s`: as Go prints durations, which is what OpenAI sends. Rounded up to a millisecond.
-fn in_words(duration: Duration) -> Words {
+fn in_words(duration: Duration) -> HeaderValues {
     let millis = u64::from(duration.subsec_nanos().div_ceil(1_000_000)) + duration.as_secs() * 1000;
-    let mut words = Words::default();
+    let mut words = HeaderValues::default();
     if (1..1000).contains(&millis) {
         words.add(millis, b"ms");
         return words;
@@ -76,13 +76,13 @@ fn in_words(duration: Duration) -> Words {
 
 /// A duration's text. Made for every answer, so it is neither formatted nor allocated.
 #[derive(Default)]
-struct Words {
+struct HeaderValues {
     /// The longest has the hours of [`u64::MAX`] milliseconds, minutes, seconds and a fraction.
     room: [u8; 32],
     used: usize,
 }
 
-impl Words {
+impl HeaderValues {
     fn add(&mut self, number: u64, unit: &[u8]) {
         self.push(digits(number, &mut [0; 20]));
         self.push(unit);
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_limits_that_exist_are_told() {
-        let left = Left { limit: 60, remaining: 59, reset: Duration::from_secs(1) };
+        let left = RateLimitState { limit: 60, remaining: 59, reset: Duration::from_secs(1) };
         let mut told = Vec::new();
         RateHeaders { requests: Some(left), tokens: None }.each(|name, value| {
             told.push((name.as_str().to_owned(), String::from_utf8(value.to_vec()).unwrap()));

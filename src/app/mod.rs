@@ -23,11 +23,11 @@ use tokio::{
 
 use crate::{
     admin,
-    cluster::Link,
+    cluster::RedisClient,
     config::{self, Config},
     demo::{self, Demo},
-    memory::service::Memory,
-    recall::remote_embedder::Line,
+    memory::service::MemoryService,
+    recall::remote_embedder::EmbedderContext,
     server::{Gateway, handlers::health, listener},
     tasks::Tasks,
     telemetry,
@@ -42,18 +42,18 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 /// Where the configuration comes from.
-pub enum Source {
+pub enum ConfigSource {
     /// A file, which is watched.
     File(PathBuf),
     /// The demo's own.
-    Demo(demo::Settings),
+    Demo(demo::DemoSettings),
 }
 
 /// Runs the gateway until a signal ends it.
 ///
 /// # Errors
 /// The sentences to print when it cannot start: a bad configuration, a port in use.
-pub fn run(source: Source) -> Result<(), String> {
+pub fn run(source: ConfigSource) -> Result<(), String> {
     // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
     drop(rlimit::increase_nofile_limit(u64::MAX));
     let runtime = runtime().map_err(|error| format!("the runtime does not start: {error}"))?;
@@ -72,13 +72,13 @@ fn runtime() -> io::Result<Runtime> {
     builder.enable_all().build()
 }
 
-async fn serve(source: Source) -> Result<(), String> {
+async fn serve(source: ConfigSource) -> Result<(), String> {
     let tasks = Tasks::new();
     let (loaded, path, _temporary) = match source {
-        Source::File(path) => {
+        ConfigSource::File(path) => {
             (config::load(&path).map_err(|problems| problems.to_string())?, Some(path), None)
         }
-        Source::Demo(settings) => {
+        ConfigSource::Demo(settings) => {
             let Demo { loaded, memories } = demo::start(&settings, &tasks).await?;
             (loaded, None, Some(memories))
         }
@@ -92,9 +92,9 @@ async fn serve(source: Source) -> Result<(), String> {
         listener::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
-    let link = Link::open(&config.redis, || tls::client_config(&[]), &tasks)?;
+    let link = RedisClient::open(&config.redis, || tls::client_config(&[]), &tasks)?;
     let memory = match config.memory.enabled {
-        true => Some(Memory::open(&config.memory, link.as_ref(), &tasks).await?),
+        true => Some(MemoryService::open(&config.memory, link.as_ref(), &tasks).await?),
         false => None,
     };
     let gateway = Gateway::new(config, path, memory, link, tasks)?;
@@ -148,7 +148,7 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
 fn connect_memory(gateway: &Arc<Gateway>) {
     let Some(memory) = &gateway.memory else { return };
     let current = Arc::downgrade(gateway);
-    memory.connect(Line {
+    memory.connect(EmbedderContext {
         dispatcher: gateway.dispatcher.clone(),
         calls: gateway.calls.clone(),
         snapshot: Box::new(move || Some(current.upgrade()?.edge().snapshot.clone())),

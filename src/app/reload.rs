@@ -9,7 +9,7 @@ use crate::{
     admin::Reloaded,
     config::{self, Config, Loaded},
     events::Event,
-    server::{Edge, Gateway},
+    server::{ActiveConfig, Gateway},
 };
 
 /// Reads the file again, and puts it in force if it is good. One at a time.
@@ -47,7 +47,8 @@ fn put_in_force(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<St
     let moved = keep_listener(&old.config, &mut config)?;
     keep_redis(&old.config, &config)?;
     let mut messages = config::changes(&old.config, &config);
-    let edge = Edge::new(config, Some(&old), &gateway.events, &gateway.tasks).map_err(|error| vec![error])?;
+    let edge = ActiveConfig::new(config, Some(&old), &gateway.events, &gateway.tasks)
+        .map_err(|error| vec![error])?;
     gateway.replace(edge);
     if messages.is_empty() {
         messages.push("nothing changed".to_owned());

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::openai::{
     Api, answer_text,
-    stream_event::{self, Reading},
+    stream_event::{self, StreamEvent},
 };
 
 /// Longer answers are not kept, in bytes of JSON.
@@ -15,10 +15,10 @@ const LONGEST: usize = 64 << 10;
 
 /// An answer as far as it was heard.
 #[derive(Debug, Default)]
-pub struct Overheard(Mutex<Heard>);
+pub struct AnswerCapture(Mutex<Captured>);
 
 #[derive(Debug)]
-enum Heard {
+enum Captured {
     /// So far, escaped as it came.
     Pieces(String),
     Whole(String),
@@ -26,44 +26,45 @@ enum Heard {
     Lost,
 }
 
-impl Default for Heard {
+impl Default for Captured {
     fn default() -> Self {
         Self::Pieces(String::new())
     }
 }
 
-impl Overheard {
+impl AnswerCapture {
     /// One event of a stream has gone to the client.
-    pub fn event(&self, reading: &Reading<'_>) {
+    pub fn event(&self, reading: &StreamEvent<'_>) {
         let mut heard = self.0.lock();
-        let Heard::Pieces(said) = &mut *heard else { return };
+        let Captured::Pieces(said) = &mut *heard else { return };
         if let Some(text) = &reading.text {
             said.push_str(text.escaped());
         }
         let several = reading.seen > 1;
         if reading.opaque || reading.withheld || several || said.len() > LONGEST {
-            *heard = Heard::Lost;
+            *heard = Captured::Lost;
         }
     }
 
     /// The stream has come to its proper end.
     pub fn ended(&self) {
         let mut heard = self.0.lock();
-        if let Heard::Pieces(said) = &*heard {
-            *heard = stream_event::unescape(said).map_or(Heard::Lost, |said| Heard::Whole(said.into_owned()));
+        if let Captured::Pieces(said) = &*heard {
+            *heard = stream_event::unescape(said)
+                .map_or(Captured::Lost, |said| Captured::Whole(said.into_owned()));
         }
     }
 
     /// The answer came in one piece.
     pub fn whole(&self, api: Api, body: &[u8]) {
         let said = answer_text::words(api, body).filter(|said| said.len() <= LONGEST);
-        *self.0.lock() = said.map_or(Heard::Lost, Heard::Whole);
+        *self.0.lock() = said.map_or(Captured::Lost, Captured::Whole);
     }
 
     /// The words of a whole answer, if there were any.
     pub fn take(&self) -> Option<String> {
         match std::mem::take(&mut *self.0.lock()) {
-            Heard::Whole(said) if !said.trim().is_empty() => Some(said),
+            Captured::Whole(said) if !said.trim().is_empty() => Some(said),
             _ => None,
         }
     }
@@ -72,12 +73,12 @@ impl Overheard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::sse::Event;
+    use crate::openai::sse::SseEvent;
 
-    fn hear(chunks: &[&str]) -> Overheard {
-        let overheard = Overheard::default();
+    fn hear(chunks: &[&str]) -> AnswerCapture {
+        let overheard = AnswerCapture::default();
         for data in chunks {
-            let event = Event::from(bytes::Bytes::from(format!("data: {data}\n\n")));
+            let event = SseEvent::from(bytes::Bytes::from(format!("data: {data}\n\n")));
             overheard.event(&stream_event::read(Api::Chat, &event));
         }
         overheard

@@ -20,10 +20,10 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    admission::{local::slots::Slot, process_limits::Held},
-    call::record::Report,
+    admission::{local::slots::Slot, process_limits::HeldBytes},
+    call::record::RequestRecord,
     clock,
-    openai::{Api, request_body::Content},
+    openai::{Api, request_body::RequestContent},
     upstream::{Model, Snapshot},
     user::UserId,
 };
@@ -31,7 +31,7 @@ use crate::{
 mod answer_capture;
 pub mod record;
 
-pub use answer_capture::Overheard;
+pub use answer_capture::AnswerCapture;
 
 /// One admitted client request.
 pub struct Call {
@@ -42,7 +42,7 @@ pub struct Call {
     /// What it speaks.
     pub api: Api,
     /// What it asks for.
-    pub ask: Ask,
+    pub ask: UpstreamRequest,
     /// The configuration and targets it was admitted under.
     pub snapshot: Arc<Snapshot>,
     /// When its head had arrived.
@@ -58,11 +58,11 @@ pub struct Call {
     /// What the client wants of the memory.
     pub memory: MemoryUse,
     /// Who listens to the answer; usually nobody.
-    pub overheard: Option<Arc<Overheard>>,
+    pub overheard: Option<Arc<AnswerCapture>>,
     /// Its line in `/admin/requests`.
-    pub entry: Entry,
+    pub entry: InFlightCall,
     /// Its line in the log.
-    pub report: Report,
+    pub report: RequestRecord,
 }
 
 /// What a call may do with the user's memory (`x-concierge-memory`).
@@ -98,7 +98,7 @@ impl MemoryUse {
 }
 
 /// What is to be sent to a provider.
-pub struct Ask {
+pub struct UpstreamRequest {
     /// The client's method.
     pub method: Method,
     /// Path and query below the base URL.
@@ -108,9 +108,9 @@ pub struct Ask {
     /// The client's body, untouched.
     pub body: Bytes,
     /// What the process holds for it.
-    pub held: Held,
+    pub held: HeldBytes,
     /// What was read of it.
-    pub content: Content,
+    pub content: RequestContent,
     /// Who may be asked: the model that was asked for, then its fallbacks.
     pub models: Vec<Arc<Model>>,
     /// Only one target may be asked, and only once.
@@ -151,11 +151,11 @@ impl Phase {
 pub struct Registry {
     next: AtomicU64,
     /// By the order of their coming.
-    calls: Mutex<HashMap<u64, Arc<Line>, RandomState>>,
+    calls: Mutex<HashMap<u64, Arc<InFlightRow>, RandomState>>,
 }
 
 #[derive(Debug)]
-struct Line {
+struct InFlightRow {
     id: Arc<str>,
     user: UserId,
     operation: &'static str,
@@ -168,15 +168,15 @@ struct Line {
 
 /// A call in the list; it leaves when this is dropped.
 #[derive(Debug)]
-pub struct Entry {
+pub struct InFlightCall {
     key: u64,
-    line: Arc<Line>,
+    line: Arc<InFlightRow>,
     registry: Arc<Registry>,
 }
 
 /// One line of `/admin/requests`.
 #[derive(Debug, Serialize)]
-pub struct View {
+pub struct CallView {
     /// `x-request-id`
     pub id: String,
     /// For whom.
@@ -203,9 +203,9 @@ impl Registry {
         user: UserId,
         operation: &'static str,
         model: Arc<str>,
-    ) -> Entry {
+    ) -> InFlightCall {
         let key = self.next.fetch_add(1, Ordering::Relaxed);
-        let line = Arc::new(Line {
+        let line = Arc::new(InFlightRow {
             id,
             user,
             operation,
@@ -216,7 +216,7 @@ impl Registry {
             target: Mutex::new(None),
         });
         self.calls.lock().insert(key, line.clone());
-        Entry { key, line, registry: self.clone() }
+        InFlightCall { key, line, registry: self.clone() }
     }
 
     /// How many calls are in flight.
@@ -230,16 +230,16 @@ impl Registry {
     }
 
     /// The list, oldest first.
-    pub fn view(&self, now: Instant) -> Vec<View> {
+    pub fn view(&self, now: Instant) -> Vec<CallView> {
         let mut lines: Vec<_> = self.calls.lock().iter().map(|(key, line)| (*key, line.clone())).collect();
         lines.sort_by_key(|(key, _)| *key);
         lines.into_iter().map(|(_, line)| line.view(now)).collect()
     }
 }
 
-impl Line {
-    fn view(&self, now: Instant) -> View {
-        View {
+impl InFlightRow {
+    fn view(&self, now: Instant) -> CallView {
+        CallView {
             id: self.id.to_string(),
             user: self.user.to_string(),
             operation: self.operation,
@@ -252,7 +252,7 @@ impl Line {
     }
 }
 
-impl Entry {
+impl InFlightCall {
     /// The call is here now.
     pub fn phase(&self, phase: Phase) {
         self.line.phase.store(phase as u8, Ordering::Relaxed);
@@ -271,7 +271,7 @@ impl Entry {
     }
 }
 
-impl Drop for Entry {
+impl Drop for InFlightCall {
     fn drop(&mut self) {
         self.registry.calls.lock().remove(&self.key);
     }

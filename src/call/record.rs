@@ -16,7 +16,7 @@ use crate::{
         metrics::{GatewayMeters, GenAi, ModelMeters},
         trace::Span,
     },
-    upstream::{Target, exchange::Head},
+    upstream::{Target, exchange::UpstreamHead},
     user::Pseudonym,
 };
 
@@ -34,7 +34,7 @@ pub fn gen_ai(api: Api) -> GenAi {
 }
 
 /// Which request it is.
-pub struct About {
+pub struct RequestInfo {
     /// `x-request-id`
     pub id: Arc<str>,
     /// Whose it is.
@@ -52,12 +52,12 @@ pub struct About {
 }
 
 /// Where it is counted; `None`: nowhere.
-pub type Meters = Option<(Arc<GatewayMeters>, Arc<ModelMeters>)>;
+pub type CallMeters = Option<(Arc<GatewayMeters>, Arc<ModelMeters>)>;
 
 /// What is told of a request. It is told when this is dropped.
-pub struct Report {
-    about: About,
-    meters: Meters,
+pub struct RequestRecord {
+    about: RequestInfo,
+    meters: CallMeters,
     /// The request in its trace.
     pub span: Span,
     status: Option<u16>,
@@ -77,9 +77,9 @@ pub struct Report {
     spent: u64,
 }
 
-impl Report {
+impl RequestRecord {
     /// A request that has just been admitted.
-    pub fn new(about: About, meters: Meters, span: Span, reservation: Reservation) -> Self {
+    pub fn new(about: RequestInfo, meters: CallMeters, span: Span, reservation: Reservation) -> Self {
         drop(span.past("queue", about.queued));
         Self {
             about,
@@ -119,7 +119,7 @@ impl Report {
     }
 
     /// A whole answer.
-    pub fn answered(&mut self, head: &Head, usage: Option<Usage>) {
+    pub fn answered(&mut self, head: &UpstreamHead, usage: Option<Usage>) {
         self.carried(head.status);
         self.usage = usage;
         // Nobody knows how long the answer is: the reservation stands.
@@ -210,7 +210,7 @@ impl Report {
     }
 }
 
-impl Drop for Report {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
         self.reservation.settle(self.spent);
         // A bug of ours, on its way up to where it is caught.

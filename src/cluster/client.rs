@@ -1,7 +1,7 @@
 //! The line to Redis: calls that never take long, and what is known while nobody answers.
 //!
 //! All calls share one connection, which carries many at a time. Who gets no answer within [`PATIENCE`] opens the circuit:
-//! from then on every call is answered [`Away`] at once, until `keeper` has connected anew. So an outage costs
+//! from then on every call is answered [`RedisUnavailable`] at once, until `keeper` has connected anew. So an outage costs
 //! a request one patience at most, and most requests nothing.
 
 use std::{
@@ -27,11 +27,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{membership::Census, pubsub::Channels, reconnect, url::Address};
+use super::{membership::Membership, pubsub::Channels, reconnect, url::RedisUrl};
 use crate::{
     config::{self, OnError},
     tasks::Tasks,
-    telemetry::metrics::{Counter, Tally},
+    telemetry::metrics::{Counter, CounterMap},
 };
 
 /// The longest that a call waits for its answer.
@@ -43,12 +43,12 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// The line to Redis. Clones share it.
 #[derive(Clone)]
-pub struct Link(Arc<Inner>);
+pub struct RedisClient(Arc<ClientInner>);
 
 /// Redis cannot be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be asked now")]
-pub struct Away;
+pub struct RedisUnavailable;
 
 /// Tells this process from the others; drawn at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ pub struct GatewayId(Arc<str>);
 
 /// Whether Redis answers, and since when it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct News {
+pub struct ConnectionState {
     /// It answers.
     pub up: bool,
     /// Rises with every connection, and when Redis has forgotten what it knew: whatever was entered there is to be
@@ -66,23 +66,23 @@ pub struct News {
 
 /// What happened on the line.
 #[derive(Debug, Default)]
-pub struct Meters {
+pub struct RedisMeters {
     /// Calls without an answer, by what was wrong.
-    pub errors: Tally<&'static str>,
-    /// Messages of [`Link::tell`] that were not sent.
+    pub errors: CounterMap<&'static str>,
+    /// Messages of [`RedisClient::tell`] that were not sent.
     pub untold: Counter,
 }
 
-pub(super) struct Inner {
+pub(super) struct ClientInner {
     pub id: GatewayId,
-    pub address: Address,
+    pub address: RedisUrl,
     pub tasks: Tasks,
     pub channels: Channels,
-    meters: Meters,
+    meters: RedisMeters,
     closed: AtomicBool,
-    line: ArcSwapOption<Line>,
-    news: watch::Sender<News>,
-    census: Mutex<Census>,
+    line: ArcSwapOption<RedisConnection>,
+    news: watch::Sender<ConnectionState>,
+    census: Mutex<Membership>,
     /// Milliseconds from the start of this process to the server's epoch.
     clock: AtomicI64,
     start: Instant,
@@ -93,14 +93,14 @@ pub(super) struct Inner {
 }
 
 /// One connection, from its handshake to its end.
-pub(super) struct Line {
+pub(super) struct RedisConnection {
     pub connection: MultiplexedConnection,
     /// Tells one process of the server from the next.
     pub run_id: Arc<str>,
     pub broken: CancellationToken,
 }
 
-impl Link {
+impl RedisClient {
     /// The line to the server of `config`, if it names one. An absent server is no error: it is connected in the background.
     /// `tls` is asked where the URL wants TLS.
     ///
@@ -113,16 +113,16 @@ impl Link {
     ) -> Result<Option<Self>, String> {
         let Some(url) = &config.url else { return Ok(None) };
         let now = Instant::now();
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(ClientInner {
             id: GatewayId::random(),
-            address: Address::parse(url.expose(), tls)?,
+            address: RedisUrl::parse(url.expose(), tls)?,
             tasks: tasks.clone(),
             channels: Channels::default(),
-            meters: Meters::default(),
+            meters: RedisMeters::default(),
             closed: AtomicBool::new(config.on_error == OnError::Closed),
             line: ArcSwapOption::empty(),
             news: watch::Sender::default(),
-            census: Mutex::new(Census::new(now)),
+            census: Mutex::new(Membership::new(now)),
             clock: AtomicI64::new(0),
             start: now,
             quiet_until: AtomicU64::new(0),
@@ -136,8 +136,8 @@ impl Link {
     /// Runs a script, which is atomic.
     ///
     /// # Errors
-    /// [`Away`], after [`PATIENCE`] at most.
-    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Away> {
+    /// [`RedisUnavailable`], after [`PATIENCE`] at most.
+    pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisUnavailable> {
         let line = self.0.line()?;
         let mut connection = line.connection.clone();
         self.0.answer(&line, script.invoke_async(&mut connection)).await
@@ -146,8 +146,8 @@ impl Link {
     /// Sends some commands at once, and waits for all of their answers.
     ///
     /// # Errors
-    /// [`Away`], after [`PATIENCE`] at most.
-    pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, Away> {
+    /// [`RedisUnavailable`], after [`PATIENCE`] at most.
+    pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, RedisUnavailable> {
         let line = self.0.line()?;
         let mut connection = line.connection.clone();
         self.0.answer(&line, pipe.query_async(&mut connection)).await
@@ -158,12 +158,12 @@ impl Link {
         self.0.line.load().is_some()
     }
 
-    /// What [`Link::is_up`] says and how it changes; it also says when Redis has forgotten.
-    pub fn watch(&self) -> watch::Receiver<News> {
+    /// What [`RedisClient::is_up`] says and how it changes; it also says when Redis has forgotten.
+    pub fn watch(&self) -> watch::Receiver<ConnectionState> {
         self.0.news.subscribe()
     }
 
-    /// Rises when what was entered in Redis is to be entered again: see [`News::since`].
+    /// Rises when what was entered in Redis is to be entered again: see [`ConnectionState::since`].
     pub fn since(&self) -> u64 {
         self.0.news.borrow().since
     }
@@ -217,44 +217,44 @@ impl Link {
     }
 
     /// What happened on the line.
-    pub fn meters(&self) -> &Meters {
+    pub fn meters(&self) -> &RedisMeters {
         &self.0.meters
     }
 
     /// Says goodbye, so that the others need not wait until this gateway has been silent for long.
     pub async fn close(&self) {
-        if self.pipe::<()>(&reconnect::goodbye(&self.0.id)).await == Err(Away) {
+        if self.pipe::<()>(&reconnect::goodbye(&self.0.id)).await == Err(RedisUnavailable) {
             tracing::debug!("Redis did not hear that this gateway ends");
         }
     }
 }
 
-impl Inner {
-    fn line(&self) -> Result<Arc<Line>, Away> {
-        self.line.load_full().ok_or(Away)
+impl ClientInner {
+    fn line(&self) -> Result<Arc<RedisConnection>, RedisUnavailable> {
+        self.line.load_full().ok_or(RedisUnavailable)
     }
 
     async fn answer<T>(
         &self,
-        line: &Arc<Line>,
+        line: &Arc<RedisConnection>,
         call: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, Away> {
+    ) -> Result<T, RedisUnavailable> {
         match timeout(PATIENCE, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.failed(line, &error);
-                Err(Away)
+                Err(RedisUnavailable)
             }
             Err(_) => {
                 self.meters.errors.add(ERRORS[0]);
                 self.lose(line, &format!("no answer within {PATIENCE:?}"));
-                Err(Away)
+                Err(RedisUnavailable)
             }
         }
     }
 
     /// A server that cannot serve is away; one that refuses a single call is not.
-    fn failed(&self, line: &Arc<Line>, error: &RedisError) {
+    fn failed(&self, line: &Arc<RedisConnection>, error: &RedisError) {
         let refused = matches!(
             error.kind(),
             ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoScript)
@@ -273,15 +273,15 @@ impl Inner {
     }
 
     /// `line` is in force.
-    pub fn connected(&self, line: &Arc<Line>) {
+    pub fn connected(&self, line: &Arc<RedisConnection>) {
         self.line.store(Some(line.clone()));
-        self.news.send_modify(|news| *news = News { up: true, since: news.since + 1 });
+        self.news.send_modify(|news| *news = ConnectionState { up: true, since: news.since + 1 });
         self.told_away.store(false, Relaxed);
         tracing::info!(gateways = self.census.lock().gateways(), "Redis is there");
     }
 
     /// `line` is not any more, if it still was.
-    pub fn lose(&self, line: &Arc<Line>, why: &str) {
+    pub fn lose(&self, line: &Arc<RedisConnection>, why: &str) {
         line.broken.cancel();
         let now = self.line.load();
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, line)) {

@@ -13,13 +13,13 @@ pub const SILENCE: Duration = Duration::from_secs(10);
 
 /// The highest count of the last moments.
 #[derive(Debug)]
-pub struct Census {
+pub struct Membership {
     count: usize,
     /// When it was last seen to be so many.
     at: Instant,
 }
 
-impl Census {
+impl Membership {
     /// Nobody but us.
     pub fn new(now: Instant) -> Self {
         Self { count: 1, at: now }
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn a_count_that_falls_is_believed_later() {
         let start = Instant::now();
-        let mut census = Census::new(start);
+        let mut census = Membership::new(start);
         census.counted(3, start);
         census.counted(1, start + SILENCE);
         assert_eq!(census.gateways(), 3, "Redis may have been restarted a moment ago");

@@ -1,6 +1,6 @@
 //! What several gateways know together, by way of one Redis (or Valkey).
 //!
-//! [`Link`] is the line to it: one connection, the circuit that opens when it does not answer, and who else is there. What
+//! [`RedisClient`] is the line to it: one connection, the circuit that opens when it does not answer, and who else is there. What
 //! is kept in Redis is the business of whoever uses the link. Nothing in here may block a request for longer than
 //! [`client::PATIENCE`], fail a start because Redis is away, or write the name of a user into a key: keys have a
 //! [`UserKey`].
@@ -15,5 +15,5 @@ mod reconnect;
 mod url;
 mod user_key;
 
-pub use client::{Away, GatewayId, Link, News};
+pub use client::{ConnectionState, GatewayId, RedisClient, RedisUnavailable};
 pub use user_key::UserKey;

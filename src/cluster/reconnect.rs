@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{GatewayId, Inner, Line},
+    client::{ClientInner, GatewayId, RedisConnection},
     membership::SILENCE,
 };
 
@@ -49,7 +49,7 @@ static SIGN: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keeps a connection for as long as the process lives.
-pub async fn run(link: Arc<Inner>) {
+pub async fn run(link: Arc<ClientInner>) {
     let mut pause = PAUSE;
     loop {
         match timeout(CONNECT, connect(&link)).await {
@@ -74,7 +74,7 @@ pub fn goodbye(id: &GatewayId) -> Pipeline {
     pipe
 }
 
-async fn connect(link: &Arc<Inner>) -> Result<Arc<Line>, RedisError> {
+async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisError> {
     let stream = link.address.dial().await?;
     let heard = link.clone();
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(move |push| {
@@ -93,7 +93,7 @@ async fn connect(link: &Arc<Inner>) -> Result<Arc<Line>, RedisError> {
     });
     // Dropped before it is in force, the connection must end as well.
     let guard = broken.clone().drop_guard();
-    let mut line = Line { connection, run_id: "".into(), broken };
+    let mut line = RedisConnection { connection, run_id: "".into(), broken };
     line.run_id = run_id(&mut line.connection).await?.into();
     sign(link, &mut line.connection).await?;
     subscribe(link, &mut line.connection).await?;
@@ -102,7 +102,7 @@ async fn connect(link: &Arc<Inner>) -> Result<Arc<Line>, RedisError> {
 }
 
 /// Until the connection ends; why it did.
-async fn serve(link: &Arc<Inner>, line: &Line) -> String {
+async fn serve(link: &Arc<ClientInner>, line: &RedisConnection) -> String {
     let mut connection = line.connection.clone();
     let mut beat = interval(BEAT);
     let mut unsent = link.channels.unsent.lock().await;
@@ -135,7 +135,7 @@ async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result
 }
 
 /// Tells that we live; false if Redis did not know it.
-async fn sign(link: &Inner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
+async fn sign(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
     let begun = Instant::now();
     let mut sign = SIGN.key(GATEWAYS);
     let sign = sign.arg(link.id.as_str()).arg(SILENCE.as_millis() as u64);
@@ -152,7 +152,7 @@ async fn run_id(connection: &mut MultiplexedConnection) -> Result<String, RedisE
     Ok(id.unwrap_or_default().trim().to_owned())
 }
 
-async fn subscribe(link: &Inner, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+async fn subscribe(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
     let names = link.channels.names();
     if names.is_empty() { Ok(()) } else { connection.subscribe(names).await }
 }
@@ -168,7 +168,7 @@ async fn publish(
     pipe.query_async(connection).await
 }
 
-fn hear(link: &Inner, push: PushInfo) {
+fn hear(link: &ClientInner, push: PushInfo) {
     if let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) =
         (&push.kind, push.data.as_slice())
     {

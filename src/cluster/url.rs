@@ -18,7 +18,7 @@ const UNHEARD: Duration = Duration::from_secs(5);
 const PORT: u16 = 6379;
 
 /// How to connect.
-pub struct Address {
+pub struct RedisUrl {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -27,10 +27,10 @@ pub struct Address {
 }
 
 /// Anything that bytes go through.
-pub trait Wire: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Wire for T {}
+pub trait Transport: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Transport for T {}
 
-impl Address {
+impl RedisUrl {
     /// Reads `redis://[user][:password]@host[:port][/database]`; `rediss` means TLS, by `tls`.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Address {
     }
 
     /// A connection on which nothing was said yet.
-    pub async fn dial(&self) -> std::io::Result<Box<dyn Wire>> {
+    pub async fn dial(&self) -> std::io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
@@ -91,8 +91,8 @@ fn decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn parse(url: &str) -> Result<Address, String> {
-        Address::parse(url, || {
+    fn parse(url: &str) -> Result<RedisUrl, String> {
+        RedisUrl::parse(url, || {
             let provider = Arc::new(rustls::crypto::ring::default_provider());
             let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
             let roots = rustls::RootCertStore::empty();

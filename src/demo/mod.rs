@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::traffic::start_traffic;
-use self::{faults::Schedule, provider::Provider};
+use self::{faults::Schedule, provider::DemoProvider};
 use crate::{
     config::{self, Loaded},
     tasks::Tasks,
@@ -36,7 +36,7 @@ const EMBEDDING_MODEL: &str = "demo-embed";
 
 /// What the command line says.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct DemoSettings {
     /// Where the gateway listens.
     pub listen: SocketAddr,
 }
@@ -53,7 +53,7 @@ pub struct Demo {
 ///
 /// # Errors
 /// One sentence: an address beyond this machine (the demo has no keys), no free port, or no room for temporary files.
-pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Demo, String> {
+pub async fn start(settings: &DemoSettings, tasks: &Tasks) -> Result<Demo, String> {
     let listen = settings.listen;
     if !listen.ip().to_canonical().is_loopback() {
         let port = listen.port();
@@ -73,17 +73,17 @@ pub async fn start(settings: &Settings, tasks: &Tasks) -> Result<Demo, String> {
     Ok(Demo { loaded, memories })
 }
 
-fn providers(now: Instant) -> [Provider; 3] {
+fn providers(now: Instant) -> [DemoProvider; 3] {
     let millis = Duration::from_millis;
     [
-        Provider { first_token: millis(80), gap: millis(15), breaks: None },
-        Provider { first_token: millis(600), gap: millis(40), breaks: None },
-        Provider { first_token: millis(90), gap: millis(20), breaks: Some(Schedule::from(now)) },
+        DemoProvider { first_token: millis(80), gap: millis(15), breaks: None },
+        DemoProvider { first_token: millis(600), gap: millis(40), breaks: None },
+        DemoProvider { first_token: millis(90), gap: millis(20), breaks: Some(Schedule::from(now)) },
     ]
 }
 
 /// The port on which `provider` answers.
-async fn open(provider: Provider, tasks: &Tasks) -> io::Result<u16> {
+async fn open(provider: DemoProvider, tasks: &Tasks) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
     tasks.spawn_until_shutdown(provider::serve(listener, provider, tasks.clone()));

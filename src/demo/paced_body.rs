@@ -8,26 +8,26 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::time::sleep;
 
-use super::response::Events;
+use super::response::DemoEvents;
 
 /// A reply that breaks off: the connection is closed in the middle of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated provider broke off")]
-pub struct BrokenOff;
+pub struct DemoTruncated;
 
 /// The body of every reply.
-pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, BrokenOff>>>;
+pub type PacedBody = StreamBody<BoxStream<'static, Result<Frame<Bytes>, DemoTruncated>>>;
 
 /// How fast an answer comes.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Pacing {
     /// Before the first word.
     pub first: Duration,
     /// Before each other word.
     pub gap: Duration,
 }
 
-impl Pace {
+impl Pacing {
     /// How long `words` take together.
     pub fn of_all(&self, words: usize) -> Duration {
         self.first + self.gap * u32::try_from(words).unwrap_or(u32::MAX)
@@ -35,7 +35,7 @@ impl Pace {
 }
 
 /// All of `text` at once; with `cut`, half of it.
-pub fn whole(text: String, cut: bool) -> Body {
+pub fn whole(text: String, cut: bool) -> PacedBody {
     let mut bytes = Bytes::from(text);
     if cut {
         bytes.truncate(bytes.len() / 2);
@@ -44,8 +44,8 @@ pub fn whole(text: String, cut: bool) -> Body {
 }
 
 /// `events` at `pace`; with `cut`, half of the words.
-pub fn paced(events: Events, pace: Pace, cut: bool) -> Body {
-    let Events { opening, mut words, closing } = events;
+pub fn paced(events: DemoEvents, pace: Pacing, cut: bool) -> PacedBody {
+    let DemoEvents { opening, mut words, closing } = events;
     if cut {
         words.truncate(words.len().div_ceil(2));
     }
@@ -63,8 +63,8 @@ pub fn paced(events: Events, pace: Pace, cut: bool) -> Body {
     body(events, cut)
 }
 
-fn body(pieces: impl Stream<Item = Bytes> + Send + 'static, cut: bool) -> Body {
-    let end = stream::iter(cut.then_some(Err(BrokenOff)));
+fn body(pieces: impl Stream<Item = Bytes> + Send + 'static, cut: bool) -> PacedBody {
+    let end = stream::iter(cut.then_some(Err(DemoTruncated)));
     StreamBody::new(pieces.map(|bytes| Ok(Frame::data(bytes))).chain(end).boxed())
 }
 
@@ -75,19 +75,23 @@ mod tests {
 
     use super::*;
 
-    const PACE: Pace = Pace { first: Duration::from_millis(80), gap: Duration::from_millis(20) };
+    const PACE: Pacing = Pacing { first: Duration::from_millis(80), gap: Duration::from_millis(20) };
 
-    fn events() -> Events {
+    fn events() -> DemoEvents {
         let list = |texts: &[&str]| texts.iter().copied().map(str::to_owned).collect();
-        Events { opening: list(&["role "]), words: list(&["a ", "b ", "c ", "d "]), closing: list(&["done"]) }
+        DemoEvents {
+            opening: list(&["role "]),
+            words: list(&["a ", "b ", "c ", "d "]),
+            closing: list(&["done"]),
+        }
     }
 
-    async fn read(mut body: Body) -> (String, bool) {
+    async fn read(mut body: PacedBody) -> (String, bool) {
         let mut text = String::new();
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => text += std::str::from_utf8(&frame.into_data().unwrap()).unwrap(),
-                Err(BrokenOff) => return (text, false),
+                Err(DemoTruncated) => return (text, false),
             }
         }
         (text, true)

@@ -15,9 +15,9 @@ use tokio::{
 
 use super::{
     faults::{Fault, Schedule},
-    paced_body::{self, Body, Pace},
-    request::Ask,
-    response::{self, Events},
+    paced_body::{self, PacedBody, Pacing},
+    request::DemoRequest,
+    response::{self, DemoEvents},
 };
 use crate::tasks::Tasks;
 
@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How one of them behaves.
 #[derive(Debug)]
-pub struct Provider {
+pub struct DemoProvider {
     /// Before the first word, give or take a fifth.
     pub first_token: Duration,
     /// Before each other word, give or take a fifth.
@@ -45,7 +45,7 @@ pub struct Provider {
 struct HungUp;
 
 /// Answers on `listener` for ever.
-pub async fn serve(listener: TcpListener, provider: Provider, tasks: Tasks) {
+pub async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) {
     let provider = Arc::new(provider);
     loop {
         match listener.accept().await {
@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, provider: Provider, tasks: Tasks) {
     }
 }
 
-async fn connection(stream: TcpStream, provider: Arc<Provider>) {
+async fn connection(stream: TcpStream, provider: Arc<DemoProvider>) {
     // Without it small chunks wait for each other.
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| {
@@ -72,8 +72,8 @@ async fn connection(stream: TcpStream, provider: Arc<Provider>) {
     }
 }
 
-impl Provider {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, HungUp> {
+impl DemoProvider {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<PacedBody>, HungUp> {
         let fault = self.breaks.and_then(|schedule| schedule.at(Instant::now()));
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| HungUp)?.to_bytes();
@@ -91,8 +91,8 @@ impl Provider {
         Ok(self.route(&head.method, head.uri.path(), &body, fault.is_some()).await)
     }
 
-    async fn route(&self, method: &Method, path: &str, body: &Bytes, cut: bool) -> Response<Body> {
-        let ask = Ask::read(&serde_json::from_slice(body).unwrap_or(Value::Null));
+    async fn route(&self, method: &Method, path: &str, body: &Bytes, cut: bool) -> Response<PacedBody> {
+        let ask = DemoRequest::read(&serde_json::from_slice(body).unwrap_or(Value::Null));
         let words = ask.words.len();
         match (method.as_str(), path) {
             ("GET", "/v1/models") => json_reply(StatusCode::OK, &response::models(), false),
@@ -110,32 +110,32 @@ impl Provider {
     }
 
     /// An answer that is not streamed comes when its last word would have come.
-    async fn whole(&self, answer: &Value, words: usize, cut: bool) -> Response<Body> {
+    async fn whole(&self, answer: &Value, words: usize, cut: bool) -> Response<PacedBody> {
         sleep(self.pace().of_all(words)).await;
         json_reply(StatusCode::OK, answer, cut)
     }
 
-    fn stream(&self, events: Events, cut: bool) -> Response<Body> {
+    fn stream(&self, events: DemoEvents, cut: bool) -> Response<PacedBody> {
         reply(StatusCode::OK, "text/event-stream; charset=utf-8", paced_body::paced(events, self.pace(), cut))
     }
 
-    fn pace(&self) -> Pace {
+    fn pace(&self) -> Pacing {
         let about = |time: Duration| time.mul_f64(0.8 + 0.4 * fastrand::f64());
-        Pace { first: about(self.first_token), gap: about(self.gap) }
+        Pacing { first: about(self.first_token), gap: about(self.gap) }
     }
 }
 
-fn refusal(status: StatusCode, message: &str) -> Response<Body> {
+fn refusal(status: StatusCode, message: &str) -> Response<PacedBody> {
     let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
     let error = json!({"error": {"message": message, "type": kind, "param": null, "code": null}});
     json_reply(status, &error, false)
 }
 
-fn json_reply(status: StatusCode, value: &Value, cut: bool) -> Response<Body> {
+fn json_reply(status: StatusCode, value: &Value, cut: bool) -> Response<PacedBody> {
     reply(status, "application/json", paced_body::whole(value.to_string(), cut))
 }
 
-fn reply(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+fn reply(status: StatusCode, content_type: &'static str, body: PacedBody) -> Response<PacedBody> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));

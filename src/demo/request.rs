@@ -9,7 +9,7 @@ const LONGEST_ECHO: usize = 200;
 
 /// A request, as far as it matters here.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ask {
+pub struct DemoRequest {
     /// The model asked for.
     pub model: String,
     /// The answer is to be streamed.
@@ -24,7 +24,7 @@ pub struct Ask {
     pub inputs: Vec<String>,
 }
 
-impl Ask {
+impl DemoRequest {
     /// Reads the body of a request to any route.
     pub fn read(body: &Value) -> Self {
         let said = conversation(body);
@@ -49,13 +49,13 @@ impl Ask {
     }
 }
 
-struct Message {
+struct DemoMessage {
     role: String,
     text: String,
 }
 
 /// `messages` of a chat, `input` of a response, `prompt` of a completion.
-fn conversation(body: &Value) -> Vec<Message> {
+fn conversation(body: &Value) -> Vec<DemoMessage> {
     let said = ["messages", "input", "prompt"].iter().map(|key| &body[*key]).find(|said| !said.is_null());
     match said {
         Some(Value::Array(items)) => items.iter().map(message).collect(),
@@ -64,10 +64,10 @@ fn conversation(body: &Value) -> Vec<Message> {
     }
 }
 
-fn message(item: &Value) -> Message {
+fn message(item: &Value) -> DemoMessage {
     let content = item.get("content").unwrap_or(item);
     let role = item["role"].as_str().unwrap_or("user").to_owned();
-    Message { role, text: texts(content).join(" ") }
+    DemoMessage { role, text: texts(content).join(" ") }
 }
 
 /// A text, a list of texts, or a list of parts with a `text`. Tokens have no text, but each list is an input.
@@ -81,7 +81,7 @@ fn texts(content: &Value) -> Vec<String> {
 }
 
 /// What the gateway recalled, best first: the lines of its notes, as a model reads them.
-fn noted(said: &[Message]) -> Vec<&str> {
+fn noted(said: &[DemoMessage]) -> Vec<&str> {
     let notes = said.iter().rfind(|message| message.role != "assistant" && message.text.contains("\nBEGIN-"));
     notes.map_or_else(Vec::new, |notes| {
         notes.text.lines().filter_map(|line| line.strip_prefix("- ")).collect()
@@ -149,7 +149,7 @@ mod tests {
         let parts =
             json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "hi there"}]}]});
         for body in [chat, parts, json!({"input": "hi there"}), json!({"prompt": "hi there"})] {
-            assert!(Ask::read(&body).text().starts_with("You said: “hi there”. "), "{body}");
+            assert!(DemoRequest::read(&body).text().starts_with("You said: “hi there”. "), "{body}");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
     fn the_answer_tells_what_the_gateway_recalled() {
         let asked = |notes: &str| {
             let note = json!({"role": "user", "content": format!("Notes\nBEGIN-f00\n{notes}END-f00")});
-            Ask::read(&json!({"messages": [note, {"role": "user", "content": "hi"}]})).text()
+            DemoRequest::read(&json!({"messages": [note, {"role": "user", "content": "hi"}]})).text()
         };
         assert!(asked("- user: a\n").starts_with("You said: “hi”. The gateway reminded me: “user: a”. This"));
         assert!(asked("- a\n- b\n- c\n").contains("reminded me: “a”, and 2 more. This"));
@@ -175,11 +175,11 @@ mod tests {
     #[test]
     fn a_last_assistant_message_is_continued() {
         let question = json!({"role": "user", "content": "hi"});
-        let whole = Ask::read(&json!({"messages": [question]})).text();
+        let whole = DemoRequest::read(&json!({"messages": [question]})).text();
         for cut in [1, 12, 40] {
             let said = whole.chars().take(cut).collect::<String>();
             let body = json!({"messages": [question, {"role": "assistant", "content": said}]});
-            assert_eq!(said.clone() + &Ask::read(&body).text(), whole, "{cut}");
+            assert_eq!(said.clone() + &DemoRequest::read(&body).text(), whole, "{cut}");
         }
     }
 
@@ -188,21 +188,21 @@ mod tests {
         for body in
             [json!(null), json!([]), json!({"messages": 3}), json!({"messages": [null, {"content": {}}]})]
         {
-            assert!(Ask::read(&body).text().starts_with("You said nothing"), "{body}");
+            assert!(DemoRequest::read(&body).text().starts_with("You said nothing"), "{body}");
         }
     }
 
     #[test]
     fn a_long_question_is_cut_between_characters() {
-        let text = Ask::read(&json!({"prompt": "ä".repeat(5000)})).text();
+        let text = DemoRequest::read(&json!({"prompt": "ä".repeat(5000)})).text();
         assert!(text.starts_with(&format!("You said: “{}…”.", "ä".repeat(200))));
     }
 
     #[test]
     fn every_input_is_embedded_once() {
-        assert_eq!(Ask::read(&json!({"input": "a"})).inputs.len(), 1);
-        assert_eq!(Ask::read(&json!({"input": ["a", "b"]})).inputs, ["a", "b"]);
-        assert_eq!(Ask::read(&json!({"input": [1, 2, 3]})).inputs.len(), 1);
-        assert_eq!(Ask::read(&json!({"input": [[1, 2], [3]]})).inputs.len(), 2);
+        assert_eq!(DemoRequest::read(&json!({"input": "a"})).inputs.len(), 1);
+        assert_eq!(DemoRequest::read(&json!({"input": ["a", "b"]})).inputs, ["a", "b"]);
+        assert_eq!(DemoRequest::read(&json!({"input": [1, 2, 3]})).inputs.len(), 1);
+        assert_eq!(DemoRequest::read(&json!({"input": [[1, 2], [3]]})).inputs.len(), 2);
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 async fn demo() -> Loaded {
-    start(&Settings { listen: "127.0.0.1:0".parse().unwrap() }, &Tasks::new()).await.unwrap().loaded
+    start(&DemoSettings { listen: "127.0.0.1:0".parse().unwrap() }, &Tasks::new()).await.unwrap().loaded
 }
 
 fn url(loaded: &Loaded, provider: usize, route: &str) -> String {
@@ -37,7 +37,7 @@ async fn its_configuration_is_good_and_has_what_is_promised() {
 
 #[tokio::test]
 async fn it_does_not_listen_to_other_machines() {
-    let public = Settings { listen: "0.0.0.0:8080".parse().unwrap() };
+    let public = DemoSettings { listen: "0.0.0.0:8080".parse().unwrap() };
     let problem = start(&public, &Tasks::new()).await.err().unwrap();
     assert!(problem.contains("use 127.0.0.1:8080"), "{problem}");
 }

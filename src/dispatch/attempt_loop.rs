@@ -10,8 +10,8 @@ use tokio::{
 };
 
 use super::{
-    Dispatcher, Trail,
-    budget::{InFlight, Repeat, Unproven},
+    Dispatcher, ResponseTrail,
+    budget::{InFlightRequest, Repeat, UnprovenAttempt},
     continuation::Continuation,
     hedge,
     plan::{Candidate, Plan, Step},
@@ -20,14 +20,17 @@ use crate::{
     call::{Call, Phase},
     clock,
     events::Event,
-    openai::{request_body::Content, splice},
+    openai::{request_body::RequestContent, splice},
     refusal::{Failed, Refusal},
     telemetry::trace::Span,
     upstream::{
-        Attempt, Need, Target,
-        exchange::{Answer, Asking, ask, attempt::Purpose, failure::Failure, outcome::Outcome},
-        health::score::Kind,
-        provider::Question,
+        Attempt, RequestNeed, Target,
+        exchange::{
+            ExchangeRequest, UpstreamResponse, ask, attempt::AttemptContext, failure::Failure,
+            outcome::Outcome,
+        },
+        health::score::LatencyKind,
+        provider::RequestTarget,
     },
 };
 
@@ -35,7 +38,7 @@ use crate::{
 const NOBODY: &str = "none";
 
 /// One call's search.
-pub struct Search {
+pub struct AttemptLoop {
     /// The call.
     pub call: Box<Call>,
     /// What all calls share.
@@ -45,14 +48,14 @@ pub struct Search {
     rng: fastrand::Rng,
     target: Option<Arc<str>>,
     first_asked: Option<Instant>,
-    unproven: Option<Unproven>,
+    unproven: Option<UnprovenAttempt>,
     /// A failure that nobody has been asked after yet.
-    left: Option<Left>,
-    _in_flight: InFlight,
+    left: Option<AbandonedTarget>,
+    _in_flight: InFlightRequest,
 }
 
 /// A target that was left, for whoever watches.
-struct Left {
+struct AbandonedTarget {
     from: Arc<Target>,
     outcome: Outcome,
     reason: String,
@@ -60,17 +63,17 @@ struct Left {
 }
 
 /// How one attempt ended that was not turned away.
-type Ended = Result<Answer, (Candidate, Failure)>;
+type AttemptResult = Result<UpstreamResponse, (Candidate, Failure)>;
 
-impl Search {
+impl AttemptLoop {
     /// A search that has asked nobody yet.
     pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
         let mut rules = call.snapshot.config.resilience.clone();
         if call.ask.pinned {
             rules.max_attempts = 1;
         }
-        let kind = if call.ask.content.stream() { Kind::Stream } else { Kind::Whole };
-        let need = Need { kind, tokens: call.ask.content.prompt_tokens() };
+        let kind = if call.ask.content.stream() { LatencyKind::Stream } else { LatencyKind::Whole };
+        let need = RequestNeed { kind, tokens: call.ask.content.prompt_tokens() };
         let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();
@@ -88,7 +91,7 @@ impl Search {
     }
 
     /// The first answer, before the call's deadline and before the process ends.
-    pub async fn find_in_time(&mut self) -> Result<Answer, Refusal> {
+    pub async fn find_in_time(&mut self) -> Result<UpstreamResponse, Refusal> {
         let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.cut().clone());
         select! {
             found = timeout_at(deadline, self.find(None)) => match found {
@@ -100,7 +103,10 @@ impl Search {
     }
 
     /// The next answer, or the next `continuation` of one.
-    pub async fn find(&mut self, continuation: Option<&Continuation<'_>>) -> Result<Answer, Refusal> {
+    pub async fn find(
+        &mut self,
+        continuation: Option<&Continuation<'_>>,
+    ) -> Result<UpstreamResponse, Refusal> {
         loop {
             match self.plan.next(clock::now(), &mut self.rng) {
                 Step::Refuse(refusal) => {
@@ -121,10 +127,10 @@ impl Search {
     }
 
     /// How the answer was got.
-    pub fn trail(&self) -> Trail {
+    pub fn trail(&self) -> ResponseTrail {
         let asked = self.first_asked.unwrap_or_else(clock::now);
         let before = asked.saturating_duration_since(self.call.received);
-        Trail {
+        ResponseTrail {
             target: self.target.clone(),
             attempts: self.plan.attempts(),
             queued: self.call.queued,
@@ -132,7 +138,7 @@ impl Search {
         }
     }
 
-    fn found(&mut self, answer: Answer) -> Answer {
+    fn found(&mut self, answer: UpstreamResponse) -> UpstreamResponse {
         self.unproven = None;
         self.dispatcher.budget.succeeded(self.call.snapshot.config.resilience.retry_budget);
         answer
@@ -146,7 +152,8 @@ impl Search {
             false => failure.message.clone(),
         };
         tracing::info!(request = %self.call.id, reason, "an attempt failed");
-        self.left = Some(Left { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
+        self.left =
+            Some(AbandonedTarget { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
         let goes_on = self.plan.failed(candidate, failure, clock::now());
         if goes_on.is_err() {
             self.tell_of_failover(None);
@@ -155,7 +162,7 @@ impl Search {
     }
 
     fn tell_of_failover(&mut self, to: Option<&Target>) {
-        let Some(Left { from, outcome, reason, elapsed }) = self.left.take() else { return };
+        let Some(AbandonedTarget { from, outcome, reason, elapsed }) = self.left.take() else { return };
         if let Some(meters) = &from.meters {
             let to =
                 to.and_then(|to| to.meters.as_ref()).map_or_else(|| NOBODY.into(), |to| to.label.clone());
@@ -175,7 +182,7 @@ impl Search {
         &mut self,
         candidate: Candidate,
         continuation: Option<&Continuation<'_>>,
-    ) -> Result<Option<Ended>, Refusal> {
+    ) -> Result<Option<AttemptResult>, Refusal> {
         if candidate.again && !self.may_repeat(&candidate) {
             return Err(self.plan.refusal(clock::now()));
         }
@@ -194,9 +201,9 @@ impl Search {
     async fn race(
         &mut self,
         candidate: Candidate,
-        first: impl Future<Output = Result<Answer, Failure>>,
+        first: impl Future<Output = Result<UpstreamResponse, Failure>>,
         delay: Duration,
-    ) -> Result<Ended, Refusal> {
+    ) -> Result<AttemptResult, Refusal> {
         pin!(first);
         select! {
             ended = &mut first => return Ok(ended.map_err(|failure| (candidate, failure))),
@@ -222,7 +229,7 @@ impl Search {
         }
     }
 
-    fn prepare_hedge(&mut self) -> Option<(Candidate, Box<Asking>)> {
+    fn prepare_hedge(&mut self) -> Option<(Candidate, Box<ExchangeRequest>)> {
         if !self.dispatcher.hedges.take() {
             return None;
         }
@@ -247,7 +254,7 @@ impl Search {
         &mut self,
         candidate: &Candidate,
         continuation: Option<&Continuation<'_>>,
-    ) -> Option<Box<Asking>> {
+    ) -> Option<Box<ExchangeRequest>> {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
@@ -265,7 +272,7 @@ impl Search {
         let span = self.span_of(target);
         span.tell(&mut asking.question.headers);
         let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
-        asking.attempt.is_for(Purpose { request, operation, span });
+        asking.attempt.is_for(AttemptContext { request, operation, span });
         Some(asking)
     }
 
@@ -291,19 +298,19 @@ impl Search {
         &self,
         attempt: Attempt,
         candidate: &Candidate,
-        (body, rescue): (splice::Parts, bool),
-    ) -> Asking {
+        (body, rescue): (splice::SplicedParts, bool),
+    ) -> ExchangeRequest {
         let (call, known) = (&self.call, &candidate.target.known);
         let resilience = &call.snapshot.config.resilience;
         let stream = call.ask.content.stream();
         let left = call.deadline.saturating_duration_since(clock::now());
         let (usual, first) = self.plan.deadlines(candidate, left, rescue);
-        Asking {
+        ExchangeRequest {
             attempt,
             api: call.api,
             stream,
             wants_usage: call.ask.content.json().is_some_and(|peek| peek.include_usage),
-            question: Question {
+            question: RequestTarget {
                 method: call.ask.method.clone(),
                 path: call.ask.path.clone(),
                 headers: call.ask.headers.clone(),
@@ -328,7 +335,7 @@ impl Search {
 
 /// The targets whose provider is known to refuse a field of this request.
 fn unsuited(call: &Call) -> Vec<Arc<str>> {
-    let Content::Json(peek) = &call.ask.content else { return Vec::new() };
+    let RequestContent::Json(peek) = &call.ask.content else { return Vec::new() };
     let targets = call.ask.models.iter().flat_map(|model| &model.targets);
     let refuses = |target: &&Arc<Target>| {
         let quirks = target.provider.quirks;

@@ -48,13 +48,13 @@ impl Repeat {
 /// The budget of the whole gateway.
 #[derive(Debug)]
 pub struct Budget {
-    bucket: Mutex<Bucket>,
+    bucket: Mutex<BudgetBucket>,
     unproven: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct Bucket {
+struct BudgetBucket {
     tokens: f64,
     filled: Instant,
 }
@@ -62,14 +62,14 @@ struct Bucket {
 impl Budget {
     /// A full one.
     pub fn new(now: Instant) -> Arc<Self> {
-        let bucket = Mutex::new(Bucket { tokens: CAPACITY, filled: now });
+        let bucket = Mutex::new(BudgetBucket { tokens: CAPACITY, filled: now });
         Arc::new(Self { bucket, unproven: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) })
     }
 
     /// Counts a call as in flight until the guard is dropped.
-    pub fn enter(self: &Arc<Self>) -> InFlight {
+    pub fn enter(self: &Arc<Self>) -> InFlightRequest {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlightRequest(self.clone())
     }
 
     /// A first token arrived: `share` of a repeat flows back.
@@ -79,9 +79,9 @@ impl Budget {
     }
 
     /// Takes what a repeat costs; `None` if it may not be made. The guard is to be dropped at the first token.
-    pub fn repeat(self: &Arc<Self>, repeat: Repeat, share: f64, now: Instant) -> Option<Unproven> {
+    pub fn repeat(self: &Arc<Self>, repeat: Repeat, share: f64, now: Instant) -> Option<UnprovenAttempt> {
         let waiting = self.unproven.fetch_add(1, Ordering::Relaxed);
-        let guard = Unproven(self.clone());
+        let guard = UnprovenAttempt(self.clone());
         let allowed = FLOOR.max((share * self.in_flight.load(Ordering::Relaxed) as f64) as usize);
         // The first failover of a call at most doubles what is asked, so the bucket alone bounds it.
         let passes = repeat == Repeat::First || waiting < allowed;
@@ -96,7 +96,7 @@ impl Budget {
     }
 }
 
-impl Bucket {
+impl BudgetBucket {
     fn refill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.tokens = (self.tokens + elapsed * PER_SECOND).min(CAPACITY);
@@ -115,9 +115,9 @@ impl Bucket {
 
 /// A call in flight.
 #[derive(Debug)]
-pub struct InFlight(Arc<Budget>);
+pub struct InFlightRequest(Arc<Budget>);
 
-impl Drop for InFlight {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -125,9 +125,9 @@ impl Drop for InFlight {
 
 /// A repeat that has not brought a first token yet.
 #[derive(Debug)]
-pub struct Unproven(Arc<Budget>);
+pub struct UnprovenAttempt(Arc<Budget>);
 
-impl Drop for Unproven {
+impl Drop for UnprovenAttempt {
     fn drop(&mut self) {
         self.0.unproven.fetch_sub(1, Ordering::Relaxed);
     }

@@ -17,13 +17,13 @@ pub struct Continuation<'a> {
 
 impl Continuation<'_> {
     /// The body for `target`: with the text to go on from, where it can.
-    pub fn body_for(&self, call: &Call, target: &Target) -> splice::Parts {
+    pub fn body_for(&self, call: &Call, target: &Target) -> splice::SplicedParts {
         self.prefilled(call, target)
             .unwrap_or_else(|| call.ask.content.with_model(&call.ask.body, &target.name.model))
     }
 
     /// The body with that text as the assistant's own; `None` where the target cannot, or may not, be asked so.
-    pub fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::Parts> {
+    pub fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::SplicedParts> {
         let how = match target.provider.config.prefill {
             _ if !self.prefill => return None,
             Prefill::None => return None,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     config::Hedge,
-    upstream::{Target, health::score::Kind},
+    upstream::{Target, health::score::LatencyKind},
 };
 
 /// Never earlier than this, however fast the target usually is.
@@ -46,11 +46,11 @@ impl Hedges {
 }
 
 /// After which silence of `target` a second one is asked; `None`: never.
-pub fn delay(hedge: Hedge, target: &Target, kind: Kind) -> Option<Duration> {
+pub fn delay(hedge: Hedge, target: &Target, kind: LatencyKind) -> Option<Duration> {
     match hedge {
         Hedge::Off => None,
         Hedge::After(delay) => Some(delay),
-        Hedge::Auto if kind == Kind::Whole => None,
+        Hedge::Auto if kind == LatencyKind::Whole => None,
         Hedge::Auto => target.known.usual_first_token().map(|usual| usual.max(FLOOR)),
     }
 }

@@ -1,6 +1,6 @@
 //! Gets an answer from some target.
 //!
-//! [`run`] is the whole story: a [`Search`] follows its [`plan`] until a target answers, and what it found goes
+//! [`run`] is the whole story: a [`attempt_loop::AttemptLoop`] follows its [`plan`] until a target answers, and what it found goes
 //! down through a [`relay`], which searches again if a stream breaks ([`rescue`]). Nothing is repeated after the
 //! first content has been sent.
 
@@ -19,14 +19,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use self::{attempt_loop::Search, budget::Budget, hedge::Hedges, passthrough::RawRelay, relay::Relay};
+use self::{attempt_loop::AttemptLoop, budget::Budget, hedge::Hedges, passthrough::RawRelay, relay::Relay};
 use crate::{
     call::{Call, Phase},
     events::Events,
-    failpoint::{self, Place},
+    failpoint::{self, Failpoint},
     refusal::Refusal,
     tasks::Tasks,
-    upstream::exchange::{Answer, Head},
+    upstream::exchange::{UpstreamHead, UpstreamResponse},
 };
 
 /// What all calls share.
@@ -51,11 +51,11 @@ impl Dispatcher {
 }
 
 /// An answer on its way to the client.
-pub struct Answered {
+pub struct DispatchResponse {
     /// How it was got.
-    pub trail: Trail,
+    pub trail: ResponseTrail,
     /// What describes it.
-    pub head: Head,
+    pub head: UpstreamHead,
     /// What it is.
     pub body: AnsweredBody,
 }
@@ -72,7 +72,7 @@ pub enum AnsweredBody {
 
 /// How an answer was got, for the response headers.
 #[derive(Debug, Clone)]
-pub struct Trail {
+pub struct ResponseTrail {
     /// Who answered, or refused last; `None` if nobody was asked.
     pub target: Option<Arc<str>>,
     /// Attempts made.
@@ -84,39 +84,39 @@ pub struct Trail {
 }
 
 /// A refusal and how it came about.
-pub struct Refused {
+pub struct DispatchRefusal {
     /// What the client is told.
     pub refusal: Refusal,
     /// How it came about.
-    pub trail: Trail,
+    pub trail: ResponseTrail,
     /// The call, which ends with it.
     pub call: Box<Call>,
 }
 
 /// Gets an answer for `call`.
-pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Answered, Refused> {
-    let mut search = Search::new(dispatcher.clone(), call);
-    failpoint::request(Place::Search, &search.call.id);
+pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<DispatchResponse, DispatchRefusal> {
+    let mut search = AttemptLoop::new(dispatcher.clone(), call);
+    failpoint::request(Failpoint::Search, &search.call.id);
     let found = search.find_in_time().await;
     let trail = search.trail();
     let (head, body) = match found {
-        Err(refusal) => return Err(Refused { refusal, trail, call: search.call }),
-        Ok(Answer::Whole(head, body, usage)) => {
+        Err(refusal) => return Err(DispatchRefusal { refusal, trail, call: search.call }),
+        Ok(UpstreamResponse::Whole(head, body, usage)) => {
             search.call.report.answered(&head, usage);
             if let Some(overheard) = &search.call.overheard {
                 overheard.whole(search.call.api, &body);
             }
             (head, AnsweredBody::Whole(body, search.call))
         }
-        Ok(Answer::Stream(open)) => {
+        Ok(UpstreamResponse::Stream(open)) => {
             search.call.report.begins();
             search.call.entry.phase(Phase::Streaming);
             (open.head.clone(), AnsweredBody::Events(Box::new(Relay::new(search, *open))))
         }
-        Ok(Answer::Raw(raw)) => {
+        Ok(UpstreamResponse::Raw(raw)) => {
             search.call.entry.phase(Phase::Streaming);
             (raw.head.clone(), AnsweredBody::Raw(Box::new(RawRelay::new(search, *raw))))
         }
     };
-    Ok(Answered { trail, head, body })
+    Ok(DispatchResponse { trail, head, body })
 }

@@ -6,26 +6,26 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use tokio::{select, time::sleep_until};
 
-use super::attempt_loop::Search;
+use super::attempt_loop::AttemptLoop;
 use crate::{
     clock,
-    failpoint::{self, Place},
+    failpoint::{self, Failpoint},
     upstream::exchange::{
-        Raw,
+        RawStream,
         outcome::{BrokenKind, Outcome},
     },
 };
 
 /// Bytes that nobody looks into, on their way to the client.
 pub struct RawRelay {
-    search: Search,
-    raw: Raw,
+    search: AttemptLoop,
+    raw: RawStream,
     over: bool,
 }
 
 impl RawRelay {
     /// The relay of `raw`.
-    pub fn new(search: Search, raw: Raw) -> Self {
+    pub fn new(search: AttemptLoop, raw: RawStream) -> Self {
         Self { search, raw, over: false }
     }
 
@@ -46,7 +46,7 @@ impl RawRelay {
             };
             match frame {
                 Some(Ok(frame)) => {
-                    failpoint::request(Place::Stream, &self.search.call.id);
+                    failpoint::request(Failpoint::Stream, &self.search.call.id);
                     if let Ok(data) = frame.into_data() {
                         return Some(Ok(data));
                     }

@@ -13,21 +13,21 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{attempt_loop::Search, rescue, transcript::Transcript};
+use super::{attempt_loop::AttemptLoop, rescue, transcript::Transcript};
 use crate::{
-    call::{Overheard, Phase},
+    call::{AnswerCapture, Phase},
     clock,
-    failpoint::{self, Place},
+    failpoint::{self, Failpoint},
     openai::{
         Api, error,
-        sse::{Event, Run},
-        stream_event::{self, Reading},
+        sse::{Run, SseEvent},
+        stream_event::{self, StreamEvent},
     },
     upstream::{
         Attempt,
         exchange::{
-            Open,
-            event_stream::{Break, EventStream, Item, Role},
+            OpenStream,
+            event_stream::{EventRole, EventStream, StreamError, StreamItem},
             outcome::BrokenKind,
         },
     },
@@ -47,14 +47,14 @@ const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 /// An event stream on its way to the client.
 pub struct Relay {
-    search: Search,
-    source: Option<Source>,
+    search: AttemptLoop,
+    source: Option<RelaySource>,
     /// Events that were read and not sent.
-    lead: std::vec::IntoIter<Event>,
+    lead: std::vec::IntoIter<SseEvent>,
     run: Run,
     /// What the client has of the answer, escaped as it came; `None` once it cannot be spliced.
     said: Option<Transcript>,
-    state: State,
+    state: RelayState,
     /// When the client was last given something.
     sent_at: Instant,
     /// When the client came back for more: until then a silence was the client's and not the provider's.
@@ -68,7 +68,7 @@ pub struct Relay {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Drop for Source {
+impl Drop for RelaySource {
     /// A client that leaves: what was counted so far.
     fn drop(&mut self) {
         self.attempt.used(self.stream.tally.usage);
@@ -77,7 +77,7 @@ impl Drop for Source {
 }
 
 /// Where the events come from.
-struct Source {
+struct RelaySource {
     stream: EventStream,
     attempt: Attempt,
     stall: Duration,
@@ -85,17 +85,17 @@ struct Source {
     longest_gap: Option<Duration>,
 }
 
-enum State {
+enum RelayState {
     Flowing,
     /// The answer is whole; these bytes are the last.
     Ending(Option<Bytes>),
-    Broken(Break),
+    Broken(StreamError),
     Over,
 }
 
 impl Relay {
     /// The relay of `open`.
-    pub fn new(search: Search, open: Open) -> Self {
+    pub fn new(search: AttemptLoop, open: OpenStream) -> Self {
         let said = rescue::can_splice(&search.call).then(Transcript::default);
         let alarm = Box::pin(sleep(KEEP_ALIVE));
         let cut = Box::pin(search.dispatcher.tasks().cut().clone().cancelled_owned());
@@ -105,7 +105,7 @@ impl Relay {
             lead: Vec::new().into_iter(),
             run: Run::default(),
             said,
-            state: State::Flowing,
+            state: RelayState::Flowing,
             sent_at: clock::now(),
             resumed_at: clock::now(),
             fed: false,
@@ -126,73 +126,73 @@ impl Relay {
                 (self.sent_at, self.fed) = (clock::now(), true);
                 return Some(bytes);
             }
-            match std::mem::replace(&mut self.state, State::Flowing) {
-                State::Flowing => {
+            match std::mem::replace(&mut self.state, RelayState::Flowing) {
+                RelayState::Flowing => {
                     let comment = self.read().await;
-                    failpoint::request(Place::Stream, &self.search.call.id);
+                    failpoint::request(Failpoint::Stream, &self.search.call.id);
                     if comment.is_some() {
                         return comment;
                     }
                 }
-                State::Ending(last) => {
+                RelayState::Ending(last) => {
                     self.complete();
-                    self.state = State::Over;
+                    self.state = RelayState::Over;
                     if last.is_some() {
                         return last;
                     }
                 }
-                State::Broken(broken) => {
+                RelayState::Broken(broken) => {
                     // On the heap, for it is rare and large: a stream that flows must not carry its room.
                     if let Some(error) = Box::pin(self.go_on_after(broken)).await {
                         return Some(error);
                     }
                 }
-                State::Over => {
-                    self.state = State::Over;
+                RelayState::Over => {
+                    self.state = RelayState::Over;
                     return None;
                 }
             }
         }
     }
 
-    fn take_over(&mut self, open: Open) {
-        let Open { lead, stream, attempt, stall, .. } = open;
+    fn take_over(&mut self, open: OpenStream) {
+        let OpenStream { lead, stream, attempt, stall, .. } = open;
         self.lead = lead.into_iter();
         let last_content = clock::now();
-        self.source = Some(Source { stream, attempt, stall, last_content, longest_gap: None });
-        self.state = State::Flowing;
+        self.source = Some(RelaySource { stream, attempt, stall, last_content, longest_gap: None });
+        self.state = RelayState::Flowing;
     }
 
     /// What has been read and can be sent, as few slices as possible.
     fn framed(&mut self) -> Option<Bytes> {
         // One for all: what is framed here came with one read.
         let mut now = None;
-        while let State::Flowing = self.state {
+        while let RelayState::Flowing = self.state {
             match self.next_item() {
-                Some(Item::Event(event, role)) => {
-                    if role == Role::Content {
+                Some(StreamItem::Event(event, role)) => {
+                    if role == EventRole::Content {
                         self.content_came(*now.get_or_insert_with(clock::now));
                     }
                     if let Some(bytes) = self.run.add(event) {
                         return Some(bytes);
                     }
                 }
-                Some(Item::End(done)) => {
-                    self.state = State::Ending(done.map(|done| done.raw()).or_else(|| self.done()));
+                Some(StreamItem::End(done)) => {
+                    self.state = RelayState::Ending(done.map(|done| done.raw()).or_else(|| self.done()));
                 }
-                Some(Item::Broken(broken)) => self.state = State::Broken(broken),
+                Some(StreamItem::Broken(broken)) => self.state = RelayState::Broken(broken),
                 None => break,
             }
         }
         self.run.take()
     }
 
-    fn next_item(&mut self) -> Option<Item> {
+    fn next_item(&mut self) -> Option<StreamItem> {
         let Self { search, source, lead, said, .. } = self;
-        let mut ears = Ears { said, overheard: search.call.overheard.as_deref() };
+        let mut ears = TextObservers { said, overheard: search.call.overheard.as_deref() };
         if let Some(event) = lead.next() {
             ears.hear(&stream_event::read(search.call.api, &event));
-            return Some(Item::Event(event, Role::Frame));
+            return Some(StreamItem::Event(event, EventRole::Frame));
         }
         source.as_mut()?.stream.next_heard(|reading| ears.hear(reading))
     }
@@ -213,7 +213,7 @@ impl Relay {
     /// Waits for more, but not for ever. A comment comes back when the client has heard nothing for long.
     async fn read(&mut self) -> Option<Bytes> {
         let Some(source) = &mut self.source else {
-            self.state = State::Over;
+            self.state = RelayState::Over;
             return None;
         };
         let whole = source.stream.tally.is_whole();
@@ -242,22 +242,22 @@ impl Relay {
             self.sent_at = now;
             return Some(KEEP_ALIVE_COMMENT);
         } else if whole {
-            self.state = State::Ending(self.done());
+            self.state = RelayState::Ending(self.done());
         } else if stalls <= ends {
-            self.state = State::Broken(Break { kind: BrokenKind::Stalled, error: None });
+            self.state = RelayState::Broken(StreamError { kind: BrokenKind::Stalled, error: None });
         }
         None
     }
 
     fn shut_down(&mut self) -> Bytes {
-        self.state = State::Over;
+        self.state = RelayState::Over;
         self.abandon();
         self.error("The gateway is shutting down.", "server_error", "shutting_down")
     }
 
     /// The call has had all its time. That proves nothing against the target, which was answering.
     fn out_of_time(&mut self) -> Bytes {
-        self.state = State::Over;
+        self.state = RelayState::Over;
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
             self.search.call.report.streamed(tally.usage, tally.events);
@@ -293,7 +293,7 @@ impl Relay {
     }
 
     /// Another target goes on, or the client is told. `Some`: the last bytes.
-    async fn go_on_after(&mut self, broken: Break) -> Option<Bytes> {
+    async fn go_on_after(&mut self, broken: StreamError) -> Option<Bytes> {
         let (outcome, what) = rescue::of_break(broken.kind);
         if let Some(mut source) = self.source.take() {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
@@ -311,12 +311,12 @@ impl Relay {
             self.take_over(open);
             return None;
         }
-        self.state = State::Over;
+        self.state = RelayState::Over;
         let message = format!("The answer is not complete: {what}.");
         Some(self.error(&message, "upstream_error", "stream_interrupted"))
     }
 
-    async fn rescued(&mut self) -> Option<Open> {
+    async fn rescued(&mut self) -> Option<OpenStream> {
         let said = stream_event::unescape(&self.said.as_ref()?.whole())?.into_owned();
         self.search.call.entry.phase(Phase::Rescuing);
         let cut = self.search.dispatcher.tasks().cut().clone();
@@ -340,13 +340,13 @@ impl Relay {
 }
 
 /// Who has to know what is said: a rescue, and perhaps the memory.
-struct Ears<'a> {
+struct TextObservers<'a> {
     said: &'a mut Option<Transcript>,
-    overheard: Option<&'a Overheard>,
+    overheard: Option<&'a AnswerCapture>,
 }
 
-impl Ears<'_> {
-    fn hear(&mut self, reading: &Reading<'_>) {
+impl TextObservers<'_> {
+    fn hear(&mut self, reading: &StreamEvent<'_>) {
         if let Some(overheard) = self.overheard {
             overheard.event(reading);
         }

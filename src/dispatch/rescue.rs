@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{attempt_loop::Search, continuation::Continuation};
+use super::{attempt_loop::AttemptLoop, continuation::Continuation};
 use crate::{
     call::Call,
     clock,
     config::{Prefill, Rescue},
-    openai::{Api, request_body::Content, sse::Event, stream_event},
+    openai::{Api, request_body::RequestContent, sse::SseEvent, stream_event},
     refusal::Refusal,
     upstream::{
         Target,
         exchange::{
-            Answer, Open,
-            event_stream::{Item, Role},
+            OpenStream, UpstreamResponse,
+            event_stream::{EventRole, StreamItem},
             outcome::{BrokenKind, Outcome},
         },
     },
@@ -30,7 +30,7 @@ const REPEATS: usize = 32;
 
 /// What a rescuer will say first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Opening {
+enum ResumeMode {
     /// What comes next.
     Next,
     /// What was said, or what comes next.
@@ -39,7 +39,7 @@ enum Opening {
     Again,
 }
 
-impl Opening {
+impl ResumeMode {
     fn of(continuation: &Continuation<'_>, call: &Call, target: &Target) -> Self {
         match (continuation.prefilled(call, target), target.provider.config.prefill) {
             (None, _) => Self::Again,
@@ -52,13 +52,13 @@ impl Opening {
 /// Whether an answer to this call can be spliced at all.
 pub fn can_splice(call: &Call) -> bool {
     let rules = &call.snapshot.config.resilience;
-    let Content::Json(peek) = &call.ask.content else { return false };
+    let RequestContent::Json(peek) = &call.ask.content else { return false };
     let plain = !peek.has_tools && !peek.json_output && peek.choices == 1;
     rules.rescue == Rescue::Continue && call.api == Api::Chat && plain && !call.ask.pinned
 }
 
 /// A stream that goes on where `said` ends; its lead is what the client does not have yet.
-pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
+pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, Refusal> {
     let mut continuation = Continuation { said, prefill: true };
     loop {
         let found = match search.find(Some(&continuation)).await {
@@ -70,8 +70,8 @@ pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
             }
             found => found?,
         };
-        let Answer::Stream(open) = found else { return Err(Refusal::Internal) };
-        let opening = Opening::of(&continuation, &search.call, &open.attempt.target);
+        let UpstreamResponse::Stream(open) = found else { return Err(Refusal::Internal) };
+        let opening = ResumeMode::of(&continuation, &search.call, &open.attempt.target);
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {
             Ok(open) => return Ok(open),
@@ -81,15 +81,20 @@ pub async fn rescue(search: &mut Search, said: &str) -> Result<Open, Refusal> {
 }
 
 /// Reads what the client already has, and leaves the rest in the lead.
-async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -> Result<Open, &'static str> {
+async fn catch_up(
+    open: OpenStream,
+    said: &str,
+    opening: ResumeMode,
+    deadline: Instant,
+) -> Result<OpenStream, &'static str> {
     let mut open = open;
-    let mut again = Again { said, at: 0, opening, held: Vec::new() };
+    let mut again = ReplayMatcher { said, at: 0, opening, held: Vec::new() };
     let mut lead = std::mem::take(&mut open.lead).into_iter();
     let mut fresh = Vec::new();
     loop {
         let item = match lead.next() {
             // The client has had a role and an id.
-            Some(event) => Some(Item::Event(event, Role::Content)),
+            Some(event) => Some(StreamItem::Event(event, EventRole::Content)),
             None if again.is_done() => {
                 open.lead = fresh;
                 return Ok(open);
@@ -97,9 +102,9 @@ async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -
             None => open.stream.next_framed(),
         };
         match item {
-            Some(Item::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
-            Some(Item::End(_)) => return Err("it said less than the client has"),
-            Some(Item::Broken(broken)) => {
+            Some(StreamItem::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
+            Some(StreamItem::End(_)) => return Err("it said less than the client has"),
+            Some(StreamItem::Broken(broken)) => {
                 open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");
                 return Err("it broke as well");
             }
@@ -115,22 +120,22 @@ async fn catch_up(open: Open, said: &str, opening: Opening, deadline: Instant) -
 }
 
 /// What has been said again.
-struct Again<'a> {
+struct ReplayMatcher<'a> {
     said: &'a str,
     /// Bytes of `said` that were repeated.
     at: usize,
-    opening: Opening,
+    opening: ResumeMode,
     /// Events that may turn out to be what comes next.
-    held: Vec<Event>,
+    held: Vec<SseEvent>,
 }
 
-impl Again<'_> {
+impl ReplayMatcher<'_> {
     fn is_done(&self) -> bool {
-        self.opening == Opening::Next || self.at == self.said.len()
+        self.opening == ResumeMode::Next || self.at == self.said.len()
     }
 
     /// The events for the client, if there are any yet.
-    fn weigh(&mut self, event: Event) -> Result<Option<Vec<Event>>, &'static str> {
+    fn weigh(&mut self, event: SseEvent) -> Result<Option<Vec<SseEvent>>, &'static str> {
         let reading = stream_event::read(Api::Chat, &event);
         if reading.opaque || reading.reasoning {
             return Err("it answered with more than text");
@@ -154,8 +159,8 @@ impl Again<'_> {
                 stream_event::with_text(Api::Chat, &event, rest).ok_or("its event cannot be split")?;
             return Ok(Some(vec![event]));
         }
-        if self.opening == Opening::PerhapsAgain && self.at < REPEATS.min(self.said.len()) {
-            self.opening = Opening::Next;
+        if self.opening == ResumeMode::PerhapsAgain && self.at < REPEATS.min(self.said.len()) {
+            self.opening = ResumeMode::Next;
             let mut events = std::mem::take(&mut self.held);
             events.push(event);
             return Ok(Some(events));

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::upstream::health::breaker::Cause;
+use crate::upstream::health::breaker::OpenCause;
 
 /// Nothing that was told may take a target out for longer.
 const MOST_LEFT: Duration = Duration::from_secs(300);
@@ -55,9 +55,9 @@ impl Age {
 /// How long something lasts from its message on, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Left(u64);
+pub struct Remaining(u64);
 
-impl Left {
+impl Remaining {
     /// What is left until `until`.
     pub fn until(until: Instant, now: Instant) -> Self {
         Self(millis(until.saturating_duration_since(now)))
@@ -75,7 +75,7 @@ fn millis(time: Duration) -> u64 {
 
 /// A decayed mean: of how many samples, and since when there was no new one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
+pub struct SampleMsg {
     /// The mean.
     #[serde(rename = "m")]
     pub mean: f64,
@@ -87,9 +87,9 @@ pub struct Sample {
     pub age: Age,
 }
 
-/// A [`Sample`] that was heard, in our own time.
+/// A [`SampleMsg`] that was heard, in our own time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Heard {
+pub struct Received {
     /// The mean.
     pub mean: f64,
     /// Decayed number of samples in it, as of the latest.
@@ -98,18 +98,18 @@ pub struct Heard {
     pub last: Instant,
 }
 
-impl Sample {
+impl SampleMsg {
     /// In our own time; `None` without sense, where a mean must lie within 0 and `most`.
-    pub fn heard(self, most: f64, written: Instant) -> Option<Heard> {
+    pub fn heard(self, most: f64, written: Instant) -> Option<Received> {
         let sane = (0.0..=most).contains(&self.mean) && self.count > 0.0 && self.count <= MOST_SAMPLES;
         let last = self.age.at(written).filter(|_| sane)?;
-        Some(Heard { mean: self.mean, count: self.count, last })
+        Some(Received { mean: self.mean, count: self.count, last })
     }
 }
 
 /// Failures in a row while the breaker is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct FailureStreak {
     /// How many.
     #[serde(rename = "n")]
     pub failures: u32,
@@ -120,30 +120,30 @@ pub struct Row {
 
 /// A breaker that its gateway opened by what it saw itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Outage {
+pub struct OutageMsg {
     /// The age of the failure that opened it, or of the probe that failed last.
     #[serde(rename = "a")]
     pub age: Age,
     /// Until the next probe.
     #[serde(rename = "l")]
-    pub left: Left,
+    pub left: Remaining,
     /// Rests in a row.
     #[serde(rename = "r")]
     pub rests: u32,
     /// Why.
     #[serde(rename = "c")]
-    pub cause: Cause,
+    pub cause: OpenCause,
 }
 
 /// How long the provider wants to be left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hold {
+pub struct CooldownMsg {
     /// The age of its answer.
     #[serde(rename = "a")]
     pub age: Age,
     /// Until it is over.
     #[serde(rename = "l")]
-    pub left: Left,
+    pub left: Remaining,
 }
 
 /// The latest order of an operator to take the target out, or in.
@@ -176,7 +176,7 @@ pub struct Reset {
 pub struct Figures {
     /// Seconds.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
-    pub latency: Option<Sample>,
+    pub latency: Option<SampleMsg>,
     /// How long requests have been waiting without a sign of life.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Age>,
@@ -184,7 +184,7 @@ pub struct Figures {
 
 /// All that a gateway knows by itself of one target. The names are short because they travel often.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct TargetReport {
     /// `provider/model`
     #[serde(rename = "i")]
     pub target: String,
@@ -193,19 +193,19 @@ pub struct Report {
     pub state: u64,
     /// Failures in a row, if there are any and the breaker is closed.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub row: Option<Row>,
+    pub row: Option<FailureStreak>,
     /// Its breaker is not closed.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
-    pub outage: Option<Outage>,
+    pub outage: Option<OutageMsg>,
     /// Since its own probe closed the breaker.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub back: Option<Age>,
     /// The provider asked it to wait.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
-    pub rest: Option<Hold>,
+    pub rest: Option<CooldownMsg>,
     /// The provider's rate limit has no room.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
-    pub full: Option<Hold>,
+    pub full: Option<CooldownMsg>,
     /// An operator's order.
     #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
     pub drain: Option<Drain>,
@@ -214,7 +214,7 @@ pub struct Report {
     pub reset: Option<Reset>,
     /// Success rate.
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
-    pub rate: Option<Sample>,
+    pub rate: Option<SampleMsg>,
     /// Of streams, and of whole answers.
     #[serde(rename = "k", default)]
     pub kinds: [Figures; 2],
@@ -222,7 +222,7 @@ pub struct Report {
 
 /// What a gateway publishes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct Envelope {
     /// Who.
     #[serde(rename = "g")]
     pub gateway: PeerId,
@@ -234,7 +234,7 @@ pub struct Message {
     pub asks: bool,
     /// What it knows, of those targets that have news.
     #[serde(rename = "t", default)]
-    pub reports: Vec<Report>,
+    pub reports: Vec<TargetReport>,
 }
 
 #[cfg(test)]
@@ -244,13 +244,13 @@ mod tests {
 
     #[test]
     fn a_message_survives_its_way_and_is_small() {
-        let cause = Cause::InARow(5, Outcome::Hard(HardKind::Status(503)));
-        let sample = Some(Sample { mean: 0.5, count: 8.0, age: Age(3) });
-        let report = Report {
+        let cause = OpenCause::InARow(5, Outcome::Hard(HardKind::Status(503)));
+        let sample = Some(SampleMsg { mean: 0.5, count: 8.0, age: Age(3) });
+        let report = TargetReport {
             target: "groq/llama".into(),
             state: 3,
             row: None,
-            outage: Some(Outage { age: Age(12), left: Left(2000), rests: 1, cause }),
+            outage: Some(OutageMsg { age: Age(12), left: Remaining(2000), rests: 1, cause }),
             back: None,
             rest: None,
             full: None,
@@ -259,10 +259,10 @@ mod tests {
             rate: sample,
             kinds: [Figures { latency: sample, silence: None }, Figures::default()],
         };
-        let message = Message { gateway: PeerId(7), number: 9, asks: false, reports: vec![report] };
+        let message = Envelope { gateway: PeerId(7), number: 9, asks: false, reports: vec![report] };
         let text = serde_json::to_string(&message).unwrap();
         assert!(text.len() < 300, "{} bytes: {text}", text.len());
-        assert_eq!(serde_json::from_str::<Message>(&text).unwrap(), message);
+        assert_eq!(serde_json::from_str::<Envelope>(&text).unwrap(), message);
     }
 
     #[test]
@@ -270,12 +270,12 @@ mod tests {
         let now = Instant::now();
         assert_eq!(Age(u64::MAX).at(now), None);
         assert_eq!(Age(601_000).at(now), None);
-        assert_eq!(Left(u64::MAX).end(now), now + MOST_LEFT);
+        assert_eq!(Remaining(u64::MAX).end(now), now + MOST_LEFT);
         for (mean, count) in
             [(f64::NAN, 1.0), (-1.0, 1.0), (2.0, 1.0), (0.5, 0.0), (0.5, f64::NAN), (0.5, 1e9)]
         {
-            assert_eq!(Sample { mean, count, age: Age(0) }.heard(1.0, now), None, "{mean} {count}");
+            assert_eq!(SampleMsg { mean, count, age: Age(0) }.heard(1.0, now), None, "{mean} {count}");
         }
-        assert!(Sample { mean: 0.5, count: 3.0, age: Age(0) }.heard(1.0, now).is_some());
+        assert!(SampleMsg { mean: 0.5, count: 3.0, age: Age(0) }.heard(1.0, now).is_some());
     }
 }

@@ -20,8 +20,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{message::PeerId, outbox::Outbox, sync_task::Round};
-use crate::{cluster::Link, telemetry::metrics::Counter, upstream::Snapshot};
+use self::{message::PeerId, outbox::Outbox, sync_task::SyncTask};
+use crate::{cluster::RedisClient, telemetry::metrics::Counter, upstream::Snapshot};
 
 /// What is published, and the beginning of the keys.
 const CHANNEL: &str = "concierge:targets";
@@ -34,18 +34,18 @@ const GAP: Duration = Duration::from_millis(10);
 
 /// The line to the other gateways, and what went over it. Clones share it.
 #[derive(Clone)]
-pub struct Peers(Arc<Inner>);
+pub struct Gossip(Arc<GossipInner>);
 
-struct Inner {
-    link: Link,
+struct GossipInner {
+    link: RedisClient,
     me: PeerId,
     outbox: Outbox,
-    meters: Meters,
+    meters: GossipMeters,
 }
 
 /// Messages, since start.
 #[derive(Debug, Default)]
-pub struct Meters {
+pub struct GossipMeters {
     /// Published.
     pub told: Counter,
     /// Of other gateways.
@@ -54,28 +54,33 @@ pub struct Meters {
     pub unreadable: Counter,
 }
 
-impl Peers {
+impl Gossip {
     /// Nobody was told anything yet.
-    pub fn new(link: Link) -> Self {
+    pub fn new(link: RedisClient) -> Self {
         // The id is sixteen hexadecimal digits.
         let me = u64::from_str_radix(link.id().as_str(), 16).unwrap_or_else(|_| fastrand::u64(..));
-        Self(Arc::new(Inner { link, me: PeerId(me), outbox: Outbox::default(), meters: Meters::default() }))
+        Self(Arc::new(GossipInner {
+            link,
+            me: PeerId(me),
+            outbox: Outbox::default(),
+            meters: GossipMeters::default(),
+        }))
     }
 
     /// What went over the line.
-    pub fn meters(&self) -> &Meters {
+    pub fn meters(&self) -> &GossipMeters {
         &self.0.meters
     }
 
     /// Tells and hears for ever; `current` gives the configuration in force.
     pub async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
-        let Inner { link, outbox, .. } = &*self.0;
+        let GossipInner { link, outbox, .. } = &*self.0;
         let (mut heard, mut news) = (link.hear(CHANNEL), link.watch());
         // Also if it was there before we looked.
         news.mark_changed();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut round = Round::new(&self.0);
+        let mut round = SyncTask::new(&self.0);
         let mut quiet_until = Instant::now();
         loop {
             select! {

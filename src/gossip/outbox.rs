@@ -13,17 +13,17 @@ const MOST: usize = 10_000;
 
 /// The notes. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Outbox(Arc<Shared>);
+pub struct Outbox(Arc<OutboxInner>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    notes: Mutex<Notes>,
+struct OutboxInner {
+    notes: Mutex<PendingUpdates>,
     left: Notify,
 }
 
 /// Names of targets.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Notes {
+pub struct PendingUpdates {
     /// Something has happened to them.
     pub news: BTreeSet<Arc<str>>,
     /// A request would be their probe.
@@ -42,18 +42,18 @@ impl Outbox {
     }
 
     /// All notes, as soon as there are any; none is lost if the caller stops waiting.
-    pub async fn notes(&self) -> Notes {
+    pub async fn notes(&self) -> PendingUpdates {
         loop {
             let left = self.0.left.notified();
             let notes = std::mem::take(&mut *self.0.notes.lock());
-            if notes != Notes::default() {
+            if notes != PendingUpdates::default() {
                 return notes;
             }
             left.await;
         }
     }
 
-    fn note(&self, which: fn(&mut Notes) -> &mut BTreeSet<Arc<str>>, target: &Arc<str>) {
+    fn note(&self, which: fn(&mut PendingUpdates) -> &mut BTreeSet<Arc<str>>, target: &Arc<str>) {
         let mut notes = self.0.notes.lock();
         let set = which(&mut notes);
         if set.len() < MOST && set.insert(target.clone()) {

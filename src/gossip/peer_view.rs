@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::Instant;
 
-use super::message::{self, Heard, PeerId, Report};
-use crate::upstream::health::{breaker::Cause, score::Kind};
+use super::message::{self, PeerId, Received, TargetReport};
+use crate::upstream::health::{breaker::OpenCause, score::LatencyKind};
 
 /// Peers whose word is kept; of more, those that were heard last.
 const MOST_PEERS: usize = 64;
@@ -24,7 +24,7 @@ const LONGEST: f64 = 3600.0;
 
 /// A breaker that a peer has opened.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Outage {
+pub struct PeerOutage {
     /// Who.
     pub peer: PeerId,
     /// When it saw the failure that opened it.
@@ -34,12 +34,12 @@ pub struct Outage {
     /// Rests in a row.
     pub rests: u32,
     /// Why.
-    pub cause: Cause,
+    pub cause: OpenCause,
 }
 
 /// A peer has just seen the target fail, and finds out what it is: until then the others need not find it out, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Doubt {
+pub struct PeerSuspicion {
     /// The end, unless more is heard: a second for each failure in its row.
     pub until: Instant,
     /// Who.
@@ -50,7 +50,7 @@ pub struct Doubt {
 
 /// How long the provider wants to be left alone, as a peer was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hold {
+pub struct PeerCooldown {
     /// The end.
     pub until: Instant,
     /// When the peer was told.
@@ -61,15 +61,15 @@ pub struct Hold {
 
 /// The words of all peers.
 #[derive(Debug, Clone, Default)]
-pub struct Hearsay {
-    peers: BTreeMap<PeerId, Told>,
+pub struct PeerView {
+    peers: BTreeMap<PeerId, PeerEntry>,
     /// When an operator had everything forgotten.
     not_before: Option<Instant>,
 }
 
 /// The newest word of one peer.
 #[derive(Debug, Clone)]
-struct Told {
+struct PeerEntry {
     number: u64,
     /// When it was written, in our own time.
     written: Instant,
@@ -77,13 +77,13 @@ struct Told {
     opened: Option<Instant>,
     /// When its breaker closed.
     back: Option<Instant>,
-    report: Report,
+    report: TargetReport,
 }
 
-impl Told {
+impl PeerEntry {
     /// A message that was long on its way makes what it tells look later than it was: of what was told before, too, the
     /// earlier time is the true one.
-    fn new(number: u64, written: Instant, report: Report, before: Option<&Told>) -> Self {
+    fn new(number: u64, written: Instant, report: TargetReport, before: Option<&PeerEntry>) -> Self {
         let same = before.filter(|before| before.report.state == report.state);
         let earlier =
             |before: Option<Instant>, now: Option<Instant>| now.map(|now| before.unwrap_or(now).min(now));
@@ -99,9 +99,9 @@ impl Told {
     }
 }
 
-impl Hearsay {
+impl PeerView {
     /// Takes note of what a peer says in its message `number`, written at `written`; `false` if it is no news.
-    pub fn hear(&mut self, peer: PeerId, number: u64, report: Report, written: Instant) -> bool {
+    pub fn hear(&mut self, peer: PeerId, number: u64, report: TargetReport, written: Instant) -> bool {
         if self.peers.get(&peer).is_some_and(|told| told.number >= number) {
             return false;
         }
@@ -109,7 +109,7 @@ impl Hearsay {
             let quietest = self.peers.iter().min_by_key(|(_, told)| told.written).map(|(peer, _)| *peer);
             quietest.and_then(|peer| self.peers.remove(&peer));
         }
-        let told = Told::new(number, written, report, self.peers.get(&peer));
+        let told = PeerEntry::new(number, written, report, self.peers.get(&peer));
         self.peers.insert(peer, told);
         true
     }
@@ -120,12 +120,12 @@ impl Hearsay {
     }
 
     /// The newest outage.
-    pub fn outage(&self) -> Option<Outage> {
+    pub fn outage(&self) -> Option<PeerOutage> {
         let each = self.peers.iter().filter_map(|(peer, told)| {
             let outage = told.report.outage?;
             let opened = self.dated(told.opened?)?;
             let until = outage.left.end(told.written);
-            Some(Outage { peer: *peer, opened, until, rests: outage.rests, cause: outage.cause })
+            Some(PeerOutage { peer: *peer, opened, until, rests: outage.rests, cause: outage.cause })
         });
         each.max_by_key(|outage| (outage.opened, outage.peer))
     }
@@ -137,12 +137,16 @@ impl Hearsay {
 
     /// The longest doubt by failures after `success`, our own last one. `ours`: we are in a row of our own, so only a peer of a
     /// lower number than ours goes on asking instead of us.
-    pub fn doubt(&self, success: Option<Instant>, ours: Option<PeerId>) -> Option<Doubt> {
+    pub fn doubt(&self, success: Option<Instant>, ours: Option<PeerId>) -> Option<PeerSuspicion> {
         let asks_on = |peer: PeerId| ours.is_none_or(|ours| peer < ours);
         let each = self.peers.iter().filter(|(peer, _)| asks_on(**peer)).filter_map(|(peer, told)| {
             let row = told.report.row?;
             let failed = self.dated(row.age.at(told.written)?).filter(|failed| success < Some(*failed))?;
-            Some(Doubt { until: failed + DOUBT * row.failures.min(MOST_DOUBTED), peer: *peer, failed })
+            Some(PeerSuspicion {
+                until: failed + DOUBT * row.failures.min(MOST_DOUBTED),
+                peer: *peer,
+                failed,
+            })
         });
         each.max()
     }
@@ -158,20 +162,23 @@ impl Hearsay {
     }
 
     /// The longest rest that a provider asked a peer for.
-    pub fn rest(&self) -> Option<Hold> {
+    pub fn rest(&self) -> Option<PeerCooldown> {
         self.holds(|report| report.rest).max()
     }
 
     /// How long the provider's rate limit has no room, by the newest word.
-    pub fn full(&self) -> Option<Hold> {
+    pub fn full(&self) -> Option<PeerCooldown> {
         self.holds(|report| report.full).max_by_key(|hold| (hold.told, hold.peer))
     }
 
-    fn holds(&self, which: fn(&Report) -> Option<message::Hold>) -> impl Iterator<Item = Hold> + '_ {
+    fn holds(
+        &self,
+        which: fn(&TargetReport) -> Option<message::CooldownMsg>,
+    ) -> impl Iterator<Item = PeerCooldown> + '_ {
         self.peers.iter().filter_map(move |(peer, told)| {
             let hold = which(&told.report)?;
             let said = self.dated(hold.age.at(told.written)?)?;
-            Some(Hold { until: hold.left.end(told.written), told: said, peer: *peer })
+            Some(PeerCooldown { until: hold.left.end(told.written), told: said, peer: *peer })
         })
     }
 
@@ -194,19 +201,19 @@ impl Hearsay {
     }
 
     /// The success rates.
-    pub fn rates(&self) -> impl Iterator<Item = Heard> + '_ {
+    pub fn rates(&self) -> impl Iterator<Item = Received> + '_ {
         self.since_reset().filter_map(|(_, told)| told.report.rate?.heard(1.0, told.written))
     }
 
     /// The latencies of `kind`, in seconds.
-    pub fn latencies(&self, kind: Kind) -> impl Iterator<Item = Heard> + '_ {
+    pub fn latencies(&self, kind: LatencyKind) -> impl Iterator<Item = Received> + '_ {
         self.since_reset().filter_map(move |(_, told)| {
             told.report.kinds[kind as usize].latency?.heard(LONGEST, told.written)
         })
     }
 
     /// Since when requests of a peer have been waiting without a sign of life, as of when; the newest word.
-    pub fn silence(&self, kind: Kind) -> Option<(Instant, Instant)> {
+    pub fn silence(&self, kind: LatencyKind) -> Option<(Instant, Instant)> {
         let each = self.since_reset().filter_map(|(_, told)| {
             let since = told.report.kinds[kind as usize].silence?.at(told.written)?;
             Some((told.written, since))
@@ -214,7 +221,7 @@ impl Hearsay {
         each.max().map(|(written, since)| (since, written))
     }
 
-    fn since_reset(&self) -> impl Iterator<Item = (&PeerId, &Told)> {
+    fn since_reset(&self) -> impl Iterator<Item = (&PeerId, &PeerEntry)> {
         self.peers.iter().filter(|(_, told)| self.dated(told.written).is_some())
     }
 

@@ -9,7 +9,7 @@ use redis::Script;
 use tokio::time::Instant;
 
 use super::message::PeerId;
-use crate::cluster::{Away, Link};
+use crate::cluster::{RedisClient, RedisUnavailable};
 
 /// A holder that does not renew it has died.
 const LEASE: Duration = Duration::from_secs(3);
@@ -41,7 +41,12 @@ impl Leaves {
     ///
     /// # Errors
     /// Nobody can be asked.
-    pub async fn take(&mut self, link: &Link, me: PeerId, target: &str) -> Result<bool, Away> {
+    pub async fn take(
+        &mut self,
+        link: &RedisClient,
+        me: PeerId,
+        target: &str,
+    ) -> Result<bool, RedisUnavailable> {
         let lease = LEASE.as_millis() as u64;
         let taken = link.run::<u8>(TAKE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
         if taken {
@@ -57,7 +62,7 @@ impl Leaves {
     }
 
     /// Somebody else may take it.
-    pub async fn give_back(&mut self, link: &Link, me: PeerId, target: &str) {
+    pub async fn give_back(&mut self, link: &RedisClient, me: PeerId, target: &str) {
         self.0.remove(target);
         // It runs out by itself if this is not heard.
         link.run::<u8>(GIVE_BACK.key(key(target)).arg(me.to_string())).await.ok();

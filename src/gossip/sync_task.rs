@@ -11,17 +11,17 @@ use redis::Script;
 use tokio::time::Instant;
 
 use super::{
-    CHANNEL, Inner, TICKS_PER_COPY,
-    message::{Message, Report},
-    outbox::Notes,
+    CHANNEL, GossipInner, TICKS_PER_COPY,
+    message::{Envelope, TargetReport},
+    outbox::PendingUpdates,
     probe_lease::{Leaves, UNUSED},
-    target_sync::Heard,
+    target_sync::IncomingReport,
 };
 use crate::{
-    cluster::Away,
+    cluster::RedisUnavailable,
     upstream::{
         Snapshot, Target,
-        health::breaker::{Change, Leave, Probe},
+        health::breaker::{BreakerChange, ProbeLease, ProbeState},
     },
 };
 
@@ -52,8 +52,8 @@ static COPIES: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// What the task knows from one step to the next.
-pub(super) struct Round<'a> {
-    peers: &'a Inner,
+pub(super) struct SyncTask<'a> {
+    peers: &'a GossipInner,
     up: bool,
     ticks: u64,
     number: u64,
@@ -62,8 +62,8 @@ pub(super) struct Round<'a> {
     told: HashMap<Arc<str>, u64>,
 }
 
-impl<'a> Round<'a> {
-    pub(super) fn new(peers: &'a Inner) -> Self {
+impl<'a> SyncTask<'a> {
+    pub(super) fn new(peers: &'a GossipInner) -> Self {
         Self { peers, up: false, ticks: 0, number: 0, leaves: Leaves::default(), told: HashMap::new() }
     }
 
@@ -81,7 +81,7 @@ impl<'a> Round<'a> {
     }
 
     /// Tells at once what has happened.
-    pub(super) fn tell_news(&mut self, notes: &Notes, snapshot: &Snapshot) {
+    pub(super) fn tell_news(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
         if !notes.news.is_empty() {
             let reports = reports(snapshot, |target| notes.news.contains(&target.id));
             self.tell(reports, false);
@@ -112,7 +112,7 @@ impl<'a> Round<'a> {
 
     /// Takes note of what another gateway says.
     pub(super) fn hear(&mut self, message: &Bytes, written: Instant, snapshot: &Snapshot) {
-        let readable = (message.len() <= LARGEST).then(|| serde_json::from_slice::<Message>(message).ok());
+        let readable = (message.len() <= LARGEST).then(|| serde_json::from_slice::<Envelope>(message).ok());
         let Some(message) = readable.flatten() else {
             self.peers.meters.unreadable.inc();
             return;
@@ -127,7 +127,7 @@ impl<'a> Round<'a> {
         for report in message.reports {
             // What is in no model of ours is none of our business.
             let Some(target) = targets.get(&*report.target) else { continue };
-            let heard = Heard { peer, number, written, report };
+            let heard = IncomingReport { peer, number, written, report };
             note(target, target.known.hear(heard, self.peers.me, Instant::now()));
         }
         if message.asks {
@@ -137,17 +137,17 @@ impl<'a> Round<'a> {
     }
 
     /// Asks the peers to leave probes to us, for requests that would be those.
-    pub(super) async fn ask_leave(&mut self, notes: &Notes, snapshot: &Snapshot) {
+    pub(super) async fn ask_leave(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
         for target in configured(snapshot).filter(|target| notes.wishes.contains(&target.id)) {
-            if target.known.probe(Instant::now()) != Probe::Due {
+            if target.known.probe(Instant::now()) != ProbeState::Due {
                 continue;
             }
             let left = self.leaves.take(&self.peers.link, self.peers.me, &target.id).await;
             let now = Instant::now();
             target.known.leave(match left {
-                Ok(false) => Leave::Refused(now + ASK_AGAIN),
+                Ok(false) => ProbeLease::Refused(now + ASK_AGAIN),
                 // With nobody to ask each gateway probes for itself.
-                Ok(true) | Err(Away) => Leave::Granted(now + UNUSED),
+                Ok(true) | Err(RedisUnavailable) => ProbeLease::Granted(now + UNUSED),
             });
         }
     }
@@ -158,10 +158,10 @@ impl<'a> Round<'a> {
             let stage = snapshot.find(&id).map(|target| target.known.probe(now));
             let (link, me) = (&self.peers.link, self.peers.me);
             match stage {
-                Some(Probe::Running | Probe::Allowed) if old => {
+                Some(ProbeState::Running | ProbeState::Allowed) if old => {
                     self.leaves.take(link, me, &id).await.ok();
                 }
-                Some(Probe::Running | Probe::Allowed) => {}
+                Some(ProbeState::Running | ProbeState::Allowed) => {}
                 _ => self.leaves.give_back(link, me, &id).await,
             }
         }
@@ -174,7 +174,7 @@ impl<'a> Round<'a> {
     }
 
     /// Publishes `reports`; nothing, if there are none and nothing is asked.
-    fn tell(&mut self, reports: Vec<Report>, asks: bool) {
+    fn tell(&mut self, reports: Vec<TargetReport>, asks: bool) {
         let mut rest = reports.into_iter().peekable();
         let mut asks = asks;
         while self.up && (asks || rest.peek().is_some()) {
@@ -199,7 +199,7 @@ impl<'a> Round<'a> {
         self.peers.link.pipe::<()>(&pipe).await.ok();
     }
 
-    async fn read_copies(&mut self, snapshot: &Snapshot) -> Result<(), Away> {
+    async fn read_copies(&mut self, snapshot: &Snapshot) -> Result<(), RedisUnavailable> {
         let copies: Vec<(Vec<u8>, u64)> = self.peers.link.run(&COPIES.key(CHANNEL)).await?;
         let now = Instant::now();
         for (copy, left) in copies {
@@ -209,9 +209,9 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    fn message(&mut self, reports: Vec<Report>, asks: bool) -> Bytes {
+    fn message(&mut self, reports: Vec<TargetReport>, asks: bool) -> Bytes {
         self.number += 1;
-        let message = Message { gateway: self.peers.me, number: self.number, asks, reports };
+        let message = Envelope { gateway: self.peers.me, number: self.number, asks, reports };
         // Numbers and names always serialise.
         Bytes::from(serde_json::to_vec(&message).unwrap_or_default())
     }
@@ -224,16 +224,16 @@ fn configured(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Target>> + '_ {
     all.filter(move |target| seen.insert(target.id.clone())).cloned()
 }
 
-fn reports(snapshot: &Snapshot, mut which: impl FnMut(&Target) -> bool) -> Vec<Report> {
+fn reports(snapshot: &Snapshot, mut which: impl FnMut(&Target) -> bool) -> Vec<TargetReport> {
     let now = Instant::now();
     configured(snapshot).filter(|target| which(target)).map(|target| target.known.report(now)).collect()
 }
 
-fn note(target: &Target, change: Option<Change>) {
+fn note(target: &Target, change: Option<BreakerChange>) {
     let Some(meters) = &target.meters else { return };
     match change {
-        Some(Change::Opened) => meters.opened.inc(),
-        Some(Change::Closed) => meters.closed.inc(),
+        Some(BreakerChange::Opened) => meters.opened.inc(),
+        Some(BreakerChange::Closed) => meters.closed.inc(),
         None => return,
     };
 }

@@ -1,35 +1,35 @@
-//! What a target tells the peers of itself, and what it makes of their word: the bridge from [`Report`]s to its facts.
+//! What a target tells the peers of itself, and what it makes of their word: the bridge from [`TargetReport`]s to its facts.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::{
-    message::{Age, Drain, PeerId, Report, Reset},
+    message::{Age, Drain, PeerId, Reset, TargetReport},
     outbox::Outbox,
-    peer_view::Hearsay,
+    peer_view::PeerView,
 };
 use crate::upstream::{
-    health::breaker::{Cause, Change, Leave, Probe},
-    target::{Facts, Known},
+    health::breaker::{BreakerChange, OpenCause, ProbeLease, ProbeState},
+    target::{TargetHealth, TargetState},
 };
 
 /// What a target knows of the peers.
 #[derive(Default)]
-pub(crate) struct Fellows {
-    said: Hearsay,
+pub(crate) struct PeerLink {
+    said: PeerView,
     /// Where to leave a note for them; `None` while there are none.
     outbox: Option<Outbox>,
     /// When there first were any.
     since: Option<Instant>,
     /// An operator's latest orders, given here or on another gateway.
-    drain: Option<Order>,
-    reset: Option<Order>,
+    drain: Option<OperatorCommand>,
+    reset: Option<OperatorCommand>,
 }
 
 /// An operator's order.
 #[derive(Clone, Copy)]
-struct Order {
+struct OperatorCommand {
     at: Instant,
     /// Tells it from others of its kind.
     id: u64,
@@ -37,7 +37,7 @@ struct Order {
     here: bool,
 }
 
-impl Order {
+impl OperatorCommand {
     fn here(now: Instant) -> Self {
         Self { at: now, id: fastrand::u64(..), here: true }
     }
@@ -45,7 +45,7 @@ impl Order {
 
 /// Whose word it is that keeps a target out, and how old that is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ToldBy {
+pub struct ReportedBy {
     /// The gateway that saw it.
     pub peer: PeerId,
     /// When.
@@ -53,7 +53,7 @@ pub struct ToldBy {
 }
 
 /// One message, as it concerns one target.
-pub struct Heard {
+pub struct IncomingReport {
     /// Who wrote it.
     pub peer: PeerId,
     /// Its place among those of the same peer.
@@ -61,19 +61,19 @@ pub struct Heard {
     /// When it was written, in our own time.
     pub written: Instant,
     /// What it says.
-    pub report: Report,
+    pub report: TargetReport,
 }
 
-impl Fellows {
+impl PeerLink {
     /// An operator has it taken out here, or in.
     pub fn drained(&mut self, now: Instant) {
-        self.drain = Some(Order::here(now));
+        self.drain = Some(OperatorCommand::here(now));
     }
 
     /// An operator has everything forgotten here.
     pub fn reset(&mut self, now: Instant) {
         self.said.forget(now);
-        self.reset = Some(Order::here(now));
+        self.reset = Some(OperatorCommand::here(now));
     }
 
     /// Leaves a note that something has happened.
@@ -91,16 +91,16 @@ impl Fellows {
     }
 }
 
-impl Facts {
+impl TargetHealth {
     /// Whose word keeps it out; `None` if it is not out, or we know it ourselves.
-    pub fn told_by(&self, now: Instant) -> Option<ToldBy> {
-        let breaker = self.breaker.told_by().map(|(peer, at)| ToldBy { peer, at });
+    pub fn told_by(&self, now: Instant) -> Option<ReportedBy> {
+        let breaker = self.breaker.told_by().map(|(peer, at)| ReportedBy { peer, at });
         let hold = || self.rest.told_by(now).or_else(|| self.headroom.told_by(now));
-        breaker.or_else(|| hold().map(|hold| ToldBy { peer: hold.peer, at: hold.told }))
+        breaker.or_else(|| hold().map(|hold| ReportedBy { peer: hold.peer, at: hold.told }))
     }
 }
 
-impl Known {
+impl TargetState {
     /// From now on there are peers: notes for them go into `outbox`, and they are asked before a probe. `None`: there are
     /// none, and each gateway is on its own.
     pub fn join(&self, outbox: Option<&Outbox>, now: Instant) {
@@ -111,14 +111,14 @@ impl Known {
     }
 
     /// All that is known here, for the peers.
-    pub fn report(&self, now: Instant) -> Report {
+    pub fn report(&self, now: Instant) -> TargetReport {
         let facts = self.facts.lock();
         let (row, outage, back) = facts.breaker.tell(now);
         let (rate, kinds) = facts.live.tell(now);
         // Who comes later is to hear of a drain also when the gateway is gone at which it was ordered.
         let (drain, drained) = (facts.fellows.drain, facts.drained);
         let reset = facts.fellows.reset.filter(|order| order.here);
-        Report {
+        TargetReport {
             target: self.id.to_string(),
             state: facts.breaker.serial(),
             row,
@@ -146,10 +146,10 @@ impl Known {
     }
 
     /// A peer speaks of this target; `me` is how the peers know this gateway. Returns how its word changed the breaker.
-    pub fn hear(&self, heard: Heard, me: PeerId, now: Instant) -> Option<Change> {
+    pub fn hear(&self, heard: IncomingReport, me: PeerId, now: Instant) -> Option<BreakerChange> {
         let mut guard = self.facts.lock();
         let facts = &mut *guard;
-        let Heard { peer, number, written, report } = heard;
+        let IncomingReport { peer, number, written, report } = heard;
         if !facts.fellows.said.hear(peer, number, report, written) {
             return None;
         }
@@ -170,15 +170,15 @@ impl Known {
         change
     }
 
-    fn tell_of_word(&self, change: Change, cause: Option<Cause>, peer: PeerId) {
+    fn tell_of_word(&self, change: BreakerChange, cause: Option<OpenCause>, peer: PeerId) {
         let id = &self.id;
         match change {
-            Change::Opened => {
+            BreakerChange::Opened => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %id, gateway = %peer, %reason, "a target is left alone, says another gateway");
                 self.tell("open", format!("tripped by gateway {peer}: {reason}"));
             }
-            Change::Closed => {
+            BreakerChange::Closed => {
                 tracing::info!(target_id = %id, gateway = %peer, "a target is back, says another gateway");
                 self.tell("closed", format!("the probe of gateway {peer} succeeded"));
             }
@@ -191,17 +191,17 @@ impl Known {
     }
 
     /// How it stands to a probe.
-    pub fn probe(&self, now: Instant) -> Probe {
+    pub fn probe(&self, now: Instant) -> ProbeState {
         self.facts.lock().breaker.probe(now)
     }
 
     /// The answer of the peers to a wish.
-    pub fn leave(&self, leave: Leave) {
+    pub fn leave(&self, leave: ProbeLease) {
         self.facts.lock().breaker.leave(leave);
     }
 }
 
-impl Facts {
+impl TargetHealth {
     /// What operators have ordered at other gateways counts here if it is newer than what was ordered before.
     fn obey(&mut self, now: Instant) -> Option<&'static str> {
         let (reset, drain) = (self.fellows.said.reset(), self.fellows.said.drain());
@@ -210,12 +210,12 @@ impl Facts {
             let live = self.live.emptied();
             self.forget(live);
             self.fellows.said.forget(now);
-            self.fellows.reset = Some(Order { at, id, here: false });
+            self.fellows.reset = Some(OperatorCommand { at, id, here: false });
             done = Some("reset");
         }
         let Some((at, id, drained)) = drain else { return done };
         if self.fellows.drain.is_none_or(|order| order.id != id && order.at < at) {
-            self.fellows.drain = Some(Order { at, id, here: false });
+            self.fellows.drain = Some(OperatorCommand { at, id, here: false });
             let changed = std::mem::replace(&mut self.drained, drained) != drained;
             done = changed.then_some(if drained { "drained" } else { "resumed" }).or(done);
         }
@@ -223,7 +223,7 @@ impl Facts {
     }
 }
 
-impl Fellows {
+impl PeerLink {
     /// An order that was given before we came is none to us: there is nothing to forget.
     fn is_new_reset(&self, at: Instant, id: u64) -> bool {
         self.since < Some(at) && self.reset.is_none_or(|order| order.id != id && order.at < at)

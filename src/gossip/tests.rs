@@ -7,18 +7,19 @@ use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 
 use super::{
-    message::{Age, Figures, Hold, Left, Outage, PeerId, Report, Sample},
+    message::{Age, CooldownMsg, Figures, OutageMsg, PeerId, Remaining, SampleMsg, TargetReport},
     outbox::Outbox,
-    target_sync::Heard,
+    target_sync::IncomingReport,
 };
 use crate::{
     config,
     events::Events,
     tasks::Tasks,
     upstream::{
-        Access, Attempt, Need, Snapshot, Standing, Target, TargetState, TargetView, Why,
+        Attempt, Availability, Eligibility, IneligibleReason, ReportedState, RequestNeed, Snapshot, Target,
+        TargetView,
         exchange::outcome::{HardKind, Outcome},
-        health::breaker::{Cause, Change, Leave, Probe},
+        health::breaker::{BreakerChange, OpenCause, ProbeLease, ProbeState},
     },
 };
 
@@ -55,7 +56,7 @@ impl Gateway {
     }
 
     fn ask(&self, outcome: Outcome) -> bool {
-        let Some(mut attempt) = Attempt::begin(&self.target, &Need::default(), None, true) else {
+        let Some(mut attempt) = Attempt::begin(&self.target, &RequestNeed::default(), None, true) else {
             return false;
         };
         match outcome {
@@ -70,29 +71,34 @@ impl Gateway {
     }
 
     /// What it tells now.
-    fn tells(&mut self) -> Heard {
+    fn tells(&mut self) -> IncomingReport {
         self.told += 1;
         let now = Instant::now();
-        Heard { peer: self.me, number: self.told, written: now, report: self.target.known.report(now) }
+        IncomingReport {
+            peer: self.me,
+            number: self.told,
+            written: now,
+            report: self.target.known.report(now),
+        }
     }
 
-    fn hears(&self, heard: Heard) -> Option<Change> {
+    fn hears(&self, heard: IncomingReport) -> Option<BreakerChange> {
         self.target.known.hear(heard, self.me, Instant::now())
     }
 
-    fn standing(&self) -> Standing {
-        self.target.standing(&Need::default(), None, Instant::now())
+    fn standing(&self) -> Eligibility {
+        self.target.standing(&RequestNeed::default(), None, Instant::now())
     }
 
     fn view(&self) -> TargetView {
         self.target.view([None; 2], Instant::now())
     }
 
-    fn probe(&self) -> Probe {
+    fn probe(&self) -> ProbeState {
         self.target.known.probe(Instant::now())
     }
 
-    fn leave(&self, leave: Leave) {
+    fn leave(&self, leave: ProbeLease) {
         self.target.known.leave(leave);
     }
 }
@@ -111,8 +117,8 @@ fn about(a: Option<Instant>, b: Option<Instant>) -> bool {
     a.zip(b).is_some_and(|(a, b)| apart(a, b) <= ms(2))
 }
 
-fn empty() -> Report {
-    Report {
+fn empty() -> TargetReport {
+    TargetReport {
         target: "a/x".into(),
         state: 0,
         row: None,
@@ -132,9 +138,9 @@ async fn a_trip_is_heard_with_its_rest_and_its_cause_and_is_no_echo() {
     let (mut a, mut b) = two();
     a.asks(DOWN, 5);
     advance(ms(400)).await;
-    assert_eq!(b.hears(a.tells()), Some(Change::Opened));
+    assert_eq!(b.hears(a.tells()), Some(BreakerChange::Opened));
     let (ours, theirs) = (b.view(), a.view());
-    assert_eq!((ours.state, ours.cause), (TargetState::Open, theirs.cause));
+    assert_eq!((ours.state, ours.cause), (ReportedState::Open, theirs.cause));
     assert!(about(ours.retry_at, theirs.retry_at));
     let told = ours.told_by.unwrap();
     assert_eq!(told.peer, PeerId(1));
@@ -150,11 +156,11 @@ async fn a_trip_is_heard_with_its_rest_and_its_cause_and_is_no_echo() {
 async fn a_slow_message_is_no_news() {
     let (mut a, b) = two();
     a.asks(DOWN, 5);
-    assert_eq!(b.hears(a.tells()), Some(Change::Opened));
+    assert_eq!(b.hears(a.tells()), Some(BreakerChange::Opened));
     let until = b.view().retry_at;
     let again = a.tells();
     advance(ms(300)).await;
-    assert_eq!(b.hears(Heard { written: Instant::now(), ..again }), None);
+    assert_eq!(b.hears(IncomingReport { written: Instant::now(), ..again }), None);
     assert_eq!(b.view().retry_at, until);
 }
 
@@ -165,15 +171,15 @@ async fn our_own_later_success_wins_until_one_failure_of_our_own() {
     advance(ms(100)).await;
     b.asks(Outcome::Success, 1);
     assert_eq!(b.hears(a.tells()), None);
-    assert_eq!(b.standing().access, Access::Ready);
+    assert_eq!(b.standing().access, Availability::Ready);
     b.asks(DOWN, 1);
     let view = b.view();
-    assert_eq!((view.state, view.told_by.unwrap().peer), (TargetState::Open, PeerId(1)));
+    assert_eq!((view.state, view.told_by.unwrap().peer), (ReportedState::Open, PeerId(1)));
     let (mut a, b) = two();
     b.asks(Outcome::Success, 1);
     advance(ms(100)).await;
     a.asks(DOWN, 5);
-    assert_eq!(b.hears(a.tells()), Some(Change::Opened), "an earlier one does not");
+    assert_eq!(b.hears(a.tells()), Some(BreakerChange::Opened), "an earlier one does not");
 }
 
 #[tokio::test(start_paused = true)]
@@ -182,16 +188,16 @@ async fn what_one_probe_finds_out_is_found_out_for_all() {
     a.asks(DOWN, 5);
     b.hears(a.tells());
     advance(ms(3000)).await;
-    a.leave(Leave::Granted(Instant::now() + ms(1000)));
+    a.leave(ProbeLease::Granted(Instant::now() + ms(1000)));
     a.asks(DOWN, 1);
-    assert_eq!(b.hears(a.tells()), Some(Change::Opened), "the rest begins anew");
+    assert_eq!(b.hears(a.tells()), Some(BreakerChange::Opened), "the rest begins anew");
     assert!(about(b.view().retry_at, a.view().retry_at));
-    assert!(matches!(b.view().cause, Some(Cause::Probe(_))));
+    assert!(matches!(b.view().cause, Some(OpenCause::Probe(_))));
     advance(ms(10_000)).await;
-    a.leave(Leave::Granted(Instant::now() + ms(1000)));
+    a.leave(ProbeLease::Granted(Instant::now() + ms(1000)));
     a.asks(Outcome::Success, 1);
-    assert_eq!(b.hears(a.tells()), Some(Change::Closed));
-    assert_eq!((b.standing().access, b.view().told_by), (Access::Ready, None));
+    assert_eq!(b.hears(a.tells()), Some(BreakerChange::Closed));
+    assert_eq!((b.standing().access, b.view().told_by), (Availability::Ready, None));
     assert!(b.view().ramp < 0.2, "and takes up its share slowly");
 }
 
@@ -200,21 +206,25 @@ async fn a_probe_needs_leave_and_each_leave_is_for_one() {
     let (_, b) = two();
     b.asks(DOWN, 5);
     advance(ms(3000)).await;
-    assert_eq!((b.probe(), b.standing().why), (Probe::Due, Some(Why::Unleft)));
-    assert_eq!(b.view().state, TargetState::HalfOpen);
+    assert_eq!((b.probe(), b.standing().why), (ProbeState::Due, Some(IneligibleReason::Unleft)));
+    assert_eq!(b.view().state, ReportedState::HalfOpen);
     assert!(b.standing().until.is_some_and(|until| until <= Instant::now() + ms(20)));
     assert!(!b.ask(DOWN), "not without");
-    b.leave(Leave::Refused(Instant::now() + ms(200)));
-    assert_eq!((b.probe(), b.standing().why), (Probe::None, Some(Why::Open)), "somebody else does");
+    b.leave(ProbeLease::Refused(Instant::now() + ms(200)));
+    assert_eq!(
+        (b.probe(), b.standing().why),
+        (ProbeState::None, Some(IneligibleReason::Open)),
+        "somebody else does"
+    );
     advance(ms(200)).await;
-    assert_eq!(b.probe(), Probe::Due);
-    b.leave(Leave::Granted(Instant::now() + ms(200)));
-    assert_eq!((b.probe(), b.standing().access), (Probe::Allowed, Access::Probe));
+    assert_eq!(b.probe(), ProbeState::Due);
+    b.leave(ProbeLease::Granted(Instant::now() + ms(200)));
+    assert_eq!((b.probe(), b.standing().access), (ProbeState::Allowed, Availability::Probe));
     advance(ms(200)).await;
-    assert_eq!(b.probe(), Probe::Due, "nobody used it");
-    b.leave(Leave::Granted(Instant::now() + ms(200)));
+    assert_eq!(b.probe(), ProbeState::Due, "nobody used it");
+    b.leave(ProbeLease::Granted(Instant::now() + ms(200)));
     b.asks(Outcome::Cancelled, 1);
-    assert_eq!(b.probe(), Probe::Due, "it was used");
+    assert_eq!(b.probe(), ProbeState::Due, "it was used");
     b.target.known.join(None, Instant::now());
     assert!(b.ask(DOWN), "alone, each probes for itself");
 }
@@ -225,28 +235,28 @@ async fn a_first_failure_elsewhere_makes_others_preferred_until_more_is_known() 
     a.asks(Outcome::Success, 1);
     a.asks(DOWN, 1);
     b.hears(a.tells());
-    assert_eq!(b.standing().access, Access::Doubted);
+    assert_eq!(b.standing().access, Availability::Doubted);
     assert_eq!(b.view().doubted_by.unwrap().peer, PeerId(1));
     a.asks(Outcome::Success, 1);
     b.hears(a.tells());
-    assert_eq!(b.standing().access, Access::Ready, "it answers");
+    assert_eq!(b.standing().access, Availability::Ready, "it answers");
     advance(ms(10)).await;
     a.asks(DOWN, 1);
     b.hears(a.tells());
     b.asks(Outcome::Success, 1);
-    assert_eq!(b.standing().access, Access::Ready, "it answers us");
+    assert_eq!(b.standing().access, Availability::Ready, "it answers us");
     a.asks(Outcome::Success, 1);
     advance(ms(10)).await;
     a.asks(DOWN, 1);
     b.hears(a.tells());
     advance(ms(1000)).await;
-    assert_eq!(b.standing().access, Access::Ready, "nothing more was heard");
+    assert_eq!(b.standing().access, Availability::Ready, "nothing more was heard");
     a.asks(DOWN, 2);
     b.hears(a.tells());
     advance(ms(2999)).await;
-    assert_eq!(b.standing().access, Access::Doubted, "a longer row is doubted for longer");
+    assert_eq!(b.standing().access, Availability::Doubted, "a longer row is doubted for longer");
     advance(ms(1)).await;
-    assert_eq!(b.standing().access, Access::Ready);
+    assert_eq!(b.standing().access, Availability::Ready);
 }
 
 #[tokio::test(start_paused = true)]
@@ -257,7 +267,7 @@ async fn of_two_that_fail_one_goes_on_asking() {
     let (from_a, from_b) = (a.tells(), b.tells());
     a.hears(from_b);
     b.hears(from_a);
-    assert_eq!((a.standing().access, b.standing().access), (Access::Ready, Access::Doubted));
+    assert_eq!((a.standing().access, b.standing().access), (Availability::Ready, Availability::Doubted));
 }
 
 /// Scores fall with every failure, so a row goes on ever more slowly: then two gateways fill one.
@@ -267,17 +277,17 @@ async fn a_row_goes_on_at_another_gateway() {
     a.asks(DOWN, 3);
     b.hears(a.tells());
     b.asks(DOWN, 1);
-    assert_eq!(b.view().state, TargetState::Closed);
+    assert_eq!(b.view().state, ReportedState::Closed);
     b.asks(DOWN, 1);
-    assert!(matches!(b.view().cause, Some(Cause::InARow(5, _))));
-    assert_eq!(a.hears(b.tells()), Some(Change::Opened));
+    assert!(matches!(b.view().cause, Some(OpenCause::InARow(5, _))));
+    assert_eq!(a.hears(b.tells()), Some(BreakerChange::Opened));
     let (mut a, b) = two();
     a.asks(DOWN, 3);
     b.hears(a.tells());
     advance(ms(10)).await;
     b.asks(Outcome::Success, 1);
     b.asks(DOWN, 4);
-    assert_eq!(b.view().state, TargetState::Closed, "a success ends it");
+    assert_eq!(b.view().state, ReportedState::Closed, "a success ends it");
 }
 
 #[tokio::test(start_paused = true)]
@@ -290,7 +300,7 @@ async fn what_was_measured_elsewhere_counts_and_less_than_our_own() {
     assert!((0.5..0.9).contains(&rate), "{rate}");
     b.hears(a.tells());
     assert_eq!(b.standing().score.success_rate, rate, "nothing counts twice");
-    b.target.known.hear(Heard { report: empty(), ..a.tells() }, b.me, Instant::now());
+    b.target.known.hear(IncomingReport { report: empty(), ..a.tells() }, b.me, Instant::now());
     b.asks(Outcome::Success, 50);
     b.hears(a.tells());
     assert!(b.standing().score.success_rate > 0.95);
@@ -299,7 +309,7 @@ async fn what_was_measured_elsewhere_counts_and_less_than_our_own() {
 #[tokio::test(start_paused = true)]
 async fn silence_elsewhere_is_silence_until_a_sign_of_life_here() {
     let (mut a, b) = two();
-    let waiting = Attempt::begin(&a.target, &Need::default(), None, true);
+    let waiting = Attempt::begin(&a.target, &RequestNeed::default(), None, true);
     advance(ms(2500)).await;
     b.hears(a.tells());
     assert!((b.standing().score.silence - 2.5).abs() < 0.01);
@@ -317,7 +327,7 @@ async fn a_limit_of_the_common_key_holds_for_all() {
     let (mut a, b) = two();
     a.asks(Outcome::Throttled { rest: Some(ms(30_000)) }, 1);
     b.hears(a.tells());
-    assert_eq!(b.standing().why, Some(Why::Resting));
+    assert_eq!(b.standing().why, Some(IneligibleReason::Resting));
     assert!(about(b.standing().until, a.standing().until));
     assert_eq!(b.view().told_by.unwrap().peer, PeerId(1));
     let (mut a, b) = two();
@@ -328,11 +338,11 @@ async fn a_limit_of_the_common_key_holds_for_all() {
         headers
     };
     let answered = |gateway: &Gateway, remaining| {
-        Attempt::begin(&gateway.target, &Need::default(), None, true).unwrap().head(&said(remaining));
+        Attempt::begin(&gateway.target, &RequestNeed::default(), None, true).unwrap().head(&said(remaining));
     };
     answered(&a, "0");
     b.hears(a.tells());
-    assert_eq!(b.standing().why, Some(Why::NoHeadroom));
+    assert_eq!(b.standing().why, Some(IneligibleReason::NoHeadroom));
     assert!(about(b.standing().until, Some(Instant::now() + ms(20_000))));
     advance(ms(10)).await;
     answered(&b, "7");
@@ -341,7 +351,7 @@ async fn a_limit_of_the_common_key_holds_for_all() {
     assert_eq!(b.standing().why, None, "the provider has told us something newer");
     answered(&a, "0");
     b.hears(a.tells());
-    assert_eq!(b.standing().why, Some(Why::NoHeadroom));
+    assert_eq!(b.standing().why, Some(IneligibleReason::NoHeadroom));
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,22 +359,22 @@ async fn an_operators_order_reaches_all_and_the_latest_counts() {
     let (mut a, mut b) = two();
     a.target.known.drain(true, Instant::now());
     b.hears(a.tells());
-    assert_eq!(b.view().state, TargetState::Drained);
+    assert_eq!(b.view().state, ReportedState::Drained);
     advance(ms(60_000_000)).await;
     let mut late = Gateway::new(3);
     late.hears(a.tells());
-    assert_eq!(late.view().state, TargetState::Drained, "however long ago");
+    assert_eq!(late.view().state, ReportedState::Drained, "however long ago");
     b.target.known.drain(false, Instant::now());
     a.hears(b.tells());
     late.hears(b.tells());
     late.hears(a.tells());
-    assert_eq!((a.view().state, late.view().state), (TargetState::Closed, TargetState::Closed));
+    assert_eq!((a.view().state, late.view().state), (ReportedState::Closed, ReportedState::Closed));
     let mut later = Gateway::new(4);
     advance(ms(10)).await;
     a.target.known.drain(true, Instant::now());
     late.hears(a.tells());
     later.hears(late.tells());
-    assert_eq!(later.view().state, TargetState::Drained, "told on");
+    assert_eq!(later.view().state, ReportedState::Drained, "told on");
     assert_eq!(late.hears(later.tells()), None);
 }
 
@@ -378,15 +388,15 @@ async fn a_reset_is_for_all_and_once() {
     let before = a.tells();
     advance(ms(10)).await;
     b.target.known.reset(ms(60_000), Instant::now());
-    assert_eq!(b.view().state, TargetState::Closed);
+    assert_eq!(b.view().state, ReportedState::Closed);
     b.hears(before);
-    assert_eq!(b.view().state, TargetState::Closed, "news from before it");
+    assert_eq!(b.view().state, ReportedState::Closed, "news from before it");
     a.hears(b.tells());
-    assert_eq!((a.view().state, a.standing().score.success_rate), (TargetState::Closed, 1.0));
+    assert_eq!((a.view().state, a.standing().score.success_rate), (ReportedState::Closed, 1.0));
     advance(ms(10)).await;
     a.asks(DOWN, 5);
     a.hears(b.tells());
-    assert_eq!(a.view().state, TargetState::Open, "the same order again is none");
+    assert_eq!(a.view().state, ReportedState::Open, "the same order again is none");
     assert_eq!(Gateway::new(3).hears(b.tells()), None);
 }
 
@@ -395,25 +405,32 @@ async fn lies_are_bounded() {
     let b = Gateway::new(2);
     let say = |number, report| {
         let written = Instant::now();
-        b.hears(Heard { peer: PeerId(9), number, written, report })
+        b.hears(IncomingReport { peer: PeerId(9), number, written, report })
     };
     let age = |n: u64| serde_json::from_value::<Age>(n.into()).unwrap();
-    let left = |n: u64| serde_json::from_value::<Left>(n.into()).unwrap();
+    let left = |n: u64| serde_json::from_value::<Remaining>(n.into()).unwrap();
     let outage = |ms, rest| {
-        Some(Outage { age: age(ms), left: left(rest), rests: u32::MAX, cause: Cause::Ratio(0, 20) })
+        Some(OutageMsg { age: age(ms), left: left(rest), rests: u32::MAX, cause: OpenCause::Ratio(0, 20) })
     };
-    assert_eq!(say(1, Report { outage: outage(u64::MAX, 1), ..empty() }), None, "too long ago");
-    assert_eq!(say(2, Report { outage: outage(3_600_000, 1), ..empty() }), None, "too long ago");
-    let sample = Some(Sample { mean: -7.0, count: 1e300, age: age(0) });
-    say(3, Report { rate: sample, full: Some(Hold { age: age(0), left: left(u64::MAX) }), ..empty() });
+    assert_eq!(say(1, TargetReport { outage: outage(u64::MAX, 1), ..empty() }), None, "too long ago");
+    assert_eq!(say(2, TargetReport { outage: outage(3_600_000, 1), ..empty() }), None, "too long ago");
+    let sample = Some(SampleMsg { mean: -7.0, count: 1e300, age: age(0) });
+    say(
+        3,
+        TargetReport {
+            rate: sample,
+            full: Some(CooldownMsg { age: age(0), left: left(u64::MAX) }),
+            ..empty()
+        },
+    );
     assert_eq!(b.standing().score.success_rate, 1.0);
     assert!(b.standing().until.unwrap() <= Instant::now() + ms(300_000));
-    say(4, Report { outage: outage(0, u64::MAX), ..empty() });
+    say(4, TargetReport { outage: outage(0, u64::MAX), ..empty() });
     assert!(b.standing().until.unwrap() <= Instant::now() + ms(40_000), "never longer than our own rests");
 }
 
 /// What a peer has lived through: it opened and closed in turn.
-fn told(events: &[(u64, u64)], start: Instant) -> Vec<Heard> {
+fn told(events: &[(u64, u64)], start: Instant) -> Vec<IncomingReport> {
     let mut told = Vec::new();
     let mut numbers = [0; 3];
     let mut at = 0;
@@ -422,32 +439,33 @@ fn told(events: &[(u64, u64)], start: Instant) -> Vec<Heard> {
         let number = &mut numbers[*peer as usize];
         *number += 1;
         let (written, age) = (start + ms(at), Age::of(start, start));
-        let mut report = Report { state: *number, ..empty() };
+        let mut report = TargetReport { state: *number, ..empty() };
         if *number % 2 == 1 {
-            let left = Left::until(start + ms(5000), start);
-            report.outage = Some(Outage { age, left, rests: 1, cause: Cause::Ratio(0, 20) });
+            let left = Remaining::until(start + ms(5000), start);
+            report.outage = Some(OutageMsg { age, left, rests: 1, cause: OpenCause::Ratio(0, 20) });
         } else {
             report.back = Some(age);
         }
-        told.push(Heard { peer: PeerId(*peer), number: *number, written, report });
+        told.push(IncomingReport { peer: PeerId(*peer), number: *number, written, report });
     }
     told
 }
 
 fn after(
-    told: Vec<&Heard>,
+    told: Vec<&IncomingReport>,
     own_success: Option<u64>,
     start: Instant,
     now: Instant,
-) -> (TargetState, Option<Instant>) {
+) -> (ReportedState, Option<Instant>) {
     let b = Gateway::new(7);
     if let Some(at) = own_success {
         let mut facts = b.target.known.facts.lock();
         let pass = facts.breaker.admit(start).unwrap();
         facts.breaker.on(pass, Outcome::Success, true, start + ms(at), &mut fastrand::Rng::with_seed(1));
     }
-    for Heard { peer, number, written, report } in told {
-        let heard = Heard { peer: *peer, number: *number, written: *written, report: report.clone() };
+    for IncomingReport { peer, number, written, report } in told {
+        let heard =
+            IncomingReport { peer: *peer, number: *number, written: *written, report: report.clone() };
         b.target.known.hear(heard, b.me, now);
     }
     let facts = b.target.known.facts.lock();
@@ -468,12 +486,12 @@ proptest! {
         let now = start + ms(events.iter().map(|(_, later)| later).sum::<u64>());
         let in_order = after(told.iter().collect(), own_success, start, now);
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut mixed: Vec<&Heard> = told.iter().chain(&told).collect();
+        let mut mixed: Vec<&IncomingReport> = told.iter().chain(&told).collect();
         rng.shuffle(&mut mixed);
         prop_assert_eq!(after(mixed, own_success, start, now), in_order);
         let newest = told.iter().max_by_key(|heard| heard.written).unwrap();
         if own_success.is_some_and(|at| start + ms(at) > newest.written) {
-            prop_assert_eq!(in_order.0, TargetState::Closed);
+            prop_assert_eq!(in_order.0, ReportedState::Closed);
         }
     }
 }

@@ -11,7 +11,7 @@ const MAX_ASIDE: usize = 16 * 1024;
 /// The framing is not HTTP/1.1: nothing after it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is not framed as HTTP demands: {0}")]
-pub struct BadFraming(pub &'static str);
+pub struct FramingError(pub &'static str);
 
 /// Tells the body from what comes after it.
 #[derive(Debug)]
@@ -27,14 +27,14 @@ pub enum Decoder {
 impl Decoder {
     /// Chunks, from their beginning.
     pub fn chunked() -> Self {
-        Self::Chunked(Chunked { at: At::Size, left: 0, digits: 0, aside: 0 })
+        Self::Chunked(Chunked { at: ChunkState::Size, left: 0, digits: 0, aside: 0 })
     }
 
     /// Whether all of the body has been seen.
     pub fn is_over(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
-            Self::Chunked(chunked) => chunked.at == At::End,
+            Self::Chunked(chunked) => chunked.at == ChunkState::End,
             Self::ToClose => false,
         }
     }
@@ -42,8 +42,8 @@ impl Decoder {
     /// Moves the body from the front of `input` to the end of `run`; what stays in `input` came after the body.
     ///
     /// # Errors
-    /// [`BadFraming`]; what came before it is in `run`.
-    pub fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), BadFraming> {
+    /// [`FramingError`]; what came before it is in `run`.
+    pub fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), FramingError> {
         match self {
             Self::Length(left) => *left -= take(input, *left, run),
             Self::Chunked(chunked) => chunked.decode(input, run)?,
@@ -65,7 +65,7 @@ fn take(input: &mut &[u8], most: u64, run: &mut BytesMut) -> u64 {
 /// A body in chunks. Its trailers are left out.
 #[derive(Debug)]
 pub struct Chunked {
-    at: At,
+    at: ChunkState,
     /// Bytes that are left of the chunk; while its size is read, the size so far.
     left: u64,
     /// Digits of its size.
@@ -76,7 +76,7 @@ pub struct Chunked {
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ChunkState {
     Size,
     Extension,
     SizeLf,
@@ -91,14 +91,14 @@ enum At {
 }
 
 impl Chunked {
-    fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), BadFraming> {
-        while self.at != At::End {
-            if self.at == At::Data {
+    fn decode(&mut self, input: &mut &[u8], run: &mut BytesMut) -> Result<(), FramingError> {
+        while self.at != ChunkState::End {
+            if self.at == ChunkState::Data {
                 self.left -= take(input, self.left, run);
                 if self.left > 0 {
                     return Ok(());
                 }
-                self.at = At::DataCr;
+                self.at = ChunkState::DataCr;
             }
             let Some((byte, rest)) = input.split_first() else { return Ok(()) };
             self.at = self.after(*byte)?;
@@ -108,49 +108,54 @@ impl Chunked {
     }
 
     /// Takes one byte of what frames the data.
-    fn after(&mut self, byte: u8) -> Result<At, BadFraming> {
+    fn after(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         match (self.at, byte) {
-            (At::Size, _) => self.size(byte),
-            (At::Extension, b'\r') => Ok(At::SizeLf),
-            (At::Extension, b'\n') => Err(BadFraming("a chunk extension with a line break")),
-            (At::Trailer, b'\r') => Ok(At::TrailerLf),
-            (At::Trailer, b'\n') => Err(BadFraming("a trailer without its end of line")),
-            (At::TrailerBegin, b'\r') => Ok(At::EndLf),
-            (At::TrailerBegin | At::Trailer, _) => self.aside(At::Trailer),
-            (At::Extension, _) => self.aside(At::Extension),
-            (At::SizeLf, b'\n') => Ok(self.begin_data()),
-            (At::DataCr, b'\r') => Ok(At::DataLf),
-            (At::DataLf, b'\n') => Ok(At::Size),
-            (At::TrailerLf, b'\n') => Ok(At::TrailerBegin),
-            (At::EndLf, b'\n') => Ok(At::End),
-            _ => Err(BadFraming("a chunk without its end of line")),
+            (ChunkState::Size, _) => self.size(byte),
+            (ChunkState::Extension, b'\r') => Ok(ChunkState::SizeLf),
+            (ChunkState::Extension, b'\n') => Err(FramingError("a chunk extension with a line break")),
+            (ChunkState::Trailer, b'\r') => Ok(ChunkState::TrailerLf),
+            (ChunkState::Trailer, b'\n') => Err(FramingError("a trailer without its end of line")),
+            (ChunkState::TrailerBegin, b'\r') => Ok(ChunkState::EndLf),
+            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => self.aside(ChunkState::Trailer),
+            (ChunkState::Extension, _) => self.aside(ChunkState::Extension),
+            (ChunkState::SizeLf, b'\n') => Ok(self.begin_data()),
+            (ChunkState::DataCr, b'\r') => Ok(ChunkState::DataLf),
+            (ChunkState::DataLf, b'\n') => Ok(ChunkState::Size),
+            (ChunkState::TrailerLf, b'\n') => Ok(ChunkState::TrailerBegin),
+            (ChunkState::EndLf, b'\n') => Ok(ChunkState::End),
+            _ => Err(FramingError("a chunk without its end of line")),
         }
     }
 
-    fn size(&mut self, byte: u8) -> Result<At, BadFraming> {
+    fn size(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         if let Some(digit) = char::from(byte).to_digit(16) {
-            let larger = self.left.checked_mul(16).ok_or(BadFraming("a chunk too large to be true"))?;
+            let larger = self.left.checked_mul(16).ok_or(FramingError("a chunk too large to be true"))?;
             self.left = larger + u64::from(digit);
             // Leading zeros are digits without a value.
-            self.digits = self.digits.checked_add(1).ok_or(BadFraming("a chunk size of too many digits"))?;
-            return Ok(At::Size);
+            self.digits =
+                self.digits.checked_add(1).ok_or(FramingError("a chunk size of too many digits"))?;
+            return Ok(ChunkState::Size);
         }
         match byte {
-            _ if self.digits == 0 => Err(BadFraming("a chunk without a size")),
-            b'\r' => Ok(At::SizeLf),
-            b';' | b' ' | b'\t' => Ok(At::Extension),
-            _ => Err(BadFraming("a chunk size that is no number")),
+            _ if self.digits == 0 => Err(FramingError("a chunk without a size")),
+            b'\r' => Ok(ChunkState::SizeLf),
+            b';' | b' ' | b'\t' => Ok(ChunkState::Extension),
+            _ => Err(FramingError("a chunk size that is no number")),
         }
     }
 
-    fn begin_data(&mut self) -> At {
+    fn begin_data(&mut self) -> ChunkState {
         (self.digits, self.aside) = (0, 0);
-        if self.left == 0 { At::TrailerBegin } else { At::Data }
+        if self.left == 0 { ChunkState::TrailerBegin } else { ChunkState::Data }
     }
 
-    fn aside(&mut self, at: At) -> Result<At, BadFraming> {
+    fn aside(&mut self, at: ChunkState) -> Result<ChunkState, FramingError> {
         self.aside += 1;
-        if self.aside > MAX_ASIDE { Err(BadFraming("endless chunk extensions or trailers")) } else { Ok(at) }
+        if self.aside > MAX_ASIDE {
+            Err(FramingError("endless chunk extensions or trailers"))
+        } else {
+            Ok(at)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use memchr::memchr_iter;
 
-use super::body_framing::BadFraming;
+use super::body_framing::FramingError;
 
 /// Where the head ends that `heard` begins with, if its empty line is at or behind `from`.
 pub fn end(heard: &[u8], from: usize) -> Option<usize> {
@@ -21,12 +21,12 @@ pub fn end(heard: &[u8], from: usize) -> Option<usize> {
 ///
 /// # Errors
 /// A name or a value that cannot be one.
-pub fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, BadFraming> {
+pub fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMap, FramingError> {
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(BadFraming("a header that is none")) };
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(FramingError("a header that is none")) };
         headers.append(name, value);
     }
     Ok(headers)
@@ -40,9 +40,9 @@ pub fn version(minor: u8) -> Version {
 /// What headers say of the body behind them and of their connection. They are gone over once: to look a name up costs more
 /// than to pass by a header.
 #[derive(Debug)]
-pub struct Says<'a> {
+pub struct FramingHeaders<'a> {
     /// `content-length`. Said several times it must be the same each time.
-    pub length: Result<Option<u64>, BadFraming>,
+    pub length: Result<Option<u64>, FramingError>,
     /// It was said as a list.
     pub lists_lengths: bool,
     /// The last line of `transfer-encoding`.
@@ -55,7 +55,7 @@ pub struct Says<'a> {
     keep_alive: bool,
 }
 
-impl<'a> Says<'a> {
+impl<'a> FramingHeaders<'a> {
     /// What `headers` say.
     pub fn of(headers: &'a HeaderMap) -> Self {
         let mut says = Self {
@@ -96,16 +96,16 @@ impl<'a> Says<'a> {
 }
 
 /// `word` as a length, if it is one and the one that is known.
-fn same_length(known: Option<u64>, word: &[u8]) -> Result<Option<u64>, BadFraming> {
+fn same_length(known: Option<u64>, word: &[u8]) -> Result<Option<u64>, FramingError> {
     let digit = |length: u64, byte: &u8| {
         let digit = char::from(*byte).to_digit(10)?;
         length.checked_mul(10)?.checked_add(digit.into())
     };
     let number = if word.is_empty() { None } else { word.iter().try_fold(0, digit) };
     match number {
-        None => Err(BadFraming("a content-length that is no number")),
+        None => Err(FramingError("a content-length that is no number")),
         Some(number) if known.is_some_and(|known| known != number) => {
-            Err(BadFraming("two lengths that differ"))
+            Err(FramingError("two lengths that differ"))
         }
         number => Ok(number),
     }

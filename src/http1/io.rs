@@ -14,15 +14,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub const READ_AHEAD: usize = 16 * 1024;
 
 /// TCP, or TLS over it.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// What one read brings, from a buffer on the stack: while it waits, a connection holds none. No bytes are the end.
 ///
 /// # Errors
 /// The wire's.
 pub fn poll_read<T>(
-    wire: &mut Box<dyn Wire>,
+    wire: &mut Box<dyn Io>,
     cx: &mut Context<'_>,
     see: impl FnOnce(&[u8]) -> T,
 ) -> Poll<io::Result<T>> {
@@ -37,7 +37,7 @@ pub fn poll_read<T>(
 /// # Errors
 /// The wire's.
 pub fn poll_write(
-    wire: &mut Box<dyn Wire>,
+    wire: &mut Box<dyn Io>,
     cx: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {
@@ -54,19 +54,19 @@ pub fn poll_write(
 }
 
 /// A wire of which something was read already, as if it had not been.
-pub struct Rewound {
+pub struct RewindIo {
     read: Bytes,
-    wire: Box<dyn Wire>,
+    wire: Box<dyn Io>,
 }
 
-impl Rewound {
+impl RewindIo {
     /// `wire`, with `read` in front of what comes.
-    pub fn new(read: Bytes, wire: Box<dyn Wire>) -> Self {
+    pub fn new(read: Bytes, wire: Box<dyn Io>) -> Self {
         Self { read, wire }
     }
 }
 
-impl AsyncRead for Rewound {
+impl AsyncRead for RewindIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
+impl AsyncWrite for RewindIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.wire).poll_write(cx, bytes)
     }

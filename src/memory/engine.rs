@@ -12,28 +12,28 @@ use tokio::{
 };
 
 use super::{
-    index::cache::{Change, Indexes, Place, Reading, Seen},
-    prompt::assemble::{self, Ranked},
+    index::cache::{IndexCache, IndexChange, IndexGuard, StoreVersion, UserSlot},
+    prompt::assemble::{self, RankedItems},
     ranking::{
-        cache::{Bounds, Cache, Question, Ranking},
+        cache::{Ranking, RankingCache, RankingCacheLimits, RankingKey},
         shared_cache::SharedCache,
-        shared_entry::Entry,
+        shared_entry::SharedEntry,
     },
     service::blocking,
-    types::{Found, Recalled, Trouble, Wanted},
+    types::{RecallError, RecallOutcome, SearchQuery, SearchResult},
 };
 use crate::{
     config,
     memory::{
-        embedding::backlog::Pending,
+        embedding::backlog::EmbeddingBacklog,
         ranking::{self, Query},
         store::{
-            Batch, Condition, ContextChange, Embedding, Forget, Forgotten, Memory as Stored, Store,
-            StoreError, UnixMillis, Written,
+            Batch, Condition, ContextChange, Forget, Forgotten, MemoryRecord as Stored, Store, StoreError,
+            StoredEmbedding, UnixMillis, Written,
         },
         text::{preselect, tokenize},
     },
-    recall::remote_embedder::{NoVector, Purpose, Remote},
+    recall::remote_embedder::{EmbedError, EmbedPurpose, RemoteEmbedder},
     telemetry::metrics::MemoryMeters,
     user::UserId,
 };
@@ -48,15 +48,15 @@ pub struct Engine {
     /// Where everything is.
     pub store: Arc<dyn Store>,
     /// Who is in memory.
-    pub indexes: Indexes,
+    pub indexes: IndexCache,
     /// What was asked lately.
-    pub cache: Cache,
+    pub cache: RankingCache,
     /// What was asked lately of any gateway, if they share a Redis.
     pub shared: Option<SharedCache>,
     /// Who makes vectors, if not the table in the binary.
-    pub remote: Option<Arc<Remote>>,
+    pub remote: Option<Arc<RemoteEmbedder>>,
     /// What waits for a vector.
-    pub pending: Arc<Pending>,
+    pub pending: Arc<EmbeddingBacklog>,
     /// In force now.
     pub settings: ArcSwap<config::Memory>,
     /// What is counted of it.
@@ -81,7 +81,7 @@ impl Engine {
         self.pending.wake();
         // A replay has begun no epoch: the one that it tells of may be another gateway's.
         if !appended.replayed {
-            let change = Change::Added(appended.memories.clone());
+            let change = IndexChange::Added(appended.memories.clone());
             self.indexes.apply(&user, &place, appended.epoch, change).await?;
         }
         Ok(appended.memories)
@@ -107,7 +107,7 @@ impl Engine {
         };
         // Neither has a forget that found nothing.
         if !forgotten.seqs.is_empty() {
-            let change = Change::Removed(forgotten.seqs.clone());
+            let change = IndexChange::Removed(forgotten.seqs.clone());
             self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
         }
         Ok(forgotten)
@@ -124,7 +124,7 @@ impl Engine {
         let _writing = place.writing.lock().await;
         let written = self.store.write_context(&user, change, condition, now()).await?;
         *place.context.lock() = None;
-        self.indexes.apply(&user, &place, written.epoch, Change::Other).await?;
+        self.indexes.apply(&user, &place, written.epoch, IndexChange::Other).await?;
         Ok(written)
     }
 
@@ -136,7 +136,7 @@ impl Engine {
         limit: usize,
         max_tokens: Option<u32>,
         due: Instant,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<SearchResult, StoreError> {
         let asked = self.asked(user, &query);
         asked.place.recalled();
         let (seen, part) = self.look(&asked).await?;
@@ -154,9 +154,9 @@ impl Engine {
     pub async fn recall(
         &self,
         user: UserId,
-        wanted: Wanted<'static>,
+        wanted: SearchQuery<'static>,
         due: Instant,
-    ) -> Result<Recalled, StoreError> {
+    ) -> Result<RecallOutcome, StoreError> {
         let asked = self.asked(user, &wanted.query);
         asked.place.recalled();
         let wanted = Arc::new(wanted);
@@ -173,10 +173,10 @@ impl Engine {
 
     async fn block(
         &self,
-        asked: &Asked,
-        ranked: Ranked,
-        wanted: Arc<Wanted<'static>>,
-    ) -> Result<(Recalled, bool), StoreError> {
+        asked: &RecallQuery,
+        ranked: RankedItems,
+        wanted: Arc<SearchQuery<'static>>,
+    ) -> Result<(RecallOutcome, bool), StoreError> {
         let settings = self.settings.load_full();
         let context = match settings.include_context {
             true => Some(self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?),
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// The context as of `epoch`.
-    async fn context_at(&self, user: &UserId, place: &Place, epoch: u64) -> Result<Arc<str>, StoreError> {
+    async fn context_at(&self, user: &UserId, place: &UserSlot, epoch: u64) -> Result<Arc<str>, StoreError> {
         if let Some(json) = place.context_at(epoch) {
             return Ok(json);
         }
@@ -199,23 +199,27 @@ impl Engine {
     }
 
     /// Vectors that have come for memories of the user.
-    pub async fn embedded(&self, user: UserId, embeddings: Vec<(i64, Embedding)>) -> Result<(), StoreError> {
+    pub async fn embedded(
+        &self,
+        user: UserId,
+        embeddings: Vec<(i64, StoredEmbedding)>,
+    ) -> Result<(), StoreError> {
         let place = self.indexes.place_of(&user);
         let _writing = place.writing.lock().await;
         let epoch = self.store.set_embeddings(&user, embeddings.clone()).await?;
-        self.indexes.apply(&user, &place, epoch, Change::Embedded(embeddings)).await
+        self.indexes.apply(&user, &place, epoch, IndexChange::Embedded(embeddings)).await
     }
 
-    pub(crate) fn asked(&self, user: UserId, query: &str) -> Asked {
+    pub(crate) fn asked(&self, user: UserId, query: &str) -> RecallQuery {
         let place = self.indexes.place(&user);
-        Asked { user, place, query: tokenize::gist(query.trim()).into() }
+        RecallQuery { user, place, query: tokenize::gist(query.trim()).into() }
     }
 
     /// What is new in the store, and the best of the ranking if another gateway has told it: both are asked at once.
     /// What was told counts only for the epoch that the store is in, which a write has raised before it was
     /// acknowledged: so it is as new as the store, whatever became of the cache in between.
-    async fn look(&self, asked: &Asked) -> Result<(Seen, Option<Ranked>), StoreError> {
-        let Asked { user, place, .. } = asked;
+    async fn look(&self, asked: &RecallQuery) -> Result<(StoreVersion, Option<RankedItems>), StoreError> {
+        let RecallQuery { user, place, .. } = asked;
         let (seen, told) = join(self.indexes.look(&*self.store, user, place), self.told(asked)).await;
         let seen = seen?;
         let Some(entry) = told.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
@@ -224,11 +228,11 @@ impl Engine {
         let is_part = !entry.is_whole;
         let (ranking, memories) = entry.open();
         let reading = Arc::new(self.indexes.make(memories).await?);
-        Ok((seen, Some(Ranked { reading, ranking, is_part, cached: true, unembedded: None })))
+        Ok((seen, Some(RankedItems { reading, ranking, is_part, cached: true, unembedded: None })))
     }
 
     /// What another gateway has told of the question; it is not asked where the answer is here.
-    async fn told(&self, asked: &Asked) -> Option<Entry> {
+    async fn told(&self, asked: &RecallQuery) -> Option<SharedEntry> {
         let shared = self.shared.as_ref()?;
         let bounds = self.bounds();
         let here = asked.place.epoch().is_some_and(|epoch| {
@@ -242,14 +246,14 @@ impl Engine {
     }
 
     /// Tells a ranking to the other gateways, if it is new and as good as it can be.
-    fn tell(&self, asked: &Asked, ranked: &Ranked) {
+    fn tell(&self, asked: &RecallQuery, ranked: &RankedItems) {
         let Some(shared) = &self.shared else { return };
         let ttl = self.bounds().ttl;
         let known = ranked.cached || ranked.reading.index.is_empty() || ttl.is_zero();
         if known || ranked.unembedded.is_some() {
             return;
         }
-        if let Some(entry) = Entry::of(ranked) {
+        if let Some(entry) = SharedEntry::of(ranked) {
             shared.keep(&asked.user, &asked.query, self.embedder(), &entry, ttl);
         }
     }
@@ -260,8 +264,13 @@ impl Engine {
     }
 
     /// The whole ranking, made here.
-    async fn ranked(&self, asked: &Asked, seen: Seen, due: Instant) -> Result<Ranked, StoreError> {
-        let Asked { user, place, query } = asked;
+    async fn ranked(
+        &self,
+        asked: &RecallQuery,
+        seen: StoreVersion,
+        due: Instant,
+    ) -> Result<RankedItems, StoreError> {
+        let RecallQuery { user, place, query } = asked;
         let reading = match self.indexes.read(&*self.store, user, place, seen).await? {
             Some(reading) => reading,
             None => self.among_candidates(user, place, query.clone()).await?,
@@ -273,32 +282,37 @@ impl Engine {
 
     /// The ranking, by words alone if the vector of the query is not there at `due`: that finds far more than nothing
     /// would, for words and near words carry most of the score.
-    async fn rank(&self, asked: &Asked, reading: Arc<Reading>, due: Instant) -> Result<Ranked, StoreError> {
+    async fn rank(
+        &self,
+        asked: &RecallQuery,
+        reading: Arc<IndexGuard>,
+        due: Instant,
+    ) -> Result<RankedItems, StoreError> {
         let unembedded = match &self.remote {
             None => None,
-            Some(_) if !reading.index.has_vectors() => Some(NoVector::Pending),
+            Some(_) if !reading.index.has_vectors() => Some(EmbedError::Pending),
             Some(remote) => match self.by_vector(asked, &reading, remote, due).await {
                 Ok((ranking, cached)) => {
                     self.cache.count(cached);
-                    return Ok(Ranked { ranking, reading, is_part: false, cached, unembedded: None });
+                    return Ok(RankedItems { ranking, reading, is_part: false, cached, unembedded: None });
                 }
-                Err(Trouble::Vector(why)) => Some(why),
-                Err(Trouble::Store(error)) => return Err(error),
+                Err(RecallError::Vector(why)) => Some(why),
+                Err(RecallError::Store(error)) => return Err(error),
             },
         };
         let (cell, cached) = self.cell(asked, &reading, false);
         self.cache.count(cached);
         let ranking = cell.get_or_try_init(|| rank_by(&reading, &asked.query, None)).await?.clone();
-        Ok(Ranked { ranking, reading, is_part: false, cached, unembedded })
+        Ok(RankedItems { ranking, reading, is_part: false, cached, unembedded })
     }
 
     /// For a user who is too large for an index: one of what the store selects for this query.
     async fn among_candidates(
         &self,
         user: &UserId,
-        place: &Place,
+        place: &UserSlot,
         query: Arc<str>,
-    ) -> Result<Reading, StoreError> {
+    ) -> Result<IndexGuard, StoreError> {
         place.read_store();
         let described = blocking(move || preselect::query(&query)).await?;
         let candidates = self.store.candidates(user, described).await?;
@@ -308,25 +322,30 @@ impl Engine {
     /// The ranking with the vector of the query, and whether it was there.
     async fn by_vector(
         &self,
-        asked: &Asked,
-        reading: &Arc<Reading>,
-        remote: &Remote,
+        asked: &RecallQuery,
+        reading: &Arc<IndexGuard>,
+        remote: &RemoteEmbedder,
         due: Instant,
-    ) -> Result<(Ranking, bool), Trouble> {
+    ) -> Result<(Ranking, bool), RecallError> {
         let (cell, cached) = self.cell(asked, reading, true);
         let make = || async {
             let left = due.saturating_duration_since(Instant::now());
-            let vectors = remote.embed(&[&asked.query], Purpose::Query, left).await?;
-            rank_by(reading, &asked.query, vectors.into_iter().next()).await.map_err(Trouble::Store)
+            let vectors = remote.embed(&[&asked.query], EmbedPurpose::Query, left).await?;
+            rank_by(reading, &asked.query, vectors.into_iter().next()).await.map_err(RecallError::Store)
         };
         let made = timeout_at(due, cell.get_or_try_init(make)).await;
-        Ok((made.map_err(|_| NoVector::Late)??.clone(), cached))
+        Ok((made.map_err(|_| EmbedError::Late)??.clone(), cached))
     }
 
     /// Where the ranking is or will be, and whether it is there. One among candidates is not kept here, for the texts
     /// would have to be read again.
-    fn cell(&self, asked: &Asked, reading: &Reading, embedded: bool) -> (Arc<OnceCell<Ranking>>, bool) {
-        if let Reading::Made(_) = reading {
+    fn cell(
+        &self,
+        asked: &RecallQuery,
+        reading: &IndexGuard,
+        embedded: bool,
+    ) -> (Arc<OnceCell<Ranking>>, bool) {
+        if let IndexGuard::Made(_) = reading {
             return (Arc::default(), false);
         }
         let question = asked.question(reading.epoch, embedded);
@@ -335,26 +354,26 @@ impl Engine {
         (cell, cached)
     }
 
-    pub(crate) fn bounds(&self) -> Bounds {
+    pub(crate) fn bounds(&self) -> RankingCacheLimits {
         let settings = self.settings.load();
-        Bounds { ttl: settings.cache_ttl, entries: settings.cache_entries as usize }
+        RankingCacheLimits { ttl: settings.cache_ttl, entries: settings.cache_entries as usize }
     }
 }
 
 /// A question about the memories of one user.
-pub(crate) struct Asked {
+pub(crate) struct RecallQuery {
     /// Whose they are.
     pub user: UserId,
     /// What is known here of that user.
-    pub place: Arc<Place>,
+    pub place: Arc<UserSlot>,
     /// What is asked.
     pub query: Arc<str>,
 }
 
-impl Asked {
+impl RecallQuery {
     /// As it is known to the cache.
-    pub fn question(&self, epoch: u64, embedded: bool) -> Question {
-        Question { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
+    pub fn question(&self, epoch: u64, embedded: bool) -> RankingKey {
+        RankingKey { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
     }
 }
 
@@ -364,16 +383,20 @@ pub(crate) fn told(json: &str) -> Option<&str> {
 }
 
 /// As [`assemble::hits`].
-async fn found(ranked: Ranked, limit: usize, max_tokens: Option<u32>) -> Result<(Found, bool), StoreError> {
+async fn found(
+    ranked: RankedItems,
+    limit: usize,
+    max_tokens: Option<u32>,
+) -> Result<(SearchResult, bool), StoreError> {
     let few = max_tokens.is_none() && limit <= FEW;
     let (cached, unembedded) = (ranked.cached, ranked.unembedded.clone());
     let choose = move || assemble::hits(&ranked, limit, max_tokens);
     let (hits, enough) = if few { choose() } else { blocking(choose).await? };
-    Ok((Found { hits, cached, unembedded }, enough))
+    Ok((SearchResult { hits, cached, unembedded }, enough))
 }
 
 async fn rank_by(
-    reading: &Arc<Reading>,
+    reading: &Arc<IndexGuard>,
     query: &Arc<str>,
     vector: Option<Vec<f32>>,
 ) -> Result<Ranking, StoreError> {

@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 use super::{
     engine::{Engine, now, told},
-    prompt::assemble::{self, Ranked},
-    types::{Recalled, Wanted},
+    prompt::assemble::{self, RankedItems},
+    types::{RecallOutcome, SearchQuery},
 };
-use crate::{memory::store::Memory as Stored, user::UserId};
+use crate::{memory::store::MemoryRecord as Stored, user::UserId};
 
 impl Engine {
     /// The block for a chat, if it can be made here and now of a ranking that is cached. It is as new as any: an index
     /// that can be read is that of the last write, and the ranking is of its epoch.
-    pub fn recall_at_once(&self, user: &UserId, wanted: &Wanted<'_>) -> Option<Recalled> {
+    pub fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
         if self.indexes.is_shared() {
             return None;
         }
@@ -33,7 +33,7 @@ impl Engine {
             false => None,
         };
         let reading = Arc::new(reading);
-        let ranked = Ranked { reading, ranking, is_part: false, cached: true, unembedded: None };
+        let ranked = RankedItems { reading, ranking, is_part: false, cached: true, unembedded: None };
         assemble::is_quick(&ranked, wanted, &settings).then(|| {
             self.cache.count(true);
             asked.place.recalled();

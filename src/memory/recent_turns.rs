@@ -16,13 +16,13 @@ const TURNS: usize = 16;
 
 /// See the module. The seed of the hashes is drawn for each user when the process first sees him.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct RecentTurns {
     hasher: RandomState,
     /// The oldest first: hash and until when.
     turns: VecDeque<(u64, i64)>,
 }
 
-impl Said {
+impl RecentTurns {
     /// Whether the store has the turn and would not take it again.
     pub fn has(&self, role: &str, text: &str, now: UnixMillis) -> bool {
         if self.turns.is_empty() {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_known_for_as_long_as_the_store_knows_it() {
-        let (mut said, at) = (Said::default(), UnixMillis(1_000));
+        let (mut said, at) = (RecentTurns::default(), UnixMillis(1_000));
         assert!(!said.has("user", "tea", at));
         said.note("user", "tea", at);
         assert!(said.has("user", "tea", at) && said.has("user", "tea", UnixMillis(at.0 + KEPT)));
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_newest_turns_are_known_and_no_more() {
-        let (mut said, at) = (Said::default(), UnixMillis(0));
+        let (mut said, at) = (RecentTurns::default(), UnixMillis(0));
         for turn in 0..2 * TURNS {
             said.note("user", &turn.to_string(), at);
             said.note("user", &turn.to_string(), at);

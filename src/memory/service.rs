@@ -23,25 +23,28 @@ use tokio::{
 
 use super::{
     embedding::{backlog, static_table::Table},
-    index::cache::Indexes,
-    ranking::{cache::Cache, shared_cache::SharedCache},
-    stats::Tally,
+    index::cache::IndexCache,
+    ranking::{cache::RankingCache, shared_cache::SharedCache},
+    stats::RecallStats,
     store::{
-        self, Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, Memory as Stored, Page,
-        StoreError, UserContext, Written,
+        self, Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, MemoryRecord as Stored,
+        RecordPage, StoreError, UserContext, Written,
     },
 };
 pub use super::{
     engine::Engine,
-    stats::Stats,
-    types::{Embedding, Found, Hit, NewItem, Overview, Recalled, State, Trouble, Wanted},
+    stats::RecallCounts,
+    types::{
+        EmbeddingProgress, MemoryOverview, NewItem, RecallError, RecallOutcome, SearchHit, SearchQuery,
+        SearchResult, UserMemoryState,
+    },
 };
 use crate::{
-    cluster::Link,
+    cluster::RedisClient,
     config,
     recall::{
-        capture::{self, Exchange, Queue},
-        remote_embedder::{Line, Remote},
+        capture::{self, CaptureQueue, Exchange},
+        remote_embedder::{EmbedderContext, RemoteEmbedder},
     },
     tasks::Tasks,
     telemetry::metrics::MemoryMeters,
@@ -58,11 +61,11 @@ const CHECK: Duration = Duration::from_secs(1);
 const WRITES: usize = 1024;
 
 /// Memory.
-pub struct Memory {
+pub struct MemoryService {
     engine: Arc<Engine>,
     tasks: Tasks,
-    queue: Queue,
-    tally: Tally,
+    queue: CaptureQueue,
+    tally: RecallStats,
     writes: Arc<Semaphore>,
     checked: Mutex<Option<(Instant, bool)>>,
     counted: Mutex<Option<(Instant, u64)>>,
@@ -70,29 +73,29 @@ pub struct Memory {
 
 /// Why a chat goes on without memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missed {
+pub enum RecallMiss {
     /// It would have taken longer than `recall_budget`.
     Timeout,
     /// The store is away.
     Store,
 }
 
-impl Memory {
+impl MemoryService {
     /// Opens the store of `config`, and starts what writes to it later. Gateways that have a `link` to one Redis and one
     /// store tell each other what they recall. Blocks while a file is checked; a server that is away is not waited for.
     ///
     /// Errors: one sentence, if the store cannot be used.
     pub async fn open(
         config: &config::Memory,
-        link: Option<&Link>,
+        link: Option<&RedisClient>,
         tasks: &Tasks,
     ) -> Result<Arc<Self>, String> {
         let store = store::open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
         let remote = remote(config);
         let engine = Arc::new(Engine {
-            indexes: Indexes::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
+            indexes: IndexCache::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
             store,
-            cache: Cache::new(),
+            cache: RankingCache::new(),
             shared: SharedCache::open(config, link, tasks),
             remote,
             pending: Arc::default(),
@@ -105,12 +108,12 @@ impl Memory {
         tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
         let writes = Arc::new(Semaphore::new(WRITES));
         let (checked, counted) = Default::default();
-        let tally = Tally::default();
+        let tally = RecallStats::default();
         Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, writes, checked, counted }))
     }
 
     /// Lets an embedder that is not built in make its calls through `line`, and begins to embed what has no vector.
-    pub fn connect(&self, line: Line) {
+    pub fn connect(&self, line: EmbedderContext) {
         let Some(remote) = self.engine.remote.clone() else { return };
         remote.connect(line);
         let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
@@ -165,7 +168,7 @@ impl Memory {
         user: &UserId,
         cursor: Option<Cursor>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
+    ) -> Result<RecordPage, StoreError> {
         self.engine.heard(self.engine.store.list(user, cursor, limit).await)
     }
 
@@ -185,7 +188,7 @@ impl Memory {
         query: &str,
         limit: usize,
         max_tokens: Option<u32>,
-    ) -> Result<Found, StoreError> {
+    ) -> Result<SearchResult, StoreError> {
         let stop = self.settings().recall_timeout;
         let due = Instant::now() + stop / 2;
         let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
@@ -193,9 +196,9 @@ impl Memory {
         self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
     }
 
-    /// What [`Memory::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
-    /// to [`Memory::recall`].
-    pub fn recall_at_once(&self, user: &UserId, wanted: &Wanted<'_>) -> Option<Recalled> {
+    /// What [`MemoryService::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
+    /// to [`MemoryService::recall`].
+    pub fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
         let recalled = catch_unwind(AssertUnwindSafe(|| self.engine.recall_at_once(user, wanted))).ok()??;
         self.tally.count(Ok(&recalled));
         Some(recalled)
@@ -204,7 +207,11 @@ impl Memory {
     /// The block for a chat, within `recall_budget`.
     ///
     /// A recall that takes longer goes on up to `recall_timeout` without the chat: the next one finds the index built.
-    pub async fn recall(&self, user: &UserId, wanted: Wanted<'static>) -> Result<Recalled, Missed> {
+    pub async fn recall(
+        &self,
+        user: &UserId,
+        wanted: SearchQuery<'static>,
+    ) -> Result<RecallOutcome, RecallMiss> {
         let (engine, user, settings) = (self.engine.clone(), user.clone(), self.settings());
         let stop = settings.recall_timeout;
         // The rest is for the ranking, with the vector or without.
@@ -216,9 +223,9 @@ impl Memory {
             Ok(Ok(recalled)) => Ok(recalled),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "nothing is recalled");
-                Err(Missed::Store)
+                Err(RecallMiss::Store)
             }
-            Err(_) => Err(Missed::Timeout),
+            Err(_) => Err(RecallMiss::Timeout),
         };
         self.tally.count(ended.as_ref().map_err(|missed| *missed));
         ended
@@ -253,10 +260,10 @@ impl Memory {
     }
 
     /// For operators.
-    pub async fn state(&self, user: &UserId) -> Result<State, StoreError> {
+    pub async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
         let counts = self.engine.heard(self.engine.store.counts(user).await)?;
         let place = self.engine.indexes.peek(user);
-        Ok(State {
+        Ok(UserMemoryState {
             counts,
             cached: self.engine.cache.count_of(user),
             index_bytes: place.as_ref().and_then(|place| place.bytes()),
@@ -281,21 +288,21 @@ impl Memory {
     }
 
     /// For operators.
-    pub async fn overview(&self) -> Result<Overview, StoreError> {
+    pub async fn overview(&self) -> Result<MemoryOverview, StoreError> {
         let embedding = match &self.engine.remote {
             None => None,
-            Some(remote) => Some(Embedding {
+            Some(remote) => Some(EmbeddingProgress {
                 embedder: remote.id().to_string(),
                 progress: self.engine.store.embedded(remote.id()).await?,
                 trouble: self.engine.pending.trouble(),
             }),
         };
         let (cache, dropped) = (self.cache_hits_and_misses(), self.dropped());
-        Ok(Overview { cache, dropped, embedding })
+        Ok(MemoryOverview { cache, dropped, embedding })
     }
 
     /// How recall has gone since the start.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> RecallCounts {
         self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
     }
 
@@ -385,10 +392,12 @@ impl Memory {
     }
 }
 
-fn remote(config: &config::Memory) -> Option<Arc<Remote>> {
+fn remote(config: &config::Memory) -> Option<Arc<RemoteEmbedder>> {
     match &config.embedder {
         config::Embedder::Builtin => None,
-        config::Embedder::OpenAi { model, dimensions } => Some(Arc::new(Remote::new(model, *dimensions))),
+        config::Embedder::OpenAi { model, dimensions } => {
+            Some(Arc::new(RemoteEmbedder::new(model, *dimensions)))
+        }
     }
 }
 

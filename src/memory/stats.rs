@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use super::service::{Missed, Recalled};
+use super::service::{RecallMiss, RecallOutcome};
 
 /// Counts recalls as they end.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct RecallStats {
     found: AtomicU64,
     empty: AtomicU64,
     timeout: AtomicU64,
@@ -17,7 +17,7 @@ pub struct Tally {
 
 /// How recall has gone since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Stats {
+pub struct RecallCounts {
     /// Chats that got a block of notes.
     pub found: u64,
     /// Chats for which nothing fitted.
@@ -36,22 +36,26 @@ pub struct Stats {
     pub dropped: u64,
 }
 
-impl Tally {
+impl RecallStats {
     /// Takes note of how a recall ended.
-    pub fn count(&self, ended: Result<&Recalled, Missed>) {
+    pub fn count(&self, ended: Result<&RecallOutcome, RecallMiss>) {
         let counter = match ended {
             Ok(recalled) if recalled.block.is_some() => &self.found,
             Ok(_) => &self.empty,
-            Err(Missed::Timeout) => &self.timeout,
-            Err(Missed::Store) => &self.store,
+            Err(RecallMiss::Timeout) => &self.timeout,
+            Err(RecallMiss::Store) => &self.store,
         };
         counter.fetch_add(1, Relaxed);
     }
 
     /// The counts, with those of the cache (hits, misses) and of the queue (waiting, dropped).
-    pub fn with(&self, (cache_hits, cache_misses): (u64, u64), (waiting, dropped): (usize, u64)) -> Stats {
+    pub fn with(
+        &self,
+        (cache_hits, cache_misses): (u64, u64),
+        (waiting, dropped): (usize, u64),
+    ) -> RecallCounts {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
-        Stats {
+        RecallCounts {
             found: read(&self.found),
             empty: read(&self.empty),
             timeout: read(&self.timeout),
@@ -70,9 +74,9 @@ mod tests {
 
     #[test]
     fn every_end_is_counted_once() {
-        let tally = Tally::default();
+        let tally = RecallStats::default();
         let recalled = |block: Option<&str>| {
-            Ok(Recalled {
+            Ok(RecallOutcome {
                 block: block.map(str::to_owned),
                 items: 1,
                 tokens: 1,
@@ -80,9 +84,9 @@ mod tests {
                 unembedded: None,
             })
         };
-        let ends = [recalled(Some("a")), recalled(None), Err(Missed::Timeout), Err(Missed::Store)];
+        let ends = [recalled(Some("a")), recalled(None), Err(RecallMiss::Timeout), Err(RecallMiss::Store)];
         for (times, end) in ends.iter().enumerate() {
-            (0..=times).for_each(|_| tally.count(end.as_ref().map_err(|missed: &Missed| *missed)));
+            (0..=times).for_each(|_| tally.count(end.as_ref().map_err(|missed: &RecallMiss| *missed)));
         }
         let stats = tally.with((5, 6), (7, 8));
         assert_eq!((stats.found, stats.empty, stats.timeout, stats.store), (1, 2, 3, 4));

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use crate::{
     memory::{
-        store::{Counts, Embedded, Memory as Stored, NewMemory, StoreError, UnixMillis},
+        store::{Embedded, MemoryRecord as Stored, NewMemory, StoreError, UnixMillis, UserCounts},
         text::tokenize,
     },
-    recall::remote_embedder::NoVector,
+    recall::remote_embedder::EmbedError,
 };
 
 /// What is to be remembered.
@@ -38,10 +38,10 @@ impl From<NewItem> for NewMemory {
 
 /// What can stand in the way of a vector, or of its use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub enum RecallError {
     /// There is none.
     #[error(transparent)]
-    Vector(#[from] NoVector),
+    Vector(#[from] EmbedError),
     /// The store is away.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -49,7 +49,7 @@ pub enum Trouble {
 
 /// A memory that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
+pub struct SearchHit {
     /// The memory.
     pub memory: Stored,
     /// How well it fits, 0..1.
@@ -58,27 +58,27 @@ pub struct Hit {
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct SearchResult {
     /// Best first.
-    pub hits: Vec<Hit>,
+    pub hits: Vec<SearchHit>,
     /// It came from the cache.
     pub cached: bool,
     /// Why the query has no vector, if it should have one: its words alone were ranked.
-    pub unembedded: Option<NoVector>,
+    pub unembedded: Option<EmbedError>,
 }
 
 /// The live state of one user, for operators.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State {
+pub struct UserMemoryState {
     /// What is kept.
-    pub counts: Counts,
+    pub counts: UserCounts,
     /// Recalls of this user in the cache.
     pub cached: usize,
     /// Bytes of the user's index in memory; `None` if it is not loaded.
     pub index_bytes: Option<usize>,
     /// Recalls and searches of this user, and the reads of the store that they took, since this process knows the user.
     pub recalls: u64,
-    /// See [`State::recalls`].
+    /// See [`UserMemoryState::recalls`].
     pub store_reads: u64,
     /// When this process last recalled or remembered something for the user.
     pub last_seen: Option<UnixMillis>,
@@ -86,18 +86,18 @@ pub struct State {
 
 /// The live state of the memory as a whole, for operators.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Overview {
+pub struct MemoryOverview {
     /// Questions that the cache has answered, and those that it has not, since the start.
     pub cache: (u64, u64),
     /// Exchanges that were not remembered, since the start: too many waited.
     pub dropped: u64,
     /// `None` with the built-in embedder.
-    pub embedding: Option<Embedding>,
+    pub embedding: Option<EmbeddingProgress>,
 }
 
 /// How far the embedder has come.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Embedding {
+pub struct EmbeddingProgress {
     /// Model and length.
     pub embedder: String,
     /// Of how many memories.
@@ -108,7 +108,7 @@ pub struct Embedding {
 
 /// What a chat wants to know.
 #[derive(Debug, Clone, Default)]
-pub struct Wanted<'a> {
+pub struct SearchQuery<'a> {
     /// What the user asks.
     pub query: Cow<'a, str>,
     /// What the model will see anyway, message by message.
@@ -117,18 +117,18 @@ pub struct Wanted<'a> {
     pub max_tokens: u32,
 }
 
-impl Wanted<'_> {
+impl SearchQuery<'_> {
     /// The same, for who outlives the chat.
-    pub fn into_owned(self) -> Wanted<'static> {
+    pub fn into_owned(self) -> SearchQuery<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let conversation = self.conversation.into_iter().map(owned).collect();
-        Wanted { query: owned(self.query), conversation, max_tokens: self.max_tokens }
+        SearchQuery { query: owned(self.query), conversation, max_tokens: self.max_tokens }
     }
 }
 
 /// What a chat gets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recalled {
+pub struct RecallOutcome {
     /// The block; `None` if nothing fits.
     pub block: Option<String>,
     /// Memories in it.
@@ -138,5 +138,5 @@ pub struct Recalled {
     /// The ranking came from the cache.
     pub cached: bool,
     /// Why the query has no vector, if it should have one: its words alone were ranked.
-    pub unembedded: Option<NoVector>,
+    pub unembedded: Option<EmbedError>,
 }

@@ -15,7 +15,7 @@ use super::{
 
 /// One thing that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Said<'a> {
+pub struct SpokenTurn<'a> {
     /// `user`, `assistant`, `system`, `developer`, `tool` or anything a client may write.
     pub role: Cow<'a, str>,
     /// The words, text parts joined by a line break; empty where there are none. Slices of the body where they can be.
@@ -28,7 +28,7 @@ pub struct Said<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation<'a> {
     /// What was said.
-    pub said: Vec<Said<'a>>,
+    pub said: Vec<SpokenTurn<'a>>,
     /// `input` is one string, not a list: to put something before it, it has to become one.
     plain: bool,
 }
@@ -43,19 +43,19 @@ impl<'a> Conversation<'a> {
         };
         let text = std::str::from_utf8(body.get(at.clone())?).ok()?;
         if plain {
-            let said = Said { role: Cow::Borrowed("user"), text: fields::decoded(text)?, at };
+            let said = SpokenTurn { role: Cow::Borrowed("user"), text: fields::decoded(text)?, at };
             return Some(Self { said: vec![said], plain });
         }
         if !text.starts_with('[') {
             return None;
         }
         let said =
-            scan::values(text).map(|inside| Said::read(&text[inside.clone()], at.start + inside.start));
+            scan::values(text).map(|inside| SpokenTurn::read(&text[inside.clone()], at.start + inside.start));
         Some(Self { said: said.collect(), plain })
     }
 
     /// What the user said last, if the user was the last to speak in words: to this the model will answer.
-    pub fn last_user(&self) -> Option<&Said<'a>> {
+    pub fn last_user(&self) -> Option<&SpokenTurn<'a>> {
         let last = self.said.iter().rposition(|said| said.role == "user" && !said.text.trim().is_empty())?;
         // A tool's result after it belongs to the same turn.
         let answered =
@@ -64,8 +64,8 @@ impl<'a> Conversation<'a> {
     }
 
     /// The place directly before `said`.
-    pub fn before(&self, said: &Said<'_>) -> Place {
-        Place { at: said.at.clone(), plain: self.plain }
+    pub fn before(&self, said: &SpokenTurn<'_>) -> InsertionPoint {
+        InsertionPoint { at: said.at.clone(), plain: self.plain }
     }
 }
 
@@ -74,12 +74,12 @@ const FRAME: usize = 64;
 
 /// Where a note can be put into a body: directly before something that was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct InsertionPoint {
     at: Range<usize>,
     plain: bool,
 }
 
-impl Place {
+impl InsertionPoint {
     /// Puts a user message of `note` here into `body`, of which `peek` was read, and moves what was read along. Without a
     /// place in the body both stay as they are, and it is `None`.
     pub fn put(&self, body: &mut Bytes, peek: &mut Peek, note: &str) -> Option<()> {
@@ -110,7 +110,7 @@ impl Place {
     }
 }
 
-impl<'a> Said<'a> {
+impl<'a> SpokenTurn<'a> {
     /// Of `message`, which begins at `start` of the body; what is no message says nothing.
     fn read(message: &'a str, start: usize) -> Self {
         let [role, content] = scan::members(message, ["role", "content"]);

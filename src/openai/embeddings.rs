@@ -15,12 +15,12 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Vec<Item>,
+struct EmbeddingsResponse {
+    data: Vec<EmbeddingsItem>,
 }
 
 #[derive(Deserialize)]
-struct Item {
+struct EmbeddingsItem {
     index: Option<usize>,
     embedding: Vec<f32>,
 }
@@ -36,7 +36,7 @@ pub fn request(model: &str, texts: &[&str], dimensions: Option<u32>) -> serde_js
 /// The vectors in `body`, one for each of `count` texts in their order; `None` if they are not all there, each once
 /// and each of numbers.
 pub fn vectors(body: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let answer: EmbeddingsResponse = serde_json::from_slice(body).ok()?;
     let mut vectors = vec![None; count];
     for (place, item) in answer.data.into_iter().enumerate() {
         let vector = vectors.get_mut(item.index.unwrap_or(place))?;

@@ -77,17 +77,17 @@ impl ProviderError {
 /// Our own error body.
 pub fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
     #[derive(Serialize)]
-    struct Body<'a> {
-        error: Inner<'a>,
+    struct ErrorBody<'a> {
+        error: ErrorDetails<'a>,
     }
     #[derive(Serialize)]
-    struct Inner<'a> {
+    struct ErrorDetails<'a> {
         message: &'a str,
         r#type: &'a str,
         param: Option<&'a str>,
         code: &'a str,
     }
-    let body = Body { error: Inner { message, r#type: kind, param, code } };
+    let body = ErrorBody { error: ErrorDetails { message, r#type: kind, param, code } };
     // Strings into memory: there is nothing in it that can fail.
     Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
 }

@@ -7,11 +7,11 @@
 //! | to do | use |
 //! | --- | --- |
 //! | cut a stream into events | [`sse::Framer`], [`sse::Run`] |
-//! | know what one event means | [`stream_event::read`]; of a stream: [`stream_event::Reader`] |
+//! | know what one event means | [`stream_event::read`]; of a stream: [`stream_event::ChunkReader`] |
 //! | judge a whole answer | [`response_check::judge`] |
 //! | read an error, write ours | [`error::ProviderError`], [`error::body`] |
 //! | learn what a request asks for | [`request_peek::peek`], [`multipart::peek`] |
-//! | change a request without copying it | [`rewrite::Rewrite`], [`splice::Parts`] |
+//! | change a request without copying it | [`rewrite::Rewrite`], [`splice::SplicedParts`] |
 
 pub mod answer_text;
 pub mod conversation;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::{
-    request_peek::BadRequest,
-    splice::{Edit, Parts},
+    request_peek::PeekError,
+    splice::{Edit, SplicedParts},
 };
 
 const MAX_BOUNDARY: usize = 200;
@@ -30,20 +30,20 @@ pub struct Form {
 
 impl Form {
     /// `body` with another model name; the body itself if it is the same. `body` must be the one peeked into.
-    pub fn with_model(&self, body: &Bytes, model: &str) -> Parts {
+    pub fn with_model(&self, body: &Bytes, model: &str) -> SplicedParts {
         if model == self.model {
-            return Parts::from(body.clone());
+            return SplicedParts::from(body.clone());
         }
         let edit = Edit { range: self.model_at.clone(), with: Bytes::copy_from_slice(model.as_bytes()) };
-        Parts::new(body, vec![edit]).unwrap_or_else(|| Parts::from(body.clone()))
+        SplicedParts::new(body, vec![edit]).unwrap_or_else(|| SplicedParts::from(body.clone()))
     }
 }
 
 /// Looks into a form.
 ///
 /// # Errors
-/// [`BadRequest`]: no usable boundary, not a form that ends as it should, no model, or a field of ours twice.
-pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, BadRequest> {
+/// [`PeekError`]: no usable boundary, not a form that ends as it should, no model, or a field of ours twice.
+pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, PeekError> {
     let boundary =
         boundary(content_type).ok_or_else(|| invalid("The content type has no usable boundary."))?;
     let (mut model, mut stream) = (None, None);
@@ -60,20 +60,20 @@ pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, BadRequest> {
         };
         if slot.0.replace(slot.2).is_some() {
             let message = format!("The field `{}` is given twice.", slot.1);
-            return Err(BadRequest::new("invalid_multipart", Some(slot.1), message));
+            return Err(PeekError::new("invalid_multipart", Some(slot.1), message));
         }
     }
     let model_at: Range<usize> = model
         .filter(|at: &Range<usize>| !at.is_empty())
-        .ok_or_else(|| BadRequest::new("missing_field", Some("model"), "The field `model` is required."))?;
+        .ok_or_else(|| PeekError::new("missing_field", Some("model"), "The field `model` is required."))?;
     let model = std::str::from_utf8(&body[model_at.clone()]).ok().filter(|model| model.len() <= MAX_VALUE);
-    let wrong = || BadRequest::new("invalid_type", Some("model"), "The field `model` must be a short text.");
+    let wrong = || PeekError::new("invalid_type", Some("model"), "The field `model` must be a short text.");
     let stream = stream.is_some_and(|at| body[at].trim_ascii().eq_ignore_ascii_case(b"true"));
     Ok(Form { model: model.ok_or_else(wrong)?.to_owned(), model_at, stream })
 }
 
-fn invalid(message: &str) -> BadRequest {
-    BadRequest::new("invalid_multipart", None, message)
+fn invalid(message: &str) -> PeekError {
+    PeekError::new("invalid_multipart", None, message)
 }
 
 /// The boundary that the content type names.

@@ -6,7 +6,7 @@ use super::{
     multipart::Form,
     request_peek::Peek,
     rewrite::{self, How, Rewrite},
-    splice::Parts,
+    splice::SplicedParts,
 };
 
 /// English and code have four bytes to a token.
@@ -16,7 +16,7 @@ const TOKENS_OF_AN_IMAGE: usize = 1000;
 
 /// A request body, as far as it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Content {
+pub enum RequestContent {
     /// A JSON object.
     Json(Box<Peek>),
     /// `multipart/form-data`
@@ -26,7 +26,7 @@ pub enum Content {
     Opaque,
 }
 
-impl Content {
+impl RequestContent {
     /// The model that is asked for.
     pub fn model(&self) -> Option<&str> {
         match self {
@@ -68,16 +68,16 @@ impl Content {
     }
 
     /// `body` with another model name. Nothing is copied.
-    pub fn with_model(&self, body: &Bytes, model: &str) -> Parts {
+    pub fn with_model(&self, body: &Bytes, model: &str) -> SplicedParts {
         match self {
             Self::Json(peek) => rewrite::with_model(body, peek, model),
             Self::Form(form) => form.with_model(body, model),
-            Self::Opaque => Parts::from(body.clone()),
+            Self::Opaque => SplicedParts::from(body.clone()),
         }
     }
 
     /// `body` with another model name and an answer to go on from; `None` where that cannot be asked.
-    pub fn continue_from(&self, body: &Bytes, model: &str, said: &str, how: How) -> Option<Parts> {
+    pub fn continue_from(&self, body: &Bytes, model: &str, said: &str, how: How) -> Option<SplicedParts> {
         let rewrite = Rewrite::new(body, self.json()?).model(model);
         Some(rewrite.continue_from(said, how)?.finish())
     }
@@ -94,7 +94,7 @@ mod tests {
         let body = format!(
             r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{image}"}}}}]}}]}}"#
         );
-        let content = Content::Json(Box::new(request_peek::peek(body.as_bytes()).unwrap()));
+        let content = RequestContent::Json(Box::new(request_peek::peek(body.as_bytes()).unwrap()));
         let tokens = content.prompt_tokens();
         assert!((1000..1100).contains(&tokens), "{tokens}");
     }

@@ -14,7 +14,7 @@ use memchr::{
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
-use super::json::fields::{self, Fields, Object};
+use super::json::fields::{self, JsonObject, ObjectFields};
 
 /// The keys that we act on.
 const KEYS: [&str; 21] = [
@@ -44,7 +44,7 @@ const KEYS: [&str; 21] = [
 /// Why a body is refused, for a 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct BadRequest {
+pub struct PeekError {
     /// `invalid_json`, `invalid_type`, `missing_field` or `invalid_multipart`.
     pub code: &'static str,
     /// The key it is about.
@@ -53,7 +53,7 @@ pub struct BadRequest {
     pub message: String,
 }
 
-impl BadRequest {
+impl PeekError {
     pub(super) fn new(code: &'static str, param: Option<&'static str>, message: impl Into<String>) -> Self {
         Self { code, param, message: message.into() }
     }
@@ -106,7 +106,7 @@ pub struct Peek {
 
 /// One message of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message<'a> {
+pub struct PeekedMessage<'a> {
     /// The JSON value of the message.
     pub at: Range<usize>,
     /// Its role; empty if it has none.
@@ -143,7 +143,7 @@ impl Peek {
     }
 
     /// The messages of `body`, which must be the body that was peeked into. Reads them anew: use it once.
-    pub fn messages<'a>(&self, body: &'a [u8]) -> Vec<Message<'a>> {
+    pub fn messages<'a>(&self, body: &'a [u8]) -> Vec<PeekedMessage<'a>> {
         let text = self
             .messages
             .clone()
@@ -151,17 +151,18 @@ impl Peek {
         let Some((start, text)) = text else { return Vec::new() };
         let message = |raw: &'a RawValue| {
             let at = fields::range_in(text, raw);
-            let role = serde_json::from_str::<Object<Role<'a>>>(raw.get()).map_or("", |object| object.0.0);
-            Message { at: start + at.start..start + at.end, role }
+            let role = serde_json::from_str::<JsonObject<MessageRole<'a>>>(raw.get())
+                .map_or("", |object| object.0.0);
+            PeekedMessage { at: start + at.start..start + at.end, role }
         };
         serde_json::from_str::<Vec<&RawValue>>(text).unwrap_or_default().into_iter().map(message).collect()
     }
 }
 
 #[derive(Default)]
-struct Role<'a>(&'a str);
+struct MessageRole<'a>(&'a str);
 
-impl<'de> Fields<'de> for Role<'de> {
+impl<'de> ObjectFields<'de> for MessageRole<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "role" => self.0 = fields::quoted(map.next_value()?).unwrap_or_default(),
@@ -174,15 +175,15 @@ impl<'de> Fields<'de> for Role<'de> {
 /// Looks into a JSON body.
 ///
 /// # Errors
-/// [`BadRequest`]: not UTF-8, not JSON, not an object, a key of ours twice, no model, or a model or `stream` of
+/// [`PeekError`]: not UTF-8, not JSON, not an object, a key of ours twice, no model, or a model or `stream` of
 /// another type. Wrong types elsewhere are left for the provider to complain about.
-pub fn peek(body: &[u8]) -> Result<Peek, BadRequest> {
+pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
     let text = parse_text(body)?;
-    let Object(fields) = serde_json::from_str::<Object<Body>>(text).map_err(|error| {
-        BadRequest::new("invalid_json", None, format!("The body is not valid JSON: {error}."))
+    let JsonObject(fields) = serde_json::from_str::<JsonObject<RequestFields>>(text).map_err(|error| {
+        PeekError::new("invalid_json", None, format!("The body is not valid JSON: {error}."))
     })?;
     if let Some(key) = fields.twice {
-        return Err(BadRequest::new("invalid_json", Some(key), format!("The key `{key}` is given twice.")));
+        return Err(PeekError::new("invalid_json", Some(key), format!("The key `{key}` is given twice.")));
     }
     let (model, model_at) = fields.model(text)?;
     let options = fields.get("stream_options");
@@ -234,8 +235,8 @@ fn inline_data(body: &[u8]) -> (usize, usize) {
 }
 
 /// The body as text, if it can be an object at all.
-fn parse_text(body: &[u8]) -> Result<&str, BadRequest> {
-    let invalid = |message: String| BadRequest::new("invalid_json", None, message);
+fn parse_text(body: &[u8]) -> Result<&str, PeekError> {
+    let invalid = |message: String| PeekError::new("invalid_json", None, message);
     let text = std::str::from_utf8(body)
         .map_err(|error| invalid(format!("The body is not UTF-8 at byte {}.", error.valid_up_to())))?;
     match text.trim_ascii_start().as_bytes().first() {
@@ -251,12 +252,12 @@ fn text_of(raw: &RawValue) -> Option<String> {
 
 /// The top level of a body: our keys, and which of them came twice.
 #[derive(Default)]
-struct Body<'a> {
+struct RequestFields<'a> {
     values: [Option<&'a RawValue>; KEYS.len()],
     twice: Option<&'static str>,
 }
 
-impl<'de> Fields<'de> for Body<'de> {
+impl<'de> ObjectFields<'de> for RequestFields<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         let Some(place) = KEYS.iter().position(|ours| *ours == key) else { return fields::skip(map) };
         if self.values[place].replace(map.next_value()?).is_some() {
@@ -266,26 +267,26 @@ impl<'de> Fields<'de> for Body<'de> {
     }
 }
 
-impl<'a> Body<'a> {
+impl<'a> RequestFields<'a> {
     /// The value of one of our keys, also when it is `null`.
     fn get(&self, key: &str) -> Option<&'a RawValue> {
         KEYS.iter().position(|ours| *ours == key).and_then(|place| self.values[place])
     }
 
-    fn model(&self, text: &str) -> Result<(String, Range<usize>), BadRequest> {
-        let missing = || BadRequest::new("missing_field", Some("model"), "The field `model` is required.");
+    fn model(&self, text: &str) -> Result<(String, Range<usize>), PeekError> {
+        let missing = || PeekError::new("missing_field", Some("model"), "The field `model` is required.");
         let raw =
             self.get("model").filter(|raw| !matches!(raw.get(), "null" | "\"\"")).ok_or_else(missing)?;
-        let wrong = || BadRequest::new("invalid_type", Some("model"), "The field `model` must be a string.");
+        let wrong = || PeekError::new("invalid_type", Some("model"), "The field `model` must be a string.");
         let model = text_of(raw).ok_or_else(wrong)?;
         Ok((model, fields::range_in(text, raw)))
     }
 
-    fn stream(&self) -> Result<bool, BadRequest> {
+    fn stream(&self) -> Result<bool, PeekError> {
         match self.get("stream").map(RawValue::get) {
             Some("true") => Ok(true),
             None | Some("false" | "null") => Ok(false),
-            Some(_) => Err(BadRequest::new(
+            Some(_) => Err(PeekError::new(
                 "invalid_type",
                 Some("stream"),
                 "The field `stream` must be true or false.",

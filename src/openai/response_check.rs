@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use super::{
     Api,
     error::ProviderError,
-    json::fields::{self, Fields, Items, List, Object},
-    usage::{Counts, Usage},
+    json::fields::{self, Items, JsonList, JsonObject, ObjectFields},
+    usage::{Usage, UsageCounts},
 };
 
 /// Whether a body is an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ResponseVerdict {
     /// A whole answer.
     Complete {
         /// What it cost, if it says.
@@ -36,22 +36,22 @@ pub enum Verdict {
 }
 
 /// Judges a body that came with status 200. White space around it is nothing (DeepSeek sends blank lines first).
-pub fn judge(api: Api, content_type: Option<&str>, body: &[u8]) -> Verdict {
+pub fn judge(api: Api, content_type: Option<&str>, body: &[u8]) -> ResponseVerdict {
     if api == Api::Other && !content_type.is_some_and(is_json) {
-        return Verdict::Complete { usage: None };
+        return ResponseVerdict::Complete { usage: None };
     }
     let body = body.trim_ascii();
     if body.is_empty() || (body == b"null" && api != Api::Other) {
-        return Verdict::Empty;
+        return ResponseVerdict::Empty;
     }
     if api != Api::Other && !matches!(body[0], b'{' | b'[') {
-        return Verdict::NotJson;
+        return ResponseVerdict::NotJson;
     }
-    let Ok(text) = std::str::from_utf8(body) else { return Verdict::Malformed };
-    match serde_json::from_str::<Object<Answer>>(text) {
-        Ok(Object(answer)) => answer.verdict(api, body),
-        Err(error) if error.is_eof() => Verdict::Truncated,
-        Err(_) => Verdict::Malformed,
+    let Ok(text) = std::str::from_utf8(body) else { return ResponseVerdict::Malformed };
+    match serde_json::from_str::<JsonObject<CheckedResponse>>(text) {
+        Ok(JsonObject(answer)) => answer.verdict(api, body),
+        Err(error) if error.is_eof() => ResponseVerdict::Truncated,
+        Err(_) => ResponseVerdict::Malformed,
     }
 }
 
@@ -62,7 +62,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 #[derive(Default)]
-struct Answer {
+struct CheckedResponse {
     error: bool,
     object_error: bool,
     is_response: bool,
@@ -72,19 +72,19 @@ struct Answer {
     usage: Option<Usage>,
 }
 
-impl Answer {
-    fn verdict(self, api: Api, body: &[u8]) -> Verdict {
-        let complete = Verdict::Complete { usage: self.usage };
+impl CheckedResponse {
+    fn verdict(self, api: Api, body: &[u8]) -> ResponseVerdict {
+        let complete = ResponseVerdict::Complete { usage: self.usage };
         // A failed fine-tuning job that was asked for has an `error`, and is a good answer.
         if api == Api::Other {
             return complete;
         }
         if self.error || self.object_error || self.failed {
-            return Verdict::Error(Box::new(ProviderError::parse(body)));
+            return ResponseVerdict::Error(Box::new(ProviderError::parse(body)));
         }
         if self.choices.failed {
             let message = "the provider finished the answer with an error";
-            return Verdict::Error(Box::new(ProviderError::named(message, "error")));
+            return ResponseVerdict::Error(Box::new(ProviderError::named(message, "error")));
         }
         let has_what_it_needs = match api {
             Api::Chat | Api::Completions => self.choices.objects > 0,
@@ -92,11 +92,11 @@ impl Answer {
             Api::Responses => self.is_response,
             Api::Other => true,
         };
-        if has_what_it_needs { complete } else { Verdict::WrongShape }
+        if has_what_it_needs { complete } else { ResponseVerdict::WrongShape }
     }
 }
 
-impl<'de> Fields<'de> for Answer {
+impl<'de> ObjectFields<'de> for CheckedResponse {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "error" => self.error = fields::truthy(map.next_value()?),
@@ -107,9 +107,9 @@ impl<'de> Fields<'de> for Answer {
             }
             "output" => self.is_response |= map.next_value::<&RawValue>()?.get().starts_with('['),
             "status" => self.failed = fields::quoted(map.next_value()?) == Some("failed"),
-            "choices" => self.choices = map.next_value::<List<_>>()?.0,
-            "data" => self.data = map.next_value::<List<_>>()?.0,
-            "usage" => self.usage = map.next_value::<Object<Counts>>()?.0.usage(),
+            "choices" => self.choices = map.next_value::<JsonList<_>>()?.0,
+            "data" => self.data = map.next_value::<JsonList<_>>()?.0,
+            "usage" => self.usage = map.next_value::<JsonObject<UsageCounts>>()?.0.usage(),
             _ => return fields::skip(map),
         }
         Ok(())
@@ -140,11 +140,11 @@ struct Element {
 
 impl<'de> Deserialize<'de> for Element {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Object::deserialize(deserializer).map(|object| object.0)
+        JsonObject::deserialize(deserializer).map(|object| object.0)
     }
 }
 
-impl<'de> Fields<'de> for Element {
+impl<'de> ObjectFields<'de> for Element {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         self.is_object = true;
         match key {
@@ -162,43 +162,43 @@ mod tests {
     const CHAT: &str = r#"{"id":"x","choices":[{"index":0,"message":{"content":"hi"},"finish_reason":"stop"}],
         "usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}"#;
 
-    fn chat(body: &str) -> Verdict {
+    fn chat(body: &str) -> ResponseVerdict {
         judge(Api::Chat, Some("application/json"), body.as_bytes())
     }
 
-    fn is_error(verdict: &Verdict, message: &str) -> bool {
-        matches!(verdict, Verdict::Error(error) if error.message == message)
+    fn is_error(verdict: &ResponseVerdict, message: &str) -> bool {
+        matches!(verdict, ResponseVerdict::Error(error) if error.message == message)
     }
 
     #[test]
     fn a_whole_answer_is_complete_also_after_blank_lines() {
         let usage = Some(Usage { prompt_tokens: 1, completion_tokens: 2, total_tokens: 3 });
-        assert_eq!(chat(CHAT), Verdict::Complete { usage });
-        assert_eq!(chat(&format!("\n\n\r\n  {CHAT}\n")), Verdict::Complete { usage });
-        assert_eq!(judge(Api::Chat, None, CHAT.as_bytes()), Verdict::Complete { usage });
+        assert_eq!(chat(CHAT), ResponseVerdict::Complete { usage });
+        assert_eq!(chat(&format!("\n\n\r\n  {CHAT}\n")), ResponseVerdict::Complete { usage });
+        assert_eq!(judge(Api::Chat, None, CHAT.as_bytes()), ResponseVerdict::Complete { usage });
     }
 
     #[test]
     fn what_comes_under_a_200_and_is_no_answer() {
-        assert_eq!(chat(""), Verdict::Empty);
-        assert_eq!(chat("\n\n"), Verdict::Empty);
-        assert_eq!(chat("null"), Verdict::Empty);
-        assert_eq!(chat("<html>busy</html>"), Verdict::NotJson);
-        assert_eq!(chat("data: {\"choices\":[{}]}\n\n"), Verdict::NotJson);
-        assert_eq!(chat("\"text\""), Verdict::NotJson);
-        assert_eq!(chat("{}"), Verdict::WrongShape);
-        assert_eq!(chat("[]"), Verdict::WrongShape);
-        assert_eq!(chat(r#"{"choices":[]}"#), Verdict::WrongShape);
-        assert_eq!(chat(r#"{"choices":null}"#), Verdict::WrongShape);
-        assert_eq!(chat(r#"{"choices":[null]}"#), Verdict::WrongShape);
-        assert_eq!(chat(r#"{"choices":[{"a":1}]} x"#), Verdict::Malformed);
-        assert_eq!(judge(Api::Chat, None, b"{\"choices\":[{\"a\":\"\xff\"}]}"), Verdict::Malformed);
+        assert_eq!(chat(""), ResponseVerdict::Empty);
+        assert_eq!(chat("\n\n"), ResponseVerdict::Empty);
+        assert_eq!(chat("null"), ResponseVerdict::Empty);
+        assert_eq!(chat("<html>busy</html>"), ResponseVerdict::NotJson);
+        assert_eq!(chat("data: {\"choices\":[{}]}\n\n"), ResponseVerdict::NotJson);
+        assert_eq!(chat("\"text\""), ResponseVerdict::NotJson);
+        assert_eq!(chat("{}"), ResponseVerdict::WrongShape);
+        assert_eq!(chat("[]"), ResponseVerdict::WrongShape);
+        assert_eq!(chat(r#"{"choices":[]}"#), ResponseVerdict::WrongShape);
+        assert_eq!(chat(r#"{"choices":null}"#), ResponseVerdict::WrongShape);
+        assert_eq!(chat(r#"{"choices":[null]}"#), ResponseVerdict::WrongShape);
+        assert_eq!(chat(r#"{"choices":[{"a":1}]} x"#), ResponseVerdict::Malformed);
+        assert_eq!(judge(Api::Chat, None, b"{\"choices\":[{\"a\":\"\xff\"}]}"), ResponseVerdict::Malformed);
     }
 
     #[test]
     fn cut_anywhere_it_is_never_complete() {
         for end in 1..CHAT.len() {
-            assert_eq!(chat(&CHAT[..end]), Verdict::Truncated, "{}", &CHAT[..end]);
+            assert_eq!(chat(&CHAT[..end]), ResponseVerdict::Truncated, "{}", &CHAT[..end]);
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
         assert!(is_error(&chat(r#"{"error":"m","choices":[{"a":1}]}"#), "m"));
         assert!(is_error(&chat(r#"{"object":"error","message":"m"}"#), "m"));
         let finished = chat(r#"{"choices":[{"finish_reason":"error"}]}"#);
-        assert!(matches!(finished, Verdict::Error(_)), "{finished:?}");
+        assert!(matches!(finished, ResponseVerdict::Error(_)), "{finished:?}");
         let failed =
             br#"{"object":"response","status":"failed","output":[],"error":{"code":"c","message":"m"}}"#;
         assert!(is_error(&judge(Api::Responses, None, failed), "m"));
@@ -218,40 +218,43 @@ mod tests {
     fn an_error_that_says_nothing_is_none() {
         for none in ["null", "false", "\"\"", "{}", "[ ]", "0"] {
             let body = format!(r#"{{"error":{none},"choices":[{{"a":1}}]}}"#);
-            assert_eq!(chat(&body), Verdict::Complete { usage: None }, "{body}");
+            assert_eq!(chat(&body), ResponseVerdict::Complete { usage: None }, "{body}");
         }
     }
 
     #[test]
     fn other_interfaces_need_other_things() {
-        let complete = Verdict::Complete { usage: None };
+        let complete = ResponseVerdict::Complete { usage: None };
         assert_eq!(judge(Api::Embeddings, None, br#"{"data":[{"embedding":[0.1]}]}"#), complete);
-        assert_eq!(judge(Api::Embeddings, None, br#"{"data":[]}"#), Verdict::WrongShape);
+        assert_eq!(judge(Api::Embeddings, None, br#"{"data":[]}"#), ResponseVerdict::WrongShape);
         assert_eq!(judge(Api::Responses, None, br#"{"object":"response","error":null}"#), complete);
         assert_eq!(judge(Api::Responses, None, br#"{"output":[]}"#), complete);
-        assert_eq!(judge(Api::Responses, None, br#"{"object":"chat.completion"}"#), Verdict::WrongShape);
+        assert_eq!(
+            judge(Api::Responses, None, br#"{"object":"chat.completion"}"#),
+            ResponseVerdict::WrongShape
+        );
     }
 
     #[test]
     fn unknown_interfaces_are_only_checked_as_json_where_they_say_so() {
-        let complete = Verdict::Complete { usage: None };
+        let complete = ResponseVerdict::Complete { usage: None };
         assert_eq!(judge(Api::Other, Some("audio/mpeg"), b"\xff\xfb"), complete);
         assert_eq!(judge(Api::Other, None, b""), complete);
         assert_eq!(judge(Api::Other, Some("application/x-ndjson"), b"{}\n{}"), complete);
         let json = Some("Application/JSON; charset=utf-8");
         assert_eq!(judge(Api::Other, json, br#"{"id":"ftjob-1","error":{"message":"m"}}"#), complete);
         assert_eq!(judge(Api::Other, json, b"\"text\""), complete);
-        assert_eq!(judge(Api::Other, json, b"{\"text\":\"hel"), Verdict::Truncated);
-        assert_eq!(judge(Api::Other, json, b""), Verdict::Empty);
-        assert_eq!(judge(Api::Other, json, b"<html>"), Verdict::Malformed);
+        assert_eq!(judge(Api::Other, json, b"{\"text\":\"hel"), ResponseVerdict::Truncated);
+        assert_eq!(judge(Api::Other, json, b""), ResponseVerdict::Empty);
+        assert_eq!(judge(Api::Other, json, b"<html>"), ResponseVerdict::Malformed);
     }
 
     #[test]
     fn numbers_and_escapes_that_parsers_stumble_over_are_no_damage() {
         let body =
             r#"{"choices":[{"message":{"content":"\ud83d"},"logprob":-1e999}],"choices":[{"n":0.10}]}"#;
-        assert_eq!(chat(body), Verdict::Complete { usage: None });
+        assert_eq!(chat(body), ResponseVerdict::Complete { usage: None });
         let deep = format!(r#"{{"choices":[{{"x":{}{}}}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(chat(&deep), Verdict::Complete { usage: None });
+        assert_eq!(chat(&deep), ResponseVerdict::Complete { usage: None });
     }
 }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    request_peek::{Message, Peek},
-    splice::{Edit, Parts},
+    request_peek::{Peek, PeekedMessage},
+    splice::{Edit, SplicedParts},
 };
 
 /// How a provider is told to go on from a last assistant message.
@@ -33,7 +33,7 @@ pub struct Rewrite<'a> {
 }
 
 /// `body` with another model name, in at most three pieces; the body itself if it is the same.
-pub fn with_model(body: &Bytes, peek: &Peek, model: &str) -> Parts {
+pub fn with_model(body: &Bytes, peek: &Peek, model: &str) -> SplicedParts {
     Rewrite::new(body, peek).model(model).finish()
 }
 
@@ -79,7 +79,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// Puts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
-    pub fn insert_message(self, before: &Message<'_>, message: &str) -> Option<Self> {
+    pub fn insert_message(self, before: &PeekedMessage<'_>, message: &str) -> Option<Self> {
         let messages = self.peek.messages.clone()?;
         let inside = messages.start < before.at.start && before.at.end < messages.end;
         inside.then(|| self.edit(before.at.start..before.at.start, format!("{message},")))
@@ -109,9 +109,9 @@ impl<'a> Rewrite<'a> {
     }
 
     /// The body with all changes made.
-    pub fn finish(self) -> Parts {
+    pub fn finish(self) -> SplicedParts {
         // The values we replace lie side by side and insertions lie outside them, so this finds no overlap.
-        Parts::new(self.body, self.edits).unwrap_or_else(|| Parts::from(self.body.clone()))
+        SplicedParts::new(self.body, self.edits).unwrap_or_else(|| SplicedParts::from(self.body.clone()))
     }
 
     /// A later edit of the same value replaces an earlier one.

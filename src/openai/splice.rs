@@ -15,9 +15,9 @@ pub struct Edit {
 
 /// A body in pieces: slices of the original and what was put between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parts(Vec<Bytes>);
+pub struct SplicedParts(Vec<Bytes>);
 
-impl Parts {
+impl SplicedParts {
     /// `body` with the edits made. Insertions at one place come out in the order given; ranges must not overlap and
     /// must lie inside the body, else `None`.
     pub fn new(body: &Bytes, mut edits: Vec<Edit>) -> Option<Self> {
@@ -65,14 +65,14 @@ impl Parts {
     }
 }
 
-impl From<Bytes> for Parts {
+impl From<Bytes> for SplicedParts {
     /// A body as it is.
     fn from(body: Bytes) -> Self {
         Self(if body.is_empty() { Vec::new() } else { vec![body] })
     }
 }
 
-impl IntoIterator for Parts {
+impl IntoIterator for SplicedParts {
     type Item = Bytes;
     type IntoIter = std::vec::IntoIter<Bytes>;
 
@@ -81,7 +81,7 @@ impl IntoIterator for Parts {
     }
 }
 
-impl<'a> IntoIterator for &'a Parts {
+impl<'a> IntoIterator for &'a SplicedParts {
     type Item = &'a Bytes;
     type IntoIter = std::slice::Iter<'a, Bytes>;
 
@@ -94,11 +94,11 @@ impl<'a> IntoIterator for &'a Parts {
 mod tests {
     use super::*;
 
-    fn splice(edits: &[(Range<usize>, &'static str)]) -> Option<Parts> {
+    fn splice(edits: &[(Range<usize>, &'static str)]) -> Option<SplicedParts> {
         let edits = edits
             .iter()
             .map(|(range, with)| Edit { range: range.clone(), with: Bytes::from_static(with.as_bytes()) });
-        Parts::new(&Bytes::from_static(b"0123456789"), edits.collect())
+        SplicedParts::new(&Bytes::from_static(b"0123456789"), edits.collect())
     }
 
     #[test]
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn without_edits_it_is_the_body_itself() {
         let body = Bytes::from_static(b"0123456789");
-        let parts = Parts::new(&body, Vec::new()).unwrap();
+        let parts = SplicedParts::new(&body, Vec::new()).unwrap();
         assert_eq!(parts.concat().as_ptr(), body.as_ptr());
-        assert_eq!(parts, Parts::from(body));
-        assert!(Parts::from(Bytes::new()).is_empty());
+        assert_eq!(parts, SplicedParts::from(body));
+        assert!(SplicedParts::from(Bytes::new()).is_empty());
     }
 }

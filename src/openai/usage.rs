@@ -3,7 +3,7 @@
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
-use super::json::fields::{self, Fields};
+use super::json::fields::{self, ObjectFields};
 
 /// The tokens that one answer cost, as the provider counted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,13 +18,13 @@ pub struct Usage {
 
 /// A `usage` object being read. `null` and objects without counts are no usage.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct UsageCounts {
     prompt: Option<u64>,
     completion: Option<u64>,
     total: Option<u64>,
 }
 
-impl<'de> Fields<'de> for Counts {
+impl<'de> ObjectFields<'de> for UsageCounts {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         let slot = match key {
             "prompt_tokens" | "input_tokens" => &mut self.prompt,
@@ -38,7 +38,7 @@ impl<'de> Fields<'de> for Counts {
     }
 }
 
-impl Counts {
+impl UsageCounts {
     /// The usage, if anything was counted.
     pub(super) fn usage(self) -> Option<Usage> {
         self.prompt.or(self.completion).or(self.total)?;
@@ -51,10 +51,10 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openai::json::fields::Object;
+    use crate::openai::json::fields::JsonObject;
 
     fn read(json: &str) -> Option<Usage> {
-        serde_json::from_str::<Object<Counts>>(json).unwrap().0.usage()
+        serde_json::from_str::<JsonObject<UsageCounts>>(json).unwrap().0.usage()
     }
 
     #[test]

@@ -20,9 +20,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    call::Overheard,
+    call::AnswerCapture,
     memory::{
-        service::{Engine, Memory, NewItem},
+        service::{Engine, MemoryService, NewItem},
         store::{Batch, Forget, StoreError, UnixMillis},
         text::secrets,
     },
@@ -78,19 +78,24 @@ fn batch(role: &str, text: String) -> Batch {
 }
 
 /// Remembers an exchange when it is dropped: with the last byte of the answer, or when the client leaves.
-pub struct Remember(Option<Kept>);
+pub struct CaptureOnDrop(Option<CaptureState>);
 
-struct Kept {
-    memory: Arc<Memory>,
+struct CaptureState {
+    memory: Arc<MemoryService>,
     user: UserId,
     said: String,
-    overheard: Option<Arc<Overheard>>,
+    overheard: Option<Arc<AnswerCapture>>,
 }
 
-impl Remember {
+impl CaptureOnDrop {
     /// Not yet: what the user `said`, and what will be overheard.
-    pub fn new(memory: Arc<Memory>, user: UserId, said: String, overheard: Option<Arc<Overheard>>) -> Self {
-        Self(Some(Kept { memory, user, said, overheard }))
+    pub fn new(
+        memory: Arc<MemoryService>,
+        user: UserId,
+        said: String,
+        overheard: Option<Arc<AnswerCapture>>,
+    ) -> Self {
+        Self(Some(CaptureState { memory, user, said, overheard }))
     }
 
     /// There was no answer, and the client will ask again.
@@ -99,9 +104,9 @@ impl Remember {
     }
 }
 
-impl Drop for Remember {
+impl Drop for CaptureOnDrop {
     fn drop(&mut self) {
-        if let Some(Kept { memory, user, said, overheard }) = self.0.take() {
+        if let Some(CaptureState { memory, user, said, overheard }) = self.0.take() {
             let answered = overheard.and_then(|overheard| overheard.take());
             memory.remember_later(Exchange { user, said, answered });
         }
@@ -109,13 +114,13 @@ impl Drop for Remember {
 }
 
 /// What is on its way to the store.
-pub struct Queue {
+pub struct CaptureQueue {
     sender: Mutex<Option<mpsc::Sender<Exchange>>>,
     dropped: AtomicU64,
     written: CancellationToken,
 }
 
-impl Queue {
+impl CaptureQueue {
     /// Takes the exchange, or drops it if too many wait.
     pub fn push(&self, exchange: Exchange) {
         let Some(sender) = self.sender.lock().clone() else { return };
@@ -140,7 +145,7 @@ impl Queue {
 }
 
 /// Starts what writes turns and what forgets old ones.
-pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> Queue {
+pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> CaptureQueue {
     let (sender, exchanges) = mpsc::channel(WAITING);
     let written = CancellationToken::new();
     let done = written.clone().drop_guard();
@@ -151,7 +156,7 @@ pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> Queue {
         write(writing.clone(), exchanges.clone())
     });
     tasks.keep("sweep", move || sweep_for_ever(engine.clone()));
-    Queue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
+    CaptureQueue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
 }
 
 async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exchange>>>) {

@@ -8,18 +8,18 @@ use std::{borrow::Cow, sync::Arc};
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::capture::Remember;
+use super::capture::CaptureOnDrop;
 use crate::{
-    call::{Ask, Call, MemoryUse},
+    call::{Call, MemoryUse, UpstreamRequest},
     config::Capture,
     memory::{
-        service::{Memory, Missed, Recalled, Wanted},
+        service::{MemoryService, RecallMiss, RecallOutcome, SearchQuery},
         text::tokenize,
     },
     openai::{
         Api,
-        conversation::{Conversation, Place},
-        request_body::Content,
+        conversation::{Conversation, InsertionPoint},
+        request_body::RequestContent,
     },
 };
 
@@ -30,12 +30,12 @@ pub struct Enriched {
     /// `x-concierge-memory` of the answer; `None` if there is no memory for such calls.
     pub note: Option<HeaderValue>,
     /// To be kept until the last byte of the answer.
-    pub remember: Option<Remember>,
+    pub remember: Option<CaptureOnDrop>,
 }
 
 /// Why nothing was recalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Skipped {
+enum SkipReason {
     /// The client wants it so.
     Off,
     /// Nobody knows who asks.
@@ -50,7 +50,7 @@ enum Skipped {
     Shape,
 }
 
-impl Skipped {
+impl SkipReason {
     fn note(self) -> &'static str {
         match self {
             Self::Off => "skipped;reason=off",
@@ -69,38 +69,38 @@ impl Skipped {
     }
 }
 
-impl From<Missed> for Skipped {
-    fn from(missed: Missed) -> Self {
+impl From<RecallMiss> for SkipReason {
+    fn from(missed: RecallMiss) -> Self {
         match missed {
-            Missed::Timeout => Self::Timeout,
-            Missed::Store => Self::Store,
+            RecallMiss::Timeout => Self::Timeout,
+            RecallMiss::Store => Self::Store,
         }
     }
 }
 
 /// The call with what was recalled for it, and what is to be remembered of it.
-pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enriched {
+pub async fn enrich(memory: Option<&Arc<MemoryService>>, mut call: Box<Call>) -> Enriched {
     let talks = matches!(call.api, Api::Chat | Api::Responses);
     let Some(memory) = memory.filter(|memory| talks && memory.settings().enabled) else {
         return Enriched { call, note: None, remember: None };
     };
     let settings = memory.settings();
     if call.user.is_anonymous() && !settings.anonymous {
-        return skipped(call, Skipped::Anonymous);
+        return skipped(call, SkipReason::Anonymous);
     }
     if call.memory == MemoryUse::Off {
-        return skipped(call, Skipped::Off);
+        return skipped(call, SkipReason::Off);
     }
     let (recalled, remember) = match begin(memory, &mut call) {
-        Some(Begun { recall: Recall::Made(recalled), remember }) => (recalled, remember),
-        Some(Begun { recall: Recall::Waits { begun, wanted, place }, remember }) => {
+        Some(PreparedRecall { recall: RecallState::Made(recalled), remember }) => (recalled, remember),
+        Some(PreparedRecall { recall: RecallState::Waits { begun, wanted, place }, remember }) => {
             // On the heap: a call whose recall is cached must not carry the room for it.
-            let recalled = Box::pin(memory.recall(&call.user, wanted)).await.map_err(Skipped::from);
+            let recalled = Box::pin(memory.recall(&call.user, wanted)).await.map_err(SkipReason::from);
             let recalled = recalled.and_then(|recalled| put(&mut call.ask, &place, recalled));
             observe(memory, begun, &recalled);
             (recalled, remember)
         }
-        None => return skipped(call, Skipped::Shape),
+        None => return skipped(call, SkipReason::Shape),
     };
     let note = match recalled {
         Ok(note) => HeaderValue::try_from(note).ok(),
@@ -109,26 +109,26 @@ pub async fn enrich(memory: Option<&Arc<Memory>>, mut call: Box<Call>) -> Enrich
     Enriched { call, note, remember }
 }
 
-fn skipped(call: Box<Call>, why: Skipped) -> Enriched {
+fn skipped(call: Box<Call>, why: SkipReason) -> Enriched {
     Enriched { call, note: Some(HeaderValue::from_static(why.note())), remember: None }
 }
 
 /// A call whose conversation was read.
-struct Begun {
-    recall: Recall,
-    remember: Option<Remember>,
+struct PreparedRecall {
+    recall: RecallState,
+    remember: Option<CaptureOnDrop>,
 }
 
 /// What became of a recall at once.
-enum Recall {
+enum RecallState {
     /// The note of what was put into the call, or why nothing was.
-    Made(Result<String, Skipped>),
+    Made(Result<String, SkipReason>),
     /// It takes time.
-    Waits { begun: Instant, wanted: Wanted<'static>, place: Place },
+    Waits { begun: Instant, wanted: SearchQuery<'static>, place: InsertionPoint },
 }
 
 /// Does what need not wait; `None` if there is no conversation.
-fn begin(memory: &Arc<Memory>, call: &mut Call) -> Option<Begun> {
+fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall> {
     // The words are slices of it, and the call gets another one.
     let body = call.ask.body.clone();
     let conversation = Conversation::read(&body, call.ask.content.json()?)?;
@@ -136,10 +136,10 @@ fn begin(memory: &Arc<Memory>, call: &mut Call) -> Option<Begun> {
     let (said, place) = (last.text.clone(), conversation.before(last));
     let remember = listen(memory, call, &said);
     if !call.memory.reads() {
-        return Some(Begun { recall: Recall::Made(Err(Skipped::Off)), remember });
+        return Some(PreparedRecall { recall: RecallState::Made(Err(SkipReason::Off)), remember });
     }
     let begun = Instant::now();
-    let wanted = Wanted {
+    let wanted = SearchQuery {
         query: gist(said),
         conversation: conversation.said.into_iter().map(|said| said.text).collect(),
         max_tokens: room(&call.ask),
@@ -148,15 +148,15 @@ fn begin(memory: &Arc<Memory>, call: &mut Call) -> Option<Begun> {
         Some(recalled) => {
             let recalled = put(&mut call.ask, &place, recalled);
             observe(memory, begun, &recalled);
-            Recall::Made(recalled)
+            RecallState::Made(recalled)
         }
-        None => Recall::Waits { begun, wanted: wanted.into_owned(), place },
+        None => RecallState::Waits { begun, wanted: wanted.into_owned(), place },
     };
-    Some(Begun { recall, remember })
+    Some(PreparedRecall { recall, remember })
 }
 
 /// What is to be remembered of the call when it is over, if anything: most of what agents send was said before.
-fn listen(memory: &Arc<Memory>, call: &mut Call, said: &str) -> Option<Remember> {
+fn listen(memory: &Arc<MemoryService>, call: &mut Call, said: &str) -> Option<CaptureOnDrop> {
     let capture = memory.settings().capture;
     if !call.memory.writes() || capture == Capture::Off {
         return None;
@@ -166,7 +166,7 @@ fn listen(memory: &Arc<Memory>, call: &mut Call, said: &str) -> Option<Remember>
     } else if memory.has_heard(&call.user, said) {
         return None;
     }
-    Some(Remember::new(memory.clone(), call.user.clone(), said.to_owned(), call.overheard.clone()))
+    Some(CaptureOnDrop::new(memory.clone(), call.user.clone(), said.to_owned(), call.overheard.clone()))
 }
 
 /// What to look for: most of what is said is short, and then it is all of it.
@@ -178,7 +178,7 @@ fn gist(said: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Tokens that the model's window has left beside the prompt and the answer.
-fn room(ask: &Ask) -> u32 {
+fn room(ask: &UpstreamRequest) -> u32 {
     let Some(window) = ask.models.first().and_then(|model| model.config.context_window) else {
         return u32::MAX;
     };
@@ -187,17 +187,21 @@ fn room(ask: &Ask) -> u32 {
     u32::try_from(left).unwrap_or(u32::MAX)
 }
 
-fn observe(memory: &Memory, begun: Instant, recalled: &Result<String, Skipped>) {
+fn observe(memory: &MemoryService, begun: Instant, recalled: &Result<String, SkipReason>) {
     let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
     memory.meters().recalls.observe(begun.elapsed(), skipped);
 }
 
 /// Puts the block into the call; says what is in it.
-fn put(ask: &mut Ask, place: &Place, recalled: Recalled) -> Result<String, Skipped> {
-    let Recalled { block, items, tokens, cached, unembedded } = recalled;
-    let block = block.ok_or(Skipped::Empty)?;
-    let Content::Json(peek) = &mut ask.content else { return Err(Skipped::Shape) };
-    place.put(&mut ask.body, peek, &block).ok_or(Skipped::Shape)?;
+fn put(
+    ask: &mut UpstreamRequest,
+    place: &InsertionPoint,
+    recalled: RecallOutcome,
+) -> Result<String, SkipReason> {
+    let RecallOutcome { block, items, tokens, cached, unembedded } = recalled;
+    let block = block.ok_or(SkipReason::Empty)?;
+    let RequestContent::Json(peek) = &mut ask.content else { return Err(SkipReason::Shape) };
+    place.put(&mut ask.body, peek, &block).ok_or(SkipReason::Shape)?;
     Ok(note(items, tokens, cached, unembedded.map(|why| why.word())))
 }
 

@@ -21,16 +21,16 @@ use crate::{
     admission::{
         Operation,
         local::{rate::Reservation, slots::Slots},
-        process_limits::Held,
+        process_limits::HeldBytes,
     },
     call::{
-        Ask, Call, MemoryUse, Registry,
-        record::{self, About, Report},
+        Call, MemoryUse, Registry, UpstreamRequest,
+        record::{self, RequestInfo, RequestRecord},
     },
     config::{self, TargetName},
     dispatch::{self, AnsweredBody, Dispatcher},
-    memory::{embedding::vectors, store::Embedding},
-    openai::{Api, embeddings, request_body::Content, request_peek},
+    memory::{embedding::vectors, store::StoredEmbedding},
+    openai::{Api, embeddings, request_body::RequestContent, request_peek},
     refusal::Refusal,
     telemetry::trace::Span,
     upstream::{Model, Snapshot},
@@ -44,7 +44,7 @@ const WAITING: u32 = 1000;
 
 /// Why there is no vector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoVector {
+pub enum EmbedError {
     /// There is nothing to compare it with.
     #[error("no memory has a vector yet")]
     Pending,
@@ -59,7 +59,7 @@ pub enum NoVector {
     Away(String),
 }
 
-impl NoVector {
+impl EmbedError {
     /// For headers and answers.
     pub fn word(&self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl NoVector {
 
 /// Who waits for a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub enum EmbedPurpose {
     /// A recall, whose chat waits.
     Query,
     /// A memory that is kept already.
@@ -80,7 +80,7 @@ pub enum Purpose {
 }
 
 /// What a call goes through.
-pub struct Line {
+pub struct EmbedderContext {
     /// Gets the answers.
     pub dispatcher: Arc<Dispatcher>,
     /// Lists the calls.
@@ -90,17 +90,17 @@ pub struct Line {
 }
 
 /// See the module.
-pub struct Remote {
+pub struct RemoteEmbedder {
     id: Arc<str>,
     model: String,
     dimensions: u32,
     /// The model gives another length unless it is asked for this one.
     asks_dimensions: AtomicBool,
     slots: Slots,
-    line: OnceLock<Line>,
+    line: OnceLock<EmbedderContext>,
 }
 
-impl Remote {
+impl RemoteEmbedder {
     /// An embedder that cannot reach anybody yet.
     pub fn new(model: &str, dimensions: u32) -> Self {
         let slots = config::Slots {
@@ -121,7 +121,7 @@ impl Remote {
     }
 
     /// From now on calls go through `line`; a second one changes nothing.
-    pub fn connect(&self, line: Line) {
+    pub fn connect(&self, line: EmbedderContext) {
         drop(self.line.set(line));
     }
 
@@ -134,9 +134,9 @@ impl Remote {
     pub async fn embed(
         &self,
         texts: &[&str],
-        purpose: Purpose,
+        purpose: EmbedPurpose,
         limit: Duration,
-    ) -> Result<Vec<Vec<f32>>, NoVector> {
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let asked = self.asks_dimensions.load(Relaxed);
         let vectors = self.ask(texts, asked, purpose, limit).await?;
         let length = vectors.first().map_or(0, Vec::len);
@@ -146,25 +146,25 @@ impl Remote {
         // Asked for a length only now: many servers refuse the field, and most models need none.
         self.asks_dimensions.store(!asked, Relaxed);
         let (model, wanted) = (&self.model, self.dimensions);
-        Err(NoVector::Away(format!("{model} gives vectors of {length} numbers and not of {wanted}")))
+        Err(EmbedError::Away(format!("{model} gives vectors of {length} numbers and not of {wanted}")))
     }
 
     /// As it is stored.
-    pub fn stored(&self, vector: &[f32]) -> Option<Embedding> {
+    pub fn stored(&self, vector: &[f32]) -> Option<StoredEmbedding> {
         let (vector, scale) = vectors::quantised(vector)?;
-        Some(Embedding { embedder: self.id.to_string(), scale, vector })
+        Some(StoredEmbedding { embedder: self.id.to_string(), scale, vector })
     }
 
     async fn ask(
         &self,
         texts: &[&str],
         dimensions: bool,
-        purpose: Purpose,
+        purpose: EmbedPurpose,
         limit: Duration,
-    ) -> Result<Vec<Vec<f32>>, NoVector> {
+    ) -> Result<Vec<Vec<f32>>, EmbedError> {
         let line = self.line.get().ok_or_else(|| away("the gateway is starting"))?;
         let body = embeddings::request(&self.model, texts, dimensions.then_some(self.dimensions));
-        let body = body.map_err(|_| NoVector::Refused)?;
+        let body = body.map_err(|_| EmbedError::Refused)?;
         let call = self.call(line, body, purpose, Instant::now() + limit).await?;
         // Boxed: a search within the recall of a call that will be searched for is deep for a compiler.
         let answered = Box::pin(dispatch::run(&line.dispatcher, call)).await;
@@ -177,11 +177,11 @@ impl Remote {
 
     async fn call(
         &self,
-        line: &Line,
+        line: &EmbedderContext,
         body: Bytes,
-        purpose: Purpose,
+        purpose: EmbedPurpose,
         deadline: Instant,
-    ) -> Result<Box<Call>, NoVector> {
+    ) -> Result<Box<Call>, EmbedError> {
         let snapshot = (line.snapshot)().ok_or_else(|| away("the gateway is stopping"))?;
         let received = Instant::now();
         let (user, operation) = (UserId::gateway(), Operation::Embeddings);
@@ -189,13 +189,13 @@ impl Remote {
         let model: Arc<str> = self.model.as_str().into();
         let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
         // Who makes a chat wait goes first.
-        let priority = if purpose == Purpose::Query { 1 } else { 0 };
+        let priority = if purpose == EmbedPurpose::Query { 1 } else { 0 };
         let slot = self.slots.acquire(&user, operation, priority).await;
         let slot = slot.map_err(|_| away("too many calls wait for a slot"))?;
         let ask = self.what_is_asked(&snapshot, body)?;
         let queued = received.elapsed();
         // Of no user's model: what it cost is counted with the target, per attempt.
-        let about = About {
+        let about = RequestInfo {
             id: id.clone(),
             user: user.pseudonym(),
             operation: operation.as_str(),
@@ -205,7 +205,7 @@ impl Remote {
             queued,
         };
         Ok(Box::new(Call {
-            report: Report::new(about, None, Span::default(), Reservation::default()),
+            report: RequestRecord::new(about, None, Span::default(), Reservation::default()),
             id,
             user,
             api: Api::Embeddings,
@@ -215,7 +215,7 @@ impl Remote {
             queued,
             deadline,
             slot,
-            impatient: purpose == Purpose::Query,
+            impatient: purpose == EmbedPurpose::Query,
             memory: MemoryUse::Off,
             overheard: None,
             entry,
@@ -223,12 +223,12 @@ impl Remote {
     }
 
     /// The model alone: a fallback is another model, and its vectors mean something else.
-    fn what_is_asked(&self, snapshot: &Snapshot, body: Bytes) -> Result<Ask, NoVector> {
+    fn what_is_asked(&self, snapshot: &Snapshot, body: Bytes) -> Result<UpstreamRequest, EmbedError> {
         let model = snapshot.model(&self.model).cloned().or_else(|| self.direct(snapshot));
         let model =
             model.ok_or_else(|| away("memory.embedding_model is not in the configuration any more"))?;
-        let peek = request_peek::peek(&body).map_err(|_| NoVector::Refused)?;
-        Ok(Ask {
+        let peek = request_peek::peek(&body).map_err(|_| EmbedError::Refused)?;
+        Ok(UpstreamRequest {
             method: Method::POST,
             path: "/embeddings".into(),
             headers: HeaderMap::from_iter([(
@@ -236,8 +236,8 @@ impl Remote {
                 HeaderValue::from_static("application/json"),
             )]),
             body,
-            held: Held::default(),
-            content: Content::Json(Box::new(peek)),
+            held: HeldBytes::default(),
+            content: RequestContent::Json(Box::new(peek)),
             models: vec![model],
             pinned: false,
         })
@@ -248,17 +248,17 @@ impl Remote {
     }
 }
 
-fn away(what: &str) -> NoVector {
-    NoVector::Away(what.to_owned())
+fn away(what: &str) -> EmbedError {
+    EmbedError::Away(what.to_owned())
 }
 
 /// What a refusal means here. A provider's own words stay out: they may quote the texts.
-fn why(refusal: &Refusal) -> NoVector {
+fn why(refusal: &Refusal) -> EmbedError {
     match refusal {
-        Refusal::Provider(reply) if reply.status.is_client_error() => NoVector::Refused,
-        Refusal::UpstreamTimeout(_) => NoVector::Late,
+        Refusal::Provider(reply) if reply.status.is_client_error() => EmbedError::Refused,
+        Refusal::UpstreamTimeout(_) => EmbedError::Late,
         Refusal::UpstreamError(failed) | Refusal::UpstreamInvalid(failed) | Refusal::UpstreamAuth(failed) => {
-            NoVector::Away(failed.message.clone())
+            EmbedError::Away(failed.message.clone())
         }
         Refusal::NoTarget { .. } => away("every target is out at the moment"),
         Refusal::UpstreamRateLimited { .. } => away("every target is rate-limited"),

@@ -20,7 +20,7 @@ use crate::tasks::Tasks;
 
 task_local! {
     /// The client at the other end of this HTTP/2 stream.
-    static READER: Arc<Reader>;
+    static READER: Arc<StallReader>;
 }
 
 /// Runs the streams of one HTTP/2 connection, each for as long as its client takes what it is given. Clones are the same.
@@ -29,22 +29,22 @@ pub struct Streams {
     tasks: Tasks,
     /// For a client that takes nothing.
     patience: Duration,
-    running: Arc<Mutex<Running>>,
+    running: Arc<Mutex<RunningStreams>>,
 }
 
 /// How many run, and when the number changed last.
-struct Running {
+struct RunningStreams {
     streams: usize,
     since: Instant,
 }
 
 /// One that runs, until it is dropped.
-struct Runs(Arc<Mutex<Running>>);
+struct StreamGuard(Arc<Mutex<RunningStreams>>);
 
 impl Streams {
     /// Those of a new connection. They run in `tasks`; a client that takes nothing for `patience` loses its stream.
     pub fn new(tasks: Tasks, patience: Duration) -> Self {
-        let running = Running { streams: 0, since: Instant::now() };
+        let running = RunningStreams { streams: 0, since: Instant::now() };
         Self { tasks, patience, running: Arc::new(Mutex::new(running)) }
     }
 
@@ -64,14 +64,14 @@ impl Streams {
     }
 }
 
-impl Runs {
-    fn begin(running: &Arc<Mutex<Running>>) -> Self {
+impl StreamGuard {
+    fn begin(running: &Arc<Mutex<RunningStreams>>) -> Self {
         running.lock().streams += 1;
         Self(running.clone())
     }
 }
 
-impl Drop for Runs {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         let mut running = self.0.lock();
         running.streams -= 1;
@@ -84,8 +84,8 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let (reader, patience) = (Arc::new(Reader::default()), self.patience);
-        let runs = Runs::begin(&self.running);
+        let (reader, patience) = (Arc::new(StallReader::default()), self.patience);
+        let runs = StreamGuard::begin(&self.running);
         self.tasks.spawn_until_shutdown(async move {
             let _runs = runs;
             select! {
@@ -98,12 +98,12 @@ where
 
 /// Whether a client has taken what it was given.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct StallReader {
     /// When it was given what it has not taken yet.
     given: Mutex<Option<Instant>>,
 }
 
-impl Reader {
+impl StallReader {
     /// The reader of the stream that this task serves; `None` in HTTP/1.1, where the kernel watches.
     pub fn current() -> Option<Arc<Self>> {
         READER.try_with(Arc::clone).ok()
@@ -146,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_is_mute_after_exactly_so_long() {
-        let reader = Reader::default();
+        let reader = StallReader::default();
         reader.given();
         let begun = Instant::now();
         reader.is_mute(PATIENCE).await;
@@ -155,7 +155,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_us_or_takes_a_little_is_not() {
-        let reader = Arc::new(Reader::default());
+        let reader = Arc::new(StallReader::default());
         assert!(timeout(secs(3600), reader.is_mute(PATIENCE)).await.is_err(), "nothing was given");
         let sipping = reader.clone();
         let sip = async move {
@@ -174,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_clock_runs_from_what_was_given_last() {
-        let reader = Reader::default();
+        let reader = StallReader::default();
         let late = async {
             tokio::time::sleep(secs(29)).await;
             reader.given();
@@ -190,7 +190,7 @@ mod tests {
         let (alive, mute) = (Arc::new(()), Arc::new(()));
         for (held, takes) in [(alive.clone(), true), (mute.clone(), false)] {
             streams.execute(async move {
-                let reader = Reader::current().unwrap();
+                let reader = StallReader::current().unwrap();
                 reader.given();
                 if takes {
                     reader.waits();
@@ -201,7 +201,7 @@ mod tests {
         }
         tokio::time::sleep(secs(31)).await;
         assert_eq!((Arc::strong_count(&alive), Arc::strong_count(&mute)), (2, 1));
-        assert!(Reader::current().is_none(), "nobody's stream");
+        assert!(StallReader::current().is_none(), "nobody's stream");
     }
 
     #[tokio::test(start_paused = true)]

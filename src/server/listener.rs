@@ -28,19 +28,19 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::{
-    Gateway, Incomer,
-    authn::Connection,
+    Gateway, InboundRequest,
+    authn::ConnectionInfo,
     handle,
-    http::{gateway_headers, request_body::Upload, response_body::ReplyBody},
+    http::{gateway_headers, request_body::RequestBody, response_body::ResponseBody},
     http2_stall::Streams,
     no_request, overloaded,
 };
 use crate::{
-    admission::process_limits::Load,
+    admission::process_limits::ProcessLimits,
     clock, config,
     http1::{
-        io::Rewound,
-        server::{self, Bounds},
+        io::RewindIo,
+        server::{self, ConnectionLimits},
     },
 };
 
@@ -54,7 +54,7 @@ const MAX_UNSENT: u32 = 64 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
 /// Of HTTP/1.1. The time for a head also ends idle connections, so it is longer than the keep-alive of the common
 /// clients (httpx 5 s, undici 4 s): they close first.
-const BOUNDS: Bounds = Bounds { head_timeout: Duration::from_secs(15), head: MAX_HEAD };
+const BOUNDS: ConnectionLimits = ConnectionLimits { head_timeout: Duration::from_secs(15), head: MAX_HEAD };
 /// An HTTP/2 connection on which nobody has asked anything for so long is told to end. As nginx has it; a client that asks
 /// at that moment is still answered, so it need not be longer than theirs.
 const IDLE: Duration = Duration::from_secs(75);
@@ -111,7 +111,7 @@ pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
 /// Tries until there is one; `complained` is when the log was last told that there is none.
 async fn next_client(
     listener: &TcpListener,
-    load: &Load,
+    load: &ProcessLimits,
     complained: &mut Option<Instant>,
 ) -> (TcpStream, SocketAddr) {
     loop {
@@ -184,7 +184,7 @@ async fn serve(
     peer: SocketAddr,
     gateway: Arc<Gateway>,
 ) {
-    let connection = Connection { listener: gateway.listener, peer };
+    let connection = ConnectionInfo { listener: gateway.listener, peer };
     let streams = Streams::new(gateway.tasks.clone(), WRITE_TIMEOUT);
     let handler = gateway.clone();
     let service = ServiceBuilder::new()
@@ -193,7 +193,7 @@ async fn serve(
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
         .service_fn(move |request| {
-            handle(handler.clone(), Incomer::new(&handler, connection, request)).boxed()
+            handle(handler.clone(), InboundRequest::new(&handler, connection, request)).boxed()
         });
     let refuse = |bad| no_request(&gateway, bad);
     let served = match server::serve(stream, service.clone(), refuse, BOUNDS).await {
@@ -207,15 +207,15 @@ async fn serve(
     }
 }
 
-async fn http2<S>(wire: Rewound, service: S, streams: Streams) -> Result<(), BoxError>
+async fn http2<S>(wire: RewindIo, service: S, streams: Streams) -> Result<(), BoxError>
 where
-    S: Service<Request<Upload>, Response = Response<ReplyBody>, Error = Shed, Future: Send>
+    S: Service<Request<RequestBody>, Response = Response<ResponseBody>, Error = Shed, Future: Send>
         + Clone
         + Send
         + 'static,
 {
     let service = ServiceBuilder::new()
-        .map_request(|request: Request<_>| request.map(Upload::Http2))
+        .map_request(|request: Request<_>| request.map(RequestBody::Http2))
         .map_response(gateway_headers::in_headers)
         .service(service);
     let mut http = http2::Builder::new(streams.clone());
@@ -234,10 +234,12 @@ where
     Ok(connection.await?)
 }
 
-type Answered = Result<Response<ReplyBody>, BoxError>;
+type ResponseFuture = Result<Response<ResponseBody>, BoxError>;
 
 /// What tower sheds is answered like every other refusal.
-fn shed(gateway: Arc<Gateway>) -> impl FnOnce(Answered) -> Result<Response<ReplyBody>, Shed> + Clone {
+fn shed(
+    gateway: Arc<Gateway>,
+) -> impl FnOnce(ResponseFuture) -> Result<Response<ResponseBody>, Shed> + Clone {
     move |answered| Ok(answered.unwrap_or_else(|_| overloaded(&gateway)))
 }
 

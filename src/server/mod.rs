@@ -22,30 +22,30 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    authn::{Connection, Keyring},
+    authn::{ConnectionInfo, Keyring},
     handlers::{admin, health, models, proxy, rate_limits, user_data},
-    http::{error_response, header_names, request_body::Upload, response_body::ReplyBody},
-    http2_stall::Reader,
-    router::{Miss, Policy, Route},
+    http::{error_response, header_names, request_body::RequestBody, response_body::ResponseBody},
+    http2_stall::StallReader,
+    router::{Policy, Route, RouteError},
 };
 use crate::{
-    admin::{Reloaded, event_stream::Scene, history::History},
+    admin::{Reloaded, event_stream::OperatorSample, history::History},
     admission::{
-        distributed::Fleet,
-        failed_auth::Strangers,
-        local::{rate::Limits, slots::Slots},
-        process_limits::Load,
+        distributed::DistributedLimits,
+        failed_auth::FailedAuthLimiter,
+        local::{rate::RateLimits, slots::Slots},
+        process_limits::ProcessLimits,
     },
     call::Registry,
     clock,
-    cluster::Link,
+    cluster::RedisClient,
     config::Config,
     dispatch::Dispatcher,
     events::Events,
-    failpoint::{self, Place},
-    gossip::Peers,
-    http1::server::BadHead,
-    memory::service::Memory,
+    failpoint::{self, Failpoint},
+    gossip::Gossip,
+    http1::server::HeadError,
+    memory::service::MemoryService,
     refusal::Refusal,
     tasks::Tasks,
     telemetry::{metrics::GatewayMeters, trace::Tracer},
@@ -56,7 +56,7 @@ use crate::{
 /// For one request to the collector of traces.
 const COLLECTOR: Duration = Duration::from_secs(5);
 
-/// Everything that outlives a reload, and the [`Edge`] that does not.
+/// Everything that outlives a reload, and the [`ActiveConfig`] that does not.
 pub struct Gateway {
     /// Every task of the process.
     pub tasks: Tasks,
@@ -67,21 +67,21 @@ pub struct Gateway {
     /// Who may run now.
     pub slots: Slots,
     /// Who may still ask in this minute.
-    pub limits: Limits,
+    pub limits: RateLimits,
     /// The same over all gateways, if they share a Redis.
-    pub fleet: Option<Fleet>,
+    pub fleet: Option<DistributedLimits>,
     /// How much the process takes on.
-    load: Load,
+    load: ProcessLimits,
     /// How many wrong keys there were.
-    strangers: Strangers,
+    strangers: FailedAuthLimiter,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
     /// What users said before; `None` if nothing is remembered.
-    pub memory: Option<Arc<Memory>>,
+    pub memory: Option<Arc<MemoryService>>,
     /// The line to Redis; `None` if nothing is shared with other gateways.
-    pub link: Option<Link>,
+    pub link: Option<RedisClient>,
     /// What gateways tell each other of the targets; likewise.
-    pub peers: Option<Peers>,
+    pub peers: Option<Gossip>,
     /// What operators watch.
     pub events: Events,
     /// What they see of the last minutes.
@@ -94,18 +94,18 @@ pub struct Gateway {
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
     pub last_reload: Mutex<Option<Reloaded>>,
-    edge: ArcSwap<Edge>,
+    edge: ArcSwap<ActiveConfig>,
 }
 
 /// What a configuration makes of the gateway; replaced as a whole.
-pub struct Edge {
+pub struct ActiveConfig {
     /// Configuration and targets.
     pub snapshot: Arc<Snapshot>,
     keys: Keyring,
     tls: Option<TlsAcceptor>,
 }
 
-impl Edge {
+impl ActiveConfig {
     /// What `config` makes of the gateway; targets that `before` had keep what is known of them.
     pub fn new(
         config: Config,
@@ -125,17 +125,17 @@ impl Gateway {
     pub fn new(
         config: Config,
         path: Option<PathBuf>,
-        memory: Option<Arc<Memory>>,
-        link: Option<Link>,
+        memory: Option<Arc<MemoryService>>,
+        link: Option<RedisClient>,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
-        let (slots, limits) = (Slots::new(&config.slots), Limits::new(&config.limits));
-        let fleet = link.clone().map(|link| Fleet::new(&config, link, &tasks));
-        let load = Load::new(config.server.max_body);
+        let (slots, limits) = (Slots::new(&config.slots), RateLimits::new(&config.limits));
+        let fleet = link.clone().map(|link| DistributedLimits::new(&config, link, &tasks));
+        let load = ProcessLimits::new(config.server.max_body);
         let tracer = tracer(&config, &tasks)?;
-        let edge = Edge::new(config, None, &events, &tasks)?;
+        let edge = ActiveConfig::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
             tasks,
@@ -145,10 +145,10 @@ impl Gateway {
             limits,
             fleet,
             load,
-            strangers: Strangers::default(),
+            strangers: FailedAuthLimiter::default(),
             dispatcher,
             memory,
-            peers: link.clone().map(Peers::new),
+            peers: link.clone().map(Gossip::new),
             link,
             events,
             history: Arc::default(),
@@ -161,18 +161,18 @@ impl Gateway {
     }
 
     /// What is in force now.
-    pub fn edge(&self) -> Arc<Edge> {
+    pub fn edge(&self) -> Arc<ActiveConfig> {
         self.edge.load_full()
     }
 
     /// What the watch of operators looks at.
-    pub fn scene(&self) -> Scene {
+    pub fn scene(&self) -> OperatorSample {
         let (in_flight, waiting) = (self.calls.len(), self.slots.view().total.waiting);
-        Scene { snapshot: self.edge().snapshot.clone(), in_flight, waiting }
+        OperatorSample { snapshot: self.edge().snapshot.clone(), in_flight, waiting }
     }
 
     /// Puts `edge` in force. Calls in flight end under the old one.
-    pub fn replace(&self, edge: Edge) {
+    pub fn replace(&self, edge: ActiveConfig) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
         if let (Some(link), Some(fleet)) = (&self.link, &self.fleet) {
@@ -193,7 +193,7 @@ impl Gateway {
     }
 
     /// A wrong key is one thing, and too many of them another.
-    fn count_wrong_key(&self, incomer: &Incomer, refusal: Refusal) -> Refusal {
+    fn count_wrong_key(&self, incomer: &InboundRequest, refusal: Refusal) -> Refusal {
         match refusal {
             Refusal::InvalidKey => match self.strangers.knock(incomer.connection.peer.ip()) {
                 Ok(()) => Refusal::InvalidKey,
@@ -214,16 +214,19 @@ fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
 }
 
 /// A request on its way to its handler.
-pub struct Incomer {
+pub struct InboundRequest {
     id: Arc<str>,
     received: Instant,
-    connection: Connection,
-    edge: Arc<Edge>,
-    request: Request<Upload>,
+    connection: ConnectionInfo,
+    edge: Arc<ActiveConfig>,
+    request: Request<RequestBody>,
 }
 
 /// Answers one request, whatever happens.
-pub async fn handle(gateway: Arc<Gateway>, incomer: Box<Incomer>) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(
+    gateway: Arc<Gateway>,
+    incomer: Box<InboundRequest>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let id = incomer.id.clone();
     // A panic is a bug of ours; it costs one request, not the process.
     let response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
@@ -235,19 +238,19 @@ pub async fn handle(gateway: Arc<Gateway>, incomer: Box<Incomer>) -> Result<Resp
             refused(&id, &Refusal::Internal)
         }
     };
-    if let Some(error_response::Code(code)) = response.extensions().get() {
+    if let Some(error_response::ErrorCode(code)) = response.extensions().get() {
         gateway.meters.refusals.add(code);
     }
-    Ok(with_id(response, id).map(|body| body.watched(Reader::current())))
+    Ok(with_id(response, id).map(|body| body.watched(StallReader::current())))
 }
 
 /// Tells the client, and the log.
-fn refused(id: &str, refusal: &Refusal) -> Response<ReplyBody> {
+fn refused(id: &str, refusal: &Refusal) -> Response<ResponseBody> {
     refused_to(None, id, refusal)
 }
 
 /// The same, where it is known who asked.
-fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ReplyBody> {
+fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ResponseBody> {
     let response = error_response::refuse(refusal);
     // Who guesses keys must not fill the log.
     if !matches!(refusal, Refusal::WrongKeys { .. }) {
@@ -259,38 +262,41 @@ fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<Re
 }
 
 /// The answer to what is no request.
-fn no_request(gateway: &Gateway, bad: BadHead) -> Response<ReplyBody> {
+fn no_request(gateway: &Gateway, bad: HeadError) -> Response<ResponseBody> {
     let refusal = match bad {
-        BadHead::TooLarge => Refusal::HeadTooLarge,
+        HeadError::TooLarge => Refusal::HeadTooLarge,
         bad => Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}.")),
     };
     refused_early(gateway, &refusal)
 }
 
 /// The answer to a request that the process does not take on.
-fn overloaded(gateway: &Gateway) -> Response<ReplyBody> {
+fn overloaded(gateway: &Gateway) -> Response<ResponseBody> {
     refused_early(gateway, &Refusal::Overloaded { retry_after: Duration::from_secs(1) })
 }
 
 /// Refuses what no handler has seen.
-fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ReplyBody> {
+fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ResponseBody> {
     gateway.meters.refusals.add(error_response::code(refusal));
     let id = new_request_id();
     with_id(refused(&id, refusal), id)
 }
 
-fn with_id(mut response: Response<ReplyBody>, id: Arc<str>) -> Response<ReplyBody> {
+fn with_id(mut response: Response<ResponseBody>, id: Arc<str>) -> Response<ResponseBody> {
     response.body_mut().tell().id = Some(id);
     response
 }
 
 /// What is large is on the heap, each for itself: one request is moved around with the room for one route.
-async fn answer(gateway: &Arc<Gateway>, incomer: Box<Incomer>) -> Result<Response<ReplyBody>, Refusal> {
-    failpoint::request(Place::Handler, &incomer.id);
+async fn answer(
+    gateway: &Arc<Gateway>,
+    incomer: Box<InboundRequest>,
+) -> Result<Response<ResponseBody>, Refusal> {
+    failpoint::request(Failpoint::Handler, &incomer.id);
     let (method, path) = (incomer.request.method(), incomer.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
-        Miss::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
-        Miss::Method(allowed) => Refusal::MethodNotAllowed(allowed),
+        RouteError::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
+        RouteError::Method(allowed) => Refusal::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
         Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
@@ -323,10 +329,10 @@ async fn answer(gateway: &Arc<Gateway>, incomer: Box<Incomer>) -> Result<Respons
     }
 }
 
-impl Incomer {
+impl InboundRequest {
     /// `request`, which has just come; what follows is under what is in force now. On the heap: it is passed from hand to
     /// hand, and is larger than what most hands do with it.
-    pub fn new(gateway: &Gateway, connection: Connection, request: Request<Upload>) -> Box<Self> {
+    pub fn new(gateway: &Gateway, connection: ConnectionInfo, request: Request<RequestBody>) -> Box<Self> {
         let (id, edge) = (request_id(request.headers()), gateway.edge.load_full());
         Box::new(Self { id, received: clock::now(), connection, edge, request })
     }

@@ -30,7 +30,7 @@ pub enum Route {
     /// `GET /admin/providers/summary`
     Summary,
     /// `POST /admin/providers/{id}/{hand}`
-    Operate(String, Hand),
+    Operate(String, TargetAction),
     /// `GET /admin/requests`
     Requests,
     /// `GET /metrics`
@@ -48,14 +48,14 @@ pub enum Route {
     /// `GET /admin/openapi.json`
     OpenApi,
     /// The caller's own memories and context.
-    Own(Own),
+    Own(UserDataRoute),
     /// An operator's view of users' memories.
-    Users(Users),
+    Users(AdminUserRoute),
 }
 
 /// What a caller does with its own memories and context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Own {
+pub enum UserDataRoute {
     /// `GET /v1/memories`
     List,
     /// `POST /v1/memories`
@@ -78,7 +78,7 @@ pub enum Own {
 
 /// What an operator does with users' memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Users {
+pub enum AdminUserRoute {
     /// `GET /admin/memory`
     Overview,
     /// `GET /admin/users/{user}/memories`
@@ -93,7 +93,7 @@ pub enum Users {
 
 /// What an operator does to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hand {
+pub enum TargetAction {
     /// No new requests.
     Drain,
     /// New requests again.
@@ -115,7 +115,7 @@ pub enum Policy {
 
 /// Why there is no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Miss {
+pub enum RouteError {
     /// Nothing is there.
     NotFound,
     /// Something is there, with these methods.
@@ -145,7 +145,7 @@ impl Route {
     }
 
     /// The route of `method path`; `path` without its query.
-    pub fn find(method: &Method, path: &str) -> Result<Self, Miss> {
+    pub fn find(method: &Method, path: &str) -> Result<Self, RouteError> {
         if let Some(rest) = below_v1(path) {
             return Self::find_v1(method, rest);
         }
@@ -158,7 +158,7 @@ impl Route {
             "/admin/requests" => Self::Requests,
             "/metrics" => Self::Metrics,
             "/admin/slots" => Self::Slots,
-            "/admin/memory" => Self::Users(Users::Overview),
+            "/admin/memory" => Self::Users(AdminUserRoute::Overview),
             "/admin/config" => Self::Config,
             "/admin/events" => Self::Events,
             "/admin/explain" => Self::Explain,
@@ -166,25 +166,30 @@ impl Route {
             "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),
             other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
                 let user = other.strip_prefix("/admin/cache/").map(decoded);
-                return only(&[Method::DELETE], method, "DELETE", Self::Users(Users::ClearCache(user)));
+                return only(
+                    &[Method::DELETE],
+                    method,
+                    "DELETE",
+                    Self::Users(AdminUserRoute::ClearCache(user)),
+                );
             }
             other if other.starts_with("/admin/users/") => return of_a_user(method, other),
             other => {
-                let operate = operate(other).ok_or(Miss::NotFound)?;
+                let operate = operate(other).ok_or(RouteError::NotFound)?;
                 return only(&[Method::POST], method, "POST", operate);
             }
         };
         only(&[Method::GET, Method::HEAD], method, "GET, HEAD", route)
     }
 
-    fn find_v1(method: &Method, rest: &str) -> Result<Self, Miss> {
+    fn find_v1(method: &Method, rest: &str) -> Result<Self, RouteError> {
         let get = [Method::GET, Method::HEAD];
         if let Some((api, path)) = Api::PATHS.into_iter().find(|(_, path)| *path == rest) {
             return only(&[Method::POST], method, "POST", Self::Proxy(api, path.into()));
         }
         match rest {
             "/models" => only(&get, method, "GET, HEAD", Self::Models),
-            _ if !is_plain(rest) => Err(Miss::NotFound),
+            _ if !is_plain(rest) => Err(RouteError::NotFound),
             _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
                 own(method, rest).map(Self::Own)
             }
@@ -196,8 +201,8 @@ impl Route {
     }
 }
 
-fn only(allowed: &[Method], method: &Method, names: &'static str, route: Route) -> Result<Route, Miss> {
-    if allowed.contains(method) { Ok(route) } else { Err(Miss::Method(names)) }
+fn only(allowed: &[Method], method: &Method, names: &'static str, route: Route) -> Result<Route, RouteError> {
+    if allowed.contains(method) { Ok(route) } else { Err(RouteError::Method(names)) }
 }
 
 /// The part of `path` below `/v1`, which some vendors' SDKs call `/openai/v1`.
@@ -216,52 +221,54 @@ fn is_plain(rest: &str) -> bool {
 }
 
 /// The routes of the caller's own memories and context; `rest` is below `/v1`.
-fn own(method: &Method, rest: &str) -> Result<Own, Miss> {
+fn own(method: &Method, rest: &str) -> Result<UserDataRoute, RouteError> {
     let get = matches!(*method, Method::GET | Method::HEAD);
     match (rest, method) {
-        ("/memories", _) if get => Ok(Own::List),
-        ("/memories", &Method::POST) => Ok(Own::Add),
-        ("/memories", &Method::DELETE) => Ok(Own::Forget),
-        ("/memories", _) => Err(Miss::Method("GET, HEAD, POST, DELETE")),
-        ("/memories/search", &Method::POST) => Ok(Own::Search),
-        ("/memories/search", _) => Err(Miss::Method("POST")),
-        ("/context", _) if get => Ok(Own::ReadContext),
-        ("/context", &Method::PUT) => Ok(Own::ReplaceContext),
-        ("/context", &Method::PATCH) => Ok(Own::MergeContext),
-        ("/context", _) => Err(Miss::Method("GET, HEAD, PUT, PATCH")),
+        ("/memories", _) if get => Ok(UserDataRoute::List),
+        ("/memories", &Method::POST) => Ok(UserDataRoute::Add),
+        ("/memories", &Method::DELETE) => Ok(UserDataRoute::Forget),
+        ("/memories", _) => Err(RouteError::Method("GET, HEAD, POST, DELETE")),
+        ("/memories/search", &Method::POST) => Ok(UserDataRoute::Search),
+        ("/memories/search", _) => Err(RouteError::Method("POST")),
+        ("/context", _) if get => Ok(UserDataRoute::ReadContext),
+        ("/context", &Method::PUT) => Ok(UserDataRoute::ReplaceContext),
+        ("/context", &Method::PATCH) => Ok(UserDataRoute::MergeContext),
+        ("/context", _) => Err(RouteError::Method("GET, HEAD, PUT, PATCH")),
         _ => {
-            let id = rest.strip_prefix("/memories/").filter(|id| !id.contains('/')).ok_or(Miss::NotFound)?;
+            let id =
+                rest.strip_prefix("/memories/").filter(|id| !id.contains('/')).ok_or(RouteError::NotFound)?;
             match *method {
-                _ if get => Ok(Own::Get(decoded(id))),
-                Method::DELETE => Ok(Own::ForgetOne(decoded(id))),
-                _ => Err(Miss::Method("GET, HEAD, DELETE")),
+                _ if get => Ok(UserDataRoute::Get(decoded(id))),
+                Method::DELETE => Ok(UserDataRoute::ForgetOne(decoded(id))),
+                _ => Err(RouteError::Method("GET, HEAD, DELETE")),
             }
         }
     }
 }
 
 /// `/admin/users/{user}/memories` and `/context`.
-fn of_a_user(method: &Method, path: &str) -> Result<Route, Miss> {
-    let rest = path.strip_prefix("/admin/users/").ok_or(Miss::NotFound)?;
-    let (user, what) = rest.rsplit_once('/').filter(|(user, _)| !user.is_empty()).ok_or(Miss::NotFound)?;
+fn of_a_user(method: &Method, path: &str) -> Result<Route, RouteError> {
+    let rest = path.strip_prefix("/admin/users/").ok_or(RouteError::NotFound)?;
+    let (user, what) =
+        rest.rsplit_once('/').filter(|(user, _)| !user.is_empty()).ok_or(RouteError::NotFound)?;
     let get = matches!(*method, Method::GET | Method::HEAD);
     let user = decoded(user);
     match what {
-        "memories" if get => Ok(Route::Users(Users::Memories(user))),
-        "memories" if method == Method::DELETE => Ok(Route::Users(Users::Forget(user))),
-        "memories" => Err(Miss::Method("GET, HEAD, DELETE")),
-        "context" if get => Ok(Route::Users(Users::Context(user))),
-        "context" => Err(Miss::Method("GET, HEAD")),
-        _ => Err(Miss::NotFound),
+        "memories" if get => Ok(Route::Users(AdminUserRoute::Memories(user))),
+        "memories" if method == Method::DELETE => Ok(Route::Users(AdminUserRoute::Forget(user))),
+        "memories" => Err(RouteError::Method("GET, HEAD, DELETE")),
+        "context" if get => Ok(Route::Users(AdminUserRoute::Context(user))),
+        "context" => Err(RouteError::Method("GET, HEAD")),
+        _ => Err(RouteError::NotFound),
     }
 }
 
 fn operate(path: &str) -> Option<Route> {
     let (id, hand) = path.strip_prefix("/admin/providers/")?.rsplit_once('/')?;
     let hand = match hand {
-        "drain" => Hand::Drain,
-        "resume" => Hand::Resume,
-        "reset" => Hand::Reset,
+        "drain" => TargetAction::Drain,
+        "resume" => TargetAction::Resume,
+        "reset" => TargetAction::Reset,
         _ => return None,
     };
     Some(Route::Operate(decoded(id), hand))

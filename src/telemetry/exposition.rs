@@ -12,29 +12,29 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::histogram::Reading;
+use super::histogram::HistogramSnapshot;
 
 /// What is a label: its name, and its value.
 pub type Labels = Vec<(&'static str, String)>;
 
 /// A page on which metrics are put down one family after the other.
 #[derive(Debug, Default)]
-pub struct Page(Vec<Family>);
+pub struct MetricsPage(Vec<MetricFamily>);
 
 /// All samples of one name.
 #[derive(Debug)]
-struct Family {
+struct MetricFamily {
     name: &'static str,
     help: &'static str,
     unit: Option<Unit>,
-    samples: Samples,
+    samples: FamilySamples,
 }
 
 #[derive(Debug)]
-enum Samples {
+enum FamilySamples {
     Counters(Vec<(Labels, f64)>),
     Gauges(Vec<(Labels, f64)>),
-    Histograms(Vec<(Labels, Reading)>),
+    Histograms(Vec<(Labels, HistogramSnapshot)>),
     Info(Labels),
 }
 
@@ -57,7 +57,7 @@ impl Format {
     }
 }
 
-impl Page {
+impl MetricsPage {
     /// Numbers that only rise. The name is without `_total`.
     pub fn counter(
         &mut self,
@@ -76,7 +76,7 @@ impl Page {
         help: &'static str,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) {
-        self.put(name, help, Samples::Counters(samples.into_iter().collect()));
+        self.put(name, help, FamilySamples::Counters(samples.into_iter().collect()));
     }
 
     /// Numbers that rise and fall.
@@ -86,7 +86,7 @@ impl Page {
         help: &'static str,
         samples: impl IntoIterator<Item = (Labels, f64)>,
     ) {
-        self.put(name, help, Samples::Gauges(samples.into_iter().collect()));
+        self.put(name, help, FamilySamples::Gauges(samples.into_iter().collect()));
     }
 
     /// Counts by upper bound.
@@ -94,22 +94,22 @@ impl Page {
         &mut self,
         name: &'static str,
         help: &'static str,
-        samples: impl IntoIterator<Item = (Labels, Reading)>,
+        samples: impl IntoIterator<Item = (Labels, HistogramSnapshot)>,
     ) {
-        self.put(name, help, Samples::Histograms(samples.into_iter().collect()));
+        self.put(name, help, FamilySamples::Histograms(samples.into_iter().collect()));
     }
 
     /// Words. The name is without `_info`.
     pub fn info(&mut self, name: &'static str, help: &'static str, labels: Labels) {
-        self.put(name, help, Samples::Info(labels));
+        self.put(name, help, FamilySamples::Info(labels));
     }
 
     /// A family without samples is left out. What ends in a unit that OpenMetrics knows has that unit.
-    fn put(&mut self, name: &'static str, help: &'static str, samples: Samples) {
+    fn put(&mut self, name: &'static str, help: &'static str, samples: FamilySamples) {
         let empty = match &samples {
-            Samples::Counters(samples) | Samples::Gauges(samples) => samples.is_empty(),
-            Samples::Histograms(samples) => samples.is_empty(),
-            Samples::Info(_) => false,
+            FamilySamples::Counters(samples) | FamilySamples::Gauges(samples) => samples.is_empty(),
+            FamilySamples::Histograms(samples) => samples.is_empty(),
+            FamilySamples::Info(_) => false,
         };
         if empty {
             return;
@@ -117,7 +117,7 @@ impl Page {
         let units = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)];
         let found = units.into_iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, Some(unit))));
         let (name, unit) = found.unwrap_or((name, None));
-        self.0.push(Family { name, help, unit, samples });
+        self.0.push(MetricFamily { name, help, unit, samples });
     }
 
     /// The page as text.
@@ -136,37 +136,37 @@ impl Page {
     }
 }
 
-impl Collector for Page {
+impl Collector for MetricsPage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|family| family.encode(&mut encoder))
     }
 }
 
-impl Family {
+impl MetricFamily {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut metric =
             encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), self.metric_type())?;
         match &self.samples {
-            Samples::Counters(samples) => each(&mut metric, samples, |metric, value| {
+            FamilySamples::Counters(samples) => each(&mut metric, samples, |metric, value| {
                 metric.encode_counter::<NoLabelSet, _, f64>(value, None)
             }),
-            Samples::Gauges(samples) => {
+            FamilySamples::Gauges(samples) => {
                 each(&mut metric, samples, |metric, value| metric.encode_gauge(value))
             }
-            Samples::Histograms(samples) => each(&mut metric, samples, |metric, reading| {
+            FamilySamples::Histograms(samples) => each(&mut metric, samples, |metric, reading| {
                 let (sum, count) = (reading.sum, reading.count());
                 metric.encode_histogram::<NoLabelSet>(sum, count, &reading.buckets, None)
             }),
-            Samples::Info(labels) => metric.encode_info(labels),
+            FamilySamples::Info(labels) => metric.encode_info(labels),
         }
     }
 
     fn metric_type(&self) -> MetricType {
         match self.samples {
-            Samples::Counters(_) => MetricType::Counter,
-            Samples::Gauges(_) => MetricType::Gauge,
-            Samples::Histograms(_) => MetricType::Histogram,
-            Samples::Info(_) => MetricType::Info,
+            FamilySamples::Counters(_) => MetricType::Counter,
+            FamilySamples::Gauges(_) => MetricType::Gauge,
+            FamilySamples::Histograms(_) => MetricType::Histogram,
+            FamilySamples::Info(_) => MetricType::Info,
         }
     }
 }
@@ -217,8 +217,8 @@ mod tests {
     use super::*;
     use crate::telemetry::histogram::Histogram;
 
-    fn page() -> Page {
-        let mut page = Page::default();
+    fn page() -> MetricsPage {
+        let mut page = MetricsPage::default();
         page.counter("x_calls", "Calls.", [(vec![("to", "a\"b\\c\nd".to_owned())], 3)]);
         page.gauge("x_rest_seconds", "Rest.", [(Vec::new(), 0.5)]);
         page.gauge("x_nothing", "Nobody has any.", []);

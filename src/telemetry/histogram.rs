@@ -33,7 +33,7 @@ pub struct Histogram {
 
 /// A histogram as it was read.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
+pub struct HistogramSnapshot {
     /// Upper bound and count of each bucket, not added up; the last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
     /// Of all values.
@@ -62,16 +62,16 @@ impl Histogram {
     }
 
     /// What it holds now.
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
-        Reading {
+        HistogramSnapshot {
             buckets: bounds.zip(self.counts.iter().map(|count| count.load(Relaxed))).collect(),
             sum: f64::from_bits(self.sum.load(Relaxed)),
         }
     }
 }
 
-impl Reading {
+impl HistogramSnapshot {
     /// How many values there were.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()

@@ -19,15 +19,15 @@ use super::histogram::{DURATION, FIRST_TOKEN, Histogram, SHORT, TOKENS};
 
 /// Counts by a key of which there are few. It takes a lock: for what is rare.
 #[derive(Debug)]
-pub struct Tally<K>(Mutex<BTreeMap<K, u64>>);
+pub struct CounterMap<K>(Mutex<BTreeMap<K, u64>>);
 
-impl<K> Default for Tally<K> {
+impl<K> Default for CounterMap<K> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Ord + Clone> Tally<K> {
+impl<K: Ord + Clone> CounterMap<K> {
     /// One more of `key`.
     pub fn add(&self, key: K) {
         *self.0.lock().entry(key).or_default() += 1;
@@ -41,13 +41,13 @@ impl<K: Ord + Clone> Tally<K> {
 
 /// Seconds, apart for what went well and for each word of what did not.
 #[derive(Debug)]
-pub struct Timed {
+pub struct OutcomeHistogram {
     bounds: &'static [f64],
     ok: Histogram,
     failed: Mutex<BTreeMap<&'static str, Arc<Histogram>>>,
 }
 
-impl Timed {
+impl OutcomeHistogram {
     fn new(bounds: &'static [f64]) -> Self {
         Self { bounds, ok: Histogram::new(bounds), failed: Mutex::default() }
     }
@@ -106,7 +106,7 @@ impl GenAi {
 
 /// How well the tokens of an attempt are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cost {
+pub enum CostMeters {
     /// The provider's count of a whole answer.
     Complete,
     /// Its count of an answer that broke off.
@@ -115,7 +115,7 @@ pub enum Cost {
     Unknown,
 }
 
-impl Cost {
+impl CostMeters {
     /// All of them, each at the place of its number.
     pub const ALL: [Self; 3] = [Self::Complete, Self::Partial, Self::Unknown];
 
@@ -162,9 +162,9 @@ pub struct TargetMeters {
     /// Attempts.
     pub attempts: PerOperation<Attempts>,
     /// Calls that moved on: to whom, and after what.
-    pub failovers: Tally<(Arc<str>, &'static str)>,
-    /// Attempts by what is known of their [`Cost`], each at the place of its number.
-    pub usage: [Counter; Cost::ALL.len()],
+    pub failovers: CounterMap<(Arc<str>, &'static str)>,
+    /// Attempts by what is known of their [`CostMeters`], each at the place of its number.
+    pub usage: [Counter; CostMeters::ALL.len()],
     /// Times its breaker opened.
     pub opened: Counter,
     /// Times its breaker closed again.
@@ -179,7 +179,7 @@ impl TargetMeters {
         Self {
             label,
             attempts: PerOperation::default(),
-            failovers: Tally::default(),
+            failovers: CounterMap::default(),
             usage: Default::default(),
             opened: Counter::default(),
             closed: Counter::default(),
@@ -192,7 +192,7 @@ impl TargetMeters {
 #[derive(Debug)]
 pub struct Attempts {
     /// From the first byte to the last, by outcome.
-    pub duration: Timed,
+    pub duration: OutcomeHistogram,
     /// To the first content of a stream.
     pub first_chunk: Histogram,
     /// Tokens of prompts, where the provider counted them.
@@ -204,7 +204,7 @@ pub struct Attempts {
 impl Default for Attempts {
     fn default() -> Self {
         Self {
-            duration: Timed::new(DURATION),
+            duration: OutcomeHistogram::new(DURATION),
             first_chunk: Histogram::new(FIRST_TOKEN),
             input: Histogram::new(TOKENS),
             output: Histogram::new(TOKENS),
@@ -216,7 +216,7 @@ impl Default for Attempts {
 #[derive(Debug, Default)]
 pub struct ModelMeters {
     /// Requests.
-    pub requests: PerOperation<Requests>,
+    pub requests: PerOperation<RequestMeters>,
     /// Streams that broke after their first content.
     pub broken: Counter,
     /// Streams that another target went on with.
@@ -225,16 +225,16 @@ pub struct ModelMeters {
 
 /// The admitted requests of one operation.
 #[derive(Debug)]
-pub struct Requests {
+pub struct RequestMeters {
     /// From the head of the request to the last byte of the answer, by error code.
-    pub duration: Timed,
+    pub duration: OutcomeHistogram,
     /// To the first content of a stream.
     pub first_token: Histogram,
 }
 
-impl Default for Requests {
+impl Default for RequestMeters {
     fn default() -> Self {
-        Self { duration: Timed::new(DURATION), first_token: Histogram::new(FIRST_TOKEN) }
+        Self { duration: OutcomeHistogram::new(DURATION), first_token: Histogram::new(FIRST_TOKEN) }
     }
 }
 
@@ -242,7 +242,7 @@ impl Default for Requests {
 #[derive(Debug)]
 pub struct GatewayMeters {
     /// Requests that were refused, by error code.
-    pub refusals: Tally<&'static str>,
+    pub refusals: CounterMap<&'static str>,
     /// Panics that were caught: bugs.
     pub panics: Counter,
     /// Time in the gateway before the first target was asked, the queue apart.
@@ -288,7 +288,7 @@ impl Default for GatewayMeters {
     fn default() -> Self {
         let started = SystemTime::now();
         Self {
-            refusals: Tally::default(),
+            refusals: CounterMap::default(),
             panics: Counter::default(),
             overhead: Histogram::new(SHORT),
             queue: Histogram::new(SHORT),
@@ -302,14 +302,14 @@ impl Default for GatewayMeters {
 #[derive(Debug)]
 pub struct MemoryMeters {
     /// Recalls, by why nothing was recalled.
-    pub recalls: Timed,
+    pub recalls: OutcomeHistogram,
     /// Calls of the store that failed because of the store, by why.
-    pub store_errors: Tally<&'static str>,
+    pub store_errors: CounterMap<&'static str>,
 }
 
 impl Default for MemoryMeters {
     fn default() -> Self {
-        Self { recalls: Timed::new(SHORT), store_errors: Tally::default() }
+        Self { recalls: OutcomeHistogram::new(SHORT), store_errors: CounterMap::default() }
     }
 }
 
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_went_well_and_what_did_not_are_apart() {
-        let timed = Timed::new(DURATION);
+        let timed = OutcomeHistogram::new(DURATION);
         timed.observe(Duration::from_millis(5), None);
         timed.observe(Duration::from_millis(5), Some("timeout"));
         timed.observe(Duration::from_millis(7), Some("timeout"));
@@ -335,6 +335,6 @@ mod tests {
         meters.attempts.of(GenAi::Embeddings).input.observe(1.0);
         let used: Vec<_> = meters.attempts.used().map(|(operation, _)| operation.as_str()).collect();
         assert_eq!(used, ["embeddings"]);
-        Timed::new(DURATION).each(|_, _| panic!("nothing happened"));
+        OutcomeHistogram::new(DURATION).each(|_, _| panic!("nothing happened"));
     }
 }

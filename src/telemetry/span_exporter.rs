@@ -35,20 +35,20 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// The two ends of the outbox.
 pub struct Export {
     /// For whoever wants to know, or to close it.
-    pub outbox: Arc<Outbox>,
+    pub outbox: Arc<SpanQueue>,
     /// Takes spans as they end.
     pub processor: Processor,
 }
 
 /// What was lost, and how it ends.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SpanQueue {
     lost: AtomicU64,
     closing: CancellationToken,
     closed: CancellationToken,
 }
 
-impl Outbox {
+impl SpanQueue {
     /// Spans that were dropped.
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -68,7 +68,7 @@ impl Outbox {
 /// Puts spans into the outbox.
 #[derive(Debug)]
 pub struct Processor {
-    outbox: Arc<Outbox>,
+    outbox: Arc<SpanQueue>,
     spans: mpsc::Sender<SpanData>,
 }
 
@@ -81,7 +81,7 @@ impl SpanProcessor for Processor {
         }
     }
 
-    /// Nobody is made to wait: [`Outbox::close`] is how it ends.
+    /// Nobody is made to wait: [`SpanQueue::close`] is how it ends.
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }
@@ -111,7 +111,7 @@ pub fn start(
         .map_err(|error| format!("telemetry.otlp_endpoint: {error}"))?;
     exporter.set_resource(resource);
     let (sender, spans) = mpsc::channel(WAITING);
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(SpanQueue::default());
     let sending = outbox.clone();
     tasks.spawn_until_shutdown(async move {
         let _closed = sending.closed.clone().drop_guard();
@@ -130,7 +130,7 @@ fn traces_at(endpoint: &url::Url) -> String {
 }
 
 /// Until the outbox is closed and empty.
-async fn send_all(outbox: &Outbox, exporter: &SpanExporter, mut spans: mpsc::Receiver<SpanData>) {
+async fn send_all(outbox: &SpanQueue, exporter: &SpanExporter, mut spans: mpsc::Receiver<SpanData>) {
     let mut away = false;
     loop {
         let mut batch = Vec::new();
@@ -157,7 +157,7 @@ async fn send_all(outbox: &Outbox, exporter: &SpanExporter, mut spans: mpsc::Rec
 }
 
 /// Waits a moment for more, unless there is enough or it is the end.
-async fn gather(outbox: &Outbox, spans: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) {
+async fn gather(outbox: &SpanQueue, spans: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) {
     let filled =
         async { while batch.len() < BATCH && spans.recv_many(batch, BATCH - batch.len()).await > 0 {} };
     tokio::select! {

@@ -23,7 +23,7 @@ use opentelemetry_sdk::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::span_exporter::{self, Export, Outbox};
+use super::span_exporter::{self, Export, SpanQueue};
 use crate::tasks::Tasks;
 
 /// W3C trace context.
@@ -32,20 +32,20 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Makes spans, if anybody wants them.
 #[derive(Clone, Default)]
-pub struct Tracer(Option<Arc<Inner>>);
+pub struct Tracer(Option<Arc<TracerInner>>);
 
-struct Inner {
+struct TracerInner {
     tracer: SdkTracer,
-    outbox: Arc<Outbox>,
+    outbox: Arc<SpanQueue>,
     /// The tracer lives only as long as its provider.
     _provider: SdkTracerProvider,
 }
 
 /// Something that takes time; it ends when this is dropped.
 #[derive(Default)]
-pub struct Span(Option<Box<Live>>);
+pub struct Span(Option<Box<ActiveSpan>>);
 
-struct Live {
+struct ActiveSpan {
     span: SdkSpan,
     tracer: SdkTracer,
 }
@@ -64,7 +64,7 @@ impl Tracer {
         let provider =
             SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build();
         let tracer = provider.tracer("concierge");
-        Ok(Self(Some(Arc::new(Inner { tracer, outbox, _provider: provider }))))
+        Ok(Self(Some(Arc::new(TracerInner { tracer, outbox, _provider: provider }))))
     }
 
     /// Whether spans are made.
@@ -83,7 +83,7 @@ impl Tracer {
         let start = SystemTime::now().checked_sub(received.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
         let span = inner.tracer.span_builder(name()).with_kind(SpanKind::Server).with_start_time(start);
         let span = span.start_with_context(&inner.tracer, &context);
-        Span(Some(Box::new(Live { span, tracer: inner.tracer.clone() })))
+        Span(Some(Box::new(ActiveSpan { span, tracer: inner.tracer.clone() })))
     }
 
     /// Spans that were dropped because the collector is slow or away.
@@ -117,7 +117,7 @@ impl Span {
         let start = SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
         let span = live.tracer.span_builder(name()).with_kind(kind).with_start_time(start);
         let span = span.start_with_context(&live.tracer, &context);
-        Span(Some(Box::new(Live { span, tracer: live.tracer.clone() })))
+        Span(Some(Box::new(ActiveSpan { span, tracer: live.tracer.clone() })))
     }
 
     /// Adds attributes; `attributes` is not called if nobody wants them.

@@ -13,7 +13,7 @@ pub mod target;
 
 pub use client::tls::http_client;
 pub use exchange::attempt::Attempt;
-pub use exchange::request_body::Parts;
+pub use exchange::request_body::SplicedBody;
 pub use target::snapshot::{Model, Snapshot};
-pub use target::view::{TargetState, TargetView};
-pub use target::{Access, Need, Standing, Target, Why};
+pub use target::view::{ReportedState, TargetView};
+pub use target::{Availability, Eligibility, IneligibleReason, RequestNeed, Target};

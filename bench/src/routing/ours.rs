@@ -8,18 +8,18 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use concierge::{
     config,
     dispatch::{
-        budget::{Budget, InFlight, Repeat, Unproven},
+        budget::{Budget, InFlightRequest, Repeat, UnprovenAttempt},
         plan::{Candidate, Plan, Step},
     },
     events::Events,
     tasks::Tasks,
     upstream::{
-        Attempt, Model, Need, Snapshot,
+        Attempt, Model, RequestNeed, Snapshot,
         exchange::{
             failure::Failure,
             outcome::{BrokenKind, Outcome},
         },
-        health::score::Kind,
+        health::score::LatencyKind,
     },
 };
 use http::{HeaderMap, HeaderValue};
@@ -46,8 +46,8 @@ pub struct Ours {
 struct Running {
     plan: Plan,
     asked: Option<(Candidate, Attempt)>,
-    unproven: Option<Unproven>,
-    _in_flight: InFlight,
+    unproven: Option<UnprovenAttempt>,
+    _in_flight: InFlightRequest,
 }
 
 impl Ours {
@@ -67,7 +67,7 @@ impl Ours {
     }
 
     fn begin(&self) -> Running {
-        let need = Need { kind: Kind::Stream, tokens: PROMPT };
+        let need = RequestNeed { kind: LatencyKind::Stream, tokens: PROMPT };
         let rules = self.snapshot.config.resilience.clone();
         let plan = Plan::new(vec![self.model.clone()], Vec::new(), need, rules);
         Running { plan, asked: None, unproven: None, _in_flight: self.budget.enter() }

@@ -90,7 +90,7 @@ async fn only_scores_that_moved_are_told_and_only_to_somebody() {
     let events = Events::new();
     let targets = Arc::new(snapshot(&events));
     let current = targets.clone();
-    let scene = move || Scene { snapshot: current.clone(), in_flight: 0, waiting: 0 };
+    let scene = move || OperatorSample { snapshot: current.clone(), in_flight: 0, waiting: 0 };
     let mut task = Box::pin(run(events.clone(), Arc::default(), scene));
     let mut look = async || {
         for _ in 0..2 {
@@ -132,7 +132,7 @@ async fn figures_are_told_when_they_change_and_at_most_once_a_second() {
     let targets = Arc::new(snapshot(&events));
     let busy = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let (current, in_flight) = (targets.clone(), busy.clone());
-    let scene = move || Scene {
+    let scene = move || OperatorSample {
         snapshot: current.clone(),
         in_flight: in_flight.load(std::sync::atomic::Ordering::Relaxed),
         waiting: 0,

@@ -11,7 +11,7 @@ use crate::{
 
 fn explained(snapshot: &Snapshot, name: &str) -> Explanation {
     let model = find(snapshot, name).unwrap();
-    explain(snapshot, &model, Need::default(), Moment::current())
+    explain(snapshot, &model, RequestNeed::default(), Moment::current())
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +47,7 @@ async fn whoever_is_out_is_told_with_reason_and_time() {
     let told = explained(&snapshot, "chat");
     assert_eq!(told.order.iter().map(|step| &*step.target).collect::<Vec<_>>(), ["slow/org/big"]);
     let [open, drained] = &told.not_asked[..] else { panic!("{told:?}") };
-    assert_eq!((&*open.target, open.state), ("fast/big", TargetState::Open));
+    assert_eq!((&*open.target, open.state), ("fast/big", ReportedState::Open));
     assert!(open.reason.starts_with("It is left alone") && open.retry_at.is_some(), "{open:?}");
     assert_eq!((drained.reason.as_str(), drained.retry_at.as_ref()), ("An operator took it out.", None));
     assert_eq!((&*drained.model, drained.fallback), ("small", true));

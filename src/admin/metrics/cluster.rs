@@ -2,13 +2,13 @@
 
 use crate::{
     admin::metrics::plain,
-    admission::distributed::Fleet,
-    cluster::{Link, client::ERRORS},
-    telemetry::exposition::Page,
+    admission::distributed::DistributedLimits,
+    cluster::{RedisClient, client::ERRORS},
+    telemetry::exposition::MetricsPage,
 };
 
 /// Writes it, if there is a Redis.
-pub fn write(page: &mut Page, link: &Link, fleet: &Fleet) {
+pub fn write(page: &mut MetricsPage, link: &RedisClient, fleet: &DistributedLimits) {
     let help = "Whether Redis answers.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(link.is_up()))));
     let help = "Gateways that share the Redis, with this one; the last that was known while it is away.";

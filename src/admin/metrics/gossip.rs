@@ -1,10 +1,10 @@
 //! How much gateways tell each other of the targets. What they say is on the page as each target stands.
 
 use super::plain;
-use crate::{gossip::Peers, telemetry::exposition::Page};
+use crate::{gossip::Gossip, telemetry::exposition::MetricsPage};
 
 /// Writes it.
-pub fn write(page: &mut Page, peers: &Peers) {
+pub fn write(page: &mut MetricsPage, peers: &Gossip) {
     let meters = peers.meters();
     let help = "Messages about targets that this gateway has published.";
     page.counter("concierge_peer_messages_told", help, plain(meters.told.get()));

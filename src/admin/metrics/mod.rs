@@ -14,16 +14,16 @@ use sha2::{Digest, Sha256};
 
 use super::{Moment, view};
 use crate::{
-    admission::{distributed::Fleet, local::slots::Slots},
+    admission::{distributed::DistributedLimits, local::slots::Slots},
     call::Registry,
-    cluster::Link,
+    cluster::RedisClient,
     dispatch::budget::Budget,
-    gossip::Peers,
-    memory::{service::Memory, store::StoreError},
+    gossip::Gossip,
+    memory::{service::MemoryService, store::StoreError},
     telemetry::{
-        exposition::{Labels, Page},
-        histogram::Reading,
-        metrics::{GatewayMeters, GenAi, ModelMeters, OTHER, Timed},
+        exposition::{Labels, MetricsPage},
+        histogram::HistogramSnapshot,
+        metrics::{GatewayMeters, GenAi, ModelMeters, OTHER, OutcomeHistogram},
         process::Process,
     },
     upstream::Snapshot,
@@ -42,11 +42,11 @@ pub struct Sources<'a> {
     /// Who runs.
     pub calls: &'a Registry,
     /// What is remembered, if anything.
-    pub memory: Option<&'a Memory>,
+    pub memory: Option<&'a MemoryService>,
     /// The line to Redis and what is counted over it, if there is one.
-    pub shared: Option<(&'a Link, &'a Fleet)>,
+    pub shared: Option<(&'a RedisClient, &'a DistributedLimits)>,
     /// What gateways tell each other, if there is one.
-    pub peers: Option<&'a Peers>,
+    pub peers: Option<&'a Gossip>,
     /// Events that slow watchers have missed.
     pub events_lost: u64,
     /// Spans that no collector has taken.
@@ -54,8 +54,8 @@ pub struct Sources<'a> {
 }
 
 /// The page as of `at`.
-pub async fn page(sources: Sources<'_>, at: Moment) -> Page {
-    let mut page = Page::default();
+pub async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
+    let mut page = MetricsPage::default();
     models(&mut page, sources.snapshot);
     targets::write(&mut page, sources.snapshot, &view::rows(sources.snapshot, at), at);
     gateway(&mut page, &sources, at);
@@ -79,7 +79,12 @@ fn plain<T>(value: T) -> [(Labels, T); 1] {
 }
 
 /// Every histogram of `timed`, with `labels` and, under `key`, the word of how it failed.
-fn timed(into: &mut Vec<(Labels, Reading)>, timed: &Timed, labels: &Labels, key: &'static str) {
+fn timed(
+    into: &mut Vec<(Labels, HistogramSnapshot)>,
+    timed: &OutcomeHistogram,
+    labels: &Labels,
+    key: &'static str,
+) {
     timed.each(|word, histogram| {
         let word = word.map(|word| (key, word.to_owned()));
         into.push((labels.iter().cloned().chain(word).collect(), histogram.read()));
@@ -87,7 +92,7 @@ fn timed(into: &mut Vec<(Labels, Reading)>, timed: &Timed, labels: &Labels, key:
 }
 
 /// What clients got, by the model they asked for.
-fn models(page: &mut Page, snapshot: &Snapshot) {
+fn models(page: &mut MetricsPage, snapshot: &Snapshot) {
     let configured =
         snapshot.models().filter_map(|model| Some((&*model.config.name, model.meters.as_deref()?)));
     let all: Vec<(&str, &ModelMeters)> =
@@ -119,7 +124,7 @@ fn of_gen_ai(operation: GenAi, model: &str) -> Labels {
     vec![("gen_ai_operation_name", operation.as_str().to_owned()), ("gen_ai_request_model", model.to_owned())]
 }
 
-fn gateway(page: &mut Page, sources: &Sources<'_>, at: Moment) {
+fn gateway(page: &mut MetricsPage, sources: &Sources<'_>, at: Moment) {
     let meters = sources.gateway;
     let help = "Time in the gateway before the first target was asked, without the queue.";
     page.histogram("concierge_overhead_seconds", help, plain(meters.overhead.read()));
@@ -149,7 +154,7 @@ fn gateway(page: &mut Page, sources: &Sources<'_>, at: Moment) {
     page.counter("concierge_spans_dropped", help, plain(sources.spans_lost));
 }
 
-async fn remembered(page: &mut Page, memory: &Memory) {
+async fn remembered(page: &mut MetricsPage, memory: &MemoryService) {
     let mut recalls = Vec::new();
     memory.meters().recalls.each(|skipped, histogram| {
         let result = skipped.unwrap_or("recalled").to_owned();
@@ -176,7 +181,7 @@ async fn remembered(page: &mut Page, memory: &Memory) {
     }
 }
 
-fn configuration(page: &mut Page, sources: &Sources<'_>) {
+fn configuration(page: &mut MetricsPage, sources: &Sources<'_>) {
     let config = &sources.snapshot.config;
     let reloads = sources.gateway.reloads();
     let of = |result: &str, count| (vec![("result", result.to_owned())], count);
@@ -195,7 +200,7 @@ fn configuration(page: &mut Page, sources: &Sources<'_>) {
 }
 
 /// Named as every exporter of Prometheus names them.
-fn process(page: &mut Page, started: SystemTime) {
+fn process(page: &mut MetricsPage, started: SystemTime) {
     page.gauge("process_start_time_seconds", "When the process started.", plain(unix(started)));
     let Some(process) = Process::read() else { return };
     page.rising("process_cpu_seconds", "Processor time.", plain(process.cpu));

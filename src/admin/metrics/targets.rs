@@ -9,47 +9,55 @@ use super::timed;
 use crate::{
     admin::{
         Moment,
-        view::{Headroom, Row},
+        view::{HeadroomRow, TargetRow},
     },
     telemetry::{
-        exposition::{Labels, Page},
-        histogram::{Histogram, Reading},
-        metrics::{Attempts, Cost, OTHER, TargetMeters},
+        exposition::{Labels, MetricsPage},
+        histogram::{Histogram, HistogramSnapshot},
+        metrics::{Attempts, CostMeters, OTHER, TargetMeters},
     },
-    upstream::{Snapshot, Target, TargetState},
+    upstream::{ReportedState, Snapshot, Target},
 };
 
 /// A target that is named, and its row in `/admin/providers`.
-struct Named<'a> {
+struct NamedTarget<'a> {
     target: &'a Target,
-    row: &'a Row,
+    row: &'a TargetRow,
 }
 
 /// What is counted under one label.
-struct Counted<'a> {
+struct LabelledCount<'a> {
     meters: &'a TargetMeters,
     provider: &'a str,
     model: &'a str,
 }
 
 /// Puts everything that is known of targets on the page.
-pub fn write(page: &mut Page, snapshot: &Snapshot, rows: &[Row], at: Moment) {
+pub fn write(page: &mut MetricsPage, snapshot: &Snapshot, rows: &[TargetRow], at: Moment) {
     let targets = snapshot.targets();
     let row_of = |target: &Target| rows.iter().find(|row| row.id == *target.id && !row.models.is_empty());
-    let named: Vec<Named<'_>> =
-        targets.iter().filter_map(|target| Some(Named { target, row: row_of(target)? })).collect();
-    let mut counted: Vec<Counted<'_>> = named.iter().filter_map(Named::counted).collect();
-    counted.extend(snapshot.others().map(|(meters, _)| Counted { meters, provider: OTHER, model: OTHER }));
+    let named: Vec<NamedTarget<'_>> =
+        targets.iter().filter_map(|target| Some(NamedTarget { target, row: row_of(target)? })).collect();
+    let mut counted: Vec<LabelledCount<'_>> = named.iter().filter_map(NamedTarget::counted).collect();
+    counted.extend(snapshot.others().map(|(meters, _)| LabelledCount {
+        meters,
+        provider: OTHER,
+        model: OTHER,
+    }));
     operations(page, &counted);
     counts(page, &counted);
     standing(page, &named, at);
     states(page, &named);
 }
 
-impl Named<'_> {
-    fn counted(&self) -> Option<Counted<'_>> {
+impl NamedTarget<'_> {
+    fn counted(&self) -> Option<LabelledCount<'_>> {
         let name = &self.target.name;
-        Some(Counted { meters: self.target.meters.as_ref()?, provider: &name.provider, model: &name.model })
+        Some(LabelledCount {
+            meters: self.target.meters.as_ref()?,
+            provider: &name.provider,
+            model: &name.model,
+        })
     }
 
     fn labels(&self) -> Labels {
@@ -57,7 +65,7 @@ impl Named<'_> {
     }
 }
 
-impl Counted<'_> {
+impl LabelledCount<'_> {
     fn labels(&self) -> Labels {
         vec![("target", self.meters.label.to_string())]
     }
@@ -68,7 +76,7 @@ impl Counted<'_> {
 }
 
 /// OpenTelemetry's view: we are the client of the providers.
-fn operations(page: &mut Page, counted: &[Counted<'_>]) {
+fn operations(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
     let (mut durations, mut firsts, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     let mut attempts: Vec<(Labels, u64)> = Vec::new();
     for one in counted {
@@ -99,7 +107,12 @@ fn operations(page: &mut Page, counted: &[Counted<'_>]) {
     page.counter("concierge_attempts", "Attempts, by how they ended.", attempts);
 }
 
-fn seen(into: &mut Vec<(Labels, Reading)>, histogram: &Histogram, labels: &Labels, tokens: Option<&str>) {
+fn seen(
+    into: &mut Vec<(Labels, HistogramSnapshot)>,
+    histogram: &Histogram,
+    labels: &Labels,
+    tokens: Option<&str>,
+) {
     let reading = histogram.read();
     if reading.count() > 0 {
         let kind = tokens.map(|kind| ("gen_ai_token_type", kind.to_owned()));
@@ -113,7 +126,7 @@ fn add_outcomes(outcomes: &mut BTreeMap<&'static str, u64>, made: &Attempts) {
     });
 }
 
-fn counts(page: &mut Page, counted: &[Counted<'_>]) {
+fn counts(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
     let known = |to: &Arc<str>| &**to == "none" || counted.iter().any(|one| one.meters.label == *to);
     let failovers = counted.iter().flat_map(|one| {
         let made = one.meters.failovers.read().into_iter().filter(|((to, _), _)| known(to));
@@ -130,7 +143,7 @@ fn counts(page: &mut Page, counted: &[Counted<'_>]) {
     });
     page.counter("concierge_breaker_changes", "Breakers that opened, and that closed again.", changes);
     let usage = counted.iter().flat_map(|one| {
-        Cost::ALL.map(|cost| (one.with("usage", cost.as_str()), one.meters.usage[cost as usize].get()))
+        CostMeters::ALL.map(|cost| (one.with("usage", cost.as_str()), one.meters.usage[cost as usize].get()))
     });
     page.counter("concierge_attempt_usage", "Attempts, by how well their tokens are known.", usage);
     let noise = counted.iter().map(|one| (one.labels(), one.meters.noise.get()));
@@ -138,8 +151,8 @@ fn counts(page: &mut Page, counted: &[Counted<'_>]) {
 }
 
 /// What `/admin/providers` says of the same moment.
-fn standing(page: &mut Page, named: &[Named<'_>], at: Moment) {
-    let each = |value: fn(&Row) -> f64| named.iter().map(move |one| (one.labels(), value(one.row)));
+fn standing(page: &mut MetricsPage, named: &[NamedTarget<'_>], at: Moment) {
+    let each = |value: fn(&TargetRow) -> f64| named.iter().map(move |one| (one.labels(), value(one.row)));
     page.gauge(
         "concierge_target_score",
         "What routing uses: 100 × success rate − 10 × seconds of latency, or of silence.",
@@ -172,7 +185,7 @@ fn standing(page: &mut Page, named: &[Named<'_>], at: Moment) {
 
 /// The least that is left, by unit and window. Windows go by words of ours: what a provider calls one is its own choice,
 /// and could be another with each answer.
-fn left(windows: &[Headroom]) -> BTreeMap<(&'static str, &'static str), u64> {
+fn left(windows: &[HeadroomRow]) -> BTreeMap<(&'static str, &'static str), u64> {
     let mut least = BTreeMap::new();
     for window in windows {
         let word = ["second", "minute", "hour", "day", "month"];
@@ -184,16 +197,16 @@ fn left(windows: &[Headroom]) -> BTreeMap<(&'static str, &'static str), u64> {
 }
 
 /// One series per state, of which one is 1: a state can be summed and joined like any other number.
-fn states(page: &mut Page, named: &[Named<'_>]) {
+fn states(page: &mut MetricsPage, named: &[NamedTarget<'_>]) {
     let is = |yes: bool| f64::from(u8::from(yes));
     let all = named.iter().flat_map(|one| {
-        TargetState::ALL.map(|state| {
+        ReportedState::ALL.map(|state| {
             let labels = one.labels().into_iter().chain([("state", state.as_str().to_owned())]).collect();
             (labels, is(one.row.state == state))
         })
     });
     page.gauge("concierge_target_state", "1 for the state it is in.", all);
-    let refused = named.iter().map(|one| (one.labels(), is(one.row.state == TargetState::Misconfigured)));
+    let refused = named.iter().map(|one| (one.labels(), is(one.row.state == ReportedState::Misconfigured)));
     let help =
         "1 while it refuses our key, quota or credit, or does not have the model: an operator is needed.";
     page.gauge("concierge_target_misconfigured", help, refused);
@@ -207,7 +220,7 @@ mod tests {
     fn windows_go_by_our_words_and_the_least_counts() {
         let window = |unit, window: &str, remaining| {
             let reset_at = String::new();
-            Headroom { unit, window: window.to_owned(), limit: None, remaining, reset_at }
+            HeadroomRow { unit, window: window.to_owned(), limit: None, remaining, reset_at }
         };
         let told = [
             window("requests", "requests", 7),

@@ -2,8 +2,8 @@
 
 use super::format;
 use crate::{
-    admin::history::{KEPT, Percentiles, Samples},
-    upstream::health::score::Kind,
+    admin::history::{KEPT, LatencyHistory, Percentiles},
+    upstream::health::score::LatencyKind,
 };
 
 /// The drawing is so many units wide: two for each step from sample to sample.
@@ -23,7 +23,7 @@ pub struct Chart {
 
 impl Chart {
     /// The chart of `samples` of `kind`; empty lines while nothing is known.
-    pub fn of(samples: &Samples, kind: Kind) -> Self {
+    pub fn of(samples: &LatencyHistory, kind: LatencyKind) -> Self {
         let samples: Vec<_> = samples.iter().map(|sample| sample.get(kind)).collect();
         let top = samples.iter().flatten().map(|known| known.p95).fold(0.0, f64::max);
         let words = match samples.last().copied().flatten() {
@@ -58,14 +58,14 @@ fn path(samples: &[Option<Percentiles>], top: f64, value: impl Fn(&Percentiles) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::history::Sample;
+    use crate::admin::history::LatencySample;
 
     fn draw(samples: &[Option<(f64, f64)>]) -> Chart {
         let sample = |known: &Option<(f64, f64)>| {
             let percentiles = known.map(|(p50, p95)| Percentiles { p50, p95 });
-            Sample::new([percentiles, None])
+            LatencySample::new([percentiles, None])
         };
-        Chart::of(&samples.iter().map(sample).collect(), Kind::Stream)
+        Chart::of(&samples.iter().map(sample).collect(), LatencyKind::Stream)
     }
 
     #[test]

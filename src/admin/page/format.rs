@@ -5,14 +5,14 @@
 use std::{borrow::Borrow, time::SystemTime};
 
 /// A time, for `<time>`.
-pub struct When {
+pub struct PageTime {
     /// RFC 3339.
     pub date: String,
     /// `12 s ago`, `in 3 min`: nobody reads a UTC date at a glance.
     pub words: String,
 }
 
-impl When {
+impl PageTime {
     /// `date` is RFC 3339.
     pub fn of(date: &str, now: SystemTime) -> Self {
         Self { date: date.to_owned(), words: relative(date, now) }

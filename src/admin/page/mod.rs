@@ -16,11 +16,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
 use self::{
-    panels::{News, RequestLine, Settings, SlotsPanel},
+    panels::{Notice, RequestLine, SettingsPanel, SlotsPanel},
     targets::{ModelPanel, Status},
 };
-use super::{Moment, Reloaded, history::History, view::Row};
-use crate::{admission::local::slots, call, events::Stamped, memory::service::Stats, upstream::Snapshot};
+use super::{Moment, Reloaded, history::History, view::TargetRow};
+use crate::{
+    admission::local::slots, call, events::Stamped, memory::service::RecallCounts, upstream::Snapshot,
+};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -30,23 +32,23 @@ const MOST_TARGETS: usize = 200;
 const MOST_LINES: usize = 100;
 
 /// Everything that an operator may see at one moment.
-pub struct Sight<'a> {
+pub struct PageData<'a> {
     /// The moment.
     pub at: Moment,
     /// The configuration in force and its targets.
     pub snapshot: &'a Snapshot,
     /// The targets, as in `/admin/providers`.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TargetRow>,
     /// Their last minutes.
     pub history: Arc<History>,
     /// The requests in flight, oldest first.
-    pub requests: Vec<call::View>,
+    pub requests: Vec<call::CallView>,
     /// Who holds slots and who waits.
-    pub slots: slots::View,
+    pub slots: slots::SlotsView,
     /// What happened last, newest first.
     pub past: Vec<Stamped>,
     /// How recall goes, and whether its store is there; `None` without memory.
-    pub memory: Option<(Stats, bool)>,
+    pub memory: Option<(RecallCounts, bool)>,
     /// Whether Redis answers, and how many gateways share it; `None` without one.
     pub redis: Option<(bool, usize)>,
     /// How the last reload went.
@@ -55,7 +57,7 @@ pub struct Sight<'a> {
 
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page<'a> {
+struct PageTemplate<'a> {
     time: String,
     status: Status,
     in_flight: usize,
@@ -63,13 +65,13 @@ struct Page<'a> {
     attempts: u64,
     models: Vec<ModelPanel<'a>>,
     more_targets: usize,
-    news: Vec<News>,
+    news: Vec<Notice>,
     requests: Vec<RequestLine<'a>>,
     more_requests: usize,
     slots: SlotsPanel<'a>,
-    memory: Option<(Stats, bool)>,
+    memory: Option<(RecallCounts, bool)>,
     redis: Option<(bool, usize)>,
-    settings: Settings<'a>,
+    settings: SettingsPanel<'a>,
 }
 
 #[derive(Template)]
@@ -80,9 +82,9 @@ struct SignIn;
 ///
 /// # Errors
 /// The template cannot be filled: a bug of ours.
-pub fn render(sight: &Sight<'_>) -> Result<String, askama::Error> {
+pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
     let models = targets::panels(sight);
-    let page = Page {
+    let page = PageTemplate {
         time: super::rfc3339(sight.at.wall),
         status: Status::of(&sight.rows),
         in_flight: sight.requests.len(),
@@ -90,13 +92,13 @@ pub fn render(sight: &Sight<'_>) -> Result<String, askama::Error> {
         attempts: sight.rows.iter().map(|row| row.total_calls).sum(),
         models,
         more_targets: sight.rows.len().saturating_sub(MOST_TARGETS),
-        news: sight.past.iter().map(|stamped| News::of(stamped, sight.at.wall)).collect(),
+        news: sight.past.iter().map(|stamped| Notice::of(stamped, sight.at.wall)).collect(),
         requests: sight.requests.iter().take(MOST_LINES).map(RequestLine::of).collect(),
         more_requests: sight.requests.len().saturating_sub(MOST_LINES),
         slots: SlotsPanel::of(&sight.slots),
         memory: sight.memory,
         redis: sight.redis,
-        settings: Settings::of(sight),
+        settings: SettingsPanel::of(sight),
     };
     page.render()
 }

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use super::{
-    MOST_LINES, Sight,
-    format::{self, When},
+    MOST_LINES, PageData,
+    format::{self, PageTime},
 };
 use crate::{
     admin::Reloaded,
@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// One line of what happened.
-pub struct News {
+pub struct Notice {
     /// When.
-    pub when: When,
+    pub when: PageTime,
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
     /// Who did what.
@@ -30,7 +30,7 @@ pub struct News {
 /// One request in flight.
 pub struct RequestLine<'a> {
     /// What it is.
-    pub call: &'a call::View,
+    pub call: &'a call::CallView,
     /// Its id, not all of it.
     pub id: String,
     /// Where it is.
@@ -60,14 +60,14 @@ pub struct SlotLine<'a> {
 }
 
 /// What is in force.
-pub struct Settings<'a> {
+pub struct SettingsPanel<'a> {
     /// The configuration, masked.
     pub config: String,
     /// How the last reload went, and when.
-    pub last_reload: Option<(&'a Reloaded, When)>,
+    pub last_reload: Option<(&'a Reloaded, PageTime)>,
 }
 
-impl News {
+impl Notice {
     /// `stamped`, as of `now`.
     pub fn of(stamped: &Stamped, now: SystemTime) -> Self {
         let (class, what, details, request) = match &stamped.event {
@@ -99,7 +99,7 @@ impl News {
             // These are told and not kept.
             Event::Score { .. } | Event::Tick { .. } => ("good", String::new(), String::new(), None),
         };
-        Self { when: When::of(&stamped.at, now), class, what, details, request }
+        Self { when: PageTime::of(&stamped.at, now), class, what, details, request }
     }
 }
 
@@ -120,7 +120,7 @@ fn without_prefix<'a>(reason: &'a str, target: &str) -> &'a str {
 
 impl<'a> RequestLine<'a> {
     /// One line of `/admin/requests`.
-    pub fn of(call: &'a call::View) -> Self {
+    pub fn of(call: &'a call::CallView) -> Self {
         let phase = match call.phase {
             Phase::Queued => "waits for a slot",
             Phase::Waiting => "waits for a target",
@@ -135,7 +135,7 @@ impl<'a> RequestLine<'a> {
 
 impl<'a> SlotsPanel<'a> {
     /// `/admin/slots`, the busiest first.
-    pub fn of(view: &'a slots::View) -> Self {
+    pub fn of(view: &'a slots::SlotsView) -> Self {
         let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
         users.truncate(MOST_LINES);
@@ -153,14 +153,14 @@ impl<'a> SlotLine<'a> {
     }
 }
 
-impl<'a> Settings<'a> {
+impl<'a> SettingsPanel<'a> {
     /// What is in force at the moment of `sight`.
-    pub fn of(sight: &'a Sight<'_>) -> Self {
+    pub fn of(sight: &'a PageData<'_>) -> Self {
         let masked = sight.snapshot.config.masked();
         let last_reload = sight.last_reload.as_ref();
         Self {
             config: format!("{masked:#}"),
-            last_reload: last_reload.map(|reload| (reload, When::of(&reload.at, sight.at.wall))),
+            last_reload: last_reload.map(|reload| (reload, PageTime::of(&reload.at, sight.at.wall))),
         }
     }
 }

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::SystemTime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    MOST_TARGETS, Sight,
+    MOST_TARGETS, PageData,
     chart::Chart,
-    format::{self, When},
+    format::{self, PageTime},
 };
 use crate::{
     admin::{
         explain::{self, Explanation},
-        view::{Headroom, OfKind, Row},
+        view::{HeadroomRow, KindScore, TargetRow},
     },
     config::Strategy,
-    upstream::{Model, Need, TargetState, health::score::Kind},
+    upstream::{Model, ReportedState, RequestNeed, health::score::LatencyKind},
 };
 
 /// How it stands, in one sentence.
@@ -61,7 +61,7 @@ pub struct Explained {
 /// One row.
 pub struct TargetLine<'a> {
     /// What it is about.
-    pub row: &'a Row,
+    pub row: &'a TargetRow,
     /// Its id as a part of a path.
     pub path: String,
     /// Its state in words.
@@ -87,7 +87,7 @@ pub struct TargetLine<'a> {
     /// The deadline of the first content.
     pub deadline: String,
     /// When it is next tried.
-    pub next: Option<When>,
+    pub next: Option<PageTime>,
 }
 
 /// What is left of one rate limit.
@@ -95,13 +95,13 @@ pub struct LimitLine {
     /// `5,900 of 6,000 requests per minute`
     pub left: String,
     /// When it is full again.
-    pub full: When,
+    pub full: PageTime,
 }
 
 impl Status {
     /// Of all targets.
-    pub fn of(rows: &[Row]) -> Self {
-        let out: Vec<&Row> = rows.iter().filter(|row| row.state != TargetState::Closed).collect();
+    pub fn of(rows: &[TargetRow]) -> Self {
+        let out: Vec<&TargetRow> = rows.iter().filter(|row| row.state != ReportedState::Closed).collect();
         let (all, answering) = (rows.len(), rows.len() - out.len());
         let (class, words) = match (all, &out[..]) {
             (0, _) => ("bad", "No target is configured.".to_owned()),
@@ -119,22 +119,22 @@ impl Status {
 }
 
 /// Every model with its targets, then the targets that were asked for by name.
-pub fn panels<'a>(sight: &'a Sight<'_>) -> Vec<ModelPanel<'a>> {
+pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
     let mut room = MOST_TARGETS;
     let mut panels: Vec<ModelPanel<'a>> = Vec::new();
     for model in sight.snapshot.models() {
         let rows =
             model.targets.iter().filter_map(|target| sight.rows.iter().find(|row| *row.id == *target.id));
-        let rows: Vec<&Row> = rows.take(room).collect();
+        let rows: Vec<&TargetRow> = rows.take(room).collect();
         room -= rows.len();
         let kind = main_kind(&rows);
-        let shares = model.shares(&model.standings(&Need { kind, tokens: 0 }, sight.at.now));
+        let shares = model.shares(&model.standings(&RequestNeed { kind, tokens: 0 }, sight.at.now));
         let lines = rows.iter().zip(shares).map(|(row, share)| TargetLine::of(sight, row, kind, share));
         let model = Some(ModelHead::of(sight, model, kind));
         panels.push(ModelPanel { model, latency: latency(kind), lines: lines.collect() });
     }
     let by_name = sight.rows.iter().filter(|row| row.models.is_empty()).take(room);
-    let by_name: Vec<&Row> = by_name.collect();
+    let by_name: Vec<&TargetRow> = by_name.collect();
     if !by_name.is_empty() {
         let kind = main_kind(&by_name);
         let lines = by_name.iter().map(|row| TargetLine::of(sight, row, kind, row.kinds.of(kind).share));
@@ -144,15 +144,15 @@ pub fn panels<'a>(sight: &'a Sight<'_>) -> Vec<ModelPanel<'a>> {
 }
 
 /// What the figures of a model are about: streams, unless only whole answers were ever measured.
-fn main_kind(rows: &[&Row]) -> Kind {
+fn main_kind(rows: &[&TargetRow]) -> LatencyKind {
     let known = rows.iter().find(|row| row.kinds.stream.p50.or(row.kinds.whole.p50).is_some());
     let streams = rows.iter().any(|row| row.kinds.stream.p50.is_some());
-    if known.is_some() && !streams { Kind::Whole } else { Kind::Stream }
+    if known.is_some() && !streams { LatencyKind::Whole } else { LatencyKind::Stream }
 }
 
 impl<'a> ModelHead<'a> {
-    fn of(sight: &Sight<'a>, model: &'a Arc<Model>, kind: Kind) -> Self {
-        let inner = explain::explain(sight.snapshot, model, Need { kind, tokens: 0 }, sight.at);
+    fn of(sight: &PageData<'a>, model: &'a Arc<Model>, kind: LatencyKind) -> Self {
+        let inner = explain::explain(sight.snapshot, model, RequestNeed { kind, tokens: 0 }, sight.at);
         let path = format!("/admin/explain?model={}&stream={}", encoded(&inner.model), inner.stream);
         Self {
             name: &model.config.name,
@@ -170,7 +170,7 @@ impl<'a> ModelHead<'a> {
 }
 
 impl<'a> TargetLine<'a> {
-    fn of(sight: &Sight<'_>, row: &'a Row, kind: Kind, share: f64) -> Self {
+    fn of(sight: &PageData<'_>, row: &'a TargetRow, kind: LatencyKind, share: f64) -> Self {
         let of_kind = row.kinds.of(kind);
         Self {
             row,
@@ -190,7 +190,7 @@ impl<'a> TargetLine<'a> {
             ),
             limits: row.headroom.iter().map(|window| LimitLine::of(window, sight.at.wall)).collect(),
             deadline: format::seconds(row.first_token_timeout),
-            next: row.retry_at.as_deref().map(|at| When::of(at, sight.at.wall)),
+            next: row.retry_at.as_deref().map(|at| PageTime::of(at, sight.at.wall)),
         }
     }
 }
@@ -199,22 +199,22 @@ fn encoded(id: &str) -> String {
     utf8_percent_encode(id, NON_ALPHANUMERIC).to_string()
 }
 
-fn state(row: &Row) -> String {
+fn state(row: &TargetRow) -> String {
     match row.state {
-        TargetState::Closed => "in service".to_owned(),
+        ReportedState::Closed => "in service".to_owned(),
         other => other.as_str().replace('_', " "),
     }
 }
 
-fn latency(kind: Kind) -> &'static str {
+fn latency(kind: LatencyKind) -> &'static str {
     match kind {
-        Kind::Stream => "First token",
-        Kind::Whole => "Whole answer",
+        LatencyKind::Stream => "First token",
+        LatencyKind::Whole => "Whole answer",
     }
 }
 
 /// The score's own formula with the numbers in it.
-fn parts(success_rate: f64, of_kind: &OfKind) -> String {
+fn parts(success_rate: f64, of_kind: &KindScore) -> String {
     let (seconds, what) = match of_kind.silence > of_kind.avg_latency {
         true => (of_kind.silence, "s silent"),
         false => (of_kind.avg_latency, "s"),
@@ -222,7 +222,7 @@ fn parts(success_rate: f64, of_kind: &OfKind) -> String {
     format!("100 × {success_rate:.3} − 10 × {seconds:.2} {what}")
 }
 
-fn percentiles(of_kind: &OfKind) -> String {
+fn percentiles(of_kind: &KindScore) -> String {
     match (of_kind.p50, of_kind.p95) {
         (Some(p50), Some(p95)) => format!("{} · {}", format::seconds(p50), format::seconds(p95)),
         _ => "not measured yet".to_owned(),
@@ -230,14 +230,14 @@ fn percentiles(of_kind: &OfKind) -> String {
 }
 
 impl LimitLine {
-    fn of(window: &Headroom, now: SystemTime) -> Self {
-        let Headroom { unit, window: name, limit, remaining, reset_at } = window;
+    fn of(window: &HeadroomRow, now: SystemTime) -> Self {
+        let HeadroomRow { unit, window: name, limit, remaining, reset_at } = window;
         let of = limit.map_or(String::new(), |limit| format!(" of {}", format::count(limit)));
         // Most headers say the unit again in the name of the window.
         let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
         let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
         let left = format!("{}{of} {unit}{per}", format::count(*remaining));
-        Self { left, full: When::of(reset_at, now) }
+        Self { left, full: PageTime::of(reset_at, now) }
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
     fn a_limit_is_told_in_words() {
         let tell = |unit, window: &str, limit| {
             let reset_at = "1970-01-01T00:00:11.5Z".to_owned();
-            let window = Headroom { unit, window: window.into(), limit, remaining: 5900, reset_at };
+            let window = HeadroomRow { unit, window: window.into(), limit, remaining: 5900, reset_at };
             let LimitLine { left, full } = LimitLine::of(&window, UNIX_EPOCH);
             format!("{left}, full {}", full.words)
         };

@@ -13,21 +13,21 @@ use crate::{
     events::{Event, Events},
     upstream::{
         exchange::outcome::{HardKind, Outcome},
-        health::score::Kind,
+        health::score::LatencyKind,
     },
 };
 
 const HOSTILE: &str = r#"<script>alert("1")</script>'&amp;<img src=x onerror=alert(1)>"#;
 
-fn sight(snapshot: &Snapshot) -> Sight<'_> {
+fn sight(snapshot: &Snapshot) -> PageData<'_> {
     let at = Moment::current();
-    Sight {
+    PageData {
         at,
         snapshot,
         rows: view::rows(snapshot, at),
         history: Arc::default(),
         requests: Vec::new(),
-        slots: slots::View { total: CountView::default(), users: Vec::new() },
+        slots: slots::SlotsView { total: CountView::default(), users: Vec::new() },
         past: Vec::new(),
         memory: None,
         redis: None,
@@ -47,7 +47,7 @@ fn between<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
 #[tokio::test(start_paused = true)]
 async fn everything_of_a_target_is_on_the_page() {
     let snapshot = snapshot(&Events::new());
-    succeed(&snapshot, "fast/big", Kind::Stream, &[120, 120]).await;
+    succeed(&snapshot, "fast/big", LatencyKind::Stream, &[120, 120]).await;
     fail(&snapshot, "slow/org/big", Outcome::Hard(HardKind::Silent), 5);
     let html = drawn(&snapshot);
     for words in [
@@ -84,7 +84,7 @@ async fn what_the_gateway_leans_on_is_on_the_page_and_what_became_of_it() {
     let html = render(&sight).unwrap();
     assert!(!html.contains("<dt>Redis") && html.contains("<dt>Memory</dt><dd>off"), "nothing is wanted");
     (sight.past, sight.redis) = (events.past(), Some((false, 1)));
-    sight.memory = Some((Stats { found: 1234, ..Stats::default() }, false));
+    sight.memory = Some((RecallCounts { found: 1234, ..RecallCounts::default() }, false));
     let html = render(&sight).unwrap();
     for words in ["Memory store: away", "Redis: away", "Redis: back", "<dt>Redis, 1 gateway</dt>", ">1,234<"]
     {
@@ -109,7 +109,7 @@ async fn whatever_comes_from_elsewhere_stays_text() {
     let events = Events::new();
     let snapshot = snapshot(&events);
     snapshot.direct(&TargetName { provider: "fast".into(), model: HOSTILE.into() }).unwrap();
-    let mut failing = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
+    let mut failing = attempt(&snapshot.find("fast/big").unwrap(), LatencyKind::Stream);
     failing.failed(Outcome::KeyRefused, HOSTILE);
     events.record(Event::Failover {
         request: HOSTILE.into(),
@@ -125,7 +125,7 @@ async fn whatever_comes_from_elsewhere_stays_text() {
         sum: CountView { in_use: 1, waiting: 2, limit: 10 },
         operations: Default::default(),
     });
-    sight.requests.push(call::View {
+    sight.requests.push(call::CallView {
         id: HOSTILE.into(),
         user: HOSTILE.into(),
         operation: "chat",

@@ -16,7 +16,7 @@ use crate::{
 
 const DOWN: Outcome = Outcome::Hard(HardKind::Status(503));
 
-fn row(snapshot: &Snapshot, id: &str) -> Row {
+fn row(snapshot: &Snapshot, id: &str) -> TargetRow {
     rows(snapshot, Moment::current()).into_iter().find(|row| row.id == id).unwrap()
 }
 
@@ -27,7 +27,7 @@ fn ids(snapshot: &Snapshot) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn every_promised_field_is_there_with_its_type() {
     let snapshot = snapshot(&Events::new());
-    succeed(&snapshot, "fast/big", Kind::Stream, &[100]).await;
+    succeed(&snapshot, "fast/big", LatencyKind::Stream, &[100]).await;
     fail(&snapshot, "fast/big", DOWN, 1);
     for row in rows(&snapshot, Moment::current()) {
         let json = serde_json::to_value(&row).unwrap();
@@ -62,7 +62,7 @@ async fn every_promised_field_is_there_with_its_type() {
 #[tokio::test(start_paused = true)]
 async fn each_target_is_listed_once_with_what_it_did() {
     let snapshot = snapshot(&Events::new());
-    succeed(&snapshot, "fast/big", Kind::Stream, &[100, 300]).await;
+    succeed(&snapshot, "fast/big", LatencyKind::Stream, &[100, 300]).await;
     fail(&snapshot, "fast/big", DOWN, 1);
     let row = row(&snapshot, "fast/big");
     assert_eq!(ids(&snapshot).len(), 3);
@@ -83,8 +83,8 @@ async fn each_target_is_listed_once_with_what_it_did() {
 #[tokio::test(start_paused = true)]
 async fn best_first_and_those_in_service_before_all_others() {
     let snapshot = snapshot(&Events::new());
-    succeed(&snapshot, "slow/org/big", Kind::Stream, &[2000; 5]).await;
-    succeed(&snapshot, "fast/big", Kind::Stream, &[50; 5]).await;
+    succeed(&snapshot, "slow/org/big", LatencyKind::Stream, &[2000; 5]).await;
+    succeed(&snapshot, "fast/big", LatencyKind::Stream, &[50; 5]).await;
     let best = ids(&snapshot);
     assert_eq!(best, ["fast/big", "fast/small", "slow/org/big"], "what nobody asked is as good as its pool");
     fail(&snapshot, "fast/big", DOWN, 5);
@@ -96,11 +96,11 @@ async fn best_first_and_those_in_service_before_all_others() {
 #[tokio::test(start_paused = true)]
 async fn shares_of_a_model_add_up_whatever_was_asked_last() {
     let snapshot = snapshot(&Events::new());
-    succeed(&snapshot, "slow/org/big", Kind::Whole, &[3000]).await;
-    succeed(&snapshot, "fast/big", Kind::Stream, &[50]).await;
+    succeed(&snapshot, "slow/org/big", LatencyKind::Whole, &[3000]).await;
+    succeed(&snapshot, "fast/big", LatencyKind::Stream, &[50]).await;
     let (fast, slow) = (row(&snapshot, "fast/big"), row(&snapshot, "slow/org/big"));
     assert!((fast.share + slow.share - 1.0).abs() < 1e-9, "{} {}", fast.share, slow.share);
-    for kind in [|row: &Row| row.kinds.stream, |row: &Row| row.kinds.whole] {
+    for kind in [|row: &TargetRow| row.kinds.stream, |row: &TargetRow| row.kinds.whole] {
         assert!((kind(&fast).share + kind(&slow).share - 1.0).abs() < 1e-9);
     }
     assert_eq!(slow.avg_latency, slow.kinds.whole.avg_latency, "of its latest attempt");
@@ -116,19 +116,19 @@ async fn a_broken_target_says_why_and_until_when() {
     fail(&snapshot, "fast/big", DOWN, 5);
     let at = Moment::current();
     let open = row(&snapshot, "fast/big");
-    assert_eq!(open.state, TargetState::Open);
+    assert_eq!(open.state, ReportedState::Open);
     assert!(open.reason.contains("5 failures in a row, the last: status 503"), "{}", open.reason);
     let retry = humantime::parse_rfc3339(open.retry_at.as_deref().unwrap()).unwrap();
     let wait = retry.duration_since(at.wall).unwrap().as_secs_f64();
     assert!((1.5..2.6).contains(&wait), "{wait}");
     advance(Duration::from_secs(3)).await;
     let half = row(&snapshot, "fast/big");
-    assert_eq!((half.state, half.retry_at), (TargetState::HalfOpen, None));
-    let mut probe = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
+    assert_eq!((half.state, half.retry_at), (ReportedState::HalfOpen, None));
+    let mut probe = attempt(&snapshot.find("fast/big").unwrap(), LatencyKind::Stream);
     let probing = row(&snapshot, "fast/big");
-    assert_eq!((probing.state, probing.in_flight), (TargetState::HalfOpen, 1));
+    assert_eq!((probing.state, probing.in_flight), (ReportedState::HalfOpen, 1));
     probe.failed(DOWN, "again");
-    assert_eq!(row(&snapshot, "fast/big").state, TargetState::Open);
+    assert_eq!(row(&snapshot, "fast/big").state, ReportedState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,27 +138,27 @@ async fn rests_rebukes_and_the_operators_hand_have_states_of_their_own() {
     fail(&snapshot, "fast/big", Outcome::Throttled { rest: Some(Duration::from_secs(30)) }, 1);
     fail(&snapshot, "slow/org/big", Outcome::KeyRefused, 1);
     let limited = row(&snapshot, "fast/big");
-    assert_eq!((limited.state, limited.retry_at.is_some()), (TargetState::RateLimited, true));
+    assert_eq!((limited.state, limited.retry_at.is_some()), (ReportedState::RateLimited, true));
     let refused = row(&snapshot, "slow/org/big");
-    assert_eq!(refused.state, TargetState::Misconfigured);
+    assert_eq!(refused.state, ReportedState::Misconfigured);
     assert!(refused.reason.ends_with("model: it went wrong."), "{}", refused.reason);
     let known = snapshot.find("slow/org/big").unwrap().known.clone();
     known.drain(true, now);
-    assert_eq!(row(&snapshot, "slow/org/big").state, TargetState::Drained);
+    assert_eq!(row(&snapshot, "slow/org/big").state, ReportedState::Drained);
     known.drain(false, now);
-    assert_eq!(row(&snapshot, "slow/org/big").state, TargetState::Misconfigured, "resumed, not forgiven");
+    assert_eq!(row(&snapshot, "slow/org/big").state, ReportedState::Misconfigured, "resumed, not forgiven");
     known.reset(Duration::from_secs(60), now);
     let reset = row(&snapshot, "slow/org/big");
-    assert_eq!((reset.state, reset.total_calls, reset.last_failure), (TargetState::Closed, 0, None));
+    assert_eq!((reset.state, reset.total_calls, reset.last_failure), (ReportedState::Closed, 0, None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_hangs_shows_its_silence() {
     let snapshot = snapshot(&Events::new());
-    let hanging = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
+    let hanging = attempt(&snapshot.find("fast/big").unwrap(), LatencyKind::Stream);
     advance(Duration::from_secs(4)).await;
     let row = row(&snapshot, "fast/big");
-    assert_eq!((row.state, row.kinds.stream.silence, row.score), (TargetState::Closed, 4.0, 60.0));
+    assert_eq!((row.state, row.kinds.stream.silence, row.score), (ReportedState::Closed, 4.0, 60.0));
     assert!(row.reason.contains("4.0 s without a sign of life"), "{}", row.reason);
     drop(hanging);
 }
@@ -174,11 +174,11 @@ async fn rate_limits_are_shown_as_the_provider_told_them() {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let attempt = attempt(&snapshot.find("fast/big").unwrap(), Kind::Stream);
+    let attempt = attempt(&snapshot.find("fast/big").unwrap(), LatencyKind::Stream);
     attempt.head(&headers);
     drop(attempt);
     let row = row(&snapshot, "fast/big");
-    assert_eq!(row.state, TargetState::RateLimited);
+    assert_eq!(row.state, ReportedState::RateLimited);
     let window = &row.headroom[0];
     assert_eq!((window.unit, window.window.as_str()), ("requests", "requests-day"));
     assert_eq!((window.limit, window.remaining), (Some(100), 0));

@@ -4,14 +4,14 @@ use std::{sync::LazyLock, time::Duration};
 
 use redis::Script;
 
-use super::lease_table::{Desk, LEASE};
+use super::lease_table::{LEASE, LeaseTable};
 use crate::{
     admission::{
         Operation,
         local::{queue::Limit, rate::RateRefusal},
-        rate_limit_headers::{Left, RateHeaders},
+        rate_limit_headers::{RateHeaders, RateLimitState},
     },
-    cluster::{Away, UserKey},
+    cluster::{RedisUnavailable, UserKey},
     config,
 };
 
@@ -23,7 +23,7 @@ static ENTER: LazyLock<Script> =
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub struct Question {
+pub struct AcquireRequest {
     /// Of the request, in this gateway.
     pub number: u64,
     /// Whose it is.
@@ -37,12 +37,12 @@ pub struct Question {
     /// Tokens to hold back; `None`: it needs none.
     pub hold: Option<u64>,
     /// It wants a slot.
-    pub slot: Option<Wanted>,
+    pub slot: Option<SlotRequest>,
 }
 
 /// A slot that is wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
+pub struct SlotRequest {
     /// For what.
     pub operation: Operation,
     /// Slots of the user for it.
@@ -59,11 +59,11 @@ pub struct Wanted {
 
 /// What Redis answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer {
+pub struct AcquireReply {
     /// Whether the request is within the limits of a minute.
-    pub verdict: Verdict,
+    pub verdict: AcquireVerdict,
     /// What became of the slot.
-    pub slot: Said,
+    pub slot: SlotReply,
     /// The server's milliseconds.
     pub now: i64,
     /// When its era began; 0 if no slot was asked for.
@@ -74,7 +74,7 @@ pub struct Answer {
 
 /// Whether a request is within the limits of a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AcquireVerdict {
     /// It is, and was counted.
     Fine,
     /// It is not; nothing is held for it.
@@ -83,7 +83,7 @@ pub enum Verdict {
 
 /// What became of a slot that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum SlotReply {
     /// None was asked for.
     Nothing,
     /// It is ours.
@@ -96,36 +96,36 @@ pub enum Said {
     Shut,
 }
 
-type Raw = (u8, u64, u64, u64, u64, u64, u8, usize, i64, i64);
+type RawReply = (u8, u64, u64, u64, u64, u64, u8, usize, i64, i64);
 
 /// `LATE` of the script.
 const LATE: u8 = 1;
 
-impl Question {
+impl AcquireRequest {
     /// How a user stands.
     pub fn about(user: UserKey) -> Self {
         Self { number: 0, user, counts: false, requests: 0, tokens: 0, hold: None, slot: None }
     }
 }
 
-impl Desk {
+impl LeaseTable {
     /// Asks, and asks again if the server's clock was set in between.
-    pub async fn ask(&self, question: &Question) -> Result<Answer, Away> {
+    pub async fn ask(&self, question: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
         for _ in 0..2 {
             let raw = self.ask_once(question).await?;
             if raw.0 != LATE {
-                let answer = Answer::from(raw);
+                let answer = AcquireReply::from(raw);
                 self.saw_era(answer.began);
                 return Ok(answer);
             }
             self.link.set_clock(raw.8);
         }
-        Err(Away)
+        Err(RedisUnavailable)
     }
 
-    async fn ask_once(&self, question: &Question) -> Result<Raw, Away> {
-        let Question { number, user, counts, requests, tokens, hold, slot } = question;
-        let run_id = self.link.run_id().ok_or(Away)?;
+    async fn ask_once(&self, question: &AcquireRequest) -> Result<RawReply, RedisUnavailable> {
+        let AcquireRequest { number, user, counts, requests, tokens, hold, slot } = question;
+        let run_id = self.link.run_id().ok_or(RedisUnavailable)?;
         let user_key = format!("concierge:u:{user}");
         let wanted = slot.as_ref();
         let operation = wanted.map_or("none", |wanted| wanted.operation.as_str());
@@ -144,11 +144,11 @@ impl Desk {
     }
 }
 
-impl Answer {
+impl AcquireReply {
     /// What the user is told of it.
     pub fn headers(&self, limits: &config::Limits) -> RateHeaders {
         let left = |limit: Option<u32>, (remaining, reset)| {
-            limit.map(|limit| Left { limit: limit.into(), remaining, reset })
+            limit.map(|limit| RateLimitState { limit: limit.into(), remaining, reset })
         };
         RateHeaders {
             requests: left(limits.requests_per_minute, self.requests),
@@ -157,23 +157,23 @@ impl Answer {
     }
 }
 
-impl From<Raw> for Answer {
-    fn from((verdict, left, reset, tokens, tokens_reset, retry, slot, ahead, now, began): Raw) -> Self {
+impl From<RawReply> for AcquireReply {
+    fn from((verdict, left, reset, tokens, tokens_reset, retry, slot, ahead, now, began): RawReply) -> Self {
         let retry_after = Duration::from_millis(retry.max(1));
         Self {
             verdict: match verdict {
-                2 => Verdict::Refused(RateRefusal::Requests { retry_after }),
-                3 => Verdict::Refused(RateRefusal::Tokens { retry_after }),
-                _ => Verdict::Fine,
+                2 => AcquireVerdict::Refused(RateRefusal::Requests { retry_after }),
+                3 => AcquireVerdict::Refused(RateRefusal::Tokens { retry_after }),
+                _ => AcquireVerdict::Fine,
             },
             slot: match slot {
-                1 => Said::Granted,
-                2 => Said::Waits(Limit::User, ahead),
-                3 => Said::Waits(Limit::Total, ahead),
-                4 => Said::Full(Limit::User, ahead),
-                5 => Said::Full(Limit::Total, ahead),
-                6 => Said::Shut,
-                _ => Said::Nothing,
+                1 => SlotReply::Granted,
+                2 => SlotReply::Waits(Limit::User, ahead),
+                3 => SlotReply::Waits(Limit::Total, ahead),
+                4 => SlotReply::Full(Limit::User, ahead),
+                5 => SlotReply::Full(Limit::Total, ahead),
+                6 => SlotReply::Shut,
+                _ => SlotReply::Nothing,
             },
             now,
             began,
@@ -189,29 +189,29 @@ mod tests {
 
     #[test]
     fn the_numbers_of_the_script_mean_what_they_say() {
-        let answer = |verdict, slot| Answer::from((verdict, 7, 1500, 90, 250, 40, slot, 3, 1000, 900));
-        assert_eq!(answer(0, 1).verdict, Verdict::Fine);
+        let answer = |verdict, slot| AcquireReply::from((verdict, 7, 1500, 90, 250, 40, slot, 3, 1000, 900));
+        assert_eq!(answer(0, 1).verdict, AcquireVerdict::Fine);
         let retry_after = Duration::from_millis(40);
-        assert_eq!(answer(2, 0).verdict, Verdict::Refused(RateRefusal::Requests { retry_after }));
-        assert_eq!(answer(3, 0).verdict, Verdict::Refused(RateRefusal::Tokens { retry_after }));
+        assert_eq!(answer(2, 0).verdict, AcquireVerdict::Refused(RateRefusal::Requests { retry_after }));
+        assert_eq!(answer(3, 0).verdict, AcquireVerdict::Refused(RateRefusal::Tokens { retry_after }));
         let said = [
-            Said::Nothing,
-            Said::Granted,
-            Said::Waits(Limit::User, 3),
-            Said::Waits(Limit::Total, 3),
-            Said::Full(Limit::User, 3),
-            Said::Full(Limit::Total, 3),
-            Said::Shut,
+            SlotReply::Nothing,
+            SlotReply::Granted,
+            SlotReply::Waits(Limit::User, 3),
+            SlotReply::Waits(Limit::Total, 3),
+            SlotReply::Full(Limit::User, 3),
+            SlotReply::Full(Limit::Total, 3),
+            SlotReply::Shut,
         ];
         assert_eq!([0, 1, 2, 3, 4, 5, 6].map(|slot| answer(0, slot).slot), said);
     }
 
     #[test]
     fn only_limits_that_exist_are_told() {
-        let answer = Answer::from((0, 7, 1500, 90, 250, 0, 0, 0, 1000, 900));
+        let answer = AcquireReply::from((0, 7, 1500, 90, 250, 0, 0, 0, 1000, 900));
         let limits = config::Limits { requests_per_minute: Some(10), tokens_per_minute: None };
         let headers = answer.headers(&limits);
-        let left = Left { limit: 10, remaining: 7, reset: Duration::from_millis(1500) };
+        let left = RateLimitState { limit: 10, remaining: 7, reset: Duration::from_millis(1500) };
         assert_eq!(headers, RateHeaders { requests: Some(left), tokens: None });
     }
 }

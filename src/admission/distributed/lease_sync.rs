@@ -15,8 +15,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::lease_table::{Desk, LEASE, Word};
-use crate::{cluster::Away, config::OnError, tasks::Tasks};
+use super::lease_table::{LEASE, LeaseTable, ReleaseMessage};
+use crate::{cluster::RedisUnavailable, config::OnError, tasks::Tasks};
 
 /// Between two signs of life. Redis notices by them that nobody could renew anything for long.
 const PULSE: Duration = Duration::from_secs(1);
@@ -34,20 +34,20 @@ static RENEW: LazyLock<Script> =
     LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("renew.lua"))));
 
 /// One line of a renewal.
-enum Line {
+enum SyncLine {
     Slot(String, String),
     Tokens(String, String, u64),
 }
 
 /// Starts the clerk of `desk`, and who rings for those that wait.
-pub fn start(desk: &Arc<Desk>, tasks: &Tasks) {
+pub fn start(desk: &Arc<LeaseTable>, tasks: &Tasks) {
     let clerk = desk.clone();
     tasks.keep("leases", move || run(clerk.clone()));
     let (ringer, channel) = (Arc::downgrade(desk), format!("concierge:wake:{}", desk.link.id()));
     tasks.keep("wake", move || ring(ringer.clone(), channel.clone()));
 }
 
-async fn run(desk: Arc<Desk>) {
+async fn run(desk: Arc<LeaseTable>) {
     let mut pulse = interval(PULSE);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut news = desk.link.watch();
@@ -78,10 +78,10 @@ async fn run(desk: Arc<Desk>) {
 }
 
 /// Tells what has ended, in batches.
-pub async fn hand_in(desk: &Desk) {
+pub async fn hand_in(desk: &LeaseTable) {
     let _turn = desk.turn.lock().await;
     loop {
-        let batch: Vec<Word> = {
+        let batch: Vec<ReleaseMessage> = {
             let mut words = desk.words.lock();
             let count = words.len().min(AT_ONCE);
             words.drain(..count).collect()
@@ -100,7 +100,7 @@ pub async fn hand_in(desk: &Desk) {
 }
 
 /// Tells what is held: what Redis has not heard of, or everything. Answers whether it was everything.
-async fn renew(desk: &Desk, mut all: bool) -> Result<bool, Away> {
+async fn renew(desk: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailable> {
     let _turn = desk.turn.lock().await;
     // An era may begin while we speak.
     for _ in 0..3 {
@@ -126,27 +126,27 @@ async fn renew(desk: &Desk, mut all: bool) -> Result<bool, Away> {
     Ok(false)
 }
 
-fn lines(desk: &Desk, all: bool) -> Vec<Line> {
+fn lines(desk: &LeaseTable, all: bool) -> Vec<SyncLine> {
     let mut lines = Vec::new();
     for (number, held) in desk.leases.lock().iter_mut() {
         if all || !held.told {
             held.told = true;
-            lines.push(Line::Slot(held.what.key(), desk.id(*number)));
+            lines.push(SyncLine::Slot(held.what.key(), desk.id(*number)));
         }
     }
     for (number, held) in desk.holds.lock().iter_mut() {
         if all || !held.told {
             held.told = true;
             let (user, tokens) = held.what;
-            lines.push(Line::Tokens(format!("concierge:u:{user}"), desk.id(*number), tokens));
+            lines.push(SyncLine::Tokens(format!("concierge:u:{user}"), desk.id(*number), tokens));
         }
     }
     lines
 }
 
 /// Answers in which era it was heard.
-async fn tell(desk: &Desk, lines: &[Line], that_was_all: bool) -> Result<i64, Away> {
-    let run_id = desk.link.run_id().ok_or(Away)?;
+async fn tell(desk: &LeaseTable, lines: &[SyncLine], that_was_all: bool) -> Result<i64, RedisUnavailable> {
+    let run_id = desk.link.run_id().ok_or(RedisUnavailable)?;
     let least = if desk.link.on_error() == OnError::Closed { LEAST_SHUT } else { Duration::ZERO };
     let mut call = RENEW.key("concierge:era");
     call.key("concierge:total");
@@ -154,21 +154,21 @@ async fn tell(desk: &Desk, lines: &[Line], that_was_all: bool) -> Result<i64, Aw
     call.arg(u8::from(that_was_all)).arg(desk.link.gateways()).arg(least.as_millis() as u64);
     for line in lines {
         match line {
-            Line::Slot(key, id) => call.arg("slot").arg(key).arg(id),
-            Line::Tokens(key, id, tokens) => call.arg("tokens").arg(key).arg(id).arg(tokens),
+            SyncLine::Slot(key, id) => call.arg("slot").arg(key).arg(id),
+            SyncLine::Tokens(key, id, tokens) => call.arg("tokens").arg(key).arg(id).arg(tokens),
         };
     }
     let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = desk.link.run(&call).await?;
     if in_time == 0 {
         desk.link.set_clock(now);
-        return Err(Away);
+        return Err(RedisUnavailable);
     }
     desk.restored.inc_by(anew);
     Ok(began)
 }
 
-impl Word {
-    fn write(&self, desk: &Desk, call: &mut ScriptInvocation<'_>) {
+impl ReleaseMessage {
+    fn write(&self, desk: &LeaseTable, call: &mut ScriptInvocation<'_>) {
         match self {
             Self::Left { place, number } => call.arg("slot").arg(place.key()).arg(desk.id(*number)),
             Self::Spent { user, number, held, spent, limit, again } => {
@@ -190,7 +190,7 @@ impl Word {
 }
 
 /// Wakes whom Redis names. It is a hint: who is not woken asks again by itself.
-async fn ring(desk: Weak<Desk>, channel: String) {
+async fn ring(desk: Weak<LeaseTable>, channel: String) {
     let Some(mut heard) = desk.upgrade().map(|desk| desk.link.hear(&channel)) else { return };
     loop {
         match heard.recv().await {

@@ -1,6 +1,6 @@
 //! What this gateway holds in Redis, and what is to be said there of requests that have ended.
 //!
-//! [`Lease`] and [`Hold`] are guards: dropping one, for whatever reason, puts a word into the outbox, also while the question
+//! [`Lease`] and [`TokenHold`] are guards: dropping one, for whatever reason, puts a word into the outbox, also while the question
 //! that would have got it is still on its way. Words go out in order on one connection, so what is given back is never taken
 //! afterwards. The outbox and the tables take no await.
 
@@ -17,15 +17,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
-    Terms,
-    acquire_script::{Said, Wanted},
+    LimitPolicy,
+    acquire_script::{SlotReply, SlotRequest},
 };
 use crate::{
     admission::{
         Operation,
-        local::{release_rate::Pace, slots::Slot},
+        local::{release_rate::ReleaseRate, slots::Slot},
     },
-    cluster::{Link, UserKey},
+    cluster::{RedisClient, UserKey},
     telemetry::metrics::Counter,
 };
 
@@ -35,14 +35,14 @@ pub const LEASE: Duration = Duration::from_secs(30);
 const MOST_WORDS: usize = 50_000;
 
 /// See the module.
-pub struct Desk {
-    pub link: Link,
+pub struct LeaseTable {
+    pub link: RedisClient,
     next: AtomicU64,
     /// Leases that were granted, by number.
-    pub leases: Mutex<HashMap<u64, Held<Place>>>,
+    pub leases: Mutex<HashMap<u64, HeldLease<LeaseKey>>>,
     /// Tokens that are held back, by number.
-    pub holds: Mutex<HashMap<u64, Held<(UserKey, u64)>>>,
-    pub words: Mutex<VecDeque<Word>>,
+    pub holds: Mutex<HashMap<u64, HeldLease<(UserKey, u64)>>>,
+    pub words: Mutex<VecDeque<ReleaseMessage>>,
     /// There are words.
     pub said: Notify,
     /// What is held is to be told to Redis now.
@@ -50,7 +50,7 @@ pub struct Desk {
     /// The era to which all of it was told.
     pub era: AtomicI64,
     /// Those who wait for a lease, by number.
-    pub waiting: Mutex<Waiting>,
+    pub waiting: Mutex<LeaseWaiters>,
     /// Leases that Redis did not know of.
     pub restored: Counter,
     /// Whoever speaks to Redis of what is held and left holds it.
@@ -59,21 +59,21 @@ pub struct Desk {
 
 /// Who waits for a lease, and how fast they go.
 #[derive(Default)]
-pub struct Waiting {
+pub struct LeaseWaiters {
     pub bells: HashMap<u64, Arc<Notify>>,
-    pub pace: Pace,
+    pub pace: ReleaseRate,
 }
 
 /// Whose slots, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct LeaseKey {
     pub user: UserKey,
     pub operation: Operation,
 }
 
 /// Something that is held.
 #[derive(Debug, Clone, Copy)]
-pub struct Held<T> {
+pub struct HeldLease<T> {
     pub what: T,
     /// Redis was told of it, or is being told.
     pub told: bool,
@@ -81,24 +81,24 @@ pub struct Held<T> {
 
 /// What Redis is to hear.
 #[derive(Debug, Clone)]
-pub enum Word {
+pub enum ReleaseMessage {
     /// A slot is free, or somebody waits no more.
-    Left { place: Place, number: u64 },
+    Left { place: LeaseKey, number: u64 },
     /// A call has cost so much.
     Spent { user: UserKey, number: u64, held: u64, spent: u64, limit: u64, again: bool },
 }
 
 /// The right to one slot of those that all gateways share; given back when dropped.
 pub struct Lease {
-    desk: Arc<Desk>,
+    desk: Arc<LeaseTable>,
     /// Of the request, in this gateway.
     pub number: u64,
-    place: Place,
+    place: LeaseKey,
     /// Redis may know of it.
     asked: bool,
     granted: bool,
     /// What Redis has said last and nobody has acted on.
-    pub said: Option<Said>,
+    pub said: Option<SlotReply>,
     /// When it was asked for first, in the server's milliseconds; 0: not yet.
     arrival: i64,
     /// Its place in this gateway's share.
@@ -107,8 +107,8 @@ pub struct Lease {
 
 /// Tokens that are held back for one call in Redis; given back when dropped, less those that were spent.
 #[derive(Debug)]
-pub struct Hold {
-    desk: Option<Arc<Desk>>,
+pub struct TokenHold {
+    desk: Option<Arc<LeaseTable>>,
     user: UserKey,
     number: u64,
     /// How many.
@@ -117,15 +117,15 @@ pub struct Hold {
     spent: u64,
 }
 
-impl Place {
+impl LeaseKey {
     /// The beginning of its keys.
     pub fn key(&self) -> String {
         format!("concierge:u:{}:{}", self.user, self.operation.as_str())
     }
 }
 
-impl Desk {
-    pub fn new(link: Link) -> Arc<Self> {
+impl LeaseTable {
+    pub fn new(link: RedisClient) -> Arc<Self> {
         Arc::new(Self {
             link,
             next: AtomicU64::new(1),
@@ -158,7 +158,7 @@ impl Desk {
         }
     }
 
-    fn say(&self, word: Word) {
+    fn say(&self, word: ReleaseMessage) {
         let mut words = self.words.lock();
         if words.len() >= MOST_WORDS {
             words.pop_front();
@@ -171,7 +171,7 @@ impl Desk {
 
 impl Lease {
     /// One that was not asked for yet.
-    pub fn new(desk: &Arc<Desk>, place: Place) -> Self {
+    pub fn new(desk: &Arc<LeaseTable>, place: LeaseKey) -> Self {
         let number = desk.number();
         Self {
             desk: desk.clone(),
@@ -186,9 +186,9 @@ impl Lease {
     }
 
     /// How it is asked for; from here on Redis may know of it.
-    pub fn wanted(&mut self, terms: &Terms, priority: i64) -> Wanted {
+    pub fn wanted(&mut self, terms: &LimitPolicy, priority: i64) -> SlotRequest {
         self.asked = true;
-        Wanted {
+        SlotRequest {
             operation: self.place.operation,
             own: terms.own(self.place.operation),
             all: terms.slots.total,
@@ -199,7 +199,7 @@ impl Lease {
     }
 
     /// Redis has said this, at its time `now`.
-    pub fn hear(&mut self, said: Said, now: i64) {
+    pub fn hear(&mut self, said: SlotReply, now: i64) {
         self.said = Some(said);
         if self.arrival == 0 {
             self.arrival = now;
@@ -210,7 +210,7 @@ impl Lease {
     pub fn granted(&mut self, room: Slot, told: bool) {
         self.granted = true;
         self.room = Some(room);
-        self.desk.leases.lock().insert(self.number, Held { what: self.place, told });
+        self.desk.leases.lock().insert(self.number, HeldLease { what: self.place, told });
     }
 
     /// Whose it is.
@@ -234,7 +234,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let held = self.desk.leases.lock().remove(&self.number);
         if self.asked || held.is_some_and(|held| held.told) {
-            self.desk.say(Word::Left { place: self.place, number: self.number });
+            self.desk.say(ReleaseMessage::Left { place: self.place, number: self.number });
         }
     }
 }
@@ -245,22 +245,22 @@ impl std::fmt::Debug for Lease {
     }
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for LeaseTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").finish_non_exhaustive()
     }
 }
 
-impl Hold {
+impl TokenHold {
     /// `tokens` of `limit` a minute, which Redis is about to be asked for.
-    pub fn new(desk: &Arc<Desk>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
+    pub fn new(desk: &Arc<LeaseTable>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
         Self { desk: Some(desk.clone()), user, number, tokens, limit, spent: 0 }
     }
 
     /// Redis holds them back.
     pub fn confirmed(self) -> Self {
         if let Some(desk) = &self.desk {
-            let held = Held { what: (self.user, self.tokens), told: true };
+            let held = HeldLease { what: (self.user, self.tokens), told: true };
             desk.holds.lock().insert(self.number, held);
         }
         self
@@ -277,11 +277,11 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for TokenHold {
     fn drop(&mut self) {
         let Some(desk) = self.desk.take() else { return };
         desk.holds.lock().remove(&self.number);
-        desk.say(Word::Spent {
+        desk.say(ReleaseMessage::Spent {
             user: self.user,
             number: self.number,
             held: self.tokens,

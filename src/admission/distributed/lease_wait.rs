@@ -10,16 +10,16 @@ use tokio::{
 };
 
 use super::{
-    Fleet, Wish,
-    acquire_script::{Question, Said},
-    lease_table::{Desk, Lease},
+    AdmissionRequest, DistributedLimits,
+    acquire_script::{AcquireRequest, SlotReply},
+    lease_table::{Lease, LeaseTable},
 };
 use crate::{
     admission::local::{
-        queue::{Limit, Refused},
-        slots::{Ended, Slot, SlotRefusal, refusal},
+        queue::{Limit, QueueRefusal},
+        slots::{Slot, SlotRefusal, WaitOutcome, refusal},
     },
-    cluster::{Away, UserKey},
+    cluster::{RedisUnavailable, UserKey},
     config::OnError,
 };
 
@@ -30,14 +30,14 @@ const LATER: Duration = Duration::from_millis(250);
 
 /// Waits until `lease` is granted. `lease` knows what Redis has said already.
 pub async fn wait(
-    fleet: &Fleet,
+    fleet: &DistributedLimits,
     mut slot: Slot,
     mut lease: Box<Lease>,
-    (wish, deadline): (&Wish<'_>, Instant),
+    (wish, deadline): (&AdmissionRequest<'_>, Instant),
 ) -> Result<Slot, SlotRefusal> {
-    let bell = Bell::hang(&fleet.desk, lease.number);
+    let bell = WakeHandle::hang(&fleet.desk, lease.number);
     slot.stand_by();
-    let mut waiter = Waiter { fleet, wish, deadline, bell, room: None, pause: SOON };
+    let mut waiter = LeaseWaiter { fleet, wish, deadline, bell, room: None, pause: SOON };
     loop {
         let said = match lease.said.take() {
             Some(said) => Ok(said),
@@ -45,16 +45,18 @@ pub async fn wait(
         };
         let local = fleet.desk.link.on_error() == OnError::Local;
         match said {
-            Ok(Said::Granted) => {
+            Ok(SlotReply::Granted) => {
                 lease.granted(fleet.reserve.occupy(wish.user, wish.operation), true);
                 waiter.bell.goes();
                 return Ok(slot.with(lease));
             }
-            Ok(Said::Full(by, ahead)) => return Err(refused(&fleet.desk, (by, ahead), Ended::Full)),
-            Ok(Said::Waits(by, ahead)) => waiter.turn(by, ahead).await?,
-            Err(Away) if !local => return Err(SlotRefusal::Away),
-            Ok(Said::Shut | Said::Nothing) if !local => waiter.turn(Limit::Total, 0).await?,
-            Ok(Said::Shut | Said::Nothing) | Err(Away) => {
+            Ok(SlotReply::Full(by, ahead)) => {
+                return Err(refused(&fleet.desk, (by, ahead), WaitOutcome::Full));
+            }
+            Ok(SlotReply::Waits(by, ahead)) => waiter.turn(by, ahead).await?,
+            Err(RedisUnavailable) if !local => return Err(SlotRefusal::Away),
+            Ok(SlotReply::Shut | SlotReply::Nothing) if !local => waiter.turn(Limit::Total, 0).await?,
+            Ok(SlotReply::Shut | SlotReply::Nothing) | Err(RedisUnavailable) => {
                 if let Some(room) = waiter.share().await? {
                     lease.granted(room, false);
                     return Ok(slot.with(lease));
@@ -65,24 +67,24 @@ pub async fn wait(
 }
 
 /// Somebody who has a slot of this gateway, and none yet of all gateways.
-struct Waiter<'a> {
-    fleet: &'a Fleet,
-    wish: &'a Wish<'a>,
+struct LeaseWaiter<'a> {
+    fleet: &'a DistributedLimits,
+    wish: &'a AdmissionRequest<'a>,
     deadline: Instant,
-    bell: Bell<'a>,
+    bell: WakeHandle<'a>,
     /// The place in the queue for this gateway's share.
     room: Option<BoxFuture<'a, Result<Slot, SlotRefusal>>>,
     pause: Duration,
 }
 
-impl Waiter<'_> {
+impl LeaseWaiter<'_> {
     /// Waits until it is worth asking Redis again; `ahead` stand before us.
     async fn turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
         self.room = None;
         select! {
             () = self.bell.rings() => {}
             () = sleep(self.pause) => self.pause = LATER,
-            () = sleep_until(self.deadline) => return Err(refused(&self.fleet.desk, (by, ahead), Ended::Late)),
+            () = sleep_until(self.deadline) => return Err(refused(&self.fleet.desk, (by, ahead), WaitOutcome::Late)),
         }
         Ok(())
     }
@@ -97,37 +99,41 @@ impl Waiter<'_> {
         select! {
             granted = room => granted.map(Some),
             () = sleep(LATER) => Ok(None),
-            () = sleep_until(self.deadline) => Err(refused(&fleet.desk, (Limit::Total, 0), Ended::Late)),
+            () = sleep_until(self.deadline) => Err(refused(&fleet.desk, (Limit::Total, 0), WaitOutcome::Late)),
         }
     }
 }
 
-async fn ask(fleet: &Fleet, lease: &mut Lease, wish: &Wish<'_>) -> Result<Said, Away> {
+async fn ask(
+    fleet: &DistributedLimits,
+    lease: &mut Lease,
+    wish: &AdmissionRequest<'_>,
+) -> Result<SlotReply, RedisUnavailable> {
     let terms = fleet.terms.load_full();
-    let question = Question {
+    let question = AcquireRequest {
         number: lease.number,
         slot: Some(lease.wanted(&terms, wish.priority)),
-        ..Question::about(UserKey::of(wish.user))
+        ..AcquireRequest::about(UserKey::of(wish.user))
     };
     let answer = fleet.desk.ask(&question).await?;
     lease.hear(answer.slot, answer.now);
     Ok(lease.said.take().unwrap_or(answer.slot))
 }
 
-fn refused(desk: &Desk, (by, ahead): (Limit, usize), ended: Ended) -> SlotRefusal {
+fn refused(desk: &LeaseTable, (by, ahead): (Limit, usize), ended: WaitOutcome) -> SlotRefusal {
     let retry_after = desk.waiting.lock().pace.until(ahead + 1, Instant::now());
-    refusal(Refused { by, retry_after }, ended)
+    refusal(QueueRefusal { by, retry_after }, ended)
 }
 
 /// Rings when Redis has a place for us; taken down when dropped.
-struct Bell<'a> {
-    desk: &'a Desk,
+struct WakeHandle<'a> {
+    desk: &'a LeaseTable,
     number: u64,
     notify: Arc<Notify>,
 }
 
-impl<'a> Bell<'a> {
-    fn hang(desk: &'a Desk, number: u64) -> Self {
+impl<'a> WakeHandle<'a> {
+    fn hang(desk: &'a LeaseTable, number: u64) -> Self {
         let notify = Arc::new(Notify::new());
         let mut waiting = desk.waiting.lock();
         waiting.bells.insert(number, notify.clone());
@@ -146,7 +152,7 @@ impl<'a> Bell<'a> {
     }
 }
 
-impl Drop for Bell<'_> {
+impl Drop for WakeHandle<'_> {
     fn drop(&mut self) {
         let mut waiting = self.desk.waiting.lock();
         waiting.bells.remove(&self.number);

@@ -6,12 +6,12 @@
 
 use parking_lot::Mutex;
 
-use super::Terms;
+use super::LimitPolicy;
 use crate::{
     admission::{
         Operation,
         local::{
-            rate::Limits,
+            rate::RateLimits,
             slots::{Slot, Slots},
         },
     },
@@ -19,20 +19,20 @@ use crate::{
 };
 
 /// See the module.
-pub struct Reserve {
+pub struct LocalFallback {
     slots: Slots,
-    limits: Limits,
+    limits: RateLimits,
     /// What is in force: these terms, shared by so many.
-    share: Mutex<(Terms, usize)>,
+    share: Mutex<(LimitPolicy, usize)>,
 }
 
-impl Reserve {
+impl LocalFallback {
     /// Everything, as long as nobody else is known.
-    pub fn new(terms: &Terms) -> Self {
+    pub fn new(terms: &LimitPolicy) -> Self {
         let share = divided(terms, 1);
         Self {
             slots: Slots::new(&share.slots),
-            limits: Limits::new(&share.limits),
+            limits: RateLimits::new(&share.limits),
             share: Mutex::new((terms.clone(), 1)),
         }
     }
@@ -43,18 +43,18 @@ impl Reserve {
     }
 
     /// The share of the slots.
-    pub fn slots(&self, terms: &Terms, gateways: usize) -> &Slots {
+    pub fn slots(&self, terms: &LimitPolicy, gateways: usize) -> &Slots {
         self.fit(terms, gateways);
         &self.slots
     }
 
     /// The share of what may be asked in a minute.
-    pub fn limits(&self, terms: &Terms, gateways: usize) -> &Limits {
+    pub fn limits(&self, terms: &LimitPolicy, gateways: usize) -> &RateLimits {
         self.fit(terms, gateways);
         &self.limits
     }
 
-    fn fit(&self, terms: &Terms, gateways: usize) {
+    fn fit(&self, terms: &LimitPolicy, gateways: usize) {
         let mut share = self.share.lock();
         if (&share.0, share.1) != (terms, gateways) {
             *share = (terms.clone(), gateways);
@@ -66,7 +66,7 @@ impl Reserve {
 }
 
 /// The share of one of `gateways`. Nobody is turned away from its queue: who comes has a place in this gateway's own.
-fn divided(terms: &Terms, gateways: usize) -> Terms {
+fn divided(terms: &LimitPolicy, gateways: usize) -> LimitPolicy {
     let by = u32::try_from(gateways).unwrap_or(u32::MAX).max(1);
     let mut share = terms.clone();
     share.slots.queue = u32::MAX;
@@ -85,12 +85,12 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn terms(per_user: u32, requests: Option<u32>) -> Terms {
+    fn terms(per_user: u32, requests: Option<u32>) -> LimitPolicy {
         let mut config = Config::default();
         config.slots.per_user = per_user;
         config.slots.operations.clear();
         config.limits.requests_per_minute = requests;
-        Terms::from(&config)
+        LimitPolicy::from(&config)
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_runs_here_already_takes_from_the_share() {
         let (terms, user) = (terms(4, None), UserId::anonymous());
-        let reserve = Reserve::new(&terms);
+        let reserve = LocalFallback::new(&terms);
         let leased: Vec<Slot> = (0..3).map(|_| reserve.occupy(&user, Operation::Chat)).collect();
         let take = || reserve.slots(&terms, 2).acquire(&user, Operation::Chat, 0).now_or_never();
         assert!(take().is_none(), "two may run here, and three do");

@@ -22,22 +22,22 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-pub use self::lease_table::{Hold, Lease};
+pub use self::lease_table::{Lease, TokenHold};
 use self::{
-    acquire_script::{Answer, Question, Said, Verdict},
-    lease_table::{Desk, Place},
-    local_fallback::Reserve,
+    acquire_script::{AcquireReply, AcquireRequest, AcquireVerdict, SlotReply},
+    lease_table::{LeaseKey, LeaseTable},
+    local_fallback::LocalFallback,
 };
 use super::{
     Operation,
     local::{
-        rate::{Checked, Cost, RateRefusal, Reservation},
+        rate::{RateCheck, RateRefusal, Reservation, TokenCost},
         slots::{Slot, Slots},
     },
     rate_limit_headers::RateHeaders,
 };
 use crate::{
-    cluster::{Link, UserKey},
+    cluster::{RedisClient, UserKey},
     config::{self, Config, OnError},
     tasks::Tasks,
     user::UserId,
@@ -45,7 +45,7 @@ use crate::{
 
 /// What somebody asks for.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub struct AdmissionRequest<'a> {
     /// Who.
     pub user: &'a UserId,
     /// A slot for what.
@@ -53,39 +53,39 @@ pub struct Wish<'a> {
     /// A higher one leaves the queue first.
     pub priority: i64,
     /// What it may cost in tokens; `None` if no model reads it.
-    pub cost: Option<Cost>,
+    pub cost: Option<TokenCost>,
 }
 
 /// A request that was counted.
 #[derive(Debug)]
-pub struct Entered {
+pub struct RateDecision {
     /// Whether it may go on, and what is left of the limits.
-    pub checked: Checked,
-    /// Its slot, if one of this gateway's was free at once; for [`Fleet::acquire`], which knows whether it is whole.
+    pub checked: RateCheck,
+    /// Its slot, if one of this gateway's was free at once; for [`DistributedLimits::acquire`], which knows whether it is whole.
     pub slot: Option<Slot>,
 }
 
 /// What the configuration allows, over all gateways.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Terms {
+pub struct LimitPolicy {
     slots: config::Slots,
     limits: config::Limits,
 }
 
 /// Slots and limits over all gateways.
-pub struct Fleet {
-    desk: Arc<Desk>,
-    reserve: Reserve,
-    terms: ArcSwap<Terms>,
+pub struct DistributedLimits {
+    desk: Arc<LeaseTable>,
+    reserve: LocalFallback,
+    terms: ArcSwap<LimitPolicy>,
 }
 
-impl From<&Config> for Terms {
+impl From<&Config> for LimitPolicy {
     fn from(config: &Config) -> Self {
         Self { slots: config.slots.clone(), limits: config.limits.clone() }
     }
 }
 
-impl Terms {
+impl LimitPolicy {
     fn limits_anything(&self) -> bool {
         self.limits != config::Limits::default()
     }
@@ -95,43 +95,43 @@ impl Terms {
     }
 
     /// What is asked of Redis about the limits of a minute.
-    fn question(&self, user: UserKey) -> Question {
-        Question {
+    fn question(&self, user: UserKey) -> AcquireRequest {
+        AcquireRequest {
             requests: self.limits.requests_per_minute.unwrap_or(0),
             tokens: self.limits.tokens_per_minute.unwrap_or(0),
-            ..Question::about(user)
+            ..AcquireRequest::about(user)
         }
     }
 }
 
-impl Fleet {
+impl DistributedLimits {
     /// All that `config` allows, counted over `link`.
-    pub fn new(config: &Config, link: Link, tasks: &Tasks) -> Self {
-        let terms = Terms::from(config);
-        let desk = Desk::new(link);
+    pub fn new(config: &Config, link: RedisClient, tasks: &Tasks) -> Self {
+        let terms = LimitPolicy::from(config);
+        let desk = LeaseTable::new(link);
         lease_sync::start(&desk, tasks);
-        Self { desk, reserve: Reserve::new(&terms), terms: ArcSwap::from_pointee(terms) }
+        Self { desk, reserve: LocalFallback::new(&terms), terms: ArcSwap::from_pointee(terms) }
     }
 
     /// Other limits from now on.
     pub fn reconfigure(&self, config: &Config) {
-        self.terms.store(Arc::new(Terms::from(config)));
+        self.terms.store(Arc::new(LimitPolicy::from(config)));
     }
 
     /// Counts a request, holds back its tokens and, if one of this gateway's `slots` is free at once, takes a lease for it:
     /// all in one question to Redis.
-    pub async fn enter(&self, slots: &Slots, wish: &Wish<'_>) -> Entered {
+    pub async fn enter(&self, slots: &Slots, wish: &AdmissionRequest<'_>) -> RateDecision {
         let terms = self.terms.load_full();
         let slot = slots.take(wish.user, wish.operation);
         let user = UserKey::of(wish.user);
         let mut lease =
-            slot.as_ref().map(|_| Lease::new(&self.desk, Place { user, operation: wish.operation }));
+            slot.as_ref().map(|_| Lease::new(&self.desk, LeaseKey { user, operation: wish.operation }));
         if lease.is_none() && !terms.limits_anything() {
-            return Entered::counted(Ok(Reservation::default()), RateHeaders::default(), None);
+            return RateDecision::counted(Ok(Reservation::default()), RateHeaders::default(), None);
         }
         let number = lease.as_ref().map_or_else(|| self.desk.number(), |lease| lease.number);
         let hold = self.hold(&terms, (user, number), wish.cost);
-        let question = Question {
+        let question = AcquireRequest {
             number,
             counts: true,
             hold: hold.as_ref().map(|hold| hold.tokens),
@@ -141,25 +141,25 @@ impl Fleet {
         match self.desk.ask(&question).await {
             Ok(answer) => self.entered(&terms, (answer, wish), hold, slot.zip(lease)),
             Err(_) if self.desk.link.on_error() == OnError::Closed => {
-                Entered::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
+                RateDecision::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
             }
             Err(_) => {
-                let Checked { verdict, headers } =
+                let RateCheck { verdict, headers } =
                     self.reserve.limits(&terms, self.gateways()).check(wish.user, wish.cost);
                 let slot = slot.zip(lease).map(|(slot, lease)| slot.with(lease));
-                Entered::counted(verdict, headers, slot)
+                RateDecision::counted(verdict, headers, slot)
             }
         }
     }
 
-    /// A slot for which there is a lease as well, within `queue_timeout`. `early` is what [`Fleet::enter`] gave.
+    /// A slot for which there is a lease as well, within `queue_timeout`. `early` is what [`DistributedLimits::enter`] gave.
     ///
     /// # Errors
     /// [`super::local::slots::SlotRefusal`]: the queue is full, the wait was too long, or Redis is away and must be asked.
     pub async fn acquire(
         &self,
         slots: &Slots,
-        wish: &Wish<'_>,
+        wish: &AdmissionRequest<'_>,
         early: Option<Slot>,
     ) -> Result<Slot, super::local::slots::SlotRefusal> {
         let deadline = Instant::now() + self.terms.load().slots.queue_timeout;
@@ -168,7 +168,7 @@ impl Fleet {
             None => slots.acquire(wish.user, wish.operation, wish.priority).await?,
         };
         let lease = slot.lease.take().unwrap_or_else(|| {
-            let place = Place { user: UserKey::of(wish.user), operation: wish.operation };
+            let place = LeaseKey { user: UserKey::of(wish.user), operation: wish.operation };
             Box::new(Lease::new(&self.desk, place))
         });
         if lease.is_granted() {
@@ -205,47 +205,52 @@ impl Fleet {
     }
 
     /// Tokens that are to be held back, if they are limited.
-    fn hold(&self, terms: &Terms, (user, number): (UserKey, u64), cost: Option<Cost>) -> Option<Hold> {
+    fn hold(
+        &self,
+        terms: &LimitPolicy,
+        (user, number): (UserKey, u64),
+        cost: Option<TokenCost>,
+    ) -> Option<TokenHold> {
         let limit = u64::from(terms.limits.tokens_per_minute?);
-        Some(Hold::new(&self.desk, (user, number), cost?.reserved(limit).min(limit), limit))
+        Some(TokenHold::new(&self.desk, (user, number), cost?.reserved(limit).min(limit), limit))
     }
 
     /// What Redis has answered.
     fn entered(
         &self,
-        terms: &Terms,
-        (answer, wish): (Answer, &Wish<'_>),
-        hold: Option<Hold>,
+        terms: &LimitPolicy,
+        (answer, wish): (AcquireReply, &AdmissionRequest<'_>),
+        hold: Option<TokenHold>,
         taken: Option<(Slot, Lease)>,
-    ) -> Entered {
+    ) -> RateDecision {
         let headers = answer.headers(&terms.limits);
-        if let Verdict::Refused(refusal) = answer.verdict {
+        if let AcquireVerdict::Refused(refusal) = answer.verdict {
             // Nothing was held for it.
-            hold.into_iter().for_each(Hold::forget);
+            hold.into_iter().for_each(TokenHold::forget);
             taken.into_iter().for_each(|(_, lease)| lease.forget());
-            return Entered::counted(Err(refusal), headers, None);
+            return RateDecision::counted(Err(refusal), headers, None);
         }
-        let hold = hold.map(Hold::confirmed);
+        let hold = hold.map(TokenHold::confirmed);
         let reservation = Reservation::shared(wish.cost.unwrap_or_default(), hold);
         let slot = taken.map(|(slot, mut lease)| {
             lease.hear(answer.slot, answer.now);
-            if answer.slot == Said::Granted {
+            if answer.slot == SlotReply::Granted {
                 lease.granted(self.reserve.occupy(wish.user, wish.operation), true);
             }
             slot.with(lease)
         });
-        Entered::counted(Ok(reservation), headers, slot)
+        RateDecision::counted(Ok(reservation), headers, slot)
     }
 }
 
-impl Entered {
+impl RateDecision {
     fn counted(verdict: Result<Reservation, RateRefusal>, headers: RateHeaders, slot: Option<Slot>) -> Self {
-        Self { checked: Checked { verdict, headers }, slot }
+        Self { checked: RateCheck { verdict, headers }, slot }
     }
 }
 
-impl From<Checked> for Entered {
-    fn from(checked: Checked) -> Self {
+impl From<RateCheck> for RateDecision {
+    fn from(checked: RateCheck) -> Self {
         Self { checked, slot: None }
     }
 }

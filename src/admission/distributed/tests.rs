@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use concierge_testkit::{RedisServer, eventually};
 
-use super::{acquire_script::Said, *};
+use super::{acquire_script::SlotReply, *};
 use crate::{admission::local::queue::Limit, config::Secret};
 
 /// One slot for each user, and two may wait.
@@ -17,27 +17,27 @@ fn config(redis: &RedisServer) -> Config {
     config
 }
 
-async fn fleet(redis: &RedisServer, tasks: &Tasks) -> Fleet {
+async fn fleet(redis: &RedisServer, tasks: &Tasks) -> DistributedLimits {
     let config = config(redis);
-    let link = Link::open(&config.redis, || Err(rustls::Error::General("no TLS".to_owned())), tasks);
-    let fleet = Fleet::new(&config, link.unwrap().unwrap(), tasks);
+    let link = RedisClient::open(&config.redis, || Err(rustls::Error::General("no TLS".to_owned())), tasks);
+    let fleet = DistributedLimits::new(&config, link.unwrap().unwrap(), tasks);
     eventually("Redis gives slots", Duration::from_secs(10), || async {
         let mut first = lease(&fleet, "somebody");
-        (ask(&fleet, &mut first, 0).await == Some(Said::Granted)).then_some(())
+        (ask(&fleet, &mut first, 0).await == Some(SlotReply::Granted)).then_some(())
     })
     .await;
     fleet
 }
 
-fn lease(fleet: &Fleet, user: &str) -> Lease {
+fn lease(fleet: &DistributedLimits, user: &str) -> Lease {
     let user = UserKey::of(&UserId::authenticated(user).unwrap());
-    Lease::new(&fleet.desk, Place { user, operation: Operation::Chat })
+    Lease::new(&fleet.desk, LeaseKey { user, operation: Operation::Chat })
 }
 
-async fn ask(fleet: &Fleet, lease: &mut Lease, priority: i64) -> Option<Said> {
+async fn ask(fleet: &DistributedLimits, lease: &mut Lease, priority: i64) -> Option<SlotReply> {
     let user = lease.user();
     let slot = Some(lease.wanted(&fleet.terms.load(), priority));
-    let question = Question { number: lease.number, slot, ..Question::about(user) };
+    let question = AcquireRequest { number: lease.number, slot, ..AcquireRequest::about(user) };
     let answer = fleet.desk.ask(&question).await.ok()?;
     lease.hear(answer.slot, answer.now);
     lease.said.take()
@@ -49,16 +49,16 @@ async fn a_free_slot_is_for_whose_turn_it_is() {
     let tasks = Tasks::new();
     let fleet = fleet(&redis, &tasks).await;
     let [mut first, mut second, mut urgent, mut late] = [(); 4].map(|()| lease(&fleet, "u"));
-    assert_eq!(ask(&fleet, &mut first, 0).await, Some(Said::Granted));
-    assert_eq!(ask(&fleet, &mut second, 0).await, Some(Said::Waits(Limit::User, 0)));
-    assert_eq!(ask(&fleet, &mut urgent, 5).await, Some(Said::Waits(Limit::User, 1)));
-    assert_eq!(ask(&fleet, &mut late, 0).await, Some(Said::Full(Limit::User, 2)));
+    assert_eq!(ask(&fleet, &mut first, 0).await, Some(SlotReply::Granted));
+    assert_eq!(ask(&fleet, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
+    assert_eq!(ask(&fleet, &mut urgent, 5).await, Some(SlotReply::Waits(Limit::User, 1)));
+    assert_eq!(ask(&fleet, &mut late, 0).await, Some(SlotReply::Full(Limit::User, 2)));
     drop(first);
     // Nobody overtakes: not who waits behind, not who has just come. They ask on, for who is silent has left.
     for _ in 0..500 {
-        assert!(matches!(ask(&fleet, &mut second, 0).await, Some(Said::Waits(Limit::User, _))));
-        assert_ne!(ask(&fleet, &mut late, 0).await, Some(Said::Granted));
-        if ask(&fleet, &mut urgent, 5).await == Some(Said::Granted) {
+        assert!(matches!(ask(&fleet, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, _))));
+        assert_ne!(ask(&fleet, &mut late, 0).await, Some(SlotReply::Granted));
+        if ask(&fleet, &mut urgent, 5).await == Some(SlotReply::Granted) {
             return tasks.shutdown().cancel();
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -72,12 +72,12 @@ async fn who_does_not_ask_again_has_left() {
     let tasks = Tasks::new();
     let fleet = fleet(&redis, &tasks).await;
     let [mut first, mut silent, mut next] = [(); 3].map(|()| lease(&fleet, "u"));
-    assert_eq!(ask(&fleet, &mut first, 0).await, Some(Said::Granted));
-    assert_eq!(ask(&fleet, &mut silent, 0).await, Some(Said::Waits(Limit::User, 0)));
+    assert_eq!(ask(&fleet, &mut first, 0).await, Some(SlotReply::Granted));
+    assert_eq!(ask(&fleet, &mut silent, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
     drop(first);
     // As if its gateway had died: the other's turn comes when its place is stale.
     let granted = async {
-        while ask(&fleet, &mut next, 0).await != Some(Said::Granted) {
+        while ask(&fleet, &mut next, 0).await != Some(SlotReply::Granted) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

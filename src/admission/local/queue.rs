@@ -17,18 +17,18 @@ use std::{
 use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
-use super::release_rate::Pace;
+use super::release_rate::ReleaseRate;
 use crate::{admission::Operation, config, user::UserId};
 
 /// Waiting requests over all users: user ids can be invented, memory cannot.
 pub const MOST_WAITING: usize = 10_000;
 
 /// Higher priority first, then the order of coming.
-type Place = (Reverse<i64>, u64);
+type QueuePosition = (Reverse<i64>, u64);
 
 /// What the configuration allows.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct QueueLimits {
     per_operation: [usize; Operation::ALL.len()],
     queue: usize,
     total: usize,
@@ -36,35 +36,35 @@ pub struct Limits {
 
 /// All slots, and `T` for everybody who waits for one.
 #[derive(Debug)]
-pub struct Queue<T> {
-    limits: Limits,
+pub struct SlotQueue<T> {
+    limits: QueueLimits,
     in_use: usize,
     standing: usize,
     waiting: usize,
     /// Looked up five times in the life of a request. Who a user is comes from authentication, and the seed is random.
     users: HashMap<UserId, User<T>, RandomState>,
     /// The users that only the total stands in the way of.
-    line: BTreeMap<Place, UserId>,
+    line: BTreeMap<QueuePosition, UserId>,
     /// Places given so far.
     places: u64,
-    pace: Pace,
+    pace: ReleaseRate,
 }
 
 #[derive(Debug)]
 struct User<T> {
-    operations: [Use<T>; Operation::ALL.len()],
+    operations: [OperationUse<T>; Operation::ALL.len()],
     waiting: usize,
     /// Its place in the line.
-    turn: Option<Place>,
-    pace: Pace,
+    turn: Option<QueuePosition>,
+    pace: ReleaseRate,
 }
 
 #[derive(Debug)]
-struct Use<T> {
+struct OperationUse<T> {
     in_use: usize,
-    /// How many of those wait for more than we have to give: see [`Queue::stand_by`].
+    /// How many of those wait for more than we have to give: see [`SlotQueue::stand_by`].
     standing: usize,
-    waiting: BTreeMap<Place, T>,
+    waiting: BTreeMap<QueuePosition, T>,
 }
 
 /// Somebody's place among the waiting.
@@ -74,7 +74,7 @@ pub struct Ticket {
     pub user: UserId,
     /// For what.
     pub operation: Operation,
-    place: Place,
+    place: QueuePosition,
 }
 
 /// A slot that goes to somebody who waited.
@@ -90,7 +90,7 @@ pub struct Grant<T> {
 
 /// Why nobody waits any longer, or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct QueueRefusal {
     /// What stands in the way.
     pub by: Limit,
     /// When it is worth coming back, 1–60 s.
@@ -108,7 +108,7 @@ pub enum Limit {
 
 /// What one user has of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
+pub struct UseCount {
     /// Slots held.
     pub in_use: usize,
     /// Requests that wait for one.
@@ -117,7 +117,7 @@ pub struct Count {
     pub limit: usize,
 }
 
-impl From<&config::Slots> for Limits {
+impl From<&config::Slots> for QueueLimits {
     fn from(slots: &config::Slots) -> Self {
         Self {
             per_operation: Operation::ALL.map(|operation| slots.limit(operation.as_str()) as usize),
@@ -127,9 +127,9 @@ impl From<&config::Slots> for Limits {
     }
 }
 
-impl<T> Queue<T> {
+impl<T> SlotQueue<T> {
     /// Everything is free.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: QueueLimits) -> Self {
         Self {
             limits,
             in_use: 0,
@@ -138,7 +138,7 @@ impl<T> Queue<T> {
             users: HashMap::default(),
             line: BTreeMap::new(),
             places: 0,
-            pace: Pace::default(),
+            pace: ReleaseRate::default(),
         }
     }
 
@@ -171,7 +171,7 @@ impl<T> Queue<T> {
         self.in_use += 1;
     }
 
-    /// Who has a slot still waits, for its counterpart over all gateways: until [`Queue::go`] it counts among the waiting.
+    /// Who has a slot still waits, for its counterpart over all gateways: until [`SlotQueue::go`] it counts among the waiting.
     pub fn stand_by(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
             known.operations[operation as usize].standing += 1;
@@ -187,14 +187,14 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits, after [`Queue::take`] has found nothing free.
+    /// Waits, after [`SlotQueue::take`] has found nothing free.
     pub fn wait(
         &mut self,
         user: &UserId,
         (operation, priority): (Operation, i64),
         waiter: T,
         now: Instant,
-    ) -> Result<Ticket, Refused> {
+    ) -> Result<Ticket, QueueRefusal> {
         let queued = self.users.get(user).map_or(0, User::queued);
         if self.waiting >= MOST_WAITING {
             return Err(self.refused(user, Limit::Total, now));
@@ -215,7 +215,7 @@ impl<T> Queue<T> {
     }
 
     /// Stops waiting; `None` if a slot was handed over before.
-    pub fn leave(&mut self, ticket: &Ticket, now: Instant) -> Option<Refused> {
+    pub fn leave(&mut self, ticket: &Ticket, now: Instant) -> Option<QueueRefusal> {
         let known = self.users.get_mut(&ticket.user)?;
         let used = &mut known.operations[ticket.operation as usize];
         used.waiting.remove(&ticket.place)?;
@@ -241,7 +241,7 @@ impl<T> Queue<T> {
 
     /// Other limits from now on. Slots that are held stay; the answer is who may go now.
     #[must_use]
-    pub fn reconfigure(&mut self, limits: Limits, now: Instant) -> Vec<Grant<T>> {
+    pub fn reconfigure(&mut self, limits: QueueLimits, now: Instant) -> Vec<Grant<T>> {
         self.limits = limits;
         let users: Vec<UserId> = self.users.keys().cloned().collect();
         for user in users {
@@ -251,8 +251,8 @@ impl<T> Queue<T> {
     }
 
     /// Slots held, requests that wait, and slots there are, over all users.
-    pub fn total(&self) -> Count {
-        Count {
+    pub fn total(&self) -> UseCount {
+        UseCount {
             in_use: self.in_use - self.standing,
             waiting: self.waiting + self.standing,
             limit: self.limits.total,
@@ -260,7 +260,7 @@ impl<T> Queue<T> {
     }
 
     /// Every user who runs or waits, with the operations it runs or waits for.
-    pub fn users(&self) -> impl Iterator<Item = (&UserId, Vec<(Operation, Count)>)> {
+    pub fn users(&self) -> impl Iterator<Item = (&UserId, Vec<(Operation, UseCount)>)> {
         self.users.iter().map(|(user, known)| {
             let counts = Operation::ALL.into_iter().map(|operation| {
                 let used = &known.operations[operation as usize];
@@ -323,14 +323,14 @@ impl<T> Queue<T> {
         if own { Limit::User } else { Limit::Total }
     }
 
-    fn refused(&self, user: &UserId, by: Limit, now: Instant) -> Refused {
+    fn refused(&self, user: &UserId, by: Limit, now: Instant) -> QueueRefusal {
         let retry_after = match (by, self.users.get(user)) {
             // When all that waits has gone.
             (Limit::User, Some(known)) => known.pace.until(known.waiting + 1, now),
             // When everybody in the line had a turn.
             _ => self.pace.until(self.line.len() + 1, now),
         };
-        Refused { by, retry_after }
+        QueueRefusal { by, retry_after }
     }
 
     fn next_place(&mut self) -> u64 {
@@ -346,7 +346,7 @@ impl<T> User<T> {
     }
 
     /// The first of those that the user's own limits let go.
-    fn first(&self, limits: &Limits) -> Option<(Operation, Place)> {
+    fn first(&self, limits: &QueueLimits) -> Option<(Operation, QueuePosition)> {
         let heads = Operation::ALL.into_iter().filter_map(|operation| {
             let used = &self.operations[operation as usize];
             let free = used.in_use < limits.per_operation[operation as usize];
@@ -357,16 +357,17 @@ impl<T> User<T> {
     }
 }
 
-impl<T> Use<T> {
-    fn count(&self, limit: usize) -> Count {
-        Count { in_use: self.in_use - self.standing, waiting: self.waiting.len() + self.standing, limit }
+impl<T> OperationUse<T> {
+    fn count(&self, limit: usize) -> UseCount {
+        UseCount { in_use: self.in_use - self.standing, waiting: self.waiting.len() + self.standing, limit }
     }
 }
 
 impl<T> Default for User<T> {
     fn default() -> Self {
-        let operations = std::array::from_fn(|_| Use { in_use: 0, standing: 0, waiting: BTreeMap::new() });
-        Self { operations, waiting: 0, turn: None, pace: Pace::default() }
+        let operations =
+            std::array::from_fn(|_| OperationUse { in_use: 0, standing: 0, waiting: BTreeMap::new() });
+        Self { operations, waiting: 0, turn: None, pace: ReleaseRate::default() }
     }
 }
 

@@ -10,9 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::usage_table::Book;
+use super::usage_table::UsageTable;
 use crate::{
-    admission::{distributed::Hold, rate_limit_headers::RateHeaders},
+    admission::{distributed::TokenHold, rate_limit_headers::RateHeaders},
     clock, config,
     user::UserId,
 };
@@ -22,13 +22,13 @@ const OPEN_ANSWER: u64 = 1024;
 
 /// The limits, and how much of them each user has left.
 #[derive(Debug)]
-pub struct Limits {
-    book: Arc<Mutex<Book>>,
+pub struct RateLimits {
+    book: Arc<Mutex<UsageTable>>,
 }
 
 /// What a call may cost in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
+pub struct TokenCost {
     /// To read.
     pub prompt: u64,
     /// To write at most; `None` if the client leaves it open.
@@ -37,7 +37,7 @@ pub struct Cost {
 
 /// Whether a request may go on, and what is left after it.
 #[derive(Debug)]
-pub struct Checked {
+pub struct RateCheck {
     /// Its tokens, or why not.
     pub verdict: Result<Reservation, RateRefusal>,
     /// What the user is told.
@@ -67,22 +67,22 @@ pub enum RateRefusal {
 /// Tokens that are held back for one call. Dropped without [`Reservation::settle`], all of them are given back.
 #[derive(Debug, Default)]
 pub struct Reservation {
-    cost: Cost,
-    held: Option<Held>,
+    cost: TokenCost,
+    held: Option<HeldTokens>,
 }
 
 #[derive(Debug)]
-enum Held {
+enum HeldTokens {
     /// In our own book.
-    Here { book: Arc<Mutex<Book>>, user: UserId, tokens: u64 },
+    Here { book: Arc<Mutex<UsageTable>>, user: UserId, tokens: u64 },
     /// In the one that all gateways share.
-    Shared(Hold),
+    Shared(TokenHold),
 }
 
-impl Limits {
+impl RateLimits {
     /// The limits of `config`; nothing is used.
     pub fn new(config: &config::Limits) -> Self {
-        Self { book: Arc::new(Mutex::new(Book::new(config.clone()))) }
+        Self { book: Arc::new(Mutex::new(UsageTable::new(config.clone()))) }
     }
 
     /// Other limits from now on. Tokens that were spent stay spent; requests are counted anew if their limit is another.
@@ -96,24 +96,24 @@ impl Limits {
     }
 
     /// Counts a request of `user` and holds back the tokens that it may cost; `None` if no model reads it.
-    pub fn check(&self, user: &UserId, cost: impl Into<Option<Cost>>) -> Checked {
+    pub fn check(&self, user: &UserId, cost: impl Into<Option<TokenCost>>) -> RateCheck {
         let cost = cost.into();
         let (verdict, headers) = self.book.lock().check(user, cost, clock::now());
-        let held = |tokens| Held::Here { book: self.book.clone(), user: user.clone(), tokens };
+        let held = |tokens| HeldTokens::Here { book: self.book.clone(), user: user.clone(), tokens };
         let verdict =
             verdict.map(|tokens| Reservation { cost: cost.unwrap_or_default(), held: tokens.map(held) });
-        Checked { verdict, headers }
+        RateCheck { verdict, headers }
     }
 }
 
 impl Reservation {
     /// For a call that is thought to cost `cost`, with tokens that are held back for it over all gateways.
-    pub(crate) fn shared(cost: Cost, hold: Option<Hold>) -> Self {
-        Self { cost, held: hold.map(Held::Shared) }
+    pub(crate) fn shared(cost: TokenCost, hold: Option<TokenHold>) -> Self {
+        Self { cost, held: hold.map(HeldTokens::Shared) }
     }
 
     /// What the call was thought to cost.
-    pub fn cost(&self) -> Cost {
+    pub fn cost(&self) -> TokenCost {
         self.cost
     }
 
@@ -121,8 +121,8 @@ impl Reservation {
     pub fn tokens(&self) -> u64 {
         match &self.held {
             None => 0,
-            Some(Held::Here { tokens, .. }) => *tokens,
-            Some(Held::Shared(hold)) => hold.tokens,
+            Some(HeldTokens::Here { tokens, .. }) => *tokens,
+            Some(HeldTokens::Shared(hold)) => hold.tokens,
         }
     }
 
@@ -130,10 +130,10 @@ impl Reservation {
     pub fn settle(&mut self, spent: u64) {
         match self.held.take() {
             None => {}
-            Some(Held::Here { book, user, tokens }) => {
+            Some(HeldTokens::Here { book, user, tokens }) => {
                 book.lock().settle(&user, tokens, spent, clock::now());
             }
-            Some(Held::Shared(hold)) => hold.settle(spent),
+            Some(HeldTokens::Shared(hold)) => hold.settle(spent),
         }
     }
 }
@@ -144,7 +144,7 @@ impl Drop for Reservation {
     }
 }
 
-impl Cost {
+impl TokenCost {
     /// What to hold back where `limit` tokens a minute are allowed.
     pub(crate) fn reserved(self, limit: u64) -> u64 {
         let answer = self.answer.unwrap_or_else(|| OPEN_ANSWER.min(limit / 10));

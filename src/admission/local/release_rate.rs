@@ -16,14 +16,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The decayed mean time between two slots that become free.
 #[derive(Debug, Default)]
-pub struct Pace {
+pub struct ReleaseRate {
     /// Seconds.
     mean: Option<f64>,
     /// When a slot last became free, or the first began to wait; `None` while nobody waits.
     since: Option<Instant>,
 }
 
-impl Pace {
+impl ReleaseRate {
     /// Somebody waits from now on, if nobody did.
     pub fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_mean_follows_what_is_measured() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = ReleaseRate::default();
         pace.begin(start);
         for second in 1..=50 {
             pace.freed(start + 2 * second * SECOND);
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn idle_time_is_not_measured() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = ReleaseRate::default();
         pace.begin(start);
         pace.freed(start + 3 * SECOND);
         pace.rest();
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn silence_counts_before_anything_was_measured() {
         let start = Instant::now();
-        let mut pace = Pace::default();
+        let mut pace = ReleaseRate::default();
         assert_eq!(pace.until(9, start), SHORTEST);
         pace.begin(start);
         assert_eq!(pace.until(2, start + 4 * SECOND), 8 * SECOND);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    queue::{Count, Grant, Limit, Limits, Queue, Refused, Ticket},
+    queue::{Grant, Limit, QueueLimits, QueueRefusal, SlotQueue, Ticket, UseCount},
     sync_shim::{Mutex, timeout},
 };
 use crate::{
@@ -22,24 +22,24 @@ use crate::{
 /// Gives out slots.
 #[derive(Debug)]
 pub struct Slots {
-    shared: Arc<Shared>,
+    shared: Arc<SlotsInner>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SlotsInner {
+    state: Mutex<SlotsState>,
 }
 
 #[derive(Debug)]
-struct State {
-    queue: Queue<oneshot::Sender<Slot>>,
+struct SlotsState {
+    queue: SlotQueue<oneshot::Sender<Slot>>,
     patience: Duration,
 }
 
 /// The right of one user to run one request; given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
-    shared: Arc<Shared>,
+    shared: Arc<SlotsInner>,
     user: UserId,
     operation: Operation,
     /// Its counterpart over all gateways, if they share their slots.
@@ -77,7 +77,7 @@ pub enum SlotRefusal {
 
 /// `/admin/slots`: who runs and who waits. Users who do neither are not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct View {
+pub struct SlotsView {
     /// Over all users.
     pub total: CountView,
     /// By name.
@@ -110,8 +110,9 @@ pub struct CountView {
 impl Slots {
     /// All slots of `config`, free.
     pub fn new(config: &config::Slots) -> Self {
-        let state = State { queue: Queue::new(Limits::from(config)), patience: config.queue_timeout };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state) }) }
+        let state =
+            SlotsState { queue: SlotQueue::new(QueueLimits::from(config)), patience: config.queue_timeout };
+        Self { shared: Arc::new(SlotsInner { state: Mutex::new(state) }) }
     }
 
     /// Other limits from now on. Slots that are held stay, and who waits keeps its place and its timeout.
@@ -119,7 +120,7 @@ impl Slots {
         let granted = {
             let mut state = self.shared.state.lock();
             state.patience = config.queue_timeout;
-            state.queue.reconfigure(Limits::from(config), Instant::now())
+            state.queue.reconfigure(QueueLimits::from(config), Instant::now())
         };
         granted.into_iter().for_each(|grant| self.shared.hand_over(grant));
     }
@@ -136,8 +137,8 @@ impl Slots {
         priority: i64,
     ) -> Result<Slot, SlotRefusal> {
         let (mut waiting, patience) = match self.take_or_wait(user, operation, priority)? {
-            Asked::Given(slot) => return Ok(slot),
-            Asked::Waits(waiting, patience) => (waiting, patience),
+            Submitted::Given(slot) => return Ok(slot),
+            Submitted::Waits(waiting, patience) => (waiting, patience),
         };
         match timeout(patience, &mut waiting.slot).await {
             Ok(Ok(slot)) => Ok(slot),
@@ -159,29 +160,34 @@ impl Slots {
 
     /// A slot for `user` if one is free, which overtakes nobody: what is free is kept from nobody who waits. Else a place in
     /// the queue. Both under one lock: a slot that became free in between would wake nobody.
-    fn take_or_wait(&self, user: &UserId, operation: Operation, priority: i64) -> Result<Asked, SlotRefusal> {
+    fn take_or_wait(
+        &self,
+        user: &UserId,
+        operation: Operation,
+        priority: i64,
+    ) -> Result<Submitted, SlotRefusal> {
         let mut state = self.shared.state.lock();
         if state.queue.take(user, operation) {
-            return Ok(Asked::Given(self.shared.slot(user.clone(), operation)));
+            return Ok(Submitted::Given(self.shared.slot(user.clone(), operation)));
         }
         let (sender, slot) = oneshot::channel();
         let ticket = state.queue.wait(user, (operation, priority), sender, clock::now());
-        let ticket = ticket.map_err(|refused| refusal(refused, Ended::Full))?;
-        Ok(Asked::Waits(Waiting { shared: self.shared.clone(), ticket, slot }, state.patience))
+        let ticket = ticket.map_err(|refused| refusal(refused, WaitOutcome::Full))?;
+        Ok(Submitted::Waits(QueuedWaiter { shared: self.shared.clone(), ticket, slot }, state.patience))
     }
 
     /// Who runs and who waits now.
-    pub fn view(&self) -> View {
+    pub fn view(&self) -> SlotsView {
         let state = self.shared.state.lock();
         let mut users: Vec<_> = state.queue.users().map(|(user, counts)| user_view(user, counts)).collect();
         let total = state.queue.total().into();
         drop(state);
         users.sort_by(|a, b| a.user.cmp(&b.user));
-        View { total, users }
+        SlotsView { total, users }
     }
 }
 
-impl View {
+impl SlotsView {
     /// Over all users, by operation: for who must not know who they are.
     pub fn by_operation(&self) -> BTreeMap<&'static str, CountView> {
         let nothing = Operation::ALL.map(|operation| (operation.as_str(), CountView::default()));
@@ -196,7 +202,7 @@ impl View {
     }
 }
 
-impl Shared {
+impl SlotsInner {
     /// A slot whose receiver has gone comes back as an error, is dropped here, and so goes to the next.
     fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<Slot>>) {
         let Grant { user, operation, waiter } = grant;
@@ -243,24 +249,24 @@ impl Drop for Slot {
 }
 
 /// What asking comes to at once: a slot, or a place in the queue for so long.
-enum Asked {
+enum Submitted {
     Given(Slot),
-    Waits(Waiting, Duration),
+    Waits(QueuedWaiter, Duration),
 }
 
 /// Somebody in the queue; leaves it when dropped. A slot that was just handed over is then in the channel, and is
 /// dropped with it.
-struct Waiting {
-    shared: Arc<Shared>,
+struct QueuedWaiter {
+    shared: Arc<SlotsInner>,
     ticket: Ticket,
     slot: oneshot::Receiver<Slot>,
 }
 
-impl Waiting {
+impl QueuedWaiter {
     async fn give_up(mut self) -> Result<Slot, SlotRefusal> {
         let refused = self.shared.state.lock().queue.leave(&self.ticket, clock::now());
         match refused {
-            Some(refused) => Err(refusal(refused, Ended::Late)),
+            Some(refused) => Err(refusal(refused, WaitOutcome::Late)),
             // Granted in this very moment: it is sent as soon as the other side has let go of the lock.
             None => {
                 (&mut self.slot).await.map_err(|_| SlotRefusal::Overloaded { retry_after: Duration::ZERO })
@@ -269,14 +275,14 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueuedWaiter {
     fn drop(&mut self) {
         self.shared.state.lock().queue.leave(&self.ticket, clock::now());
     }
 }
 
 /// How it ended without a slot.
-pub(crate) enum Ended {
+pub(crate) enum WaitOutcome {
     /// There was no place to wait.
     Full,
     /// It waited too long.
@@ -284,15 +290,15 @@ pub(crate) enum Ended {
 }
 
 /// What is told of it.
-pub(crate) fn refusal(Refused { by, retry_after }: Refused, ended: Ended) -> SlotRefusal {
+pub(crate) fn refusal(QueueRefusal { by, retry_after }: QueueRefusal, ended: WaitOutcome) -> SlotRefusal {
     match (by, ended) {
         (Limit::Total, _) => SlotRefusal::Overloaded { retry_after },
-        (Limit::User, Ended::Full) => SlotRefusal::QueueFull { retry_after },
-        (Limit::User, Ended::Late) => SlotRefusal::QueueTimeout { retry_after },
+        (Limit::User, WaitOutcome::Full) => SlotRefusal::QueueFull { retry_after },
+        (Limit::User, WaitOutcome::Late) => SlotRefusal::QueueTimeout { retry_after },
     }
 }
 
-fn user_view(user: &UserId, counts: Vec<(Operation, Count)>) -> UserView {
+fn user_view(user: &UserId, counts: Vec<(Operation, UseCount)>) -> UserView {
     let operations: BTreeMap<_, CountView> =
         counts.into_iter().map(|(operation, count)| (operation.as_str(), count.into())).collect();
     let sum = operations.values().fold(CountView::default(), |sum, count| CountView {
@@ -303,8 +309,8 @@ fn user_view(user: &UserId, counts: Vec<(Operation, Count)>) -> UserView {
     UserView { user: user.to_string(), sum, operations }
 }
 
-impl From<Count> for CountView {
-    fn from(Count { in_use, waiting, limit }: Count) -> Self {
+impl From<UseCount> for CountView {
+    fn from(UseCount { in_use, waiting, limit }: UseCount) -> Self {
         Self { in_use, waiting, limit }
     }
 }

@@ -15,7 +15,7 @@ const TOKEN: u128 = 60_000_000_000;
 
 /// One user's tokens. `limit` is in tokens per minute everywhere, and may be another one at every call.
 #[derive(Debug)]
-pub struct Bucket {
+pub struct TokenBucket {
     /// In [`TOKEN`]s; it fades.
     spent: u128,
     /// In tokens; it stands still.
@@ -23,14 +23,14 @@ pub struct Bucket {
     at: Instant,
 }
 
-impl Bucket {
+impl TokenBucket {
     /// Nothing spent, nothing held.
     pub fn new(now: Instant) -> Self {
         Self { spent: 0, held: 0, at: now }
     }
 
     /// Holds back `amount`, or the whole limit if that is less: a call that may be larger than a minute's tokens can
-    /// still be made when none are in use. Answers what was held back, which is what [`Bucket::settle`] must get.
+    /// still be made when none are in use. Answers what was held back, which is what [`TokenBucket::settle`] must get.
     ///
     /// # Errors
     /// How long until there is room, if nothing else is asked for.

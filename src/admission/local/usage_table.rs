@@ -14,14 +14,14 @@ use governor::{
 };
 use tokio::time::Instant;
 
-use super::rate::{Cost, RateRefusal};
+use super::rate::{RateRefusal, TokenCost};
 use crate::{
     admission::{
         local::{
             governor_clock::{SinceStart, in_whole_millis},
-            token_bucket::Bucket,
+            token_bucket::TokenBucket,
         },
-        rate_limit_headers::{Left, RateHeaders},
+        rate_limit_headers::{RateHeaders, RateLimitState},
     },
     config,
     user::UserId,
@@ -38,25 +38,25 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// All users.
 #[derive(Debug)]
-pub struct Book {
+pub struct UsageTable {
     limits: config::Limits,
-    users: HashMap<UserId, Account, RandomState>,
+    users: HashMap<UserId, UserUsage, RandomState>,
     sweep_at: usize,
     swept: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Account {
-    requests: Option<Requests>,
+struct UserUsage {
+    requests: Option<RequestLimiter>,
     /// When all requests of a minute are left again.
     rested: Instant,
-    tokens: Bucket,
+    tokens: TokenBucket,
     last: Instant,
 }
 
-type Requests = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInformationMiddleware>;
+type RequestLimiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInformationMiddleware>;
 
-impl Book {
+impl UsageTable {
     /// Nobody has used anything.
     pub fn new(limits: config::Limits) -> Self {
         Self { limits, users: HashMap::default(), sweep_at: FIRST_SWEEP, swept: None }
@@ -74,7 +74,7 @@ impl Book {
     pub fn check(
         &mut self,
         user: &UserId,
-        cost: impl Into<Option<Cost>>,
+        cost: impl Into<Option<TokenCost>>,
         now: Instant,
     ) -> (Result<Option<u64>, RateRefusal>, RateHeaders) {
         if self.limits == config::Limits::default() {
@@ -84,7 +84,7 @@ impl Book {
             let full = RateRefusal::Requests { retry_after: SWEEP_EVERY };
             return (Err(full), RateHeaders::default());
         }
-        let account = self.users.entry(user.clone()).or_insert_with(|| Account::new(now));
+        let account = self.users.entry(user.clone()).or_insert_with(|| UserUsage::new(now));
         account.last = now;
         let mut headers = RateHeaders::default();
         let mut verdict = Ok(None);
@@ -108,7 +108,7 @@ impl Book {
 
     /// What `user` has left, for an answer to a request that does not count. Nobody is remembered for it.
     pub fn standing(&mut self, user: &UserId, now: Instant) -> RateHeaders {
-        let mut stranger = Account::new(now);
+        let mut stranger = UserUsage::new(now);
         let account = self.users.get_mut(user).unwrap_or(&mut stranger);
         let requests = self.limits.requests_per_minute.and_then(NonZeroU32::new);
         let tokens = self.limits.tokens_per_minute.map(u64::from);
@@ -139,12 +139,12 @@ impl Book {
     }
 }
 
-impl Account {
+impl UserUsage {
     fn new(now: Instant) -> Self {
-        Self { requests: None, rested: now, tokens: Bucket::new(now), last: now }
+        Self { requests: None, rested: now, tokens: TokenBucket::new(now), last: now }
     }
 
-    fn request(&mut self, limit: NonZeroU32) -> (Result<(), RateRefusal>, Left) {
+    fn request(&mut self, limit: NonZeroU32) -> (Result<(), RateRefusal>, RateLimitState) {
         let quota = Quota::per_minute(limit);
         let limiter = self.requests.get_or_insert_with(|| {
             RateLimiter::direct_with_clock(quota, SinceStart::default())
@@ -159,23 +159,30 @@ impl Account {
         };
         // Governor tells whole requests only, so this is up to one of them late, never early.
         let reset = quota.replenish_interval() * (limit.get() - remaining) + extra;
-        (verdict, Left { limit: limit.get().into(), remaining: remaining.into(), reset: reset.min(MINUTE) })
+        (
+            verdict,
+            RateLimitState {
+                limit: limit.get().into(),
+                remaining: remaining.into(),
+                reset: reset.min(MINUTE),
+            },
+        )
     }
 
     /// Governor tells nothing without counting; this is what its last word means now.
-    fn requests_left(&self, limit: NonZeroU32, now: Instant) -> Left {
+    fn requests_left(&self, limit: NonZeroU32, now: Instant) -> RateLimitState {
         let reset =
             self.requests.as_ref().map_or(Duration::ZERO, |_| self.rested.saturating_duration_since(now));
         let each = Quota::per_minute(limit).replenish_interval();
         let used = reset.as_nanos().div_ceil(each.as_nanos().max(1));
         let limit = u64::from(limit.get());
         let remaining = limit.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX));
-        Left { limit, remaining, reset }
+        RateLimitState { limit, remaining, reset }
     }
 
-    fn tokens_left(&mut self, limit: u64, now: Instant) -> Left {
+    fn tokens_left(&mut self, limit: u64, now: Instant) -> RateLimitState {
         let (remaining, reset) = (self.tokens.remaining(limit, now), self.tokens.full_in(limit, now));
-        Left { limit, remaining, reset }
+        RateLimitState { limit, remaining, reset }
     }
 
     fn is_idle(&mut self, limit: u64, now: Instant) -> bool {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    cluster::Link,
+    cluster::RedisClient,
     config::{OnError, Redis, Secret},
     tasks::Tasks,
 };
@@ -54,7 +54,7 @@ async fn read_number(stream: &mut BufReader<TcpStream>) -> io::Result<usize> {
 }
 
 /// A line to such a server.
-async fn stage(tasks: &Tasks) -> (Link, Arc<Mutex<BTreeSet<&'static str>>>) {
+async fn stage(tasks: &Tasks) -> (RedisClient, Arc<Mutex<BTreeSet<&'static str>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
     let mute = Arc::new(Mutex::new(BTreeSet::new()));
@@ -66,11 +66,11 @@ async fn stage(tasks: &Tasks) -> (Link, Arc<Mutex<BTreeSet<&'static str>>>) {
         }
     });
     let config = Redis { url: Some(Secret::new(url)), on_error: OnError::Local };
-    let link = Link::open(&config, || unreachable!("no TLS"), tasks).unwrap().unwrap();
+    let link = RedisClient::open(&config, || unreachable!("no TLS"), tasks).unwrap().unwrap();
     (link, mute)
 }
 
-async fn until(link: &Link, up: bool) {
+async fn until(link: &RedisClient, up: bool) {
     let mut news = link.watch();
     let seen = timeout(Duration::from_secs(20), news.wait_for(|news| news.up == up)).await;
     assert!(seen.is_ok(), "it never was {}", if up { "up" } else { "away" });

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub use self::responses_api::{responses, responses_stream};
 use super::{
     CHAT_MODEL, EMBEDDING_MODEL,
-    request::{Ask, tokens},
+    request::{DemoRequest, tokens},
 };
 
 /// Numbers in a simulated embedding.
@@ -19,7 +19,7 @@ const DIMENSIONS: usize = 64;
 
 /// A streamed answer: server-sent events, as text.
 #[derive(Debug, Default, PartialEq)]
-pub struct Events {
+pub struct DemoEvents {
     /// Sent before there is anything to say.
     pub opening: Vec<String>,
     /// One for each word.
@@ -35,7 +35,7 @@ pub fn models() -> Value {
 }
 
 /// `POST /embeddings`: the same text has the same vector, and each has length 1.
-pub fn embeddings(ask: &Ask) -> Value {
+pub fn embeddings(ask: &DemoRequest) -> Value {
     let data = ask
         .inputs
         .iter()
@@ -59,19 +59,19 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 /// `POST /chat/completions`
-pub fn chat(ask: &Ask) -> Value {
+pub fn chat(ask: &DemoRequest) -> Value {
     let message = json!({"role": "assistant", "content": ask.text(), "refusal": null});
     let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"});
     completion(ask, "chat.completion", choice)
 }
 
 /// `POST /completions`
-pub fn completions(ask: &Ask) -> Value {
+pub fn completions(ask: &DemoRequest) -> Value {
     let choice = json!({"index": 0, "text": ask.text(), "logprobs": null, "finish_reason": "stop"});
     completion(ask, "text_completion", choice)
 }
 
-fn completion(ask: &Ask, object: &str, choice: Value) -> Value {
+fn completion(ask: &DemoRequest, object: &str, choice: Value) -> Value {
     json!({
         "id": id("chatcmpl"),
         "object": object,
@@ -83,7 +83,7 @@ fn completion(ask: &Ask, object: &str, choice: Value) -> Value {
 }
 
 /// `POST /chat/completions` with `stream`.
-pub fn chat_stream(ask: &Ask) -> Events {
+pub fn chat_stream(ask: &DemoRequest) -> DemoEvents {
     let choice = |delta: Value, finish: Value| json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
     chunks(
         ask,
@@ -95,18 +95,18 @@ pub fn chat_stream(ask: &Ask) -> Events {
 }
 
 /// `POST /completions` with `stream`.
-pub fn completions_stream(ask: &Ask) -> Events {
+pub fn completions_stream(ask: &DemoRequest) -> DemoEvents {
     let choice = |text: &str, finish: Value| json!({"index": 0, "text": text, "logprobs": null, "finish_reason": finish});
     chunks(ask, "text_completion", None, |word| choice(word, Value::Null), choice("", json!("stop")))
 }
 
 fn chunks(
-    ask: &Ask,
+    ask: &DemoRequest,
     object: &str,
     first: Option<Value>,
     word: impl Fn(&str) -> Value,
     last: Value,
-) -> Events {
+) -> DemoEvents {
     let (id, created) = (id("chatcmpl"), now());
     let chunk = |choices: Value, usage: Option<Value>| {
         let mut chunk =
@@ -121,14 +121,14 @@ fn chunks(
         closing.push(chunk(json!([]), Some(usage(ask))));
     }
     closing.push("data: [DONE]\n\n".to_owned());
-    Events {
+    DemoEvents {
         opening: first.map(|first| chunk(json!([first]), None)).into_iter().collect(),
         words: ask.words.iter().map(|text| chunk(json!([word(text)]), None)).collect(),
         closing,
     }
 }
 
-fn usage(ask: &Ask) -> Value {
+fn usage(ask: &DemoRequest) -> Value {
     let said = ask.words.len();
     json!({
         "prompt_tokens": ask.prompt_tokens,

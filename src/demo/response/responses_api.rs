@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::{Events, id, now};
-use crate::demo::request::Ask;
+use super::{DemoEvents, id, now};
+use crate::demo::request::DemoRequest;
 
 /// `POST /responses`
-pub fn responses(ask: &Ask) -> Value {
+pub fn responses(ask: &DemoRequest) -> Value {
     response(ask, (&id("resp"), &id("msg")), "completed")
 }
 
 /// `POST /responses` with `stream`.
-pub fn responses_stream(ask: &Ask) -> Events {
+pub fn responses_stream(ask: &DemoRequest) -> DemoEvents {
     let (response_id, item_id) = (id("resp"), id("msg"));
     let at = |status| response(ask, (&response_id, &item_id), status);
     let place = json!({"item_id": item_id, "output_index": 0, "content_index": 0});
@@ -28,7 +28,7 @@ pub fn responses_stream(ask: &Ask) -> Events {
         placed
     };
     let (begun, done) = (item(&item_id, "in_progress", None), item(&item_id, "completed", Some(&ask.text())));
-    Events {
+    DemoEvents {
         opening: vec![
             event("response.created", json!({"response": at("in_progress")})),
             event("response.in_progress", json!({"response": at("in_progress")})),
@@ -47,7 +47,7 @@ pub fn responses_stream(ask: &Ask) -> Events {
     }
 }
 
-fn response(ask: &Ask, (id, item_id): (&str, &str), status: &str) -> Value {
+fn response(ask: &DemoRequest, (id, item_id): (&str, &str), status: &str) -> Value {
     let done = status == "completed";
     let said = ask.words.len();
     json!({

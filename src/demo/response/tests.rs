@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn ask(body: Value) -> Ask {
-    Ask::read(&body)
+fn ask(body: Value) -> DemoRequest {
+    DemoRequest::read(&body)
 }
 
 /// The JSON of every event, without `[DONE]`.
@@ -14,7 +14,7 @@ fn json_of(events: &[String]) -> Vec<Value> {
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
 }
 
-fn all(events: &Events) -> Vec<String> {
+fn all(events: &DemoEvents) -> Vec<String> {
     [&events.opening[..], &events.words, &events.closing].concat()
 }
 

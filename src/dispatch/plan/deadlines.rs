@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{Candidate, Plan};
-use crate::{config::Timeout, upstream::health::score::Kind};
+use crate::{config::Timeout, upstream::health::score::LatencyKind};
 
 impl Plan {
     /// How long `candidate` usually takes at most to its first content or whole answer, and how long it gets of the
@@ -13,11 +13,11 @@ impl Plan {
     pub fn deadlines(&self, candidate: &Candidate, left: Duration, rescue: bool) -> (Duration, Duration) {
         let Candidate { target, model, others, .. } = candidate;
         let (configured, usual) = match self.need.kind {
-            Kind::Stream => {
+            LatencyKind::Stream => {
                 let configured = model.config.first_token_timeout.unwrap_or(self.rules.first_token_timeout);
                 (configured, target.known.first_token_deadline(configured, self.need.tokens))
             }
-            Kind::Whole => {
+            LatencyKind::Whole => {
                 let (configured, total) = (self.rules.answer_timeout, self.rules.total_timeout);
                 (configured, target.known.answer_deadline(configured, total))
             }

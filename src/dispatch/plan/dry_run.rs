@@ -50,7 +50,7 @@ pub struct PassedOver {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// It is out.
-    Out(Why),
+    Out(IneligibleReason),
     /// Its model's window seems too small for the prompt.
     TooSmall,
     /// All attempts of a request are used up before it.
@@ -101,7 +101,7 @@ impl Plan {
             target: candidate.target.clone(),
             model: candidate.model.clone(),
             chance: chance.unwrap_or(1.0),
-            probe: access == Access::Probe,
+            probe: access == Availability::Probe,
             reluctantly: chance.is_none(),
             waited,
         }
@@ -110,7 +110,7 @@ impl Plan {
     /// The chance of each target to be the next of its model, if that model is asked.
     fn chances(&self, now: Instant) -> Vec<(Arc<Model>, Arc<str>, f64)> {
         let of = |model: &Arc<Model>| {
-            let Choices { standings, ready, probe } = self.choices(model, now);
+            let RemainingTargets { standings, ready, probe } = self.choices(model, now);
             let chances = match probe {
                 Some(probe) => vec![(probe, 1.0)],
                 None => {

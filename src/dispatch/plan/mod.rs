@@ -15,10 +15,10 @@ use crate::{
     config::Resilience,
     refusal::{Failed, Refusal},
     upstream::{
-        Access, Model, Need, Standing, Target, Why,
+        Availability, Eligibility, IneligibleReason, Model, RequestNeed, Target,
         exchange::{
             failure::Failure,
-            outcome::{HardKind, Missing, Next, Outcome},
+            outcome::{HardKind, MissingFeature, NextStep, Outcome},
         },
     },
 };
@@ -58,13 +58,13 @@ pub struct Plan {
     models: Vec<Arc<Model>>,
     /// Which of `models` is being asked.
     at: usize,
-    need: Need,
+    need: RequestNeed,
     rules: Resilience,
     attempts: u32,
     /// Targets that are known to refuse this request: asked only if there is nobody else.
     unsuited: Vec<Arc<str>>,
     tried: Vec<Arc<str>>,
-    second: Second,
+    second: SameTargetRetry,
     /// Since when there is nobody to ask.
     stuck: Option<Instant>,
     last: Option<Last>,
@@ -73,8 +73,8 @@ pub struct Plan {
 }
 
 /// Who of a model may be asked now.
-struct Choices {
-    standings: Vec<Standing>,
+struct RemainingTargets {
+    standings: Vec<Eligibility>,
     /// Indices of the targets that may be asked.
     ready: Vec<usize>,
     /// The target whose breaker wants a probe: it is asked before the others.
@@ -82,7 +82,7 @@ struct Choices {
 }
 
 /// The same target once more.
-enum Second {
+enum SameTargetRetry {
     /// Nothing failed that would be worth it.
     Idle,
     /// From then on.
@@ -100,8 +100,13 @@ struct Last {
 
 impl Plan {
     /// A plan for `models`: the asked one, then its fallbacks. `unsuited` targets come after all others.
-    pub fn new(models: Vec<Arc<Model>>, unsuited: Vec<Arc<str>>, need: Need, rules: Resilience) -> Self {
-        let (tried, second) = (Vec::new(), Second::Idle);
+    pub fn new(
+        models: Vec<Arc<Model>>,
+        unsuited: Vec<Arc<str>>,
+        need: RequestNeed,
+        rules: Resilience,
+    ) -> Self {
+        let (tried, second) = (Vec::new(), SameTargetRetry::Idle);
         Self {
             models,
             at: 0,
@@ -123,7 +128,7 @@ impl Plan {
     }
 
     /// What the call needs of a target.
-    pub fn need(&self) -> &Need {
+    pub fn need(&self) -> &RequestNeed {
         &self.need
     }
 
@@ -148,7 +153,7 @@ impl Plan {
                 }
             }
             self.at += 1;
-            self.second = Second::Idle;
+            self.second = SameTargetRetry::Idle;
         }
         self.wait_for_anybody(now)
     }
@@ -187,8 +192,8 @@ impl Plan {
             _ if outcome.is_transient() => Some(now + SECOND_CHANCE),
             _ => None,
         };
-        if let (Some(at), Second::Idle) = (again_at, &self.second) {
-            self.second = Second::Due(candidate.target.clone(), at);
+        if let (Some(at), SameTargetRetry::Idle) = (again_at, &self.second) {
+            self.second = SameTargetRetry::Due(candidate.target.clone(), at);
         }
         let too_small =
             (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
@@ -196,7 +201,7 @@ impl Plan {
         // That the prompt is too long is what the client can mend, whatever comes after.
         let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);
         self.last = Some(kept.unwrap_or(new));
-        if outcome.may_try_next() == Next::No { Err(self.refusal(now)) } else { Ok(()) }
+        if outcome.may_try_next() == NextStep::No { Err(self.refusal(now)) } else { Ok(()) }
     }
 
     /// The refusal of a call that cannot go on.
@@ -206,7 +211,7 @@ impl Plan {
         let theirs = match failure.outcome {
             Outcome::TooBig | Outcome::ClientFault => true,
             // Who names a target himself is told what it said.
-            Outcome::NotServed(missing) => *direct || missing != Missing::Model,
+            Outcome::NotServed(missing) => *direct || missing != MissingFeature::Model,
             _ => false,
         };
         let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
@@ -245,7 +250,7 @@ impl Plan {
     }
 
     /// The fresh targets of `model`, and where they stand.
-    fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Standing)> {
+    fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Eligibility)> {
         let standings = model.standings(&self.need, now).into_iter().enumerate();
         standings.filter(|(index, _)| self.is_fresh(model, *index))
     }
@@ -256,7 +261,7 @@ impl Plan {
         let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
         let believed_out = |target: &Arc<Target>| {
             let standing = target.standing(&self.need, None, now);
-            standing.access.is_open() || standing.why == Some(Why::NoHeadroom)
+            standing.access.is_open() || standing.why == Some(IneligibleReason::NoHeadroom)
         };
         let fitting = self.models.iter().enumerate().filter(|(_, model)| self.may_fit(model));
         let mut each = fitting.flat_map(|(at, model)| model.targets.iter().map(move |target| (at, target)));
@@ -268,19 +273,19 @@ impl Plan {
 
     /// Who of `model` may be asked and was not asked yet. A breaker that wants a probe gets it first, if somebody
     /// else can catch its failure or there is nobody else at all.
-    fn choices(&self, model: &Model, now: Instant) -> Choices {
+    fn choices(&self, model: &Model, now: Instant) -> RemainingTargets {
         let standings = model.standings(&self.need, now);
         let fresh: Vec<usize> = (0..standings.len()).filter(|index| self.is_fresh(model, *index)).collect();
-        let probe = fresh.iter().copied().find(|index| standings[*index].access == Access::Probe);
+        let probe = fresh.iter().copied().find(|index| standings[*index].access == Availability::Probe);
         let ready = Model::preferred(fresh, &standings);
         // The last attempt of a call is no time for a probe, unless there is nobody else.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
-        Choices { standings, ready, probe: probe.filter(|_| caught) }
+        RemainingTargets { standings, ready, probe: probe.filter(|_| caught) }
     }
 
     /// One of the choices, and whether there is another.
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
-        let Choices { standings, ready, probe } = self.choices(model, now);
+        let RemainingTargets { standings, ready, probe } = self.choices(model, now);
         if !self.rehearsed {
             wish_to_probe(model, &standings);
         }
@@ -319,14 +324,14 @@ impl Plan {
         if self.rules.max_attempts - self.attempts <= reserved {
             return None;
         }
-        if let Second::Due(target, at) = &self.second {
+        if let SameTargetRetry::Due(target, at) = &self.second {
             let (target, at) = (target.clone(), *at);
             let standing = target.standing(&self.need, None, now);
             let ready = standing.access.is_open();
-            if now < at && (ready || standing.why == Some(Why::Resting)) {
+            if now < at && (ready || standing.why == Some(IneligibleReason::Resting)) {
                 return Some(Step::Wait(at));
             }
-            self.second = Second::Used;
+            self.second = SameTargetRetry::Used;
             if ready {
                 return Some(Step::Try(self.candidate(target, reserved > 0, true)));
             }
@@ -338,7 +343,9 @@ impl Plan {
     /// left its probe to us, which takes no time to speak of.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.stuck.get_or_insert(now);
-        let short = |why| matches!(why, Why::Resting | Why::NoHeadroom | Why::Unleft);
+        let short = |why| {
+            matches!(why, IneligibleReason::Resting | IneligibleReason::NoHeadroom | IneligibleReason::Unleft)
+        };
         let resting = self.fresh(model, now).filter(|(_, standing)| standing.why.is_some_and(short));
         let back = resting.filter_map(|(_, standing)| standing.until).min()?;
         (back <= since + self.rules.patience).then_some(back)
@@ -361,7 +368,7 @@ impl Plan {
         }
     }
 
-    fn all(&self, now: Instant) -> impl Iterator<Item = Standing> {
+    fn all(&self, now: Instant) -> impl Iterator<Item = Eligibility> {
         self.models.iter().flat_map(move |model| model.standings(&self.need, now))
     }
 
@@ -376,12 +383,13 @@ impl Plan {
 
     /// Why nobody at all may be asked.
     fn nobody(&self, now: Instant) -> Refusal {
-        let all_are = |whys: &[Why]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
-        if all_are(&[Why::Resting, Why::NoHeadroom]) {
+        let all_are =
+            |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
+        if all_are(&[IneligibleReason::Resting, IneligibleReason::NoHeadroom]) {
             let retry_after = self.retry_after(now).unwrap_or(Duration::from_secs(1));
             return Refusal::UpstreamRateLimited { retry_after };
         }
-        if all_are(&[Why::Misconfigured]) {
+        if all_are(&[IneligibleReason::Misconfigured]) {
             let message = "Every provider of this model refuses the gateway's key or model".to_owned();
             return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
         }
@@ -391,8 +399,12 @@ impl Plan {
 }
 
 /// Targets whose probe this request could be get the peers' leave for the next one: it is not waited for.
-fn wish_to_probe(model: &Model, standings: &[Standing]) {
-    let each = model.targets.iter().zip(standings).filter(|(_, standing)| standing.why == Some(Why::Unleft));
+fn wish_to_probe(model: &Model, standings: &[Eligibility]) {
+    let each = model
+        .targets
+        .iter()
+        .zip(standings)
+        .filter(|(_, standing)| standing.why == Some(IneligibleReason::Unleft));
     each.for_each(|(target, _)| target.known.wish_to_probe());
 }
 

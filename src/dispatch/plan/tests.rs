@@ -10,10 +10,10 @@ use super::*;
 use crate::{
     config,
     events::Events,
-    gossip::{message::PeerId, outbox::Outbox, target_sync::Heard},
+    gossip::{message::PeerId, outbox::Outbox, target_sync::IncomingReport},
     refusal::ProviderReply,
     tasks::Tasks,
-    upstream::{Attempt, Snapshot, health::breaker::Leave},
+    upstream::{Attempt, Snapshot, health::breaker::ProbeLease},
 };
 
 const PROVIDERS: &str = r#"
@@ -53,7 +53,7 @@ targets = ["c/x"]
 
 pub(super) fn plan(snapshot: &Snapshot) -> Plan {
     let chain = snapshot.chain(snapshot.model("m").unwrap());
-    Plan::new(chain, Vec::new(), Need::default(), snapshot.config.resilience.clone())
+    Plan::new(chain, Vec::new(), RequestNeed::default(), snapshot.config.resilience.clone())
 }
 
 /// What a plan does, in words.
@@ -93,7 +93,7 @@ fn throttled(seconds: u64) -> Outcome {
 fn trip(snapshot: &Snapshot, id: &str) {
     let target = snapshot.find(id).unwrap();
     for _ in 0..5 {
-        Attempt::begin(&target, &Need::default(), None, true).unwrap().failed(E500, "scripted");
+        Attempt::begin(&target, &RequestNeed::default(), None, true).unwrap().failed(E500, "scripted");
     }
 }
 
@@ -233,7 +233,7 @@ async fn a_target_known_to_refuse_the_request_is_asked_only_for_want_of_others()
     let snapshot = snapshot(EQUALS);
     let chain = snapshot.chain(snapshot.model("m").unwrap());
     let rules = snapshot.config.resilience;
-    let mut plan = Plan::new(chain, vec!["a/x".into()], Need::default(), rules);
+    let mut plan = Plan::new(chain, vec!["a/x".into()], RequestNeed::default(), rules);
     fails(&mut plan, "try b/x", SILENT).unwrap();
     assert_eq!(step(&mut plan).0, "try a/x");
 }
@@ -265,7 +265,7 @@ fn joined(snapshot: &Snapshot) -> Outbox {
 /// A peer has seen `target` fail once and goes on asking it.
 fn doubted(snapshot: &Snapshot, target: &str) {
     let report = json!({ "i": target, "f": { "n": 1, "a": 0 } });
-    let heard = Heard {
+    let heard = IncomingReport {
         peer: PeerId(1),
         number: 1,
         written: Instant::now(),
@@ -301,7 +301,7 @@ async fn the_peers_are_asked_before_a_probe_and_nobody_waits_who_has_somebody_el
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
     let notes = outbox.notes().await;
     assert!(notes.wishes.contains("a/x"), "{notes:?}");
-    a.known.leave(Leave::Granted(Instant::now() + Duration::from_secs(1)));
+    a.known.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
@@ -314,8 +314,8 @@ async fn with_nobody_else_the_leave_to_probe_is_waited_for() {
     let mut search = plan(&snapshot);
     assert_eq!(step(&mut search).0, "wait 20 ms");
     let a = snapshot.find("a/x").unwrap();
-    a.known.leave(Leave::Refused(Instant::now() + Duration::from_secs(1)));
+    a.known.leave(ProbeLease::Refused(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut search).0, "try c/x", "somebody else probes");
-    a.known.leave(Leave::Granted(Instant::now() + Duration::from_secs(1)));
+    a.known.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

@@ -8,7 +8,7 @@ use super::*;
 fn decoded<'a>(
     mut decoder: Decoder,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<(Vec<u8>, Vec<u8>, bool), BadFraming> {
+) -> Result<(Vec<u8>, Vec<u8>, bool), FramingError> {
     let (mut run, mut left) = (BytesMut::new(), Vec::new());
     for mut piece in pieces {
         decoder.decode(&mut piece, &mut run)?;
@@ -17,7 +17,7 @@ fn decoded<'a>(
     Ok((run.to_vec(), left, decoder.is_over()))
 }
 
-fn chunked(wire: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), BadFraming> {
+fn chunked(wire: &[u8]) -> Result<(Vec<u8>, Vec<u8>, bool), FramingError> {
     decoded(Decoder::chunked(), [wire])
 }
 

@@ -5,12 +5,12 @@
 use http::{HeaderMap, HeaderName};
 
 /// These headers, and how HTTP/1.1 has them.
-pub struct Standing {
+pub struct FixedHeaders {
     headers: HeaderMap,
     lines: Vec<u8>,
 }
 
-impl Standing {
+impl FixedHeaders {
     /// Of all requests.
     pub fn new(headers: HeaderMap) -> Self {
         let mut lines = Vec::new();
@@ -56,7 +56,7 @@ mod tests {
         let mut ours = HeaderMap::new();
         ours.insert("host", HeaderValue::from_static("h:8443"));
         ours.insert("x-org", HeaderValue::from_static("o"));
-        let standing = Standing::new(ours);
+        let standing = FixedHeaders::new(ours);
         assert_eq!(standing.lines(), b"host: h:8443\r\nx-org: o\r\n");
         assert!(standing.has(&HeaderName::from_static("x-org")) && !standing.has(&http::header::ACCEPT));
         let mut theirs = HeaderMap::new();

@@ -8,17 +8,21 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::{Broken, Standing};
+use super::{ConnectionError, FixedHeaders};
 use crate::http1::{
-    body_framing::{BadFraming, Decoder},
-    headers::{Says, digits, headers, version, words},
+    body_framing::{Decoder, FramingError},
+    headers::{FramingHeaders, digits, headers, version, words},
 };
 
 /// Headers of an answer.
 const MAX_HEADERS: usize = 200;
 
 /// Writes the head of `request`, whose body has `length` bytes. The URI is a path and query.
-pub(super) fn write<B>(head: &mut BytesMut, (request, standing): (&Request<B>, &Standing), length: usize) {
+pub(super) fn write<B>(
+    head: &mut BytesMut,
+    (request, standing): (&Request<B>, &FixedHeaders),
+    length: usize,
+) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     line(&[request.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
@@ -34,7 +38,7 @@ pub(super) fn write<B>(head: &mut BytesMut, (request, standing): (&Request<B>, &
 }
 
 /// What a head says.
-pub(super) struct Head {
+pub(super) struct ResponseHead {
     /// Status and headers.
     pub response: Response<()>,
     /// What its body is.
@@ -44,38 +48,38 @@ pub(super) struct Head {
 }
 
 /// Reads a whole `head`, the answer to a request of `method`.
-pub(super) fn read(head: &Bytes, method: &Method) -> Result<Head, Broken> {
+pub(super) fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ConnectionError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let status = config.parse_response_with_uninit_headers(&mut parsed, head, &mut fields)?;
     let (true, Some(code), Some(minor)) = (status.is_complete(), parsed.code, parsed.version) else {
-        return Err(BadFraming("a head that begins with empty lines").into());
+        return Err(FramingError("a head that begins with empty lines").into());
     };
     let headers = headers(head, parsed.headers)?;
-    let code = StatusCode::from_u16(code).map_err(|_| BadFraming("a status that is none"))?;
+    let code = StatusCode::from_u16(code).map_err(|_| FramingError("a status that is none"))?;
     let version = version(minor);
-    let says = Says::of(&headers);
+    let says = FramingHeaders::of(&headers);
     let (decoder, clear) = body_of((code, version), &says, method)?;
     let keep_alive = clear && says.keeps_alive(version);
     let mut response = Response::new(());
     (*response.status_mut(), *response.version_mut(), *response.headers_mut()) = (code, version, headers);
-    Ok(Head { response, decoder, keep_alive })
+    Ok(ResponseHead { response, decoder, keep_alive })
 }
 
 /// What the body is, and whether everybody on the way must have understood it so.
 fn body_of(
     (code, version): (StatusCode, Version),
-    says: &Says<'_>,
+    says: &FramingHeaders<'_>,
     method: &Method,
-) -> Result<(Decoder, bool), BadFraming> {
+) -> Result<(Decoder, bool), FramingError> {
     let length = says.length?;
     if *method == Method::HEAD || code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED {
         return Ok((Decoder::Length(0), true));
     }
     if let Some(last) = says.coding.and_then(|line| words(line).last()) {
         if version == Version::HTTP_10 {
-            return Err(BadFraming("transfer-encoding in HTTP/1.0"));
+            return Err(FramingError("transfer-encoding in HTTP/1.0"));
         }
         let decoder =
             if last.eq_ignore_ascii_case(b"chunked") { Decoder::chunked() } else { Decoder::ToClose };

@@ -23,16 +23,16 @@ use tokio::{
     time::Instant,
 };
 
-use self::{fixed_headers::Standing, head::Head};
+use self::{fixed_headers::FixedHeaders, head::ResponseHead};
 use crate::{
     http1::{
         self,
-        body_framing::{BadFraming, Decoder},
-        io::{Wire, poll_read, poll_write},
+        body_framing::{Decoder, FramingError},
+        io::{Io, poll_read, poll_write},
     },
     upstream::{
-        client::{pool::Pool, response_body::Broken},
-        exchange::request_body::Parts,
+        client::{pool::ConnectionPool, response_body::ConnectionError},
+        exchange::request_body::SplicedBody,
     },
 };
 
@@ -49,14 +49,14 @@ const SLICES: usize = 8;
 
 /// A connection without a request on it.
 pub(crate) struct Http1 {
-    wire: Box<dyn Wire>,
+    wire: Box<dyn Io>,
     /// When it was made.
     pub born: Instant,
 }
 
 impl Http1 {
     /// The connection over `wire`, which is new.
-    pub fn new(wire: impl Wire + 'static, now: Instant) -> Self {
+    pub fn new(wire: impl Io + 'static, now: Instant) -> Self {
         Self { wire: Box::new(wire), born: now }
     }
 
@@ -72,18 +72,19 @@ impl Http1 {
     /// `pool` when the body has been read.
     pub async fn send(
         mut self,
-        (request, standing): (Box<Request<Parts>>, &Standing),
-        pool: Arc<Pool>,
-    ) -> Result<Response<Body>, Broken> {
+        (request, standing): (Box<Request<SplicedBody>>, &FixedHeaders),
+        pool: Arc<ConnectionPool>,
+    ) -> Result<Response<ClientResponseBody>, ConnectionError> {
         let method = request.method().clone();
-        let mut request = Unsent::new(*request, standing);
+        let mut request = NotSent::new(*request, standing);
         let mut heard = BytesMut::new();
         let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut heard, &method))).await?;
-        let Head { response, mut decoder, keep_alive } = head;
-        let piece = Piece::of(&heard, &mut decoder);
+        let ResponseHead { response, mut decoder, keep_alive } = head;
+        let piece = BodySegment::of(&heard, &mut decoder);
         let (connection, run) = (Some(self), Bytes::new());
         let unsent = (!request.flushed).then(|| Box::new(request));
-        let mut body = Body { connection, unsent, decoder, keep_alive, run, broken: None, pool };
+        let mut body =
+            ClientResponseBody { connection, unsent, decoder, keep_alive, run, broken: None, pool };
         body.take(piece);
         Ok(response.map(|()| body))
     }
@@ -92,9 +93,9 @@ impl Http1 {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        request: &mut Unsent,
+        request: &mut NotSent,
         (heard, method): (&mut BytesMut, &Method),
-    ) -> Poll<Result<Head, Broken>> {
+    ) -> Poll<Result<ResponseHead, ConnectionError>> {
         let mut informational = 0;
         let mut searched = 0;
         loop {
@@ -102,17 +103,17 @@ impl Http1 {
                 let head = head::read(&heard.split_to(end).freeze(), method)?;
                 match head.response.status() {
                     StatusCode::SWITCHING_PROTOCOLS => {
-                        return Poll::Ready(Err(BadFraming("another protocol").into()));
+                        return Poll::Ready(Err(FramingError("another protocol").into()));
                     }
                     status if !status.is_informational() => return Poll::Ready(Ok(head)),
                     _ if informational == MAX_INFORMATIONAL => {
-                        return Poll::Ready(Err(BadFraming("endless 1xx").into()));
+                        return Poll::Ready(Err(FramingError("endless 1xx").into()));
                     }
                     _ => (informational, searched) = (informational + 1, 0),
                 }
             }
             if heard.len() >= MAX_HEAD {
-                return Poll::Ready(Err(Broken::HeadTooLarge));
+                return Poll::Ready(Err(ConnectionError::HeadTooLarge));
             }
             searched = heard.len();
             request.poll_send(&mut self.wire, cx);
@@ -121,7 +122,12 @@ impl Http1 {
                 bytes.len()
             }));
             match read {
-                Ok(0) => return Poll::Ready(Err(request.failed.take().map_or(Broken::Closed, Broken::Io))),
+                Ok(0) => {
+                    return Poll::Ready(Err(request
+                        .failed
+                        .take()
+                        .map_or(ConnectionError::Closed, ConnectionError::Io)));
+                }
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
@@ -130,16 +136,16 @@ impl Http1 {
 }
 
 /// What is left of a request that is being written.
-struct Unsent {
+struct NotSent {
     head: BytesMut,
-    body: Parts,
+    body: SplicedBody,
     flushed: bool,
     /// Nobody takes the rest; there may be an answer all the same.
     failed: Option<io::Error>,
 }
 
-impl Unsent {
-    fn new(request: Request<Parts>, standing: &Standing) -> Self {
+impl NotSent {
+    fn new(request: Request<SplicedBody>, standing: &FixedHeaders) -> Self {
         let length = request.body().length();
         // One plain write is cheaper than the copy it saves.
         let together = length <= TOGETHER;
@@ -154,7 +160,7 @@ impl Unsent {
     }
 
     /// Writes what can be written, head and body at once.
-    fn poll_send(&mut self, wire: &mut Box<dyn Wire>, cx: &mut Context<'_>) {
+    fn poll_send(&mut self, wire: &mut Box<dyn Io>, cx: &mut Context<'_>) {
         if self.flushed || self.failed.is_some() {
             return;
         }
@@ -165,7 +171,7 @@ impl Unsent {
         }
     }
 
-    fn poll_write(&mut self, wire: &mut Box<dyn Wire>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, wire: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.head.is_empty() || !self.body.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             slices[0] = IoSlice::new(&self.head);
@@ -180,22 +186,22 @@ impl Unsent {
 }
 
 /// The body of an answer, which owns the connection until it has been read.
-pub(crate) struct Body {
+pub(crate) struct ClientResponseBody {
     connection: Option<Http1>,
     /// What the provider has not taken of the request when it answers: usually nothing.
-    unsent: Option<Box<Unsent>>,
+    unsent: Option<Box<NotSent>>,
     decoder: Decoder,
     keep_alive: bool,
     /// What came with the head.
     run: Bytes,
     /// What is to be told after the run.
-    broken: Option<Broken>,
-    pool: Arc<Pool>,
+    broken: Option<ConnectionError>,
+    pool: Arc<ConnectionPool>,
 }
 
-impl Body {
+impl ClientResponseBody {
     /// What the next read brought, in one piece; `None` at the end.
-    pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ConnectionError>>> {
         loop {
             if !self.run.is_empty() {
                 return Poll::Ready(Some(Ok(std::mem::take(&mut self.run))));
@@ -209,11 +215,12 @@ impl Body {
                 unsent.poll_send(wire, cx);
             }
             let decoder = &mut self.decoder;
-            match ready!(poll_read(wire, cx, |bytes| (!bytes.is_empty()).then(|| Piece::of(bytes, decoder))))
-            {
+            match ready!(
+                poll_read(wire, cx, |bytes| (!bytes.is_empty()).then(|| BodySegment::of(bytes, decoder)))
+            ) {
                 Ok(Some(piece)) => self.take(piece),
                 Ok(None) if matches!(self.decoder, Decoder::ToClose) => self.connection = None,
-                Ok(None) => self.broken = Some(Broken::Closed),
+                Ok(None) => self.broken = Some(ConnectionError::Closed),
                 Err(error) => self.broken = Some(error.into()),
             }
         }
@@ -233,8 +240,8 @@ impl Body {
     }
 
     /// Takes what was read. After the last byte the connection is anybody's.
-    fn take(&mut self, piece: Piece) {
-        (self.run, self.broken) = (piece.run, piece.broken.map(Broken::from));
+    fn take(&mut self, piece: BodySegment) {
+        (self.run, self.broken) = (piece.run, piece.broken.map(ConnectionError::from));
         if !self.decoder.is_over() {
             return;
         }
@@ -247,14 +254,14 @@ impl Body {
 }
 
 /// What one read brought.
-struct Piece {
+struct BodySegment {
     run: Bytes,
-    broken: Option<BadFraming>,
+    broken: Option<FramingError>,
     /// Something came after the end.
     excess: bool,
 }
 
-impl Piece {
+impl BodySegment {
     fn of(mut bytes: &[u8], decoder: &mut Decoder) -> Self {
         let mut run = BytesMut::with_capacity(bytes.len());
         let broken = decoder.decode(&mut bytes, &mut run).err();

@@ -6,32 +6,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use super::*;
 use crate::{
     openai::splice,
-    upstream::client::{AnswerBody, pool::Connection},
+    upstream::client::{UpstreamBody, pool::PooledConnection},
 };
 
-fn post(body: &'static str) -> Box<Request<Parts>> {
-    Box::new(Request::post("/x").body(Parts::from(splice::Parts::from(Bytes::from(body)))).unwrap())
+fn post(body: &'static str) -> Box<Request<SplicedBody>> {
+    Box::new(
+        Request::post("/x").body(SplicedBody::from(splice::SplicedParts::from(Bytes::from(body)))).unwrap(),
+    )
 }
 
 /// Nothing stands in every request.
-fn nothing() -> Standing {
-    Standing::new(http::HeaderMap::new())
+fn nothing() -> FixedHeaders {
+    FixedHeaders::new(http::HeaderMap::new())
 }
 
 /// A connection, the provider's end of it, and where it goes back to.
-fn connected() -> (Http1, DuplexStream, Arc<Pool>) {
+fn connected() -> (Http1, DuplexStream, Arc<ConnectionPool>) {
     let (ours, theirs) = duplex(1 << 20);
     (Http1::new(ours, Instant::now()), theirs, Arc::default())
 }
 
 /// What `wire` says is heard: the body, or why there is none.
-async fn heard(wire: &[u8]) -> (Result<Bytes, Broken>, Arc<Pool>) {
+async fn heard(wire: &[u8]) -> (Result<Bytes, ConnectionError>, Arc<ConnectionPool>) {
     let (connection, mut provider, pool) = connected();
     provider.write_all(wire).await.unwrap();
     provider.shutdown().await.unwrap();
     let whole = async {
-        let body =
-            AnswerBody::http1(connection.send((post("hello"), &nothing()), pool.clone()).await?.into_body());
+        let body = UpstreamBody::http1(
+            connection.send((post("hello"), &nothing()), pool.clone()).await?.into_body(),
+        );
         Ok(body.collect().await?.to_bytes())
     };
     (whole.await, pool)
@@ -55,9 +58,9 @@ async fn a_connection_is_used_again_after_the_last_byte() {
             provider.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         };
         let (response, ()) = tokio::join!(sent, answer);
-        let body = AnswerBody::http1(response.unwrap().into_body());
+        let body = UpstreamBody::http1(response.unwrap().into_body());
         assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
-        let Some(Connection::Http1(back)) = pool.take() else { panic!("it did not come back") };
+        let Some(PooledConnection::Http1(back)) = pool.take() else { panic!("it did not come back") };
         connection = Some(back);
     }
 }
@@ -99,31 +102,31 @@ async fn a_burst_of_chunks_comes_as_one_piece_and_what_was_good_before_a_mistake
     let wire = format!("{head}{}zz", "2\r\nok\r\n".repeat(100));
     provider.write_all(wire.as_bytes()).await.unwrap();
     let mut body =
-        AnswerBody::http1(connection.send((post(""), &nothing()), pool).await.unwrap().into_body());
+        UpstreamBody::http1(connection.send((post(""), &nothing()), pool).await.unwrap().into_body());
     let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(piece, "ok".repeat(100));
-    assert!(matches!(body.frame().await, Some(Err(Broken::Framing(_)))));
+    assert!(matches!(body.frame().await, Some(Err(ConnectionError::Framing(_)))));
     assert!(body.frame().await.is_none(), "after an error there is nothing");
 }
 
 #[tokio::test]
 async fn heads_without_end_are_given_up() {
     let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
-    assert!(matches!(heard(long.as_bytes()).await.0, Err(Broken::HeadTooLarge)));
+    assert!(matches!(heard(long.as_bytes()).await.0, Err(ConnectionError::HeadTooLarge)));
     let again = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(MAX_INFORMATIONAL + 1);
-    assert!(matches!(heard(again.as_bytes()).await.0, Err(Broken::Framing(_))));
+    assert!(matches!(heard(again.as_bytes()).await.0, Err(ConnectionError::Framing(_))));
     assert!(heard(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await.0.is_err());
 }
 
 #[tokio::test]
 async fn a_refusal_before_the_end_of_the_request_is_heard() {
     let (ours, mut provider) = duplex(64);
-    let (connection, pool) = (Http1::new(ours, Instant::now()), Arc::<Pool>::default());
+    let (connection, pool) = (Http1::new(ours, Instant::now()), Arc::<ConnectionPool>::default());
     let body: &'static str = "x".repeat(100_000).leak();
     provider.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
     let response = connection.send((post(body), &nothing()), pool.clone()).await.unwrap();
     assert_eq!(response.status(), 413);
-    let body = AnswerBody::http1(response.into_body());
+    let body = UpstreamBody::http1(response.into_body());
     assert_eq!(body.collect().await.unwrap().to_bytes(), "no");
     assert!(pool.take().is_none(), "the rest of the request was never sent");
 }

@@ -15,11 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
-use super::request_head::{self, BadHead, Head};
+use super::request_head::{self, HeadError, RequestHead};
 use crate::http1::{
     self,
-    body_framing::{BadFraming, Decoder},
-    io::{Wire, poll_read, poll_write},
+    body_framing::{Decoder, FramingError},
+    io::{Io, poll_read, poll_write},
 };
 
 /// How a client begins that speaks HTTP/2.
@@ -28,7 +28,7 @@ const CONTINUE: Bytes = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
 
 /// Why there is no more of a body.
 #[derive(Debug, thiserror::Error)]
-pub enum Torn {
+pub enum BodyError {
     /// The wire failed.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -37,18 +37,18 @@ pub enum Torn {
     Closed,
     /// It is not framed as it said.
     #[error(transparent)]
-    Framing(#[from] BadFraming),
+    Framing(#[from] FramingError),
     /// HTTP/2 failed.
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }
 
 /// What comes between two requests.
-pub enum Next {
+pub enum NextRequest {
     /// A request; its body is to be read from the line.
-    Head(Box<Head>),
+    Head(Box<RequestHead>),
     /// What is no request.
-    Bad(BadHead),
+    Bad(HeadError),
     /// The client speaks HTTP/2.
     Http2,
     /// Nothing any more.
@@ -56,8 +56,8 @@ pub enum Next {
 }
 
 /// One connection, and what was read from it.
-pub struct Line {
-    wire: Box<dyn Wire>,
+pub struct Connection {
+    wire: Box<dyn Io>,
     /// What was read and belongs to nothing yet.
     heard: BytesMut,
     /// Of the body of the request at hand.
@@ -66,57 +66,57 @@ pub struct Line {
     go_on: Bytes,
 }
 
-impl Line {
+impl Connection {
     /// The line over `wire`, which is new.
-    pub fn new(wire: Box<dyn Wire>) -> Self {
+    pub fn new(wire: Box<dyn Io>) -> Self {
         Self { wire, heard: BytesMut::new(), decoder: Decoder::Length(0), go_on: Bytes::new() }
     }
 
     /// The wire, and what was read from it.
-    pub fn into_parts(self) -> (Box<dyn Wire>, Bytes) {
+    pub fn into_parts(self) -> (Box<dyn Io>, Bytes) {
         (self.wire, self.heard.freeze())
     }
 
     /// The wire, to write to.
-    pub fn wire(&mut self) -> &mut Box<dyn Wire> {
+    pub fn wire(&mut self) -> &mut Box<dyn Io> {
         &mut self.wire
     }
 
     /// The next request's head, of at most `most` bytes.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Next> {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<NextRequest> {
         let mut searched = 0;
         loop {
             let empty = self.heard.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
             self.heard.advance(empty);
             let maybe_http2 = PREFACE.starts_with(&self.heard[..self.heard.len().min(PREFACE.len())]);
             if maybe_http2 && self.heard.len() >= PREFACE.len() {
-                return Poll::Ready(Next::Http2);
+                return Poll::Ready(NextRequest::Http2);
             }
             if !maybe_http2 && let Some(end) = http1::headers::end(&self.heard, searched) {
                 return Poll::Ready(self.begin(end));
             }
             if self.heard.len() >= most {
-                return Poll::Ready(Next::Bad(BadHead::TooLarge));
+                return Poll::Ready(NextRequest::Bad(HeadError::TooLarge));
             }
             searched = self.heard.len();
             match ready!(self.poll_hear(cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(Next::Over),
+                Ok(0) | Err(_) => return Poll::Ready(NextRequest::Over),
                 Ok(_) => {}
             }
         }
     }
 
     /// The request whose head is the first `end` bytes.
-    fn begin(&mut self, end: usize) -> Next {
+    fn begin(&mut self, end: usize) -> NextRequest {
         let read = request_head::read(&self.heard.split_to(end).freeze());
         self.let_go();
         match read {
             Ok(mut head) => {
                 self.decoder = std::mem::replace(&mut head.decoder, Decoder::Length(0));
                 self.go_on = if head.expects_continue { CONTINUE } else { Bytes::new() };
-                Next::Head(Box::new(head))
+                NextRequest::Head(Box::new(head))
             }
-            Err(bad) => Next::Bad(bad),
+            Err(bad) => NextRequest::Bad(bad),
         }
     }
 
@@ -130,7 +130,7 @@ impl Line {
     }
 
     /// What the next read brings of the body, in one piece; `None` at its end.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Torn>>> {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let run = self.decode()?;
             if !run.is_empty() {
@@ -145,13 +145,13 @@ impl Line {
                 ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
             }
             if ready!(self.poll_hear(cx))? == 0 {
-                return Poll::Ready(Some(Err(Torn::Closed)));
+                return Poll::Ready(Some(Err(BodyError::Closed)));
             }
         }
     }
 
     /// What was heard of the body.
-    fn decode(&mut self) -> Result<Bytes, BadFraming> {
+    fn decode(&mut self) -> Result<Bytes, FramingError> {
         if self.heard.is_empty() || self.decoder.is_over() {
             return Ok(Bytes::new());
         }
@@ -212,13 +212,16 @@ impl Line {
 }
 
 /// The body of a request, read from the connection that it came on.
-pub struct LineBody(pub Arc<Mutex<Line>>);
+pub struct ConnectionBody(pub Arc<Mutex<Connection>>);
 
-impl Body for LineBody {
+impl Body for ConnectionBody {
     type Data = Bytes;
-    type Error = Torn;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.0.lock().poll_body(cx).map(|run| run.map(|run| run.map(Frame::data)))
     }
 

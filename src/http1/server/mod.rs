@@ -26,19 +26,19 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 
-use self::{
-    connection::{Line, Next},
-    request_head::{Head, Manner},
-    response_writer::Outgoing,
-};
 pub use self::{
-    connection::{LineBody, Torn},
-    request_head::BadHead,
+    connection::{BodyError, ConnectionBody},
+    request_head::HeadError,
+};
+use self::{
+    connection::{Connection, NextRequest},
+    request_head::{RequestHead, ResponseMode},
+    response_writer::ResponseWriter,
 };
 use crate::{
     clock,
-    http1::io::{Rewound, Wire},
-    server::http::{request_body::Upload, response_body::ReplyBody},
+    http1::io::{Io, RewindIo},
+    server::http::{request_body::RequestBody, response_body::ResponseBody},
 };
 
 /// Bytes of a body that nobody wanted and that came all the same; with more of them the connection ends.
@@ -48,7 +48,7 @@ const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// What one connection may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ConnectionLimits {
     /// To the last byte of a head, from the end of the answer before.
     pub head_timeout: Duration,
     /// Bytes of a head.
@@ -56,45 +56,45 @@ pub struct Bounds {
 }
 
 /// The answer to what is no request.
-pub trait Refuse: Fn(BadHead) -> Response<ReplyBody> {}
-impl<F: Fn(BadHead) -> Response<ReplyBody>> Refuse for F {}
+pub trait RefuseRequest: Fn(HeadError) -> Response<ResponseBody> {}
+impl<F: Fn(HeadError) -> Response<ResponseBody>> RefuseRequest for F {}
 
 /// Serves `wire` until it ends. A client that speaks HTTP/2 comes back as a wire that nobody has read from.
 ///
 /// # Errors
 /// The connection broke, or an answer broke off and the client must see it.
 pub async fn serve<S>(
-    wire: impl Wire + 'static,
+    wire: impl Io + 'static,
     mut service: S,
-    refuse: impl Refuse,
-    bounds: Bounds,
-) -> io::Result<Option<Rewound>>
+    refuse: impl RefuseRequest,
+    bounds: ConnectionLimits,
+) -> io::Result<Option<RewindIo>>
 where
     S: Service<
-            Request<Upload>,
-            Response = Response<ReplyBody>,
+            Request<RequestBody>,
+            Response = Response<ResponseBody>,
             Error: std::error::Error + Send + Sync + 'static,
         >,
 {
-    let line = Arc::new(Mutex::new(Line::new(Box::new(wire))));
+    let line = Arc::new(Mutex::new(Connection::new(Box::new(wire))));
     let mut alarm = pin!(sleep(bounds.head_timeout));
     loop {
         let head = match next(&line, alarm.as_mut(), bounds).await {
-            Next::Head(head) => head,
-            Next::Bad(bad) => {
-                send(&line, Outgoing::new(refuse(bad), Manner::LAST)).await?;
+            NextRequest::Head(head) => head,
+            NextRequest::Bad(bad) => {
+                send(&line, ResponseWriter::new(refuse(bad), ResponseMode::LAST)).await?;
                 return close(&line).await.map(|()| None);
             }
-            Next::Http2 => return Ok(Arc::into_inner(line).map(rewound)),
-            Next::Over => return Ok(None),
+            NextRequest::Http2 => return Ok(Arc::into_inner(line).map(rewound)),
+            NextRequest::Over => return Ok(None),
         };
-        let Head { request, manner, .. } = *head;
-        let request = request.map(|()| Upload::Http1(LineBody(line.clone())));
+        let RequestHead { request, manner, .. } = *head;
+        let request = request.map(|()| RequestBody::Http1(ConnectionBody(line.clone())));
         let service = service.ready().await.map_err(io::Error::other)?;
         let Some(response) = answer(&line, service.call(request)).await else { return Ok(None) };
         let response = response.map_err(io::Error::other)?;
-        let manner = Manner { keep_alive: manner.keep_alive && is_read(&line).await, ..manner };
-        let outgoing = Outgoing::new(response, manner);
+        let manner = ResponseMode { keep_alive: manner.keep_alive && is_read(&line).await, ..manner };
+        let outgoing = ResponseWriter::new(response, manner);
         let last = outgoing.last;
         send(&line, outgoing).await?;
         if last {
@@ -105,7 +105,7 @@ where
 
 /// What comes next, within the time for a head. `alarm` may still be set for an earlier one: it is set anew only when it has
 /// rung.
-async fn next(line: &Mutex<Line>, mut alarm: Pin<&mut Sleep>, bounds: Bounds) -> Next {
+async fn next(line: &Mutex<Connection>, mut alarm: Pin<&mut Sleep>, bounds: ConnectionLimits) -> NextRequest {
     let end = clock::now() + bounds.head_timeout;
     poll_fn(|cx| {
         if let Poll::Ready(next) = line.lock().poll_next(cx, bounds.head) {
@@ -113,7 +113,7 @@ async fn next(line: &Mutex<Line>, mut alarm: Pin<&mut Sleep>, bounds: Bounds) ->
         }
         while alarm.as_mut().poll(cx).is_ready() {
             if Instant::now() >= end {
-                return Poll::Ready(Next::Over);
+                return Poll::Ready(NextRequest::Over);
             }
             alarm.as_mut().reset(end);
         }
@@ -122,13 +122,13 @@ async fn next(line: &Mutex<Line>, mut alarm: Pin<&mut Sleep>, bounds: Bounds) ->
     .await
 }
 
-fn rewound(line: Mutex<Line>) -> Rewound {
+fn rewound(line: Mutex<Connection>) -> RewindIo {
     let (wire, read) = line.into_inner().into_parts();
-    Rewound::new(read, wire)
+    RewindIo::new(read, wire)
 }
 
 /// What `answering` ends with; `None` once the client has gone.
-async fn answer<T>(line: &Mutex<Line>, answering: impl Future<Output = T>) -> Option<T> {
+async fn answer<T>(line: &Mutex<Connection>, answering: impl Future<Output = T>) -> Option<T> {
     let mut answering = pin!(answering);
     poll_fn(|cx| match answering.as_mut().poll(cx) {
         Poll::Ready(answered) => Poll::Ready(Some(answered)),
@@ -138,12 +138,12 @@ async fn answer<T>(line: &Mutex<Line>, answering: impl Future<Output = T>) -> Op
 }
 
 /// Whether nothing is left of the request's body, after a look at what has come of it.
-async fn is_read(line: &Mutex<Line>) -> bool {
+async fn is_read(line: &Mutex<Connection>) -> bool {
     poll_fn(|cx| Poll::Ready(line.lock().skip_body(cx, SKIPPED))).await
 }
 
 /// Writes the answer; `Err` also if the client has gone.
-async fn send(line: &Mutex<Line>, mut outgoing: Outgoing) -> io::Result<()> {
+async fn send(line: &Mutex<Connection>, mut outgoing: ResponseWriter) -> io::Result<()> {
     poll_fn(|cx| match outgoing.poll_send(line, cx) {
         Poll::Ready(sent) => Poll::Ready(sent),
         Poll::Pending => line.lock().poll_gone(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
@@ -152,7 +152,7 @@ async fn send(line: &Mutex<Line>, mut outgoing: Outgoing) -> io::Result<()> {
 }
 
 /// Ends the connection so that the answer arrives.
-async fn close(line: &Mutex<Line>) -> io::Result<()> {
+async fn close(line: &Mutex<Connection>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(line.lock().wire()).poll_shutdown(cx)).await?;
     // Who has gone is gone.
     timeout(LAST_LOOK, poll_fn(|cx| line.lock().poll_silence(cx))).await.ok();

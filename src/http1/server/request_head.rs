@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{Method, Request, Uri, Version};
 
 use crate::http1::{
-    body_framing::{BadFraming, Decoder},
-    headers::{Says, headers, version},
+    body_framing::{Decoder, FramingError},
+    headers::{FramingHeaders, headers, version},
 };
 
 /// Headers of a request.
@@ -18,7 +18,7 @@ const MAX_HEADERS: usize = 100;
 
 /// Why a head is refused; afterwards nobody knows where the next request begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadHead {
+pub enum HeadError {
     /// It is none.
     #[error("its head is malformed: {0}")]
     Syntax(#[from] httparse::Error),
@@ -27,14 +27,14 @@ pub enum BadHead {
     Address,
     /// It leaves in doubt where its body ends.
     #[error(transparent)]
-    Framing(#[from] BadFraming),
+    Framing(#[from] FramingError),
     /// It has more bytes or headers than we read.
     #[error("its head is too large")]
     TooLarge,
 }
 
 /// What a head says.
-pub struct Head {
+pub struct RequestHead {
     /// Method, address and headers.
     pub request: Request<()>,
     /// What its body is.
@@ -42,12 +42,12 @@ pub struct Head {
     /// The body comes once the client was told to go on.
     pub expects_continue: bool,
     /// How it wants to be answered.
-    pub manner: Manner,
+    pub manner: ResponseMode,
 }
 
 /// How a request wants to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
+pub struct ResponseMode {
     /// Another request may come on the connection.
     pub keep_alive: bool,
     /// HTTP/1.0 knows no chunks, and must be told that the connection stays.
@@ -56,7 +56,7 @@ pub struct Manner {
     pub head_only: bool,
 }
 
-impl Manner {
+impl ResponseMode {
     /// For what could not be read.
     pub const LAST: Self = Self { keep_alive: false, version: Version::HTTP_11, head_only: false };
 }
@@ -64,32 +64,32 @@ impl Manner {
 /// Reads a whole `head`.
 ///
 /// # Errors
-/// [`BadHead`]
-pub fn read(head: &Bytes) -> Result<Head, BadHead> {
+/// [`HeadError`]
+pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed.parse_with_uninit_headers(head, &mut fields).map_err(|error| match error {
-        httparse::Error::TooManyHeaders => BadHead::TooLarge,
-        error => BadHead::Syntax(error),
+        httparse::Error::TooManyHeaders => HeadError::TooLarge,
+        error => HeadError::Syntax(error),
     })?;
     let (true, Some(method), Some(path), Some(minor)) =
         (status.is_complete(), parsed.method, parsed.path, parsed.version)
     else {
-        return Err(BadHead::Syntax(httparse::Error::NewLine));
+        return Err(HeadError::Syntax(httparse::Error::NewLine));
     };
     let mut request = Request::new(());
     *request.method_mut() =
-        Method::from_bytes(method.as_bytes()).map_err(|_| BadHead::Syntax(httparse::Error::Token))?;
+        Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Syntax(httparse::Error::Token))?;
     *request.uri_mut() =
-        Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| BadHead::Address)?;
+        Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| HeadError::Address)?;
     *request.version_mut() = version(minor);
     *request.headers_mut() = headers(head, parsed.headers)?;
-    let says = Says::of(request.headers());
+    let says = FramingHeaders::of(request.headers());
     let decoder = body_of(request.version(), &says)?;
     let expects_continue = request.version() == Version::HTTP_11 && says.expects_continue;
-    Ok(Head {
+    Ok(RequestHead {
         expects_continue: expects_continue && !decoder.is_over(),
-        manner: Manner {
+        manner: ResponseMode {
             keep_alive: says.keeps_alive(request.version()),
             version: request.version(),
             head_only: request.method() == Method::HEAD,
@@ -99,21 +99,21 @@ pub fn read(head: &Bytes) -> Result<Head, BadHead> {
     })
 }
 
-fn body_of(version: Version, says: &Says<'_>) -> Result<Decoder, BadFraming> {
+fn body_of(version: Version, says: &FramingHeaders<'_>) -> Result<Decoder, FramingError> {
     // As a list it is read by some and not by others.
     if says.lists_lengths {
-        return Err(BadFraming("a list of lengths"));
+        return Err(FramingError("a list of lengths"));
     }
     let length = says.length?;
     let Some(coding) = says.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
     if length.is_some() {
-        return Err(BadFraming("a content-length beside a transfer-encoding"));
+        return Err(FramingError("a content-length beside a transfer-encoding"));
     }
     if version == Version::HTTP_10 {
-        return Err(BadFraming("a transfer-encoding where none may be"));
+        return Err(FramingError("a transfer-encoding where none may be"));
     }
     if says.codings || !coding.eq_ignore_ascii_case(b"chunked") {
-        return Err(BadFraming("the only transfer-encoding is chunked"));
+        return Err(FramingError("the only transfer-encoding is chunked"));
     }
     Ok(Decoder::chunked())
 }

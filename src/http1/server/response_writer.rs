@@ -18,16 +18,16 @@ use http_body::Body;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
-use super::{connection::Line, request_head::Manner};
+use super::{connection::Connection, request_head::ResponseMode};
 use crate::{
     clock,
     http1::{
         headers::digits,
-        io::{READ_AHEAD, Wire, poll_write},
+        io::{Io, READ_AHEAD, poll_write},
     },
     server::http::{
-        gateway_headers::Told,
-        response_body::{BrokenOff, ReplyBody},
+        gateway_headers::GatewayHeaders,
+        response_body::{ResponseBody, TruncatedBody},
     },
 };
 
@@ -55,7 +55,7 @@ enum Framing {
 }
 
 impl Framing {
-    fn of(status: StatusCode, body: &ReplyBody, manner: Manner) -> Self {
+    fn of(status: StatusCode, body: &ResponseBody, manner: ResponseMode) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         match body.size_hint().exact() {
             _ if bodiless || status.is_informational() => Self::Nothing,
@@ -67,11 +67,11 @@ impl Framing {
 }
 
 /// An answer, and how far it has been written.
-pub struct Outgoing {
+pub struct ResponseWriter {
     framing: Framing,
     /// `None` once its end has been taken.
-    body: Option<ReplyBody>,
-    broken: Option<BrokenOff>,
+    body: Option<ResponseBody>,
+    broken: Option<TruncatedBody>,
     /// What is being written: copied pieces, a large one, and what comes behind it.
     copied: Vec<u8>,
     large: Bytes,
@@ -83,9 +83,9 @@ pub struct Outgoing {
     pub last: bool,
 }
 
-impl Outgoing {
+impl ResponseWriter {
     /// The answer to a request that wants it in this manner.
-    pub fn new(response: Response<ReplyBody>, manner: Manner) -> Self {
+    pub fn new(response: Response<ResponseBody>, manner: ResponseMode) -> Self {
         let (head, mut body) = response.into_parts();
         let framing = Framing::of(head.status, &body, manner);
         let last = !manner.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
@@ -104,7 +104,7 @@ impl Outgoing {
     ///
     /// # Errors
     /// The wire's, or that the body broke off: the connection is to be closed, so that the client sees it.
-    pub fn poll_send(&mut self, line: &Mutex<Line>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_send(&mut self, line: &Mutex<Connection>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             if !self.writing {
                 ready!(self.poll_take(cx));
@@ -120,7 +120,7 @@ impl Outgoing {
     }
 
     /// Writes what was taken.
-    fn poll_write(&mut self, wire: &mut Box<dyn Wire>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, wire: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let total = self.copied.len() + self.large.len() + self.behind.len();
         if total == 0 {
             return Poll::Ready(Ok(()));
@@ -205,7 +205,7 @@ fn wants_to_close(headers: &HeaderMap) -> bool {
 
 fn write_head(
     copied: &mut Vec<u8>,
-    (head, told): (&Parts, Option<Box<Told>>),
+    (head, told): (&Parts, Option<Box<GatewayHeaders>>),
     (framing, version, last): (Framing, Version, bool),
 ) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| copied.extend_from_slice(part));

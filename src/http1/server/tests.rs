@@ -15,12 +15,12 @@ use tower::service_fn;
 
 use super::*;
 
-const BOUNDS: Bounds = Bounds { head_timeout: Duration::from_secs(15), head: 4096 };
+const BOUNDS: ConnectionLimits = ConnectionLimits { head_timeout: Duration::from_secs(15), head: 4096 };
 
 /// The client's end of a connection, and how the serving of it ends.
 struct Stage {
     client: DuplexStream,
-    served: JoinHandle<io::Result<Option<Rewound>>>,
+    served: JoinHandle<io::Result<Option<RewindIo>>>,
     /// Requests that nobody has answered and nobody has dropped.
     running: Arc<AtomicUsize>,
 }
@@ -35,15 +35,15 @@ impl Drop for Running {
 
 /// Answers with what was sent: the path, and the body unless nobody may read it.
 async fn echo(
-    request: Request<Upload>,
+    request: Request<RequestBody>,
     running: Arc<AtomicUsize>,
-) -> Result<Response<ReplyBody>, Infallible> {
+) -> Result<Response<ResponseBody>, Infallible> {
     running.fetch_add(1, SeqCst);
     let _running = Running(running);
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/never" => std::future::pending().await,
-        "/unread" => return Ok(Response::new(ReplyBody::whole("unread"))),
+        "/unread" => return Ok(Response::new(ResponseBody::whole("unread"))),
         _ => {}
     }
     let body = request.into_body().collect().await.map(|body| body.to_bytes());
@@ -51,7 +51,7 @@ async fn echo(
         Ok(body) => format!("{path}:{}", String::from_utf8_lossy(&body)),
         Err(torn) => format!("torn: {torn}"),
     };
-    Ok(Response::new(ReplyBody::whole(said)))
+    Ok(Response::new(ResponseBody::whole(said)))
 }
 
 #[allow(clippy::disallowed_methods)]
@@ -62,8 +62,8 @@ fn stage() -> Stage {
         let running = running.clone();
         move |request| Box::pin(echo(request, running.clone()))
     });
-    let refuse = |bad: BadHead| {
-        let mut response = Response::new(ReplyBody::whole(bad.to_string()));
+    let refuse = |bad: HeadError| {
+        let mut response = Response::new(ResponseBody::whole(bad.to_string()));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         response
     };

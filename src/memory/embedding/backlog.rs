@@ -20,10 +20,10 @@ use tokio::{
 
 use crate::{
     memory::{
-        service::{Engine, Trouble},
-        store::{Covered, Embedding, Unembedded},
+        service::{Engine, RecallError},
+        store::{Covered, StoredEmbedding, Unembedded},
     },
-    recall::remote_embedder::{NoVector, Purpose, Remote},
+    recall::remote_embedder::{EmbedError, EmbedPurpose, RemoteEmbedder},
     user::UserId,
 };
 
@@ -47,14 +47,14 @@ const TELL: Duration = Duration::from_secs(30);
 
 /// What wakes it, and what operators see of it.
 #[derive(Default)]
-pub struct Pending {
+pub struct EmbeddingBacklog {
     written: Notify,
     trouble: Mutex<Option<String>>,
     /// The store knows our embedder: it is told once, and not again after a bug of ours.
     chosen: AtomicBool,
 }
 
-impl Pending {
+impl EmbeddingBacklog {
     /// There is something new.
     pub fn wake(&self) {
         self.written.notify_one();
@@ -67,8 +67,9 @@ impl Pending {
 }
 
 /// Embeds for ever.
-pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
-    let mut embedding = Embedder { engine, remote, covered: None, instead: None, told: None, rest: REST };
+pub async fn run(engine: Arc<Engine>, remote: Arc<RemoteEmbedder>) {
+    let mut embedding =
+        BacklogWorker { engine, remote, covered: None, instead: None, told: None, rest: REST };
     loop {
         match embedding.look().await {
             Ok(true) => embedding.rest = REST,
@@ -83,9 +84,9 @@ pub async fn run(engine: Arc<Engine>, remote: Arc<Remote>) {
     }
 }
 
-struct Embedder {
+struct BacklogWorker {
     engine: Arc<Engine>,
-    remote: Arc<Remote>,
+    remote: Arc<RemoteEmbedder>,
     /// The last look: all that it has covered have a vector, or were refused one.
     covered: Option<Covered>,
     /// The embedder of another gateway that started later, while there is one.
@@ -95,9 +96,9 @@ struct Embedder {
     rest: Duration,
 }
 
-impl Embedder {
+impl BacklogWorker {
     /// Brings the next few memories to their vectors; false if there are none.
-    async fn look(&mut self) -> Result<bool, Trouble> {
+    async fn look(&mut self) -> Result<bool, RecallError> {
         self.choose().await?;
         let found = self.engine.store.pending(self.remote.id(), self.covered.clone(), LOOK).await?;
         self.stand_back(found.instead);
@@ -110,12 +111,12 @@ impl Embedder {
         while let Some(batch) = waiting.pop() {
             match self.embed(&batch).await {
                 Ok(()) => {}
-                Err(Trouble::Vector(NoVector::Refused)) if batch.len() > 1 => {
+                Err(RecallError::Vector(EmbedError::Refused)) if batch.len() > 1 => {
                     self.check_anything_is_taken().await?;
                     let half = batch.len() / 2;
                     waiting.extend([batch[half..].to_vec(), batch[..half].to_vec()]);
                 }
-                Err(Trouble::Vector(NoVector::Refused)) => {
+                Err(RecallError::Vector(EmbedError::Refused)) => {
                     self.check_anything_is_taken().await?;
                     let bytes = batch.first().map_or(0, |item| item.text.len());
                     tracing::warn!(bytes, "a memory is refused by the embedder: its words alone are ranked");
@@ -127,7 +128,7 @@ impl Embedder {
         Ok(true)
     }
 
-    async fn choose(&self) -> Result<(), Trouble> {
+    async fn choose(&self) -> Result<(), RecallError> {
         let chosen = &self.engine.pending.chosen;
         if !chosen.load(Relaxed) {
             self.engine.store.embed_by(self.remote.id()).await?;
@@ -156,10 +157,10 @@ impl Embedder {
         self.instead = instead;
     }
 
-    async fn embed(&self, batch: &[Unembedded]) -> Result<(), Trouble> {
+    async fn embed(&self, batch: &[Unembedded]) -> Result<(), RecallError> {
         let texts: Vec<&str> = batch.iter().map(|item| item.text.as_str()).collect();
-        let vectors = self.remote.embed(&texts, Purpose::Memory, LIMIT).await?;
-        let mut of_user: BTreeMap<&UserId, Vec<(i64, Embedding)>> = BTreeMap::new();
+        let vectors = self.remote.embed(&texts, EmbedPurpose::Memory, LIMIT).await?;
+        let mut of_user: BTreeMap<&UserId, Vec<(i64, StoredEmbedding)>> = BTreeMap::new();
         for (item, vector) in batch.iter().zip(&vectors) {
             // A vector of nothing but zeros has no direction: it is as if refused.
             let Some(vector) = self.remote.stored(vector) else { continue };
@@ -172,18 +173,18 @@ impl Embedder {
     }
 
     /// A target that refuses everything has something else against us than one memory.
-    async fn check_anything_is_taken(&self) -> Result<(), Trouble> {
-        match self.remote.embed(&["a test"], Purpose::Memory, LIMIT).await {
+    async fn check_anything_is_taken(&self) -> Result<(), RecallError> {
+        match self.remote.embed(&["a test"], EmbedPurpose::Memory, LIMIT).await {
             Ok(_) => Ok(()),
-            Err(NoVector::Refused) => {
+            Err(EmbedError::Refused) => {
                 let what = "it refuses whatever it is asked to embed".to_owned();
-                Err(Trouble::Vector(NoVector::Away(what)))
+                Err(RecallError::Vector(EmbedError::Away(what)))
             }
-            Err(other) => Err(Trouble::Vector(other)),
+            Err(other) => Err(RecallError::Vector(other)),
         }
     }
 
-    async fn rest_after(&mut self, trouble: Trouble) {
+    async fn rest_after(&mut self, trouble: RecallError) {
         let trouble = trouble.to_string();
         tracing::warn!(trouble, again_in = ?self.rest, "memories wait for their vectors");
         *self.engine.pending.trouble.lock() = Some(trouble);

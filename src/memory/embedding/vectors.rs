@@ -5,14 +5,14 @@
 
 /// Rows of one length, by slot. The length is that of the first vector.
 #[derive(Default)]
-pub struct Matrix {
+pub struct Vectors {
     dims: usize,
     cells: Vec<i8>,
     /// Per row: what its cells times make the unit vector; 0 for a slot without a vector.
     scales: Vec<f32>,
 }
 
-impl Matrix {
+impl Vectors {
     /// Adds the next slot, with or without a vector.
     pub fn push(&mut self, vector: Option<&[f32]>) {
         let vector = vector.filter(|vector| usable(vector) && (self.dims == 0 || self.dims == vector.len()));
@@ -122,8 +122,8 @@ fn dot(a: &[i8], b: &[i8]) -> f32 {
 mod tests {
     use super::*;
 
-    fn matrix(rows: &[Option<&[f32]>]) -> Matrix {
-        let mut matrix = Matrix::default();
+    fn matrix(rows: &[Option<&[f32]>]) -> Vectors {
+        let mut matrix = Vectors::default();
         rows.iter().for_each(|row| matrix.push(*row));
         matrix
     }
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(matrix.cosines(&[1.0, 0.0]).unwrap()[1..], [0.0, 0.0, 0.0]);
         assert!(matrix.cosines(&[1.0]).is_none());
         assert!(matrix.cosines(&[f32::INFINITY, 0.0]).is_none());
-        assert!(Matrix::default().cosines(&[]).is_none());
+        assert!(Vectors::default().cosines(&[]).is_none());
     }
 
     #[test]

@@ -22,10 +22,13 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::{
     memory::{
-        index::user_index::{Key, Turn, UserIndex},
-        recent_turns::Said,
+        index::user_index::{Turn, TurnKey, UserIndex},
+        recent_turns::RecentTurns,
         service::blocking,
-        store::{Candidates, Embedding, Known, Memory as Row, News, Store, StoreError, UnixMillis},
+        store::{
+            Candidates, Changes, IndexVersion, MemoryRecord as Row, Store, StoreError, StoredEmbedding,
+            UnixMillis,
+        },
     },
     user::UserId,
 };
@@ -37,13 +40,13 @@ const USERS: usize = 100_000;
 
 /// One user's memories at one epoch.
 #[derive(Default)]
-pub struct Loaded {
+pub struct UserMemories {
     /// For the ranking; it has the texts.
     pub index: UserIndex,
     /// What the store said.
     pub epoch: u64,
     /// The rest of each row.
-    rows: HashMap<Key, Row>,
+    rows: HashMap<TurnKey, Row>,
     /// The highest number that was ever in it.
     last: i64,
     /// Whose vectors are compared; those of others are as if they were not there.
@@ -51,17 +54,17 @@ pub struct Loaded {
 }
 
 /// An index that nobody changes while this is held.
-pub enum Reading {
+pub enum IndexGuard {
     /// The user's own.
-    Kept(OwnedRwLockReadGuard<Option<Loaded>, Loaded>),
+    Kept(OwnedRwLockReadGuard<Option<UserMemories>, UserMemories>),
     /// Of candidates, for one search.
-    Made(Box<Loaded>),
+    Made(Box<UserMemories>),
 }
 
-impl Deref for Reading {
-    type Target = Loaded;
+impl Deref for IndexGuard {
+    type Target = UserMemories;
 
-    fn deref(&self) -> &Loaded {
+    fn deref(&self) -> &UserMemories {
         match self {
             Self::Kept(loaded) => loaded,
             Self::Made(loaded) => loaded,
@@ -71,12 +74,12 @@ impl Deref for Reading {
 
 /// What the store said of one user's memories when it was asked.
 #[derive(Default)]
-pub struct Seen {
-    known: Option<Known>,
-    news: News,
+pub struct StoreVersion {
+    known: Option<IndexVersion>,
+    news: Changes,
 }
 
-impl Seen {
+impl StoreVersion {
     /// The user's epoch then; `None` of a store that nobody shares.
     pub fn epoch(&self) -> Option<u64> {
         self.news.epoch(self.known)
@@ -84,18 +87,18 @@ impl Seen {
 }
 
 /// What a write has done.
-pub enum Change {
+pub enum IndexChange {
     /// These are new.
     Added(Vec<Row>),
     /// These are gone, by `seq`.
     Removed(Vec<i64>),
     /// These have a vector now, by `seq`.
-    Embedded(Vec<(i64, Embedding)>),
+    Embedded(Vec<(i64, StoredEmbedding)>),
     /// Something else than memories.
     Other,
 }
 
-impl Loaded {
+impl UserMemories {
     async fn load(store: &dyn Store, user: &UserId, embedder: Option<Arc<str>>) -> Result<Self, StoreError> {
         let building = Arc::new(Mutex::new(Self { embedder, ..Self::default() }));
         let sink = building.clone();
@@ -119,12 +122,12 @@ impl Loaded {
         loaded
     }
 
-    fn known(&self) -> Known {
-        Known { epoch: self.epoch, seq: self.last }
+    fn known(&self) -> IndexVersion {
+        IndexVersion { epoch: self.epoch, seq: self.last }
     }
 
     /// The row of that number, as it is stored.
-    pub fn row(&self, key: Key) -> Option<Row> {
+    pub fn row(&self, key: TurnKey) -> Option<Row> {
         let row = self.rows.get(&key)?;
         Some(Row { text: self.index.get(key)?.text.to_owned(), ..row.clone() })
     }
@@ -145,25 +148,25 @@ impl Loaded {
         self.rows.insert(key, row);
     }
 
-    fn vector(&self, embedding: &Embedding) -> Option<Vec<f32>> {
+    fn vector(&self, embedding: &StoredEmbedding) -> Option<Vec<f32>> {
         (self.embedder.as_deref() == Some(&*embedding.embedder)).then(|| embedding.components())
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: IndexChange) {
         match change {
-            Change::Added(rows) => rows.into_iter().for_each(|row| self.add(row)),
-            Change::Removed(seqs) => seqs.iter().map(|seq| seq.unsigned_abs()).for_each(|key| {
+            IndexChange::Added(rows) => rows.into_iter().for_each(|row| self.add(row)),
+            IndexChange::Removed(seqs) => seqs.iter().map(|seq| seq.unsigned_abs()).for_each(|key| {
                 self.rows.remove(&key);
                 self.index.remove(key);
             }),
-            Change::Embedded(embeddings) => {
+            IndexChange::Embedded(embeddings) => {
                 for (seq, embedding) in embeddings {
                     if let Some(vector) = self.vector(&embedding) {
                         self.index.embed(seq.unsigned_abs(), &vector);
                     }
                 }
             }
-            Change::Other => {}
+            IndexChange::Other => {}
         }
     }
 
@@ -173,15 +176,15 @@ impl Loaded {
                 + row.id.len()
                 + row.role.len()
         };
-        let rows =
-            self.rows.capacity() * size_of::<(Key, Row)>() + self.rows.values().map(strings).sum::<usize>();
+        let rows = self.rows.capacity() * size_of::<(TurnKey, Row)>()
+            + self.rows.values().map(strings).sum::<usize>();
         self.index.bytes() + rows
     }
 }
 
 /// What is known here of one user.
 #[derive(Default)]
-pub struct Place {
+pub struct UserSlot {
     /// Held by who writes, from before the store knows until the index does.
     pub writing: tokio::sync::Mutex<()>,
     /// How often something was recalled, and how often that took a read of the store.
@@ -190,13 +193,13 @@ pub struct Place {
     /// The stored context, as of an epoch.
     pub context: Mutex<Option<(u64, Arc<str>)>>,
     /// What the user said lately.
-    pub said: Mutex<Said>,
-    loaded: Arc<RwLock<Option<Loaded>>>,
+    pub said: Mutex<RecentTurns>,
+    loaded: Arc<RwLock<Option<UserMemories>>>,
     bytes: Mutex<Option<usize>>,
     seen: AtomicI64,
 }
 
-impl Place {
+impl UserSlot {
     /// Bytes of the index; `None` if it is not in memory.
     pub fn bytes(&self) -> Option<usize> {
         *self.bytes.lock()
@@ -208,9 +211,9 @@ impl Place {
     }
 
     /// The index as it is, if it is in memory and nobody changes it just now.
-    pub fn reading(&self) -> Option<Reading> {
+    pub fn reading(&self) -> Option<IndexGuard> {
         let reading = self.loaded.clone().try_read_owned().ok()?;
-        OwnedRwLockReadGuard::try_map(reading, Option::as_ref).ok().map(Reading::Kept)
+        OwnedRwLockReadGuard::try_map(reading, Option::as_ref).ok().map(IndexGuard::Kept)
     }
 
     /// The stored context as of `epoch`, if it was read.
@@ -220,7 +223,7 @@ impl Place {
 
     /// As long as this is held, the index is as one whose load hangs.
     #[cfg(test)]
-    pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<Loaded>> {
+    pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<UserMemories>> {
         self.loaded.clone().write_owned().await
     }
 
@@ -251,21 +254,21 @@ impl Place {
 }
 
 /// See the module.
-pub struct Indexes {
+pub struct IndexCache {
     bound: usize,
     embedder: Option<Arc<str>>,
     /// Others write to the store, too.
     shared: bool,
-    users: Mutex<Users>,
+    users: Mutex<UserMap>,
 }
 
-struct Users {
-    places: LruCache<UserId, Arc<Place>>,
+struct UserMap {
+    places: LruCache<UserId, Arc<UserSlot>>,
     /// Of all indexes.
     bytes: usize,
 }
 
-impl Indexes {
+impl IndexCache {
     /// None yet; with the vectors of `embedder`, if there is one that is not built in. `shared`: other gateways write
     /// to the store as well.
     pub fn new(embedder: Option<Arc<str>>, shared: bool) -> Self {
@@ -273,7 +276,7 @@ impl Indexes {
     }
 
     fn bounded(bound: usize) -> Self {
-        let users = Mutex::new(Users { places: LruCache::unbounded(), bytes: 0 });
+        let users = Mutex::new(UserMap { places: LruCache::unbounded(), bytes: 0 });
         Self { bound, embedder: None, shared: false, users }
     }
 
@@ -283,29 +286,34 @@ impl Indexes {
     }
 
     /// The place of a user who is here now.
-    pub fn place(&self, user: &UserId) -> Arc<Place> {
+    pub fn place(&self, user: &UserId) -> Arc<UserSlot> {
         let place = self.place_of(user);
         place.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
         place
     }
 
     /// The place of a user who is not here: something is done on the user's behalf.
-    pub fn place_of(&self, user: &UserId) -> Arc<Place> {
+    pub fn place_of(&self, user: &UserId) -> Arc<UserSlot> {
         self.users.lock().places.get_or_insert_ref(user, Arc::default).clone()
     }
 
     /// The place of the user, if there is one; he does not count as seen.
-    pub fn peek(&self, user: &UserId) -> Option<Arc<Place>> {
+    pub fn peek(&self, user: &UserId) -> Option<Arc<UserSlot>> {
         self.users.lock().places.peek(user).cloned()
     }
 
     /// Asks a store that others write to as well what is new there.
-    pub async fn look(&self, store: &dyn Store, user: &UserId, place: &Place) -> Result<Seen, StoreError> {
+    pub async fn look(
+        &self,
+        store: &dyn Store,
+        user: &UserId,
+        place: &UserSlot,
+    ) -> Result<StoreVersion, StoreError> {
         if !self.shared {
-            return Ok(Seen::default());
+            return Ok(StoreVersion::default());
         }
-        let known = place.loaded.read().await.as_ref().map(Loaded::known);
-        Ok(Seen { known, news: store.news(user, known).await? })
+        let known = place.loaded.read().await.as_ref().map(UserMemories::known);
+        Ok(StoreVersion { known, news: store.news(user, known).await? })
     }
 
     /// The index of the user, from the store if need be, and as new as the store was when it was `seen`. Who waits
@@ -314,55 +322,60 @@ impl Indexes {
         &self,
         store: &dyn Store,
         user: &UserId,
-        place: &Place,
-        seen: Seen,
-    ) -> Result<Option<Reading>, StoreError> {
+        place: &UserSlot,
+        seen: StoreVersion,
+    ) -> Result<Option<IndexGuard>, StoreError> {
         if !self.catch_up(user, place, seen).await? {
             return Ok(None);
         }
         let reading = place.loaded.clone().read_owned().await;
         if let Ok(reading) = OwnedRwLockReadGuard::try_map(reading, Option::as_ref) {
-            return Ok(Some(Reading::Kept(reading)));
+            return Ok(Some(IndexGuard::Kept(reading)));
         }
         let mut writing = place.loaded.clone().write_owned().await;
         if writing.is_none() {
             place.read_store();
-            let loaded = Loaded::load(store, user, self.embedder.clone()).await?;
+            let loaded = UserMemories::load(store, user, self.embedder.clone()).await?;
             self.weigh(user, place, Some(loaded.bytes()));
             *writing = Some(loaded);
         }
         // Downgraded, not released: nobody can have taken it out in between.
         let reading =
             OwnedRwLockReadGuard::try_map(OwnedRwLockWriteGuard::downgrade(writing), Option::as_ref);
-        reading.map(|reading| Some(Reading::Kept(reading))).map_err(|_| StoreError::Busy)
+        reading.map(|reading| Some(IndexGuard::Kept(reading))).map_err(|_| StoreError::Busy)
     }
 
     /// An index of `candidates`, for one search.
-    pub async fn make(&self, candidates: Candidates) -> Result<Reading, StoreError> {
+    pub async fn make(&self, candidates: Candidates) -> Result<IndexGuard, StoreError> {
         let embedder = self.embedder.clone();
-        blocking(move || Reading::Made(Box::new(Loaded::of(candidates, embedder)))).await
+        blocking(move || IndexGuard::Made(Box::new(UserMemories::of(candidates, embedder)))).await
     }
 
     /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.
-    async fn catch_up(&self, user: &UserId, place: &Place, seen: Seen) -> Result<bool, StoreError> {
-        let Seen { known, news } = seen;
-        if news == News::Same {
+    async fn catch_up(
+        &self,
+        user: &UserId,
+        place: &UserSlot,
+        seen: StoreVersion,
+    ) -> Result<bool, StoreError> {
+        let StoreVersion { known, news } = seen;
+        if news == Changes::Same {
             return Ok(true);
         }
         let mut writing = place.loaded.clone().write_owned().await;
-        let allowed = !matches!(news, News::TooLarge { .. });
+        let allowed = !matches!(news, Changes::TooLarge { .. });
         let bytes = blocking(move || {
             match (writing.as_mut(), news) {
                 // A write of this gateway, or somebody else's load, was faster.
-                (Some(loaded), News::Added { epoch, .. } | News::Rewritten { epoch })
+                (Some(loaded), Changes::Added { epoch, .. } | Changes::Rewritten { epoch })
                     if loaded.epoch >= epoch => {}
-                (Some(loaded), News::Added { epoch, memories }) if Some(loaded.known()) == known => {
+                (Some(loaded), Changes::Added { epoch, memories }) if Some(loaded.known()) == known => {
                     memories.into_iter().for_each(|row| loaded.add(row));
                     loaded.epoch = epoch;
                 }
                 _ => *writing = None,
             }
-            writing.as_ref().map(Loaded::bytes)
+            writing.as_ref().map(UserMemories::bytes)
         });
         self.weigh(user, place, bytes.await?);
         Ok(allowed)
@@ -372,9 +385,9 @@ impl Indexes {
     pub async fn apply(
         &self,
         user: &UserId,
-        place: &Place,
+        place: &UserSlot,
         epoch: u64,
-        change: Change,
+        change: IndexChange,
     ) -> Result<(), StoreError> {
         let shared = self.shared;
         let mut writing = place.loaded.clone().write_owned().await;
@@ -382,10 +395,10 @@ impl Indexes {
             let loaded = writing.as_mut()?;
             if epoch > loaded.epoch + 1 {
                 // Of a shared store the next reader catches up; what was removed must not wait for one.
-                if !shared || matches!(change, Change::Removed(_)) {
+                if !shared || matches!(change, IndexChange::Removed(_)) {
                     *writing = None;
                 }
-                return writing.as_ref().map(Loaded::bytes);
+                return writing.as_ref().map(UserMemories::bytes);
             }
             // An epoch that it has already: loaded after the write, or nothing was written.
             if epoch > loaded.epoch {
@@ -400,20 +413,20 @@ impl Indexes {
     }
 
     /// Lets go of the index: what was written is not known for sure.
-    pub async fn distrust(&self, user: &UserId, place: &Place) {
+    pub async fn distrust(&self, user: &UserId, place: &UserSlot) {
         *place.loaded.write().await = None;
         self.weigh(user, place, None);
     }
 
     /// Notes how much the user's index holds now, and makes room for it.
-    fn weigh(&self, user: &UserId, place: &Place, bytes: Option<usize>) {
+    fn weigh(&self, user: &UserId, place: &UserSlot, bytes: Option<usize>) {
         let mut users = self.users.lock();
         let before = std::mem::replace(&mut *place.bytes.lock(), bytes);
         users.bytes = (users.bytes + bytes.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
         while users.bytes > self.bound || users.places.len() > USERS {
             // Who holds a place may be about to write: two places of one user would not know of each other.
             let idle =
-                |(other, place): &(&UserId, &Arc<Place>)| *other != user && Arc::strong_count(place) == 1;
+                |(other, place): &(&UserId, &Arc<UserSlot>)| *other != user && Arc::strong_count(place) == 1;
             let Some(gone) = users.places.iter().rev().find(idle).map(|(user, _)| user.clone()) else {
                 break;
             };

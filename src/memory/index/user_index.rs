@@ -12,18 +12,18 @@ use foldhash::fast::RandomState;
 
 use super::postings::{Posting, Postings};
 use crate::memory::{
-    embedding::{static_table::Piece, vectors::Matrix},
-    text::{answer_type::Kinds, overlap::Clue, terms::Terms, tokenize},
+    embedding::{static_table::Token, vectors::Vectors},
+    text::{answer_type::AnswerTypes, overlap::SubstringHint, terms::QueryTerms, tokenize},
 };
 
 /// A turn's number in the store, unique for its user and ascending.
-pub type Key = u64;
+pub type TurnKey = u64;
 
 /// Something that was said, as it comes from the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
     /// The store's number.
-    pub key: Key,
+    pub key: TurnKey,
     /// The conversation that it is part of; its turns are added in the order in which they were said.
     pub session: &'a str,
     /// When, in seconds since 1970 (UTC).
@@ -38,8 +38,8 @@ pub struct Turn<'a> {
 
 /// A turn in the index.
 #[derive(Debug)]
-pub struct Entry {
-    pub(crate) key: Key,
+pub struct IndexedTurn {
+    pub(crate) key: TurnKey,
     pub(crate) at: i64,
     pub(crate) text: Box<str>,
     pub(crate) session: u32,
@@ -54,9 +54,9 @@ pub struct Entry {
     /// Tokens of the dated text and a line break.
     pub(crate) tokens: u32,
     /// How the text is looked for in a conversation.
-    pub(crate) clue: Clue,
+    pub(crate) clue: SubstringHint,
     pub(crate) is_question: bool,
-    pub(crate) kinds: Kinds,
+    pub(crate) kinds: AnswerTypes,
     /// Length of the weighted sum of its tokens' vectors, over the sum of the weights.
     pub(crate) spread: f32,
 }
@@ -65,17 +65,17 @@ pub struct Entry {
 #[derive(Default)]
 pub struct UserIndex {
     /// By slot; `None` where a turn was removed.
-    pub(crate) entries: Vec<Option<Entry>>,
+    pub(crate) entries: Vec<Option<IndexedTurn>>,
     pub(crate) stems: Postings<Box<str>>,
-    pub(crate) pieces: Postings<Piece>,
-    pub(crate) vectors: Matrix,
+    pub(crate) pieces: Postings<Token>,
+    pub(crate) vectors: Vectors,
     pub(crate) speakers: Vec<Box<str>>,
     /// The last turn of each session.
     sessions: Vec<Option<u32>>,
     session_ids: HashMap<Box<str>, u32>,
     /// Looked into for each turn of a ranking, by numbers that no user can choose.
-    slots: HashMap<Key, u32, RandomState>,
-    /// Sum of [`Entry::stems`].
+    slots: HashMap<TurnKey, u32, RandomState>,
+    /// Sum of [`IndexedTurn::stems`].
     pub(crate) total_stems: u64,
     /// Bytes of texts and of what keys point to.
     owned: usize,
@@ -98,25 +98,25 @@ impl UserIndex {
     }
 
     /// The turn of that number, without its session and vector.
-    pub fn get(&self, key: Key) -> Option<Turn<'_>> {
+    pub fn get(&self, key: TurnKey) -> Option<Turn<'_>> {
         let entry = self.entry(key)?;
         let speaker = self.speaker_of(entry);
         Some(Turn { key, session: "", at: entry.at, speaker, text: &entry.text, vector: None })
     }
 
-    pub(crate) fn entry(&self, key: Key) -> Option<&Entry> {
+    pub(crate) fn entry(&self, key: TurnKey) -> Option<&IndexedTurn> {
         self.entries.get(*self.slots.get(&key)? as usize)?.as_ref()
     }
 
-    pub(crate) fn speaker_of(&self, entry: &Entry) -> &str {
+    pub(crate) fn speaker_of(&self, entry: &IndexedTurn) -> &str {
         &self.speakers[entry.speaker as usize]
     }
 
     /// Memory in use, in bytes: an estimate that the eviction of users goes by.
     pub fn bytes(&self) -> usize {
-        let maps = self.slots.capacity() * (size_of::<(Key, u32)>() + 1)
+        let maps = self.slots.capacity() * (size_of::<(TurnKey, u32)>() + 1)
             + self.session_ids.capacity() * (size_of::<(Box<str>, u32)>() + 1);
-        let lists = self.entries.capacity() * size_of::<Option<Entry>>()
+        let lists = self.entries.capacity() * size_of::<Option<IndexedTurn>>()
             + self.sessions.capacity() * size_of::<Option<u32>>()
             + self.speakers.capacity() * size_of::<Box<str>>();
         let postings = self.stems.bytes() + self.pieces.bytes();
@@ -132,18 +132,18 @@ impl UserIndex {
             return;
         };
         let line = tokenize::dated(turn.at, turn.speaker, turn.text);
-        let terms = Terms::of(&line);
+        let terms = QueryTerms::of(&line);
         let session = self.session(turn.session);
         let previous = self.sessions[session as usize].replace(slot);
         if let Some(before) = self.entry_mut(previous) {
             before.next = Some(slot);
         }
-        let (mut words, mut kinds) = (0u32, Kinds::default());
+        let (mut words, mut kinds) = (0u32, AnswerTypes::default());
         tokenize::words(turn.text, |word| {
             words += 1;
             kinds.tell(word);
         });
-        let entry = Entry {
+        let entry = IndexedTurn {
             key: turn.key,
             at: turn.at,
             text: turn.text.into(),
@@ -154,7 +154,7 @@ impl UserIndex {
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
             tokens: tokenize::tokens(&line).saturating_add(1),
-            clue: Clue::of(turn.text),
+            clue: SubstringHint::of(turn.text),
             is_question: turn.text.contains(['?', '？', '؟']),
             kinds,
             spread: terms.spread(),
@@ -168,7 +168,7 @@ impl UserIndex {
     }
 
     /// Gives a turn its vector, or another one.
-    pub fn embed(&mut self, key: Key, vector: &[f32]) {
+    pub fn embed(&mut self, key: TurnKey, vector: &[f32]) {
         if let Some(slot) = self.slots.get(&key) {
             self.vectors.set(*slot as usize, vector);
         }
@@ -180,11 +180,11 @@ impl UserIndex {
     }
 
     /// Forgets a turn: its text is gone from memory when this returns. Whether it was there.
-    pub fn remove(&mut self, key: Key) -> bool {
+    pub fn remove(&mut self, key: TurnKey) -> bool {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
         self.unlink(slot, &entry);
-        let terms = Terms::of(&tokenize::dated(entry.at, self.speaker_of(&entry), &entry.text));
+        let terms = QueryTerms::of(&tokenize::dated(entry.at, self.speaker_of(&entry), &entry.text));
         for stem in terms.stems.keys() {
             self.stems.remove(stem.as_str(), slot);
             if self.stems.of(stem.as_str()).is_empty() {
@@ -203,7 +203,7 @@ impl UserIndex {
         true
     }
 
-    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, &Entry)> {
+    pub(crate) fn live(&self) -> impl Iterator<Item = (usize, &IndexedTurn)> {
         self.entries.iter().enumerate().filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
 
@@ -212,11 +212,11 @@ impl UserIndex {
         self.sessions.len()
     }
 
-    fn entry_mut(&mut self, slot: Option<u32>) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, slot: Option<u32>) -> Option<&mut IndexedTurn> {
         self.entries.get_mut(slot? as usize)?.as_mut()
     }
 
-    fn post(&mut self, slot: u32, terms: Terms) {
+    fn post(&mut self, slot: u32, terms: QueryTerms) {
         for (stem, count) in terms.stems {
             if self.stems.of(stem.as_str()).is_empty() {
                 self.owned += stem.len();
@@ -250,7 +250,7 @@ impl UserIndex {
         u32::try_from(at).unwrap_or(u32::MAX)
     }
 
-    fn unlink(&mut self, slot: u32, entry: &Entry) {
+    fn unlink(&mut self, slot: u32, entry: &IndexedTurn) {
         if let Some(before) = self.entry_mut(entry.previous) {
             before.next = entry.next;
         }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use crate::{
     config,
     memory::{
-        index::cache::Reading,
+        index::cache::IndexGuard,
         prompt::{
-            block::{self, Line},
-            selection::{self, Limits},
+            block::{self, BlockLine},
+            selection::{self, BlockLimits},
         },
         ranking::cache::Ranking,
-        types::{Hit, Recalled, Wanted},
+        types::{RecallOutcome, SearchHit, SearchQuery},
     },
-    recall::remote_embedder::NoVector,
+    recall::remote_embedder::EmbedError,
 };
 
 /// Turns that a block is made of at most, those that the conversation shows not counted: as deep as gateways tell each
@@ -26,9 +26,9 @@ pub const DEPTH: usize = 64;
 const AT_ONCE: usize = 32 << 10;
 
 /// The ranking of one question over the index that it was made from.
-pub struct Ranked {
+pub struct RankedItems {
     /// The index.
-    pub reading: Arc<Reading>,
+    pub reading: Arc<IndexGuard>,
     /// Best first.
     pub ranking: Ranking,
     /// There is more of it than this.
@@ -36,30 +36,30 @@ pub struct Ranked {
     /// It was there already.
     pub cached: bool,
     /// Why the query has no vector, if it should have one.
-    pub unembedded: Option<NoVector>,
+    pub unembedded: Option<EmbedError>,
 }
 
 /// The best `limit` memories, with `max_tokens` only those that fit in; and whether they are sure to be.
-pub fn hits(ranked: &Ranked, limit: usize, max_tokens: Option<u32>) -> (Vec<Hit>, bool) {
-    let Ranked { reading, ranking, is_part, .. } = ranked;
+pub fn hits(ranked: &RankedItems, limit: usize, max_tokens: Option<u32>) -> (Vec<SearchHit>, bool) {
+    let RankedItems { reading, ranking, is_part, .. } = ranked;
     let (mut chosen, enough): (Vec<_>, bool) = match max_tokens {
         None => {
             let best = ranking.iter().take(limit).map(|scored| (scored.key, scored.score));
             (best.collect(), limit <= ranking.len())
         }
         Some(max_tokens) => {
-            let limits = Limits { max_tokens, max_items: limit, min_score: 0.0, depth: usize::MAX };
+            let limits = BlockLimits { max_tokens, max_items: limit, min_score: 0.0, depth: usize::MAX };
             let block = selection::pack(&reading.index, ranking, &limits, &[]);
             (block.items.iter().map(|item| (item.key, item.score)).collect(), !block.room_left)
         }
     };
     chosen.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let hit = |(key, score)| Some(Hit { memory: reading.row(key)?, score });
+    let hit = |(key, score)| Some(SearchHit { memory: reading.row(key)?, score });
     (chosen.into_iter().filter_map(hit).collect(), enough || !is_part)
 }
 
 /// Whether a block is made so soon that to wake another thread would take longer.
-pub fn is_quick(ranked: &Ranked, wanted: &Wanted<'_>, settings: &config::Memory) -> bool {
+pub fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings: &config::Memory) -> bool {
     let min_score = settings.min_score as f32;
     let good = ranked.ranking.iter().take_while(|scored| scored.score >= min_score);
     let turns = good.filter_map(|scored| ranked.reading.index.entry(scored.key));
@@ -69,13 +69,13 @@ pub fn is_quick(ranked: &Ranked, wanted: &Wanted<'_>, settings: &config::Memory)
 
 /// The block for a chat, and whether it is sure to be the best that there is.
 pub fn block(
-    ranked: &Ranked,
-    wanted: &Wanted<'_>,
+    ranked: &RankedItems,
+    wanted: &SearchQuery<'_>,
     settings: &config::Memory,
     context: Option<&str>,
-) -> (Recalled, bool) {
+) -> (RecallOutcome, bool) {
     let max_items = settings.max_items as usize;
-    let limits = Limits {
+    let limits = BlockLimits {
         max_tokens: wanted.max_tokens.min(settings.max_tokens),
         max_items,
         min_score: settings.min_score as f32,
@@ -85,15 +85,15 @@ pub fn block(
     let enough = !ranked.is_part || !packed.room_left;
     let (block, items, tokens) = printed(packed, context, limits.max_tokens);
     let unembedded = ranked.unembedded.clone();
-    (Recalled { block, items, tokens, cached: ranked.cached, unembedded }, enough)
+    (RecallOutcome { block, items, tokens, cached: ranked.cached, unembedded }, enough)
 }
 
 /// The block with as many of the best items as `max_tokens` has room for, frame and context included; how many items it
 /// has, and how many tokens.
 fn printed(packed: selection::Block, context: Option<&str>, max_tokens: u32) -> (Option<String>, usize, u32) {
-    let mut context = context.map(Line::context);
-    let (mut scores, mut lines): (Vec<f32>, Vec<Line>) =
-        packed.items.into_iter().map(|item| (item.score, Line::item(item.line, item.tokens))).unzip();
+    let mut context = context.map(BlockLine::context);
+    let (mut scores, mut lines): (Vec<f32>, Vec<BlockLine>) =
+        packed.items.into_iter().map(|item| (item.score, BlockLine::item(item.line, item.tokens))).unzip();
     while !lines.is_empty() || context.is_some() {
         let tokens = block::tokens(&lines, context.as_ref());
         if tokens <= max_tokens {

@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 
 use crate::memory::{
-    index::user_index::{Key, UserIndex},
+    index::user_index::{TurnKey, UserIndex},
     ranking::Scored,
     text::{overlap::plain, tokenize},
 };
 
 /// The bounds of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct BlockLimits {
     /// Tokens of all lines together, as [`tokenize::tokens`] counts them.
     pub max_tokens: u32,
     /// Lines.
@@ -26,9 +26,9 @@ pub struct Limits {
 
 /// One recalled turn.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Item {
+pub struct RecalledTurn {
     /// Its number in the store.
-    pub key: Key,
+    pub key: TurnKey,
     /// When it was said, in seconds since 1970.
     pub at: i64,
     /// `[Monday, 8 May 2023, 1:56 pm] Ann: text`.
@@ -43,7 +43,7 @@ pub struct Item {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block {
     /// In the order in which they were said.
-    pub items: Vec<Item>,
+    pub items: Vec<RecalledTurn>,
     /// Of all items.
     pub tokens: u32,
     /// The ranking ended before any of the limits did: a longer one might have given more.
@@ -51,7 +51,12 @@ pub struct Block {
 }
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
-pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation: &[Cow<'_, str>]) -> Block {
+pub fn pack(
+    index: &UserIndex,
+    ranked: &[Scored],
+    limits: &BlockLimits,
+    conversation: &[Cow<'_, str>],
+) -> Block {
     let seen: Vec<Cow<'_, str>> = conversation.iter().map(|message| plain(message)).collect();
     // Few turns fit into a block: to look through them takes less than to hash them.
     let most = limits.max_items.min(ranked.len());
@@ -78,7 +83,7 @@ pub fn pack(index: &UserIndex, ranked: &[Scored], limits: &Limits, conversation:
             block.tokens += turn.tokens;
             let line = tokenize::dated(turn.at, index.speaker_of(turn), &turn.text);
             let (key, at, tokens, score) = (turn.key, turn.at, turn.tokens, scored.score);
-            block.items.push(Item { key, at, line, tokens, score });
+            block.items.push(RecalledTurn { key, at, line, tokens, score });
         }
     }
     block.items.sort_by_key(|item| (item.at, item.key));

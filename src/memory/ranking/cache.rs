@@ -23,7 +23,7 @@ pub type Ranking = Arc<Vec<Scored>>;
 
 /// What a ranking was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct RankingKey {
     /// Whose memories.
     pub user: UserId,
     /// As of when.
@@ -36,28 +36,28 @@ pub struct Question {
 
 /// How much is kept, and how long.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct RankingCacheLimits {
     /// Older rankings are made anew.
     pub ttl: Duration,
     /// Beyond it the one that was not asked for the longest time goes.
     pub entries: usize,
 }
 
-struct Entry {
+struct CachedRanking {
     made: Instant,
     ranking: Arc<OnceCell<Ranking>>,
 }
 
 /// See the module.
-pub struct Cache {
+pub struct RankingCache {
     /// Questions are long, and are looked for with every chat: so they are hashed by what is made for long keys. Its seed is
     /// drawn when the process starts.
-    entries: Mutex<LruCache<Question, Entry, RandomState>>,
+    entries: Mutex<LruCache<RankingKey, CachedRanking, RandomState>>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
-impl Cache {
+impl RankingCache {
     /// An empty one.
     pub fn new() -> Self {
         Self {
@@ -68,13 +68,18 @@ impl Cache {
     }
 
     /// Where the answer to `question` is, or where the first who makes it puts it for all.
-    pub fn place(&self, question: Question, bounds: Bounds, now: Instant) -> Arc<OnceCell<Ranking>> {
+    pub fn place(
+        &self,
+        question: RankingKey,
+        bounds: RankingCacheLimits,
+        now: Instant,
+    ) -> Arc<OnceCell<Ranking>> {
         let mut entries = self.entries.lock();
-        let fresh = |entry: &&Entry| now.saturating_duration_since(entry.made) < bounds.ttl;
+        let fresh = |entry: &&CachedRanking| now.saturating_duration_since(entry.made) < bounds.ttl;
         let known = entries.get(&question).filter(fresh).map(|entry| entry.ranking.clone());
         let ranking = known.unwrap_or_else(|| {
             let ranking = Arc::default();
-            entries.put(question, Entry { made: now, ranking: Arc::clone(&ranking) });
+            entries.put(question, CachedRanking { made: now, ranking: Arc::clone(&ranking) });
             ranking
         });
         while entries.len() > bounds.entries {
@@ -84,7 +89,7 @@ impl Cache {
     }
 
     /// The answer to `question`, if it is here.
-    pub fn find(&self, question: &Question, bounds: Bounds, now: Instant) -> Option<Ranking> {
+    pub fn find(&self, question: &RankingKey, bounds: RankingCacheLimits, now: Instant) -> Option<Ranking> {
         let mut entries = self.entries.lock();
         let entry = entries.get(question)?;
         let fresh = now.saturating_duration_since(entry.made) < bounds.ttl;
@@ -98,7 +103,7 @@ impl Cache {
     }
 
     /// Whether the answer to `question` is here.
-    pub fn holds(&self, question: &Question, bounds: Bounds, now: Instant) -> bool {
+    pub fn holds(&self, question: &RankingKey, bounds: RankingCacheLimits, now: Instant) -> bool {
         self.entries.lock().peek(question).is_some_and(|entry| {
             entry.ranking.initialized() && now.saturating_duration_since(entry.made) < bounds.ttl
         })
@@ -112,7 +117,7 @@ impl Cache {
     /// Drops what is kept for these users; how many entries.
     pub fn clear_of(&self, which: impl Fn(&UserId) -> bool) -> usize {
         let mut entries = self.entries.lock();
-        let gone: Vec<Question> = entries
+        let gone: Vec<RankingKey> = entries
             .iter()
             .map(|(question, _)| question)
             .filter(|question| which(&question.user))
@@ -137,28 +142,28 @@ impl Cache {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { ttl: Duration::from_secs(300), entries: 3 };
+    const BOUNDS: RankingCacheLimits = RankingCacheLimits { ttl: Duration::from_secs(300), entries: 3 };
 
-    fn question(user: &str, epoch: u64, query: &str) -> Question {
-        Question { user: UserId::authenticated(user).unwrap(), epoch, query: query.into(), embedded: false }
+    fn question(user: &str, epoch: u64, query: &str) -> RankingKey {
+        RankingKey { user: UserId::authenticated(user).unwrap(), epoch, query: query.into(), embedded: false }
     }
 
-    fn fill(cache: &Cache, question: Question, now: Instant) {
+    fn fill(cache: &RankingCache, question: RankingKey, now: Instant) {
         cache.place(question, BOUNDS, now).set(Arc::default()).unwrap();
     }
 
-    fn is_kept(cache: &Cache, question: Question, now: Instant) -> bool {
+    fn is_kept(cache: &RankingCache, question: RankingKey, now: Instant) -> bool {
         cache.place(question, BOUNDS, now).initialized()
     }
 
     #[test]
     fn only_the_same_question_of_the_same_user_and_epoch_is_a_hit() {
-        let (cache, now) = (Cache::new(), Instant::now());
+        let (cache, now) = (RankingCache::new(), Instant::now());
         fill(&cache, question("ann", 1, "q"), now);
         assert!(is_kept(&cache, question("ann", 1, "q"), now));
-        let embedded = Question { embedded: true, ..question("ann", 1, "q") };
+        let embedded = RankingKey { embedded: true, ..question("ann", 1, "q") };
         for other in [question("bob", 1, "q"), question("ann", 2, "q"), question("ann", 1, "Q"), embedded] {
-            let cache = Cache::new();
+            let cache = RankingCache::new();
             fill(&cache, question("ann", 1, "q"), now);
             assert!(!is_kept(&cache, other, now));
         }
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn time_and_number_bound_it() {
-        let (cache, now) = (Cache::new(), Instant::now());
+        let (cache, now) = (RankingCache::new(), Instant::now());
         fill(&cache, question("ann", 1, "q"), now);
         assert!(!is_kept(&cache, question("ann", 1, "q"), now + BOUNDS.ttl));
         for n in 0..10 {
@@ -176,14 +181,14 @@ mod tests {
             (cache.count_of(&question("bob", 0, "").user), cache.count_of(&question("ann", 0, "").user)),
             (3, 0)
         );
-        let none = Bounds { entries: 0, ..BOUNDS };
+        let none = RankingCacheLimits { entries: 0, ..BOUNDS };
         cache.place(question("ann", 1, "q"), none, now);
         assert_eq!(cache.clear(None), 0);
     }
 
     #[test]
     fn one_user_is_cleared_without_the_others() {
-        let (cache, now) = (Cache::new(), Instant::now());
+        let (cache, now) = (RankingCache::new(), Instant::now());
         fill(&cache, question("ann", 1, "a"), now);
         fill(&cache, question("bob", 1, "a"), now);
         assert_eq!(cache.clear(Some(&question("ann", 0, "").user)), 1);

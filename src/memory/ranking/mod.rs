@@ -16,8 +16,8 @@ pub mod signals;
 
 use self::signals::Signals;
 use super::{
-    index::user_index::{Entry, Key, UserIndex},
-    text::{answer_type::Kinds, terms::Terms, tokenize},
+    index::user_index::{IndexedTurn, TurnKey, UserIndex},
+    text::{answer_type::AnswerTypes, terms::QueryTerms, tokenize},
 };
 
 /// What is asked.
@@ -33,7 +33,7 @@ pub struct Query<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scored {
     /// The turn.
-    pub key: Key,
+    pub key: TurnKey,
     /// 0 to 1. The best turn has the share of the query that it covers, the others their part of that: below 0.25
     /// nothing of what was asked is there.
     pub score: f32,
@@ -88,7 +88,7 @@ const LONG: f32 = 6.0;
 /// anything of what was asked.
 pub fn rank(index: &UserIndex, query: &Query<'_>, limit: usize) -> Vec<Scored> {
     let text = tokenize::gist(query.text);
-    let terms = Terms::of(&text);
+    let terms = QueryTerms::of(&text);
     let signals = signals::measure(index, &terms, query.vector);
     let covered = index.live().map(|(slot, _)| coverage(&signals, slot)).fold(0.0, f32::max);
     if covered <= 0.0 {
@@ -142,26 +142,26 @@ fn in_place(index: &UserIndex, query: &str, signals: &Signals, fused: &[f32]) ->
         *best = best.max(fused[slot]);
     }
     let named = named(index, query);
-    let asked = Kinds::asked(query);
-    let place = Place { index, fused, best_of, named, asked, session_words: &signals.session_words };
+    let asked = AnswerTypes::asked(query);
+    let place = RankPosition { index, fused, best_of, named, asked, session_words: &signals.session_words };
     index.live().map(|(slot, entry)| (slot, fused[slot] + place.gain(entry))).collect()
 }
 
-struct Place<'a> {
+struct RankPosition<'a> {
     index: &'a UserIndex,
     fused: &'a [f32],
     best_of: Vec<f32>,
     named: Vec<bool>,
-    asked: Kinds,
+    asked: AnswerTypes,
     session_words: &'a [f32],
 }
 
-impl Place<'_> {
-    fn gain(&self, entry: &Entry) -> f32 {
+impl RankPosition<'_> {
+    fn gain(&self, entry: &IndexedTurn) -> f32 {
         let (before, after) = (self.turn(entry.previous), self.turn(entry.next));
         let second_before = self.turn(before.and_then(|(_, entry)| entry.previous));
         let second_after = self.turn(after.and_then(|(_, entry)| entry.next));
-        let score = |turn: Option<(f32, &Entry)>| turn.map_or(0.0, |(score, _)| score);
+        let score = |turn: Option<(f32, &IndexedTurn)>| turn.map_or(0.0, |(score, _)| score);
         let asked = before.filter(|(_, entry)| entry.is_question);
         let session = entry.session as usize;
         WEIGHTS.beside * (score(before) + score(after))
@@ -175,7 +175,7 @@ impl Place<'_> {
             + WEIGHTS.question * f32::from(u8::from(entry.is_question))
     }
 
-    fn turn(&self, slot: Option<u32>) -> Option<(f32, &Entry)> {
+    fn turn(&self, slot: Option<u32>) -> Option<(f32, &IndexedTurn)> {
         let slot = slot? as usize;
         Some((self.fused[slot], self.index.entries[slot].as_ref()?))
     }

@@ -1,6 +1,6 @@
 //! What gateways tell each other of rankings that they have made, in Redis.
 //!
-//! Redis is never asked what is true. An [`Entry`] names the epoch that it was made in, and whoever finds it asks the
+//! Redis is never asked what is true. An [`SharedEntry`] names the epoch that it was made in, and whoever finds it asks the
 //! store for the user's epoch at the same time and takes it only if they are the same. A write raises the epoch in its
 //! own transaction, so before it is acknowledged; nothing has to happen in Redis for that, and it does not matter in which
 //! order or by whom an entry was written, or whether Redis was away, flushed, set back or two in the meantime.
@@ -27,9 +27,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::shared_entry::Entry;
+use super::shared_entry::SharedEntry;
 use crate::{
-    cluster::{Away, Link, UserKey},
+    cluster::{RedisClient, RedisUnavailable, UserKey},
     config,
     memory::service::Engine,
     tasks::Tasks,
@@ -52,7 +52,7 @@ static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shar
 
 /// See the module.
 pub struct SharedCache {
-    link: Link,
+    link: RedisClient,
     tasks: Tasks,
     /// What all keys of one store begin with: epochs of different stores have nothing to do with each other.
     prefix: String,
@@ -62,7 +62,7 @@ pub struct SharedCache {
 impl SharedCache {
     /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
     /// file: nobody else has them.
-    pub fn open(config: &config::Memory, link: Option<&Link>, tasks: &Tasks) -> Option<Self> {
+    pub fn open(config: &config::Memory, link: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
         let link = link?;
         if config.store == config::Store::Sqlite {
             tracing::warn!(
@@ -78,16 +78,16 @@ impl SharedCache {
     }
 
     /// What was told of the question, of whatever epoch; `None` also while Redis is away.
-    pub async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<Entry> {
+    pub async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<SharedEntry> {
         let (key, question) = (self.key(user), hash(&[query, embedder]));
         let mut asking = redis::pipe();
         asking.hget(key, question);
         let (found,): (Option<Vec<u8>>,) = timeout(PATIENCE, self.link.pipe(&asking)).await.ok()?.ok()?;
-        Entry::decode(&found?)
+        SharedEntry::decode(&found?)
     }
 
     /// Tells an entry, later: whoever has made it does not wait, and one that does not arrive is made once more.
-    pub fn keep(&self, user: &UserId, query: &str, embedder: &str, entry: &Entry, ttl: Duration) {
+    pub fn keep(&self, user: &UserId, query: &str, embedder: &str, entry: &SharedEntry, ttl: Duration) {
         let (Ok(room), Some(told)) = (self.room.clone().try_acquire_owned(), entry.encode()) else { return };
         let (link, key, question) = (self.link.clone(), self.key(user), hash(&[query, embedder]));
         let epoch = entry.epoch;
@@ -129,7 +129,12 @@ impl SharedCache {
     }
 
     /// One step of a walk over all keys, or the one `key`: where to go on, and how many entries are gone.
-    async fn step(&self, key: &str, cursor: &str, pattern: &str) -> Result<(String, usize), Away> {
+    async fn step(
+        &self,
+        key: &str,
+        cursor: &str,
+        pattern: &str,
+    ) -> Result<(String, usize), RedisUnavailable> {
         self.link.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
     }
 
@@ -171,7 +176,7 @@ pub fn heed_clears(engine: &Arc<Engine>, tasks: &Tasks) {
 }
 
 /// Moves the hash at `key` to `epoch` unless it is beyond it, and puts an entry with its question in.
-async fn raise(link: &Link, key: &str, epoch: u64, ttl: Duration, entry: Option<(&str, &[u8])>) {
+async fn raise(link: &RedisClient, key: &str, epoch: u64, ttl: Duration, entry: Option<(&str, &[u8])>) {
     let mut script = RAISE.prepare_invoke();
     // More milliseconds than Redis counts are for ever.
     let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64);
@@ -180,7 +185,7 @@ async fn raise(link: &Link, key: &str, epoch: u64, ttl: Duration, entry: Option<
         script.arg(question).arg(told);
     }
     // Nothing depends on it: see the module.
-    let _: Result<(), Away> = link.run(&script).await;
+    let _: Result<(), RedisUnavailable> = link.run(&script).await;
 }
 
 /// Half a SHA-256 of these texts, in base64. With its length before it no text can pass for the end of another.

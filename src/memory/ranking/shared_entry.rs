@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cache::Ranking;
 use crate::memory::{
-    prompt::assemble::{DEPTH, Ranked},
+    prompt::assemble::{DEPTH, RankedItems},
     ranking::Scored,
-    store::{Candidates, Memory as Row, UnixMillis},
+    store::{Candidates, MemoryRecord as Row, UnixMillis},
 };
 
 /// Longer texts are ranked by each gateway for itself.
@@ -18,18 +18,18 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct SharedEntry {
     /// The user's epoch that it was made in.
     pub epoch: u64,
     /// Nothing else was ranked.
     pub is_whole: bool,
     /// Best first.
-    items: Vec<Item>,
+    items: Vec<SharedItem>,
 }
 
 /// A memory without its vector, and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Item {
+struct SharedItem {
     /// The bits of an `f32`: what is told must be the same to the last of them.
     score: u32,
     seq: i64,
@@ -43,9 +43,9 @@ struct Item {
     tokens: u32,
 }
 
-impl Entry {
+impl SharedEntry {
     /// The best of a ranking; `None` if their words are too long.
-    pub fn of(ranked: &Ranked) -> Option<Self> {
+    pub fn of(ranked: &RankedItems) -> Option<Self> {
         let (reading, ranking) = (&ranked.reading, &ranked.ranking);
         let mut bytes = 0;
         let mut items = Vec::with_capacity(ranking.len().min(DEPTH));
@@ -55,7 +55,7 @@ impl Entry {
             if bytes > MAX_BYTES {
                 return None;
             }
-            items.push(Item::new(row, scored.score));
+            items.push(SharedItem::new(row, scored.score));
         }
         Some(Self { epoch: reading.epoch, is_whole: ranking.len() <= DEPTH, items })
     }
@@ -65,23 +65,23 @@ impl Entry {
         serde_json::to_vec(self).ok()
     }
 
-    /// What [`Entry::encode`] has made; `None` if it is something else.
+    /// What [`SharedEntry::encode`] has made; `None` if it is something else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
     /// The ranking, and the memories in it.
     pub fn open(self) -> (Ranking, Candidates) {
-        let key = |item: &Item| item.seq.unsigned_abs();
-        let scored = |item: &Item| Scored { key: key(item), score: f32::from_bits(item.score) };
+        let key = |item: &SharedItem| item.seq.unsigned_abs();
+        let scored = |item: &SharedItem| Scored { key: key(item), score: f32::from_bits(item.score) };
         let ranking = Arc::new(self.items.iter().map(scored).collect());
-        let mut memories: Vec<Row> = self.items.into_iter().map(Item::row).collect();
+        let mut memories: Vec<Row> = self.items.into_iter().map(SharedItem::row).collect();
         memories.sort_by_key(|row| row.seq);
         (ranking, Candidates { epoch: self.epoch, memories })
     }
 }
 
-impl Item {
+impl SharedItem {
     fn new(row: Row, score: f32) -> Self {
         let Row { id, seq, session, role, speaker, text, created_at, metadata, tokens, embedding: _ } = row;
         let (score, created_at) = (score.to_bits(), created_at.0);

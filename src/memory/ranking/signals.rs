@@ -5,8 +5,8 @@
 
 use crate::memory::{
     embedding::static_table::Table,
-    index::user_index::{Entry, UserIndex},
-    text::terms::Terms,
+    index::user_index::{IndexedTurn, UserIndex},
+    text::terms::QueryTerms,
 };
 
 /// Saturation of repeated words and influence of length: short texts want less of both than the usual 1.2 and 0.75
@@ -42,7 +42,7 @@ pub struct Signals {
 }
 
 /// Measures all of them.
-pub fn measure(index: &UserIndex, query: &Terms, vector: Option<&[f32]>) -> Signals {
+pub fn measure(index: &UserIndex, query: &QueryTerms, vector: Option<&[f32]>) -> Signals {
     let (words, session_words) = words(index, query);
     let foreign = vector.and_then(|vector| index.vectors.cosines(vector));
     let meaning = match foreign {
@@ -63,7 +63,7 @@ fn bm25(count: f32, length: f32, mean: f32) -> f32 {
 }
 
 /// BM25 of the turns, and of the sessions.
-fn words(index: &UserIndex, query: &Terms) -> (Signal, Vec<f32>) {
+fn words(index: &UserIndex, query: &QueryTerms) -> (Signal, Vec<f32>) {
     let mut scores = vec![0.0; index.entries.len()];
     let mut possible = 0.0;
     let mut sessions = Sessions::of(index);
@@ -126,7 +126,7 @@ impl Sessions {
 }
 
 /// For each token of the query the best of a turn's tokens: 1 for the same, else the squared cosine of a neighbour.
-fn near_words(index: &UserIndex, query: &Terms) -> Signal {
+fn near_words(index: &UserIndex, query: &QueryTerms) -> Signal {
     let mut scores = vec![0.0; index.entries.len()];
     let mut best = vec![0.0f32; index.entries.len()];
     let mut touched = Vec::new();
@@ -154,7 +154,7 @@ fn near_words(index: &UserIndex, query: &Terms) -> Signal {
 /// Cosine of the sums of the tokens' vectors, each weighted by rarity in English and among the user's turns. A turn's
 /// sum is never formed: its product with the query is the sum of its tokens' products. Its length is that under the
 /// weights of English alone, times the mean of the user's weights, which changes nothing that matters and can be kept.
-fn meaning(index: &UserIndex, query: &Terms) -> Signal {
+fn meaning(index: &UserIndex, query: &QueryTerms) -> Signal {
     let Some(query) = direction(index, query) else {
         return Signal { scores: vec![0.0; index.entries.len()], possible: 1.0 };
     };
@@ -171,7 +171,7 @@ fn meaning(index: &UserIndex, query: &Terms) -> Signal {
             *weights += weight * posting.count();
         }
     }
-    let cosine = |(entry, [product, weight]): (&Option<Entry>, &[f32; 2])| {
+    let cosine = |(entry, [product, weight]): (&Option<IndexedTurn>, &[f32; 2])| {
         let length = entry.as_ref().map_or(0.0, |entry| weight * entry.spread);
         if length > 0.0 { (product / length).max(0.0) } else { 0.0 }
     };
@@ -184,7 +184,7 @@ struct Direction {
 }
 
 /// The unit vector of the query, in steps small enough for products with int8 rows to stay within `i32`.
-fn direction(index: &UserIndex, query: &Terms) -> Option<Direction> {
+fn direction(index: &UserIndex, query: &QueryTerms) -> Option<Direction> {
     let table = Table::builtin();
     let mut sum = vec![0.0f32; table.dims()];
     for (&piece, &count) in &query.pieces {

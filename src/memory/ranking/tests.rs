@@ -25,7 +25,7 @@ fn talks() -> UserIndex {
     index
 }
 
-fn best(query: &str) -> Vec<Key> {
+fn best(query: &str) -> Vec<TurnKey> {
     rank(&talks(), &Query { text: query, vector: None }, 3).iter().map(|scored| scored.key).collect()
 }
 
@@ -108,7 +108,7 @@ fn equals_come_in_the_order_in_which_they_were_said() {
         let session = key.to_string();
         index.add(&Turn { key, session: &session, at: 0, speaker: "Ann", text: "tea", vector: None });
     }
-    let keys: Vec<Key> =
+    let keys: Vec<TurnKey> =
         rank(&index, &Query { text: "tea", vector: None }, 9).iter().map(|found| found.key).collect();
     assert_eq!(keys, (0..9).collect::<Vec<_>>());
 }

@@ -17,20 +17,20 @@ fn settings(folder: &tempfile::TempDir) -> config::Memory {
     }
 }
 
-async fn open(folder: &tempfile::TempDir) -> Arc<Memory> {
-    Memory::open(&settings(folder), None, &Tasks::new()).await.unwrap()
+async fn open(folder: &tempfile::TempDir) -> Arc<MemoryService> {
+    MemoryService::open(&settings(folder), None, &Tasks::new()).await.unwrap()
 }
 
 fn item(text: &str) -> NewItem {
     NewItem { text: text.to_owned(), role: "user".to_owned(), ..NewItem::default() }
 }
 
-fn wanted(query: &str) -> Wanted<'static> {
+fn wanted(query: &str) -> SearchQuery<'static> {
     let query: Cow<'static, str> = Cow::Owned(query.to_owned());
-    Wanted { conversation: vec![query.clone()], query, max_tokens: u32::MAX }
+    SearchQuery { conversation: vec![query.clone()], query, max_tokens: u32::MAX }
 }
 
-async fn texts(memory: &Memory, user: &UserId, query: &str) -> Vec<String> {
+async fn texts(memory: &MemoryService, user: &UserId, query: &str) -> Vec<String> {
     let found = memory.search(user, query, 10, None).await.unwrap();
     found.hits.into_iter().map(|hit| hit.memory.text).collect()
 }
@@ -69,7 +69,7 @@ async fn the_cache_answers_until_the_next_write() {
 async fn a_conversation_that_goes_on_reads_the_store_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let counts = async || {
         let state = memory.state(&ann).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_conversation_that_goes_on_reads_the_store_once() {
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
     memory.add(&ann, items, None).await.unwrap();
@@ -98,7 +98,8 @@ async fn a_block_stays_within_its_budget_frame_and_context_included() {
     memory.write_context(&ann, change, Condition::Always).await.unwrap();
     let mut last = 0;
     for max_tokens in [0, 50, 100, 150, 200, 400] {
-        let recalled = memory.recall(&ann, Wanted { max_tokens, ..wanted("violin lesson") }).await.unwrap();
+        let recalled =
+            memory.recall(&ann, SearchQuery { max_tokens, ..wanted("violin lesson") }).await.unwrap();
         assert!(recalled.tokens <= max_tokens, "{recalled:?}");
         assert!(recalled.items >= last);
         last = recalled.items;
@@ -189,7 +190,7 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
     let at_once = |user: &UserId| memory.recall_at_once(user, &wanted("Where is my violin?"));
     let in_time = async || memory.recall(&ann, wanted("Where is my violin?")).await.unwrap();
     // The fence is another each time.
-    let words = |recalled: &Recalled| {
+    let words = |recalled: &RecallOutcome| {
         let block = recalled.block.clone().unwrap();
         let lines: Vec<_> =
             block.lines().filter(|line| !line.contains("END-") && !line.contains("BEGIN-")).collect();
@@ -224,11 +225,11 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
 async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
-    let memory = Memory::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
     let hanging = memory.engine.indexes.place(&ann).hang().await;
     let begun = Instant::now();
-    assert_eq!(memory.recall(&ann, wanted("violin")).await, Err(Missed::Timeout));
+    assert_eq!(memory.recall(&ann, wanted("violin")).await, Err(RecallMiss::Timeout));
     assert!(begun.elapsed() >= Duration::from_millis(100) && begun.elapsed() < Duration::from_secs(2));
     assert!(memory.search(&bob, "violin", 1, None).await.is_ok());
     drop(hanging);

@@ -1,10 +1,10 @@
 //! What a store that several gateways share says to the indexes and to the search: plain data.
 
-use super::Memory;
+use super::MemoryRecord;
 
 /// What an index knows of its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct IndexVersion {
     /// As of this epoch.
     pub epoch: u64,
     /// Every memory up to this number.
@@ -13,7 +13,7 @@ pub struct Known {
 
 /// What has happened since.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum News {
+pub enum Changes {
     /// Nothing.
     #[default]
     Same,
@@ -22,7 +22,7 @@ pub enum News {
         /// The user's epoch with them.
         epoch: u64,
         /// In the order of `seq`.
-        memories: Vec<Memory>,
+        memories: Vec<MemoryRecord>,
     },
     /// More than that: an index of an older epoch must be built anew.
     Rewritten {
@@ -36,9 +36,9 @@ pub enum News {
     },
 }
 
-impl News {
+impl Changes {
     /// The user's epoch, of one of whom so much is `known`; `None` if nothing was asked.
-    pub fn epoch(&self, known: Option<Known>) -> Option<u64> {
+    pub fn epoch(&self, known: Option<IndexVersion>) -> Option<u64> {
         match self {
             Self::Same => known.map(|known| known.epoch),
             Self::Added { epoch, .. } | Self::Rewritten { epoch } | Self::TooLarge { epoch } => Some(*epoch),
@@ -61,5 +61,5 @@ pub struct Candidates {
     /// The user's epoch.
     pub epoch: u64,
     /// In the order of `seq`.
-    pub memories: Vec<Memory>,
+    pub memories: Vec<MemoryRecord>,
 }

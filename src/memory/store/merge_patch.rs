@@ -11,7 +11,7 @@ use super::StoreError;
 /// Nesting beyond which an object is refused.
 const MAX_DEPTH: usize = 128;
 
-type Object = BTreeMap<String, Box<RawValue>>;
+type PatchObject = BTreeMap<String, Box<RawValue>>;
 
 /// Whether `json` is an object that can be kept.
 pub(super) fn object(json: &str) -> Result<(), StoreError> {
@@ -28,14 +28,14 @@ pub(super) fn merge_patch(target: &str, patch: &str) -> Result<String, StoreErro
     write(&merged)
 }
 
-fn merged(mut target: Object, patch: Object) -> Result<Object, StoreError> {
+fn merged(mut target: PatchObject, patch: PatchObject) -> Result<PatchObject, StoreError> {
     for (key, value) in patch {
         match value.get() {
             "null" => drop(target.remove(&key)),
             text if text.starts_with('{') => {
                 // Only an object can be patched; anything else is replaced by what the patch makes of nothing.
                 let inner = target.get(&key).filter(|old| old.get().starts_with('{'));
-                let inner = inner.map_or(Ok(Object::new()), |old| read(old.get()))?;
+                let inner = inner.map_or(Ok(PatchObject::new()), |old| read(old.get()))?;
                 let inner = write(&merged(inner, read(text)?)?)?;
                 target.insert(key, RawValue::from_string(inner).map_err(|_| StoreError::NotAnObject)?);
             }
@@ -45,11 +45,11 @@ fn merged(mut target: Object, patch: Object) -> Result<Object, StoreError> {
     Ok(target)
 }
 
-fn read(json: &str) -> Result<Object, StoreError> {
+fn read(json: &str) -> Result<PatchObject, StoreError> {
     serde_json::from_str(json).map_err(|_| StoreError::NotAnObject)
 }
 
-fn write(object: &Object) -> Result<String, StoreError> {
+fn write(object: &PatchObject) -> Result<String, StoreError> {
     serde_json::to_string(object).map_err(|_| StoreError::NotAnObject)
 }
 

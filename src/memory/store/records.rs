@@ -20,7 +20,7 @@ impl From<SystemTime> for UnixMillis {
 
 /// A memory as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Memory {
+pub struct MemoryRecord {
     /// Unique over all users, sortable by the order of writing, not to be guessed.
     pub id: String,
     /// Grows with every memory of the user, with gaps.
@@ -40,12 +40,12 @@ pub struct Memory {
     /// Size of `text` in tokens.
     pub tokens: u32,
     /// The text as a vector; `None` until it is embedded.
-    pub embedding: Option<Embedding>,
+    pub embedding: Option<StoredEmbedding>,
 }
 
 /// A text as a vector of small integers; a component is its integer times `scale`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Embedding {
+pub struct StoredEmbedding {
     /// Who made it; vectors of different embedders must not be compared.
     pub embedder: String,
     /// What one step of a component is worth.
@@ -54,14 +54,14 @@ pub struct Embedding {
     pub vector: Vec<i8>,
 }
 
-impl Embedding {
+impl StoredEmbedding {
     /// The vector's components.
     pub fn components(&self) -> Vec<f32> {
         self.vector.iter().map(|component| f32::from(*component) * self.scale).collect()
     }
 }
 
-/// A memory to be stored. Fields as in [`Memory`].
+/// A memory to be stored. Fields as in [`MemoryRecord`].
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
 pub struct NewMemory {
@@ -73,7 +73,7 @@ pub struct NewMemory {
     pub created_at: Option<UnixMillis>,
     pub metadata: Option<String>,
     pub tokens: u32,
-    pub embedding: Option<Embedding>,
+    pub embedding: Option<StoredEmbedding>,
 }
 
 impl NewMemory {
@@ -97,7 +97,7 @@ pub struct Batch {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Appended {
     /// The items as stored, in the order given.
-    pub memories: Vec<Memory>,
+    pub memories: Vec<MemoryRecord>,
     /// The user's epoch now.
     pub epoch: u64,
     /// The key was known: these items were stored before, and nothing was written.
@@ -137,9 +137,9 @@ pub struct Forgotten {
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Page {
+pub struct RecordPage {
     /// Oldest first.
-    pub memories: Vec<Memory>,
+    pub memories: Vec<MemoryRecord>,
     /// Where the next page begins; `None` on the last one.
     pub next: Option<Cursor>,
 }
@@ -167,7 +167,7 @@ impl fmt::Display for Cursor {
 
 /// Memories that an embedder still has to see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pending {
+pub struct PendingRecords {
     /// Those of one user in the order of `seq`.
     pub items: Vec<Unembedded>,
     /// What was looked at, whether it waits or not; `None` if there was nothing more.
@@ -179,11 +179,11 @@ pub struct Pending {
 /// What one look for memories without a vector has covered: for the store alone, which gets it back when all of it is
 /// dealt with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Covered(pub(super) Vec<Span>);
+pub struct Covered(pub(super) Vec<NumberRange>);
 
 /// Numbers that were looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct NumberRange {
     /// Whose; `None` where numbers are not those of one user.
     pub user: Option<UserId>,
     /// After this number.
@@ -214,7 +214,7 @@ pub struct Embedded {
 
 /// How much is kept for one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
+pub struct UserCounts {
     /// Memories.
     pub memories: u64,
     /// Sessions they come from, those without one left out.

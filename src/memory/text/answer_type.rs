@@ -8,12 +8,12 @@ use super::tokenize;
 
 /// Kinds of answers, asked for or told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
+pub struct AnswerTypes {
     time: bool,
     number: bool,
 }
 
-impl Kinds {
+impl AnswerTypes {
     /// What `query` asks for.
     pub fn asked(query: &str) -> Self {
         let mut words = Vec::new();
@@ -93,9 +93,9 @@ mod tests {
     use super::*;
 
     fn met(query: &str, turn: &str) -> bool {
-        let mut told = Kinds::default();
+        let mut told = AnswerTypes::default();
         tokenize::words(turn, |word| told.tell(word));
-        told.meet(Kinds::asked(query))
+        told.meet(AnswerTypes::asked(query))
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn other_questions_ask_for_no_kind() {
         for query in ["What did Ann say when we met?", "Where is Ann?", "Wann war das?", "", "how"] {
-            assert_eq!(Kinds::asked(query), Kinds::default(), "{query}");
+            assert_eq!(AnswerTypes::asked(query), AnswerTypes::default(), "{query}");
             assert!(!met(query, "yesterday, at 3"));
         }
     }

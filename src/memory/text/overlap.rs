@@ -1,7 +1,7 @@
 //! Whether a conversation shows a turn already: the same words as a whole, however they are wrapped.
 //!
 //! Pure. Each recall asks it of up to hundreds of turns and all messages, so what depends on the turn alone is worked out
-//! once, when it is indexed ([`Clue`]), and no search is prepared for what is nearly never there.
+//! once, when it is indexed ([`SubstringHint`]), and no search is prepared for what is nearly never there.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ const TRIES: usize = 32;
 
 /// What is known of a turn's text before it is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clue {
+pub struct SubstringHint {
     is_plain: bool,
     /// Where in its plain text the byte stands that most texts have least of.
     rare: u8,
 }
 
-impl Clue {
+impl SubstringHint {
     /// That of `text`.
     pub fn of(text: &str) -> Self {
         let plain = plain(text);
@@ -119,7 +119,7 @@ mod tests {
             {
                 let words: Vec<_> = text.split_whitespace().collect();
                 assert_eq!(plain(&text), words.join(" "));
-                assert_eq!(Clue::of(&text).plain(&text), words.join(" "));
+                assert_eq!(SubstringHint::of(&text).plain(&text), words.join(" "));
             }
         }
         assert!(matches!(plain(long.trim_end()), Cow::Borrowed(_)));
@@ -137,7 +137,7 @@ mod tests {
                         let mut places = memmem::find_iter(message.as_bytes(), words);
                         let found = places.any(|start| stands_alone(&message, start, words.len()));
                         assert_eq!(
-                            Clue::of(words).leads_to(words, &message),
+                            SubstringHint::of(words).leads_to(words, &message),
                             found,
                             "{words:?} in {message:?}"
                         );

@@ -2,17 +2,17 @@
 //!
 //! Coarse on purpose: it selects some hundred candidates, which the ranking then scores as it scores any turn. Pure.
 
-use super::{terms::Terms, tokenize};
+use super::{terms::QueryTerms, tokenize};
 use crate::memory::{
     embedding::static_table::Table,
-    store::{Description, Memory},
+    store::{Description, MemoryRecord},
 };
 
 /// Numbers of a vector.
 pub const DIMENSIONS: usize = 192;
 
 /// What a stored memory is found by: what the ranking reads of it.
-pub fn memory(memory: &Memory) -> Description {
+pub fn memory(memory: &MemoryRecord) -> Description {
     let speaker = memory.speaker.as_deref().unwrap_or(&memory.role);
     describe(&tokenize::dated(memory.created_at.0.div_euclid(1000), speaker, &memory.text))
 }
@@ -23,14 +23,14 @@ pub fn query(query: &str) -> Description {
 }
 
 fn describe(text: &str) -> Description {
-    let terms = Terms::of(text);
+    let terms = QueryTerms::of(text);
     let meaning = meaning(&terms);
     Description { stems: terms.stems.into_keys().collect(), meaning }
 }
 
 /// The sum of the tokens' vectors, weighted by their rarity in English; that among the user's turns changes with
 /// every turn and is left to the ranking.
-fn meaning(terms: &Terms) -> Vec<f32> {
+fn meaning(terms: &QueryTerms) -> Vec<f32> {
     let table = Table::builtin();
     let mut sum = vec![0.0f32; table.dims()];
     for (&piece, &count) in &terms.pieces {

@@ -5,19 +5,19 @@
 use std::collections::BTreeMap;
 
 use super::tokenize;
-use crate::memory::embedding::static_table::{Piece, Table, pieces as spell};
+use crate::memory::embedding::static_table::{Table, Token, pieces as spell};
 
 /// The terms of a text, and how often each is there.
-pub struct Terms {
+pub struct QueryTerms {
     /// Stems of the words that are no stop words.
     pub stems: BTreeMap<String, u8>,
     /// WordPiece tokens of the same words.
-    pub pieces: BTreeMap<Piece, u8>,
+    pub pieces: BTreeMap<Token, u8>,
     /// Words, repeated ones counted.
     pub stem_count: u32,
 }
 
-impl Terms {
+impl QueryTerms {
     /// Takes a text apart.
     pub fn of(text: &str) -> Self {
         let (mut stems, mut pieces) = (BTreeMap::new(), BTreeMap::new());

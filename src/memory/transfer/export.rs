@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     STANDARD, in_words,
-    line::{self, End, FORMAT, Head, VERSION, checksum},
+    line::{self, FORMAT, TransferEnd, TransferHead, VERSION, checksum},
 };
 use crate::{
     memory::store::{self, Store},
@@ -30,7 +30,7 @@ pub(super) async fn to(store: Arc<dyn Store>, file: &Path) -> Result<String, Str
         Some(part) => Box::new(File::create(part).map_err(failed)?),
         None => Box::new(io::stdout()),
     };
-    let out = Arc::new(Mutex::new(Out::new(to)));
+    let out = Arc::new(Mutex::new(ExportWriter::new(to)));
     let done = all(&*store, &out).await;
     let end = done.and_then(|()| out.lock().end().map_err(failed));
     match (end, part) {
@@ -56,10 +56,10 @@ fn finish(part: &Path, file: &Path) -> io::Result<()> {
     fs::rename(part, file)
 }
 
-async fn all(store: &dyn Store, out: &Arc<Mutex<Out>>) -> Result<(), String> {
+async fn all(store: &dyn Store, out: &Arc<Mutex<ExportWriter>>) -> Result<(), String> {
     // Drawn on a terminal alone.
     let bar = ProgressBar::new_spinner();
-    out.lock().write("head", Head { format: FORMAT.to_owned(), version: VERSION });
+    out.lock().write("head", TransferHead { format: FORMAT.to_owned(), version: VERSION });
     let mut after = None;
     loop {
         let users = store.users(after.take(), USERS).await.map_err(in_words)?;
@@ -74,12 +74,12 @@ async fn all(store: &dyn Store, out: &Arc<Mutex<Out>>) -> Result<(), String> {
     }
 }
 
-async fn one(store: &dyn Store, user: &UserId, out: &Arc<Mutex<Out>>) -> Result<(), String> {
+async fn one(store: &dyn Store, user: &UserId, out: &Arc<Mutex<ExportWriter>>) -> Result<(), String> {
     let (into, of) = (out.clone(), user.clone());
-    let sink = move |memories: Vec<store::Memory>| {
+    let sink = move |memories: Vec<store::MemoryRecord>| {
         let mut out = into.lock();
         for memory in memories {
-            out.write("memory", line::Memory::of(&of, memory));
+            out.write("memory", line::MemoryLine::of(&of, memory));
             out.end.memories += 1;
         }
     };
@@ -89,7 +89,7 @@ async fn one(store: &dyn Store, user: &UserId, out: &Arc<Mutex<Out>>) -> Result<
     if context.updated_at.is_some() {
         let json = serde_json::value::RawValue::from_string(context.json);
         let json = json.map_err(|_| format!("memory: the context of {user} is no JSON"))?;
-        out.write("context", line::Context { user: user.as_str().to_owned(), context: json });
+        out.write("context", line::ContextLine { user: user.as_str().to_owned(), context: json });
         out.end.contexts += 1;
     }
     // A full disk or a closed pipe is known here, and not after the last user.
@@ -97,16 +97,16 @@ async fn one(store: &dyn Store, user: &UserId, out: &Arc<Mutex<Out>>) -> Result<
 }
 
 /// What is written, and what is known of it.
-struct Out {
+struct ExportWriter {
     to: BufWriter<Box<dyn Write + Send>>,
     hash: Sha256,
-    end: End,
+    end: TransferEnd,
     failed: Option<io::Error>,
 }
 
-impl Out {
+impl ExportWriter {
     fn new(to: Box<dyn Write + Send>) -> Self {
-        Self { to: BufWriter::new(to), hash: Sha256::new(), end: End::default(), failed: None }
+        Self { to: BufWriter::new(to), hash: Sha256::new(), end: TransferEnd::default(), failed: None }
     }
 
     fn write(&mut self, kind: &str, line: impl serde::Serialize) {
@@ -117,9 +117,9 @@ impl Out {
         self.failed = self.failed.take().or(written.err());
     }
 
-    fn end(&mut self) -> io::Result<End> {
+    fn end(&mut self) -> io::Result<TransferEnd> {
         let sha256 = checksum(&self.hash);
-        let end = End { sha256, ..self.end.clone() };
+        let end = TransferEnd { sha256, ..self.end.clone() };
         self.write("end", end.clone());
         match self.failed.take() {
             Some(error) => Err(error),

@@ -4,9 +4,9 @@ use std::{path::Path, sync::Arc};
 
 use indicatif::ProgressBar;
 
-use super::{in_words, line::Line, source::Source};
+use super::{in_words, line::TransferLine, source::TransferSource};
 use crate::{
-    memory::store::{Condition, ContextChange, Memory, Store, UnixMillis},
+    memory::store::{Condition, ContextChange, MemoryRecord, Store, UnixMillis},
     user::UserId,
 };
 
@@ -15,13 +15,14 @@ const MEMORIES: usize = 256;
 const BYTES: usize = 1 << 20;
 
 pub(super) async fn from(store: Arc<dyn Store>, file: &Path) -> Result<String, String> {
-    let mut source = Source::open(file)?;
+    let mut source = TransferSource::open(file)?;
     // Drawn on a terminal alone.
     let bar = ProgressBar::new(0).with_message("checking");
     source.read(&bar, async |_| Ok(())).await?;
     bar.reset();
     bar.set_message("importing");
-    let mut taking = Taking { store, user: None, waiting: Vec::new(), bytes: 0, memories: 0, contexts: 0 };
+    let mut taking =
+        ImportState { store, user: None, waiting: Vec::new(), bytes: 0, memories: 0, contexts: 0 };
     let end = source.read(&bar, async |line| taking.take(line).await).await?;
     taking.flush().await?;
     let (memories, contexts) = (taking.memories, taking.contexts);
@@ -31,21 +32,21 @@ pub(super) async fn from(store: Arc<dyn Store>, file: &Path) -> Result<String, S
     ))
 }
 
-struct Taking {
+struct ImportState {
     store: Arc<dyn Store>,
     /// Whose memories wait.
     user: Option<UserId>,
-    waiting: Vec<Memory>,
+    waiting: Vec<MemoryRecord>,
     bytes: usize,
     /// Written so far.
     memories: usize,
     contexts: usize,
 }
 
-impl Taking {
-    async fn take(&mut self, line: Line) -> Result<(), String> {
+impl ImportState {
+    async fn take(&mut self, line: TransferLine) -> Result<(), String> {
         match line {
-            Line::Memory(user, memory) => {
+            TransferLine::Memory(user, memory) => {
                 let full = self.waiting.len() >= MEMORIES || self.bytes >= BYTES;
                 if full || self.user.as_ref().is_some_and(|waiting| *waiting != user) {
                     self.flush().await?;
@@ -55,8 +56,8 @@ impl Taking {
                 self.user = Some(user);
                 Ok(())
             }
-            Line::Context(user, json) => self.context(&user, json).await,
-            Line::Head(_) | Line::End(_) => Ok(()),
+            TransferLine::Context(user, json) => self.context(&user, json).await,
+            TransferLine::Head(_) | TransferLine::End(_) => Ok(()),
         }
     }
 

@@ -29,34 +29,34 @@ pub const VERSION: u32 = 1;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Head {
+pub struct TransferHead {
     pub format: String,
     pub version: u32,
 }
 
 /// The last line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
+pub struct TransferEnd {
     pub memories: u64,
     pub contexts: u64,
     pub sha256: String,
 }
 
-/// What [`End`] says of the bytes before it.
+/// What [`TransferEnd`] says of the bytes before it.
 pub fn checksum(hash: &Sha256) -> String {
     format!("{:x}", hash.clone().finalize())
 }
 
 /// A user's context.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Context {
+pub struct ContextLine {
     pub user: String,
     pub context: Box<RawValue>,
 }
 
 /// A memory.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Memory {
+pub struct MemoryLine {
     pub user: String,
     pub id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,12 +69,12 @@ pub struct Memory {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub embedding: Option<Embedding>,
+    pub embedding: Option<EmbeddingLine>,
 }
 
 /// A vector, so that what was paid for need not be paid for again.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Embedding {
+pub struct EmbeddingLine {
     pub embedder: String,
     pub scale: f32,
     /// Its int8 components in base64.
@@ -83,28 +83,28 @@ pub struct Embedding {
 
 /// Any line.
 #[derive(Debug)]
-pub enum Line {
-    Head(Head),
-    Memory(UserId, Box<store::Memory>),
+pub enum TransferLine {
+    Head(TransferHead),
+    Memory(UserId, Box<store::MemoryRecord>),
     Context(UserId, String),
-    End(End),
+    End(TransferEnd),
 }
 
 #[derive(Deserialize)]
-struct Kind<'l> {
+struct LineKind<'l> {
     #[serde(rename = "type")]
     kind: &'l str,
 }
 
 #[derive(Serialize)]
-struct Tagged<'l, T> {
+struct TaggedLine<'l, T> {
     #[serde(rename = "type")]
     kind: &'l str,
     #[serde(flatten)]
     line: T,
 }
 
-impl Line {
+impl TransferLine {
     /// Reads a line.
     ///
     /// Errors: what is wrong with it, in words that follow "line 7".
@@ -113,15 +113,15 @@ impl Line {
             // The position within the line, and no word of the line.
             serde_json::from_str(line).map_err(|error| format!("is damaged at column {}", error.column()))
         }
-        match read::<Kind<'_>>(line)?.kind {
+        match read::<LineKind<'_>>(line)?.kind {
             "head" => read(line).map(Self::Head),
             "end" => read(line).map(Self::End),
             "context" => {
-                let Context { user, context } = read(line)?;
+                let ContextLine { user, context } = read(line)?;
                 Ok(Self::Context(user_id(&user)?, context.get().to_owned()))
             }
             "memory" => {
-                let memory: Memory = read(line)?;
+                let memory: MemoryLine = read(line)?;
                 Ok(Self::Memory(user_id(&memory.user)?, Box::new(memory.stored()?)))
             }
             _ => Err("is of a kind that this version does not know".to_owned()),
@@ -133,13 +133,18 @@ fn user_id(name: &str) -> Result<UserId, String> {
     UserId::authenticated(name).ok_or_else(|| "names no user".to_owned())
 }
 
-impl Memory {
+impl MemoryLine {
     /// As it is exported.
-    pub fn of(user: &UserId, memory: store::Memory) -> Self {
-        let store::Memory { id, session, role, speaker, text, created_at, metadata, embedding, .. } = memory;
+    pub fn of(user: &UserId, memory: store::MemoryRecord) -> Self {
+        let store::MemoryRecord { id, session, role, speaker, text, created_at, metadata, embedding, .. } =
+            memory;
         let embedding = embedding.map(|embedding| {
             let bytes: Vec<u8> = embedding.vector.iter().map(|x| x.to_ne_bytes()[0]).collect();
-            Embedding { embedder: embedding.embedder, scale: embedding.scale, vector: BASE64.encode(bytes) }
+            EmbeddingLine {
+                embedder: embedding.embedder,
+                scale: embedding.scale,
+                vector: BASE64.encode(bytes),
+            }
         });
         // Metadata came as JSON; what is none, from whatever hand, is left out rather than spoiling the line.
         let metadata = metadata.and_then(|json| RawValue::from_string(json).ok());
@@ -147,15 +152,19 @@ impl Memory {
         Self { user, id, session, role, speaker, text, created_at, metadata, embedding }
     }
 
-    fn stored(self) -> Result<store::Memory, String> {
+    fn stored(self) -> Result<store::MemoryRecord, String> {
         let seq = seq_of(&self.id).ok_or("has an id that is none")?;
         let embedding = self.embedding.map(|embedding| {
             let bytes =
                 BASE64.decode(embedding.vector).map_err(|_| "has a vector that is none".to_owned())?;
             let vector = bytes.into_iter().map(|byte| i8::from_ne_bytes([byte])).collect();
-            Ok::<_, String>(store::Embedding { embedder: embedding.embedder, scale: embedding.scale, vector })
+            Ok::<_, String>(store::StoredEmbedding {
+                embedder: embedding.embedder,
+                scale: embedding.scale,
+                vector,
+            })
         });
-        Ok(store::Memory {
+        Ok(store::MemoryRecord {
             seq,
             tokens: tokenize::tokens(&self.text),
             id: self.id,
@@ -174,7 +183,7 @@ impl Memory {
 ///
 /// Errors: none that an export could cause; JSON's own.
 pub fn written(kind: &str, line: impl Serialize) -> Result<String, serde_json::Error> {
-    let mut text = serde_json::to_string(&Tagged { kind, line })?;
+    let mut text = serde_json::to_string(&TaggedLine { kind, line })?;
     text.push('\n');
     Ok(text)
 }

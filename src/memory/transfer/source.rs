@@ -14,19 +14,19 @@ use sha2::{Digest, Sha256};
 
 use super::{
     STANDARD,
-    line::{End, FORMAT, Line, VERSION, checksum},
+    line::{FORMAT, TransferEnd, TransferLine, VERSION, checksum},
 };
 
 /// Bytes of one line: more than a request may have.
 const LONGEST: u64 = 64 << 20;
 
 /// See the module.
-pub(super) struct Source {
+pub(super) struct TransferSource {
     file: File,
     name: String,
 }
 
-impl Source {
+impl TransferSource {
     /// Opens `file`, or takes in all of standard input.
     pub fn open(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
@@ -39,26 +39,26 @@ impl Source {
     pub async fn read(
         &mut self,
         bar: &ProgressBar,
-        mut each: impl AsyncFnMut(Line) -> Result<(), String>,
-    ) -> Result<End, String> {
+        mut each: impl AsyncFnMut(TransferLine) -> Result<(), String>,
+    ) -> Result<TransferEnd, String> {
         bar.set_length(self.file.metadata().map_or(0, |found| found.len()));
         self.file.rewind().map_err(|error| format!("{}: {error}", self.name))?;
         let from = BufReader::new(&self.file);
-        let mut lines = Lines { from, name: &self.name, number: 0, hash: Sha256::new() };
-        let mut seen = End::default();
+        let mut lines = TransferLines { from, name: &self.name, number: 0, hash: Sha256::new() };
+        let mut seen = TransferEnd::default();
         loop {
             seen.sha256 = checksum(&lines.hash);
             let Some(text) = lines.next()? else { return Err(lines.cut_off()) };
             bar.inc(text.len() as u64 + 1);
             match lines.parse(&text)? {
-                Line::Head(_) => {}
-                Line::End(end) if end == seen => return lines.ended().map(|()| end),
-                Line::End(_) => {
+                TransferLine::Head(_) => {}
+                TransferLine::End(end) if end == seen => return lines.ended().map(|()| end),
+                TransferLine::End(_) => {
                     return Err(lines.wrong("does not fit what is before it: the file was changed"));
                 }
                 line => {
-                    seen.memories += u64::from(matches!(line, Line::Memory(..)));
-                    seen.contexts += u64::from(matches!(line, Line::Context(..)));
+                    seen.memories += u64::from(matches!(line, TransferLine::Memory(..)));
+                    seen.contexts += u64::from(matches!(line, TransferLine::Context(..)));
                     each(line).await?;
                 }
             }
@@ -66,7 +66,7 @@ impl Source {
     }
 }
 
-fn head_is_known(head: &super::line::Head) -> Result<(), &'static str> {
+fn head_is_known(head: &super::line::TransferHead) -> Result<(), &'static str> {
     match (head.format == FORMAT, head.version) {
         (true, 1..=VERSION) => Ok(()),
         (true, _) => Err("says that a newer version of Concierge has written this"),
@@ -75,14 +75,14 @@ fn head_is_known(head: &super::line::Head) -> Result<(), &'static str> {
 }
 
 /// The lines of an export, with what was seen of them.
-struct Lines<'n, R> {
+struct TransferLines<'n, R> {
     from: R,
     name: &'n str,
     number: u64,
     hash: Sha256,
 }
 
-impl<R: BufRead> Lines<'_, R> {
+impl<R: BufRead> TransferLines<'_, R> {
     /// The next line without its end.
     fn next(&mut self) -> Result<Option<String>, String> {
         let mut bytes = Vec::new();
@@ -99,12 +99,12 @@ impl<R: BufRead> Lines<'_, R> {
     }
 
     /// What the present line says; the first must be the head, and no other.
-    fn parse(&self, text: &str) -> Result<Line, String> {
-        let line = Line::parse(text).map_err(|what| self.wrong(&what))?;
+    fn parse(&self, text: &str) -> Result<TransferLine, String> {
+        let line = TransferLine::parse(text).map_err(|what| self.wrong(&what))?;
         match (&line, self.number) {
-            (Line::Head(head), 1) => head_is_known(head).map_err(|what| self.wrong(what))?,
+            (TransferLine::Head(head), 1) => head_is_known(head).map_err(|what| self.wrong(what))?,
             (_, 1) => return Err(self.wrong("is not the head of an export")),
-            (Line::Head(_), _) => return Err(self.wrong("is a second head")),
+            (TransferLine::Head(_), _) => return Err(self.wrong("is a second head")),
             _ => {}
         }
         Ok(line)

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use super::*;
 use crate::{
     memory::store::{
-        Batch, Condition, ContextChange, Embedding, Forget, Memory, NewMemory, UnixMillis,
+        Batch, Condition, ContextChange, Forget, MemoryRecord, NewMemory, StoredEmbedding, UnixMillis,
         sqlite::SqliteStore,
     },
     user::UserId,
@@ -45,7 +45,7 @@ async fn filled(store: &dyn Store) {
             created_at: Some(UnixMillis(n as i64 - 100)),
             metadata: n.is_multiple_of(5).then(|| r#"{"n": 1.50}"#.to_owned()),
             tokens: crate::memory::text::tokenize::tokens(&format!("{owner} said\n\0 {n}")),
-            embedding: n.is_multiple_of(7).then(|| Embedding {
+            embedding: n.is_multiple_of(7).then(|| StoredEmbedding {
                 embedder: "e".into(),
                 scale: 0.1,
                 vector: vec![-128, 127],
@@ -58,7 +58,7 @@ async fn filled(store: &dyn Store) {
     store.write_context(&user("bob"), change, Condition::Always, NOW).await.unwrap();
 }
 
-async fn all(store: &dyn Store, owner: &str) -> Vec<Memory> {
+async fn all(store: &dyn Store, owner: &str) -> Vec<MemoryRecord> {
     let rows = Arc::new(Mutex::new(Vec::new()));
     let into = rows.clone();
     store.load(&user(owner), Box::new(move |chunk| into.lock().extend(chunk))).await.unwrap();

@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 use serde_json::value::RawValue;
 
 /// What is to be read from an object.
-pub(crate) trait Fields<'de>: Default {
+pub(crate) trait ObjectFields<'de>: Default {
     /// Takes the value that belongs to `key` from `map`; exactly one value must be taken.
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
@@ -34,21 +34,21 @@ pub(crate) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> 
 
 /// An object read as `T`; anything else reads as `T::default()`.
 #[derive(Debug, Default)]
-pub(crate) struct Object<T>(pub T);
+pub(crate) struct JsonObject<T>(pub T);
 
-impl<'de, T: Fields<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: ObjectFields<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Lenient(ObjectOf(PhantomData))).map(Object)
+        deserializer.deserialize_any(Lenient(ObjectOf(PhantomData))).map(JsonObject)
     }
 }
 
 /// An array folded into `T`; anything else reads as `T::default()`.
 #[derive(Debug, Default)]
-pub(crate) struct List<T>(pub T);
+pub(crate) struct JsonList<T>(pub T);
 
-impl<'de, T: Items<'de>> Deserialize<'de> for List<T> {
+impl<'de, T: Items<'de>> Deserialize<'de> for JsonList<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Lenient(ListOf(PhantomData))).map(List)
+        deserializer.deserialize_any(Lenient(ListOf(PhantomData))).map(JsonList)
     }
 }
 
@@ -67,11 +67,11 @@ trait Shape<'de>: Sized {
 
 struct ObjectOf<T>(PhantomData<T>);
 
-impl<'de, T: Fields<'de>> Shape<'de> for ObjectOf<T> {
+impl<'de, T: ObjectFields<'de>> Shape<'de> for ObjectOf<T> {
     type Value = T;
     fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
         let mut fields = T::default();
-        while let Some(Key(key)) = map.next_key()? {
+        while let Some(JsonKey(key)) = map.next_key()? {
             fields.field(&key, &mut map)?;
         }
         Ok(fields)
@@ -126,21 +126,21 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Lenient<S> {
 }
 
 /// A key: borrowed unless it is written with escapes.
-struct Key<'de>(Cow<'de, str>);
+struct JsonKey<'de>(Cow<'de, str>);
 
-impl<'de> Deserialize<'de> for Key<'de> {
+impl<'de> Deserialize<'de> for JsonKey<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AsKey;
         impl<'de> Visitor<'de> for AsKey {
-            type Value = Key<'de>;
+            type Value = JsonKey<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(key)))
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<JsonKey<'de>, E> {
+                Ok(JsonKey(Cow::Borrowed(key)))
             }
-            fn visit_str<E>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(key.to_owned())))
+            fn visit_str<E>(self, key: &str) -> Result<JsonKey<'de>, E> {
+                Ok(JsonKey(Cow::Owned(key.to_owned())))
             }
         }
         deserializer.deserialize_str(AsKey)
@@ -229,7 +229,7 @@ pub(crate) fn get<'a>(raw: &'a RawValue, key: &str) -> Option<&'a RawValue> {
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = None;
-            while let Some(Key(key)) = map.next_key()? {
+            while let Some(JsonKey(key)) = map.next_key()? {
                 match key == self.0 {
                     true => found = Some(map.next_value()?),
                     false => skip(&mut map)?,

@@ -101,7 +101,7 @@ fn a_message_is_put_before_another() {
     };
     assert_eq!(before(0), r#"{"model":"m","messages":[{"role":"x"},{"role":"system"},{"role":"user"}]}"#);
     assert_eq!(before(1), r#"{"model":"m","messages":[{"role":"system"},{"role":"x"},{"role":"user"}]}"#);
-    let elsewhere = Message { at: 1..5, role: "" };
+    let elsewhere = PeekedMessage { at: 1..5, role: "" };
     assert_eq!(rewrite(body, |r| r.insert_message(&elsewhere, "{}")), None);
 }
 

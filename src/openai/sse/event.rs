@@ -9,13 +9,13 @@ use memchr::{memchr, memchr2};
 
 /// One whole event with its blank line.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct SseEvent {
     whole: Bytes,
     start: usize,
     end: usize,
 }
 
-impl Event {
+impl SseEvent {
     /// The bytes `start..end` of `whole`.
     pub(super) fn new(whole: Bytes, start: usize, end: usize) -> Self {
         Self { whole, start, end }
@@ -32,8 +32,8 @@ impl Event {
     }
 
     /// Name and data, in one pass over the lines.
-    pub fn fields(&self) -> Fields<'_> {
-        let mut fields = Fields::default();
+    pub fn fields(&self) -> SseFields<'_> {
+        let mut fields = SseFields::default();
         let mut rest = self.bytes();
         while !rest.is_empty() {
             let end = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
@@ -60,7 +60,7 @@ impl Event {
     }
 }
 
-impl From<Bytes> for Event {
+impl From<Bytes> for SseEvent {
     /// `whole` must be one event with its blank line.
     fn from(whole: Bytes) -> Self {
         let end = whole.len();
@@ -70,7 +70,7 @@ impl From<Bytes> for Event {
 
 /// What the lines of an event say.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Fields<'a> {
+pub struct SseFields<'a> {
     /// The value of the last `event` line.
     pub name: Option<&'a [u8]>,
     /// The data lines joined by `\n`; borrowed when there is just one.
@@ -79,7 +79,7 @@ pub struct Fields<'a> {
     any: bool,
 }
 
-impl<'a> Fields<'a> {
+impl<'a> SseFields<'a> {
     fn line(&mut self, line: &'a [u8]) {
         let (field, value) = match memchr(b':', line) {
             Some(colon) => (&line[..colon], &line[colon + 1..]),
@@ -111,12 +111,12 @@ impl<'a> Fields<'a> {
 
 /// Joins events that follow each other in one chunk, so that a burst goes down as one slice.
 #[derive(Debug, Default)]
-pub struct Run(Option<Event>);
+pub struct Run(Option<SseEvent>);
 
 impl Run {
     /// Adds an event; if it does not follow the run without a gap, the run so far comes back and a new one begins.
     #[must_use = "the bytes that come back must be sent first"]
-    pub fn add(&mut self, event: Event) -> Option<Bytes> {
+    pub fn add(&mut self, event: SseEvent) -> Option<Bytes> {
         match &mut self.0 {
             // The same memory, for both views are alive: an address cannot have been used again.
             Some(run)

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-pub use event::{Event, Fields, Run};
+pub use event::{Run, SseEvent, SseFields};
 
 /// The largest event we accept, in bytes: base64 images come as one line of several MiB.
 pub const MAX_EVENT: usize = 8 << 20;
@@ -78,7 +78,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`EventTooLarge`], and again on every later call: what is left of the stream cannot be trusted.
-    pub fn next_event(&mut self) -> Result<Option<Event>, EventTooLarge> {
+    pub fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
         while !self.overflown {
             if self.scanned == self.chunk.len() && !self.next_chunk() {
                 return Ok(None);
@@ -109,7 +109,7 @@ impl Framer {
     /// The standard drops it, but servers that forget the last blank line, often after `[DONE]`, are common. Taking
     /// it is safe: a JSON object that was cut is never valid JSON, so a torn event reads as malformed, not as less.
     /// Call it after [`next_event`](Self::next_event) has answered `None`.
-    pub fn finish(&mut self) -> Option<Event> {
+    pub fn finish(&mut self) -> Option<SseEvent> {
         if self.held.is_empty() {
             return None;
         }
@@ -173,7 +173,7 @@ impl Framer {
     ///
     /// Half a `\r\n` is enough to give the event out at once. Where the line before ended in `\r\n` the missing `\n`
     /// is added, for some clients look for exactly `\r\n\r\n`; the real one is dropped when it comes.
-    fn cut(&mut self, blank: Blank) -> Event {
+    fn cut(&mut self, blank: Blank) -> SseEvent {
         let (from, to) = (self.start, self.scanned);
         self.start = to;
         self.swallow_lf = blank == Blank::PerhapsHalf;
@@ -192,7 +192,7 @@ impl Framer {
     }
 
     /// A byte order mark is left out: the client may have had bytes before, and in mid-stream it is part of a name.
-    fn event(&mut self, whole: Bytes, mut start: usize, end: usize) -> Event {
+    fn event(&mut self, whole: Bytes, mut start: usize, end: usize) -> SseEvent {
         if std::mem::take(&mut self.first)
             && let Some(rest) = whole[start..end].strip_prefix(BOM)
             // A second one is part of a name; at the beginning the client would take it for the mark.
@@ -200,7 +200,7 @@ impl Framer {
         {
             start += BOM.len();
         }
-        Event::new(whole, start, end)
+        SseEvent::new(whole, start, end)
     }
 }
 

@@ -44,7 +44,7 @@ fn reference(stream: &[u8]) -> Vec<Seen> {
 fn frame<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, Vec<u8>) {
     let mut framer = Framer::new(MAX_EVENT);
     let (mut seen, mut raw) = (Vec::new(), Vec::new());
-    let mut note = |event: &Event| {
+    let mut note = |event: &SseEvent| {
         let fields = event.fields();
         raw.extend_from_slice(event.bytes());
         seen.extend(fields.data.map(|data| (fields.name.map(<[u8]>::to_vec), data.into_owned())));

@@ -3,17 +3,17 @@
 use serde::de::{Deserialize, Deserializer, MapAccess};
 use serde_json::value::RawValue;
 
-use super::{Kind, ProviderError, Reading, Text, Top};
+use super::{EventKind, ProviderError, StreamEvent, Text, Top};
 use crate::openai::{
     answer_text::is_withheld,
-    json::fields::{self, Fields, Items, List, Object},
-    usage::{Counts, Usage},
+    json::fields::{self, Items, JsonList, JsonObject, ObjectFields},
+    usage::{Usage, UsageCounts},
 };
 
 /// Reads the data of one event. `text` starts like JSON.
-pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> Reading<'a> {
-    let Ok(Object(chunk)) = serde_json::from_str::<Object<Chunk>>(text) else {
-        return Reading::of(Kind::Malformed);
+pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> StreamEvent<'a> {
+    let Ok(JsonObject(chunk)) = serde_json::from_str::<JsonObject<Chunk>>(text) else {
+        return StreamEvent::of(EventKind::Malformed);
     };
     let choices = chunk.choices;
     let kind = if chunk.top.is_error() {
@@ -21,15 +21,15 @@ pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> Reading<'a> {
     } else if choices.failed {
         failed(text)
     } else if choices.content {
-        Kind::Content
+        EventKind::Content
     } else if choices.seen == 0 && chunk.usage.is_some() {
-        Kind::UsageOnly
+        EventKind::UsageOnly
     } else if choices.seen != 0 || (chunk.frame && named_as_usual(name)) {
-        Kind::Frame
+        EventKind::Frame
     } else {
-        Kind::Noise
+        EventKind::Noise
     };
-    Reading {
+    StreamEvent {
         kind,
         text: choices.text.map(Text::new),
         reasoning: choices.reasoning,
@@ -42,14 +42,15 @@ pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> Reading<'a> {
 }
 
 /// `finish_reason: "error"` without an error object at the top; OpenRouter may put one into the choice.
-fn failed(text: &str) -> Kind {
+fn failed(text: &str) -> EventKind {
     #[derive(serde::Deserialize)]
-    struct Whole {
+    struct WholeChoice {
         choices: Vec<serde_json::Value>,
     }
-    let inner = serde_json::from_str::<Whole>(text).ok().and_then(|whole| whole.choices.into_iter().next());
+    let inner =
+        serde_json::from_str::<WholeChoice>(text).ok().and_then(|whole| whole.choices.into_iter().next());
     let error = inner.filter(|choice| choice.get("error").is_some_and(serde_json::Value::is_object));
-    Kind::Error(Box::new(match error {
+    EventKind::Error(Box::new(match error {
         Some(choice) => ProviderError::parse(choice.to_string().as_bytes()),
         None => ProviderError::named("the provider finished the answer with an error", "error"),
     }))
@@ -63,22 +64,22 @@ fn named_as_usual(name: Option<&[u8]>) -> bool {
 #[derive(Default)]
 struct Chunk<'a> {
     top: Top,
-    choices: Choices<'a>,
+    choices: FoldedChoices<'a>,
     /// Has the marks of a chunk: `choices` of any value, or an `object` (also of Azure's first chunk).
     frame: bool,
     usage: Option<Usage>,
     groq: Option<Usage>,
 }
 
-impl<'de> Fields<'de> for Chunk<'de> {
+impl<'de> ObjectFields<'de> for Chunk<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "choices" => {
                 self.frame = true;
-                self.choices = map.next_value::<List<_>>()?.0;
+                self.choices = map.next_value::<JsonList<_>>()?.0;
             }
-            "usage" => self.usage = map.next_value::<Object<Counts>>()?.0.usage(),
-            "x_groq" => self.groq = map.next_value::<Object<Groq>>()?.0.0,
+            "usage" => self.usage = map.next_value::<JsonObject<UsageCounts>>()?.0.usage(),
+            "x_groq" => self.groq = map.next_value::<JsonObject<Groq>>()?.0.0,
             _ => {
                 self.frame |= key == "object";
                 return self.top.field(key, map);
@@ -91,10 +92,10 @@ impl<'de> Fields<'de> for Chunk<'de> {
 #[derive(Default)]
 struct Groq(Option<Usage>);
 
-impl<'de> Fields<'de> for Groq {
+impl<'de> ObjectFields<'de> for Groq {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "usage" => self.0 = map.next_value::<Object<Counts>>()?.0.usage(),
+            "usage" => self.0 = map.next_value::<JsonObject<UsageCounts>>()?.0.usage(),
             _ => return fields::skip(map),
         }
         Ok(())
@@ -103,7 +104,7 @@ impl<'de> Fields<'de> for Groq {
 
 /// All choices of a chunk, folded.
 #[derive(Default)]
-struct Choices<'a> {
+struct FoldedChoices<'a> {
     /// Place of the next item, for choices without an index.
     place: u64,
     seen: u64,
@@ -116,10 +117,10 @@ struct Choices<'a> {
     opaque: bool,
 }
 
-impl<'de> Items<'de> for Choices<'de> {
-    type Item = Choice<'de>;
+impl<'de> Items<'de> for FoldedChoices<'de> {
+    type Item = ChunkChoice<'de>;
 
-    fn item(&mut self, choice: Choice<'de>) {
+    fn item(&mut self, choice: ChunkChoice<'de>) {
         let index = choice.index.unwrap_or(self.place).min(63);
         self.place += 1;
         self.seen |= 1 << index;
@@ -140,23 +141,23 @@ impl<'de> Items<'de> for Choices<'de> {
 }
 
 #[derive(Default)]
-struct Choice<'a> {
+struct ChunkChoice<'a> {
     index: Option<u64>,
     finished: bool,
     failed: bool,
     withheld: bool,
     /// `text` of a completion.
-    parts: Parts<'a>,
-    delta: Parts<'a>,
+    parts: DeltaParts<'a>,
+    delta: DeltaParts<'a>,
 }
 
-impl<'de> Deserialize<'de> for Choice<'de> {
+impl<'de> Deserialize<'de> for ChunkChoice<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Object::deserialize(deserializer).map(|object| object.0)
+        JsonObject::deserialize(deserializer).map(|object| object.0)
     }
 }
 
-impl<'de> Fields<'de> for Choice<'de> {
+impl<'de> ObjectFields<'de> for ChunkChoice<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "index" => self.index = fields::count(map.next_value()?),
@@ -166,9 +167,9 @@ impl<'de> Fields<'de> for Choice<'de> {
                 self.failed = fields::quoted(reason) == Some("error");
                 self.withheld = fields::quoted(reason).is_some_and(is_withheld);
             }
-            "delta" => self.delta = map.next_value::<Object<_>>()?.0,
+            "delta" => self.delta = map.next_value::<JsonObject<_>>()?.0,
             "text" => {
-                self.parts = Parts::default();
+                self.parts = DeltaParts::default();
                 self.parts.content(map.next_value()?);
             }
             // A whole message where a delta belongs: content, but nothing that can be continued.
@@ -181,13 +182,13 @@ impl<'de> Fields<'de> for Choice<'de> {
 
 /// What a delta carries.
 #[derive(Default)]
-struct Parts<'a> {
+struct DeltaParts<'a> {
     text: Option<&'a str>,
     reasoning: bool,
     opaque: bool,
 }
 
-impl<'a> Parts<'a> {
+impl<'a> DeltaParts<'a> {
     fn content(&mut self, raw: &'a RawValue) {
         let text = fields::quoted(raw);
         self.text = text.filter(|text| !text.is_empty());
@@ -196,7 +197,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl<'de> Fields<'de> for Parts<'de> {
+impl<'de> ObjectFields<'de> for DeltaParts<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "content" => self.content(map.next_value()?),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Kind;
+use super::EventKind;
 use crate::openai::{
     Api,
     sse::{Framer, MAX_EVENT, Run},
@@ -36,7 +36,7 @@ impl Told {
 fn tell<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
     let (mut framer, mut run) = (Framer::new(MAX_EVENT), Run::default());
     let (mut told, mut escaped, mut seen, mut finished) = (Told::default(), String::new(), 0, 0);
-    let (mut pieces, mut reader) = (pieces.into_iter(), stream_event::Reader::new(api));
+    let (mut pieces, mut reader) = (pieces.into_iter(), stream_event::ChunkReader::new(api));
     loop {
         let piece = pieces.next();
         framer.push(piece.map(Bytes::copy_from_slice).unwrap_or_default());
@@ -50,7 +50,7 @@ fn tell<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
             escaped.extend(reading.text.as_ref().map(stream_event::Text::escaped));
             told.total_tokens = reading.usage.map(|usage| usage.total_tokens).or(told.total_tokens);
             told.kinds.push(format!("{:?}", reading.kind));
-            if reading.kind != Kind::Noise {
+            if reading.kind != EventKind::Noise {
                 told.relayed.extend(run.add(event).unwrap_or_default());
             }
         }

@@ -17,15 +17,15 @@ use super::{
     Api,
     error::ProviderError,
     json::fields,
-    sse::{Event, Fields},
+    sse::{SseEvent, SseFields},
     usage::Usage,
 };
 
-pub use reader::Reader;
+pub use reader::ChunkReader;
 
 /// What kind of event it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// Carries a part of the answer: text, reasoning, a tool call, a refusal, audio. Commits the attempt.
     Content,
     /// Belongs to the answer without being a part of it: roles, finish reasons, ids. Relayed, but not a sign of life.
@@ -44,9 +44,9 @@ pub enum Kind {
 
 /// One event, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading<'a> {
+pub struct StreamEvent<'a> {
     /// What kind of event it is.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// New text of choice 0, never empty: what a rescue may have to say again.
     pub text: Option<Text<'a>>,
     /// Carries reasoning, which a rescue cannot give back to another target.
@@ -64,8 +64,8 @@ pub struct Reading<'a> {
     pub usage: Option<Usage>,
 }
 
-impl Reading<'_> {
-    fn of(kind: Kind) -> Self {
+impl StreamEvent<'_> {
+    fn of(kind: EventKind) -> Self {
         Self {
             kind,
             text: None,
@@ -78,8 +78,8 @@ impl Reading<'_> {
         }
     }
 
-    fn into_owned(self) -> Reading<'static> {
-        Reading { text: self.text.map(Text::into_owned), ..self }
+    fn into_owned(self) -> StreamEvent<'static> {
+        StreamEvent { text: self.text.map(Text::into_owned), ..self }
     }
 }
 
@@ -119,18 +119,18 @@ pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Reads one event of a stream of `api`.
-pub fn read(api: Api, event: &Event) -> Reading<'_> {
-    let Fields { name, data, .. } = event.fields();
+pub fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
+    let SseFields { name, data, .. } = event.fields();
     match data {
-        None if name == Some(b"error") => Reading::of(error(b"")),
-        None => Reading::of(Kind::Noise),
+        None if name == Some(b"error") => StreamEvent::of(error(b"")),
+        None => StreamEvent::of(EventKind::Noise),
         Some(Cow::Borrowed(data)) => read_data(api, name, data),
         Some(Cow::Owned(data)) => read_data(api, name, &data).into_owned(),
     }
 }
 
 /// `event` with other text in place of its own; `None` if it has none, or spread over several lines.
-pub fn with_text(api: Api, event: &Event, text: &str) -> Option<Event> {
+pub fn with_text(api: Api, event: &SseEvent, text: &str) -> Option<SseEvent> {
     let reading = read(api, event);
     let Text(Cow::Borrowed(old)) = reading.text? else { return None };
     let bytes = event.bytes();
@@ -138,43 +138,43 @@ pub fn with_text(api: Api, event: &Event, text: &str) -> Option<Event> {
     let (before, after) = (bytes.get(..start)?, bytes.get(start + old.len()..)?);
     let quoted = serde_json::to_string(text).ok()?;
     let escaped = quoted.get(1..quoted.len() - 1)?;
-    Some(Event::from(Bytes::from([before, escaped.as_bytes(), after].concat())))
+    Some(SseEvent::from(Bytes::from([before, escaped.as_bytes(), after].concat())))
 }
 
-fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> Reading<'a> {
+fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> StreamEvent<'a> {
     let data = data.trim_ascii();
     if name == Some(b"error") {
-        return Reading::of(error(data));
+        return StreamEvent::of(error(data));
     }
     // Half a `[DONE]` at the end of a stream is not damage: nothing of the answer can be in it.
     if data.is_empty() || (api != Api::Other && b"[DONE".starts_with(data)) {
-        return Reading::of(Kind::Noise);
+        return StreamEvent::of(EventKind::Noise);
     }
     // By its beginning, as OpenAI's Python SDK does.
     if data.starts_with(b"[DONE]") {
-        return Reading::of(Kind::Done);
+        return StreamEvent::of(EventKind::Done);
     }
-    let Ok(text) = std::str::from_utf8(data) else { return Reading::of(Kind::Malformed) };
+    let Ok(text) = std::str::from_utf8(data) else { return StreamEvent::of(EventKind::Malformed) };
     let json = matches!(data[0], b'{' | b'[');
     match api {
         Api::Chat | Api::Completions if json => chat::read(name, text),
         Api::Responses if json => responses::read(text),
-        Api::Chat | Api::Completions | Api::Responses => Reading::of(Kind::Noise),
+        Api::Chat | Api::Completions | Api::Responses => StreamEvent::of(EventKind::Noise),
         Api::Embeddings | Api::Other => other(text, json),
     }
 }
 
 /// An interface we do not know: whatever has data is content, unless it says that it is an error.
-fn other(text: &str, json: bool) -> Reading<'_> {
-    let top = if json { serde_json::from_str::<fields::Object<Top>>(text).ok() } else { None };
+fn other(text: &str, json: bool) -> StreamEvent<'_> {
+    let top = if json { serde_json::from_str::<fields::JsonObject<Top>>(text).ok() } else { None };
     match top {
-        Some(fields::Object(top)) if top.is_error() => Reading::of(error(text.as_bytes())),
-        _ => Reading { opaque: true, ..Reading::of(Kind::Content) },
+        Some(fields::JsonObject(top)) if top.is_error() => StreamEvent::of(error(text.as_bytes())),
+        _ => StreamEvent { opaque: true, ..StreamEvent::of(EventKind::Content) },
     }
 }
 
-fn error(data: &[u8]) -> Kind {
-    Kind::Error(Box::new(ProviderError::parse(data)))
+fn error(data: &[u8]) -> EventKind {
+    EventKind::Error(Box::new(ProviderError::parse(data)))
 }
 
 /// The fields by which any interface says that something went wrong.
@@ -205,7 +205,7 @@ impl Top {
     }
 }
 
-impl<'de> fields::Fields<'de> for Top {
+impl<'de> fields::ObjectFields<'de> for Top {
     fn field<A: serde::de::MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         if self.take(key, map)? { Ok(()) } else { fields::skip(map) }
     }

@@ -6,14 +6,14 @@
 
 use std::borrow::Cow;
 
-use super::{Api, Event, Kind, Reading, Text, read};
+use super::{Api, EventKind, SseEvent, StreamEvent, Text, read};
 
 /// A mould of more bytes is not kept: a stream that is silent holds it.
 const LARGEST: usize = 1024;
 
 /// Reads one stream.
 #[derive(Debug)]
-pub struct Reader {
+pub struct ChunkReader {
     api: Api,
     /// The bytes before the text, then those behind it; empty before the first event with text.
     mould: Vec<u8>,
@@ -21,14 +21,14 @@ pub struct Reader {
     behind: usize,
 }
 
-impl Reader {
+impl ChunkReader {
     /// Nothing has been read yet.
     pub fn new(api: Api) -> Self {
         Self { api, mould: Vec::new(), behind: 0 }
     }
 
     /// The same as [`read`].
-    pub fn read<'a>(&mut self, event: &'a Event) -> Reading<'a> {
+    pub fn read<'a>(&mut self, event: &'a SseEvent) -> StreamEvent<'a> {
         if let Some(text) = self.text_of(event.bytes()) {
             return only(text);
         }
@@ -47,7 +47,7 @@ impl Reader {
     }
 
     /// Makes a mould of an event that says its text and nothing else.
-    fn learn(&mut self, reading: &Reading<'_>, event: &[u8]) {
+    fn learn(&mut self, reading: &StreamEvent<'_>, event: &[u8]) {
         let Some(Text(Cow::Borrowed(text))) = &reading.text else { return };
         let start = (text.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
         let (Some(before), Some(behind)) = (event.get(..start), event.get(start + text.len()..)) else {
@@ -63,8 +63,8 @@ impl Reader {
 }
 
 /// A piece of the text of the only choice.
-fn only(text: &str) -> Reading<'_> {
-    Reading { text: Some(Text::new(text)), seen: 1, ..Reading::of(Kind::Content) }
+fn only(text: &str) -> StreamEvent<'_> {
+    StreamEvent { text: Some(Text::new(text)), seen: 1, ..StreamEvent::of(EventKind::Content) }
 }
 
 #[cfg(test)]
@@ -73,17 +73,17 @@ mod tests {
 
     use super::*;
 
-    fn chunk(text: &[u8]) -> Event {
+    fn chunk(text: &[u8]) -> SseEvent {
         let (before, behind) = (
             &b"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\""[..],
             &b"\"},\"finish_reason\":null}]}\n\n"[..],
         );
-        Event::from(Bytes::from([before, text, behind].concat()))
+        SseEvent::from(Bytes::from([before, text, behind].concat()))
     }
 
     /// What a reader that has read `first` makes of `event`.
-    fn after(first: &Event, event: &Event) -> bool {
-        let mut reader = Reader::new(Api::Chat);
+    fn after(first: &SseEvent, event: &SseEvent) -> bool {
+        let mut reader = ChunkReader::new(Api::Chat);
         drop(reader.read(first));
         let fits = reader.text_of(event.bytes()).is_some();
         assert_eq!(reader.read(event), read(Api::Chat, event), "{}", event.bytes().escape_ascii());
@@ -117,11 +117,11 @@ mod tests {
             "[DONE]",
         ];
         for other in others {
-            let other = Event::from(Bytes::from(format!("data: {other}\n\n")));
+            let other = SseEvent::from(Bytes::from(format!("data: {other}\n\n")));
             assert!(!after(&chunk(b"a"), &other));
             assert!(!after(&other, &chunk(b"a")));
         }
-        assert!(!after(&chunk(b"a"), &Event::from(Bytes::from_static(b"data: {\"id\":\"x\",\"ch"))));
+        assert!(!after(&chunk(b"a"), &SseEvent::from(Bytes::from_static(b"data: {\"id\":\"x\",\"ch"))));
     }
 
     #[test]
@@ -130,7 +130,7 @@ mod tests {
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"x\":\"{}\"}}\n\n",
             "x".repeat(LARGEST)
         );
-        let large = Event::from(Bytes::from(large));
+        let large = SseEvent::from(Bytes::from(large));
         assert!(!after(&large, &large));
     }
 }

@@ -3,30 +3,30 @@
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
-use super::{Kind, Reading, Text, Top};
+use super::{EventKind, StreamEvent, Text, Top};
 use crate::openai::{
     answer_text::is_withheld,
-    json::fields::{self, Fields, Object},
-    usage::{Counts, Usage},
+    json::fields::{self, JsonObject, ObjectFields},
+    usage::{Usage, UsageCounts},
 };
 
 /// Reads the data of one event. `text` starts like JSON.
-pub(super) fn read(text: &str) -> Reading<'_> {
-    let Ok(Object(event)) = serde_json::from_str::<Object<Event>>(text) else {
-        return Reading::of(Kind::Malformed);
+pub(super) fn read(text: &str) -> StreamEvent<'_> {
+    let Ok(JsonObject(event)) = serde_json::from_str::<JsonObject<ResponsesEvent>>(text) else {
+        return StreamEvent::of(EventKind::Malformed);
     };
     let kind = event.kind.unwrap_or_default();
     let content = event.is_content(kind);
     let ends = matches!(kind, "response.completed" | "response.incomplete");
     let plain = kind == "response.output_text.delta";
     let reasoning = kind.starts_with("response.reasoning");
-    Reading {
+    StreamEvent {
         kind: match kind {
             _ if event.top.is_error() => super::error(text.as_bytes()),
             "error" | "response.failed" => super::error(text.as_bytes()),
-            _ if content => Kind::Content,
-            _ if kind.starts_with("response.") => Kind::Frame,
-            _ => Kind::Noise,
+            _ if content => EventKind::Content,
+            _ if kind.starts_with("response.") => EventKind::Frame,
+            _ => EventKind::Noise,
         },
         text: event.delta.filter(|_| plain && content).and_then(fields::quoted).map(Text::new),
         reasoning: content && reasoning,
@@ -39,7 +39,7 @@ pub(super) fn read(text: &str) -> Reading<'_> {
 }
 
 #[derive(Default)]
-struct Event<'a> {
+struct ResponsesEvent<'a> {
     top: Top,
     kind: Option<&'a str>,
     delta: Option<&'a RawValue>,
@@ -51,7 +51,7 @@ struct Event<'a> {
     withheld: bool,
 }
 
-impl Event<'_> {
+impl ResponsesEvent<'_> {
     /// Pieces are content; so is an item that was given whole, for some servers send calls without pieces.
     fn is_content(&self, kind: &str) -> bool {
         if !kind.starts_with("response.") {
@@ -65,18 +65,18 @@ impl Event<'_> {
     }
 }
 
-impl<'de> Fields<'de> for Event<'de> {
+impl<'de> ObjectFields<'de> for ResponsesEvent<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "type" => self.kind = fields::quoted(map.next_value()?),
             "delta" => self.delta = Some(map.next_value()?),
             "response" => {
-                let response = map.next_value::<Object<Response>>()?.0;
+                let response = map.next_value::<JsonObject<Response>>()?.0;
                 self.usage = response.usage;
                 self.withheld = response.withheld;
             }
             "item" => {
-                let item = map.next_value::<Object<Item>>()?.0.kind.unwrap_or_default();
+                let item = map.next_value::<JsonObject<OutputItem>>()?.0.kind.unwrap_or_default();
                 self.call = item.ends_with("_call");
                 self.thought = item == "reasoning";
             }
@@ -92,10 +92,10 @@ struct Response {
     withheld: bool,
 }
 
-impl<'de> Fields<'de> for Response {
+impl<'de> ObjectFields<'de> for Response {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
-            "usage" => self.usage = map.next_value::<Object<Counts>>()?.0.usage(),
+            "usage" => self.usage = map.next_value::<JsonObject<UsageCounts>>()?.0.usage(),
             "incomplete_details" => {
                 let reason = fields::get(map.next_value()?, "reason").and_then(fields::quoted);
                 self.withheld = reason.is_some_and(is_withheld);
@@ -107,11 +107,11 @@ impl<'de> Fields<'de> for Response {
 }
 
 #[derive(Default)]
-struct Item<'a> {
+struct OutputItem<'a> {
     kind: Option<&'a str>,
 }
 
-impl<'de> Fields<'de> for Item<'de> {
+impl<'de> ObjectFields<'de> for OutputItem<'de> {
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
         match key {
             "type" => self.kind = fields::quoted(map.next_value()?),

@@ -5,25 +5,25 @@ use bytes::Bytes;
 use super::*;
 use crate::openai::sse::Framer;
 
-fn event(raw: &str) -> Event {
+fn event(raw: &str) -> SseEvent {
     event_of(raw.as_bytes())
 }
 
-fn event_of(raw: &[u8]) -> Event {
+fn event_of(raw: &[u8]) -> SseEvent {
     let mut framer = Framer::new(1 << 20);
     framer.push(Bytes::copy_from_slice(raw));
     framer.next_event().unwrap().or_else(|| framer.finish()).unwrap()
 }
 
-fn data(json: &str) -> Event {
+fn data(json: &str) -> SseEvent {
     event(&format!("data: {json}\n\n"))
 }
 
-fn kind(api: Api, json: &str) -> Kind {
+fn kind(api: Api, json: &str) -> EventKind {
     read(api, &data(json)).kind
 }
 
-fn delta(delta: &str) -> Kind {
+fn delta(delta: &str) -> EventKind {
     kind(Api::Chat, &format!(r#"{{"choices":[{{"index":0,"delta":{delta},"finish_reason":null}}]}}"#))
 }
 
@@ -41,7 +41,7 @@ fn content_of_every_sort() {
         r#"{"refusal":"no"}"#,
         r#"{"audio":{"data":"AAAA"}}"#,
     ] {
-        assert_eq!(delta(content), Kind::Content, "{content}");
+        assert_eq!(delta(content), EventKind::Content, "{content}");
     }
 }
 
@@ -55,12 +55,12 @@ fn frames_are_not_content() {
         "{}",
         "null",
     ] {
-        assert_eq!(delta(frame), Kind::Frame, "{frame}");
+        assert_eq!(delta(frame), EventKind::Frame, "{frame}");
     }
     let azure = r#"{"choices":[],"object":"","prompt_filter_results":[{"prompt_index":0}]}"#;
-    assert_eq!(kind(Api::Chat, azure), Kind::Frame);
-    assert_eq!(kind(Api::Chat, r#"{"choices":null,"usage":null}"#), Kind::Frame);
-    assert_eq!(kind(Api::Chat, r#"{"object":"chat.completion.chunk","id":"x"}"#), Kind::Frame);
+    assert_eq!(kind(Api::Chat, azure), EventKind::Frame);
+    assert_eq!(kind(Api::Chat, r#"{"choices":null,"usage":null}"#), EventKind::Frame);
+    assert_eq!(kind(Api::Chat, r#"{"object":"chat.completion.chunk","id":"x"}"#), EventKind::Frame);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn text_is_that_of_the_first_choice_only() {
     assert_eq!(read(Api::Chat, &other).text, None);
     let completion = data(r#"{"choices":[{"text":"a","index":0}]}"#);
     assert_eq!(read(Api::Completions, &completion).text.unwrap().escaped(), "a");
-    assert_eq!(kind(Api::Completions, r#"{"choices":[{"text":"","index":0}]}"#), Kind::Frame);
+    assert_eq!(kind(Api::Completions, r#"{"choices":[{"text":"","index":0}]}"#), EventKind::Frame);
 }
 
 #[test]
@@ -100,23 +100,23 @@ fn finish_reasons_per_choice() {
         let reading = read(Api::Chat, &event);
         (reading.kind, reading.seen, reading.finished)
     };
-    assert_eq!(bits(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#), (Kind::Frame, 1, 1));
+    assert_eq!(bits(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#), (EventKind::Frame, 1, 1));
     assert_eq!(
         bits(r#"{"index":0,"delta":{"content":"a"},"finish_reason":"length"}"#),
-        (Kind::Content, 1, 1)
+        (EventKind::Content, 1, 1)
     );
     assert_eq!(
         bits(r#"{"index":2,"finish_reason":"stop"},{"index":1,"finish_reason":""}"#),
-        (Kind::Frame, 6, 4)
+        (EventKind::Frame, 6, 4)
     );
-    assert_eq!(bits(r#"{"finish_reason":"stop"},{"finish_reason":null}"#), (Kind::Frame, 3, 1));
-    assert_eq!(bits(r#"{"index":1e300,"finish_reason":"stop"}"#), (Kind::Frame, 1 << 63, 1 << 63));
+    assert_eq!(bits(r#"{"finish_reason":"stop"},{"finish_reason":null}"#), (EventKind::Frame, 3, 1));
+    assert_eq!(bits(r#"{"index":1e300,"finish_reason":"stop"}"#), (EventKind::Frame, 1 << 63, 1 << 63));
 }
 
 #[test]
 fn errors_in_every_dress() {
     let message = |raw: &str| match read(Api::Chat, &event(raw)).kind {
-        Kind::Error(error) => error.message,
+        EventKind::Error(error) => error.message,
         other => format!("{other:?}"),
     };
     assert_eq!(message("data: {\"error\":{\"message\":\"m\",\"code\":502}}\n\n"), "m");
@@ -133,8 +133,11 @@ fn errors_in_every_dress() {
     assert_eq!(message(reason), "the provider finished the answer with an error");
     let inside = "data: {\"choices\":[{\"finish_reason\":\"error\",\"error\":{\"message\":\"m\"}}]}\n\n";
     assert_eq!(message(inside), "m");
-    assert_eq!(delta(r#"{"content":"a"},"error":null"#), Kind::Content);
-    assert_eq!(kind(Api::Chat, r#"{"error":null,"choices":[{"delta":{"content":"error"}}]}"#), Kind::Content);
+    assert_eq!(delta(r#"{"content":"a"},"error":null"#), EventKind::Content);
+    assert_eq!(
+        kind(Api::Chat, r#"{"error":null,"choices":[{"delta":{"content":"error"}}]}"#),
+        EventKind::Content
+    );
 }
 
 #[test]
@@ -144,13 +147,16 @@ fn usage_wherever_it_stands() {
         let reading = read(Api::Chat, &event);
         (reading.kind, reading.usage.map(|usage| usage.total_tokens))
     };
-    assert_eq!(usage(r#"{"choices":[],"usage":{"total_tokens":3}}"#), (Kind::UsageOnly, Some(3)));
-    assert_eq!(usage(r#"{"choices":null,"usage":{"total_tokens":3}}"#), (Kind::UsageOnly, Some(3)));
-    assert_eq!(usage(r#"{"choices":[{"delta":{}}],"usage":{"total_tokens":3}}"#), (Kind::Frame, Some(3)));
-    assert_eq!(usage(r#"{"choices":[{"delta":{"content":"a"}}],"usage":null}"#), (Kind::Content, None));
+    assert_eq!(usage(r#"{"choices":[],"usage":{"total_tokens":3}}"#), (EventKind::UsageOnly, Some(3)));
+    assert_eq!(usage(r#"{"choices":null,"usage":{"total_tokens":3}}"#), (EventKind::UsageOnly, Some(3)));
+    assert_eq!(
+        usage(r#"{"choices":[{"delta":{}}],"usage":{"total_tokens":3}}"#),
+        (EventKind::Frame, Some(3))
+    );
+    assert_eq!(usage(r#"{"choices":[{"delta":{"content":"a"}}],"usage":null}"#), (EventKind::Content, None));
     assert_eq!(
         usage(r#"{"choices":[{"delta":{}}],"x_groq":{"usage":{"total_tokens":3}}}"#),
-        (Kind::Frame, Some(3))
+        (EventKind::Frame, Some(3))
     );
     assert_eq!(usage(r#"{"usage":{"total_tokens":3},"usage":{"total_tokens":4},"choices":[]}"#).1, Some(4));
 }
@@ -171,7 +177,7 @@ fn noise_is_not_damage_and_damage_is_not_noise() {
         "data: 12\n\n",
         "event: ping\ndata: {\"object\":\"ping\"}\n\n",
     ] {
-        assert_eq!(read(Api::Chat, &event(noise)).kind, Kind::Noise, "{noise:?}");
+        assert_eq!(read(Api::Chat, &event(noise)).kind, EventKind::Noise, "{noise:?}");
     }
     for damage in [
         "data: {\"choices\":[{\"delta\":{\"content\":\"a\n\n",
@@ -180,11 +186,11 @@ fn noise_is_not_damage_and_damage_is_not_noise() {
         "data: {a:1}\n\n",
         "data: {\"a\":\"x\ndata: y\"}\n\n",
     ] {
-        assert_eq!(read(Api::Chat, &event(damage)).kind, Kind::Malformed, "{damage:?}");
+        assert_eq!(read(Api::Chat, &event(damage)).kind, EventKind::Malformed, "{damage:?}");
     }
     assert_eq!(
         read(Api::Chat, &event_of(b"data: {\"choices\":[{\"x\":\"\xff\"}]}\n\n")).kind,
-        Kind::Malformed
+        EventKind::Malformed
     );
 }
 
@@ -197,17 +203,17 @@ fn the_end_and_an_odd_event_name() {
         "event: done\ndata: [DONE]\n\n",
         "data: [DONE]",
     ] {
-        assert_eq!(read(Api::Chat, &event(done)).kind, Kind::Done, "{done:?}");
+        assert_eq!(read(Api::Chat, &event(done)).kind, EventKind::Done, "{done:?}");
     }
     let named = "event: completion\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-    assert_eq!(read(Api::Chat, &event(named)).kind, Kind::Content, "SDKs read it, so it is content");
+    assert_eq!(read(Api::Chat, &event(named)).kind, EventKind::Content, "SDKs read it, so it is content");
 }
 
 #[test]
 fn json_over_several_data_lines() {
     let event = event("data: {\"choices\":\ndata:  [{\"delta\":{\"content\":\ndata: \"a\"}}]}\n\n");
     let reading = read(Api::Chat, &event);
-    assert_eq!((reading.kind, reading.text.unwrap().escaped()), (Kind::Content, "a"));
+    assert_eq!((reading.kind, reading.text.unwrap().escaped()), (EventKind::Content, "a"));
 }
 
 #[test]
@@ -216,7 +222,7 @@ fn a_key_given_twice_is_read_as_clients_read_it() {
         r#"{"choices":[{"delta":{"content":"b"}}],"choices":[{"delta":{"content":"x","content":"a"}}]}"#,
     );
     assert_eq!(read(Api::Chat, &event).text.unwrap().escaped(), "a");
-    assert_eq!(delta(r#"{"content":"a","content":null}"#), Kind::Frame);
+    assert_eq!(delta(r#"{"content":"a","content":null}"#), EventKind::Frame);
 }
 
 #[test]
@@ -226,7 +232,7 @@ fn a_character_cut_in_two_is_put_together_again() {
         data(r#"{"choices":[{"delta":{"content":"\ude00b"}}]}"#),
     );
     let (first, second) = (read(Api::Chat, &first), read(Api::Chat, &second));
-    assert_eq!((&first.kind, &second.kind), (&Kind::Content, &Kind::Content));
+    assert_eq!((&first.kind, &second.kind), (&EventKind::Content, &EventKind::Content));
     let (first, second) = (first.text.unwrap(), second.text.unwrap());
     assert_eq!((first.decode(), second.decode()), (None, None));
     let whole = [first.escaped(), second.escaped()].concat();
@@ -245,31 +251,31 @@ fn strange_types_where_we_look_do_no_harm() {
         r#"{"usage":7,"x_groq":[],"choices":[]}"#,
         r#"{"choices":-1.5}"#,
     ] {
-        assert_eq!(kind(Api::Chat, json), Kind::Frame, "{json}");
+        assert_eq!(kind(Api::Chat, json), EventKind::Frame, "{json}");
     }
     let deep = format!("{{\"choices\":[],\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(kind(Api::Chat, &deep), Kind::Frame);
+    assert_eq!(kind(Api::Chat, &deep), EventKind::Frame);
 }
 
 #[test]
 fn responses_by_type() {
     let table = [
-        (r#"{"type":"response.created","response":{"usage":null,"error":null}}"#, Kind::Frame),
-        (r#"{"type":"response.output_item.added","item":{"type":"message"}}"#, Kind::Frame),
-        (r#"{"type":"response.output_text.delta","delta":"a"}"#, Kind::Content),
-        (r#"{"type":"response.output_text.delta","delta":""}"#, Kind::Frame),
-        (r#"{"type":"response.reasoning_summary_text.delta","delta":"a"}"#, Kind::Content),
-        (r#"{"type":"response.function_call_arguments.delta","delta":"{"}"#, Kind::Content),
-        (r#"{"type":"response.output_item.done","item":{"type":"function_call"}}"#, Kind::Content),
-        (r#"{"type":"response.output_item.done","item":{"type":"reasoning"}}"#, Kind::Frame),
+        (r#"{"type":"response.created","response":{"usage":null,"error":null}}"#, EventKind::Frame),
+        (r#"{"type":"response.output_item.added","item":{"type":"message"}}"#, EventKind::Frame),
+        (r#"{"type":"response.output_text.delta","delta":"a"}"#, EventKind::Content),
+        (r#"{"type":"response.output_text.delta","delta":""}"#, EventKind::Frame),
+        (r#"{"type":"response.reasoning_summary_text.delta","delta":"a"}"#, EventKind::Content),
+        (r#"{"type":"response.function_call_arguments.delta","delta":"{"}"#, EventKind::Content),
+        (r#"{"type":"response.output_item.done","item":{"type":"function_call"}}"#, EventKind::Content),
+        (r#"{"type":"response.output_item.done","item":{"type":"reasoning"}}"#, EventKind::Frame),
         (
             r#"{"type":"response.completed","response":{"usage":{"input_tokens":1,"output_tokens":2}}}"#,
-            Kind::Frame,
+            EventKind::Frame,
         ),
-        (r#"{"type":"keepalive"}"#, Kind::Noise),
-        (r#"{"x":1}"#, Kind::Noise),
-        (r#"{"type":"response.output_text.delta","delta":"a"#, Kind::Malformed),
-        ("ping", Kind::Noise),
+        (r#"{"type":"keepalive"}"#, EventKind::Noise),
+        (r#"{"x":1}"#, EventKind::Noise),
+        (r#"{"type":"response.output_text.delta","delta":"a"#, EventKind::Malformed),
+        ("ping", EventKind::Noise),
     ];
     for (json, expected) in table {
         assert_eq!(kind(Api::Responses, json), expected, "{json}");
@@ -279,7 +285,7 @@ fn responses_by_type() {
         r#"{"type":"error","error":{"type":"t","code":"c","message":"m"}}"#,
         r#"{"type":"response.failed","response":{"status":"failed","error":{"code":"c","message":"m"}}}"#,
     ] {
-        let Kind::Error(error) = kind(Api::Responses, failed) else { panic!("{failed}") };
+        let EventKind::Error(error) = kind(Api::Responses, failed) else { panic!("{failed}") };
         assert_eq!((&*error.message, error.code.as_deref()), ("m", Some("c")), "{failed}");
     }
 }
@@ -301,9 +307,9 @@ fn responses_text_end_and_usage() {
 #[test]
 fn an_unknown_interface_has_content_and_errors() {
     for content in ["{\"type\":\"transcript.text.delta\"}", "text", "{\"a\":", "null"] {
-        assert_eq!(kind(Api::Other, content), Kind::Content, "{content}");
+        assert_eq!(kind(Api::Other, content), EventKind::Content, "{content}");
     }
-    assert_eq!(kind(Api::Other, ""), Kind::Noise);
-    assert_eq!(kind(Api::Other, "[DONE]"), Kind::Done);
-    assert!(matches!(kind(Api::Other, r#"{"error":{"message":"m"}}"#), Kind::Error(_)));
+    assert_eq!(kind(Api::Other, ""), EventKind::Noise);
+    assert_eq!(kind(Api::Other, "[DONE]"), EventKind::Done);
+    assert!(matches!(kind(Api::Other, r#"{"error":{"message":"m"}}"#), EventKind::Error(_)));
 }

@@ -11,12 +11,12 @@ use serde::Deserialize;
 const LEEWAY: u64 = 60;
 
 #[derive(Deserialize)]
-struct Header {
+struct JwtHeader {
     alg: String,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct JwtClaims {
     sub: String,
     exp: Option<u64>,
     nbf: Option<u64>,
@@ -28,8 +28,8 @@ pub fn subject(token: &str, secret: &str, now: u64) -> Option<String> {
     let (header, claims) = signed.split_once('.')?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hmac::verify(&key, signed.as_bytes(), &decode(signature)?).ok()?;
-    let header: Header = serde_json::from_slice(&decode(header)?).ok()?;
-    let claims: Claims = serde_json::from_slice(&decode(claims)?).ok()?;
+    let header: JwtHeader = serde_json::from_slice(&decode(header)?).ok()?;
+    let claims: JwtClaims = serde_json::from_slice(&decode(claims)?).ok()?;
     let in_time = claims.exp.is_none_or(|exp| now <= exp.saturating_add(LEEWAY))
         && claims.nbf.is_none_or(|nbf| now.saturating_add(LEEWAY) >= nbf);
     (header.alg == "HS256" && in_time).then_some(claims.sub)

@@ -28,14 +28,14 @@ const USER_JWT: &str = "x-openwebui-user-jwt";
 #[derive(Debug, Default)]
 pub struct Keyring {
     /// What is looked up is a SHA-256: nobody can choose it so that the map gets slow.
-    keys: HashMap<[u8; 32], Arc<Holder>, foldhash::fast::RandomState>,
+    keys: HashMap<[u8; 32], Arc<KeyEntry>, foldhash::fast::RandomState>,
     jwt_secret: Option<Secret>,
     user_headers: Vec<String>,
 }
 
 /// A key, and whose it is.
 #[derive(Debug)]
-struct Holder {
+struct KeyEntry {
     key: ClientKey,
     user: Option<UserId>,
 }
@@ -44,19 +44,19 @@ struct Holder {
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The key it came with; `None` in open mode.
-    holder: Option<Arc<Holder>>,
+    holder: Option<Arc<KeyEntry>>,
     /// The user named by the key, a signed token or a header.
     user: Option<UserId>,
 }
 
 /// The ids that a body claims, in the order in which they count.
-pub type Claims<'a> = [Option<&'a str>; 3];
+pub type BodyClaims<'a> = [Option<&'a str>; 3];
 
 impl Keyring {
     /// The keys of `auth`.
     pub fn new(auth: &config::Auth) -> Self {
         Self {
-            keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(Holder::of(key)))).collect(),
+            keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(KeyEntry::of(key)))).collect(),
             jwt_secret: auth.jwt_secret.clone(),
             user_headers: auth.user_headers.clone(),
         }
@@ -90,7 +90,7 @@ impl Keyring {
     }
 }
 
-impl Holder {
+impl KeyEntry {
     fn of(key: &ClientKey) -> Self {
         Self { key: key.clone(), user: UserId::authenticated(&key.user) }
     }
@@ -98,7 +98,7 @@ impl Holder {
 
 impl Caller {
     /// The user this request is for; `claims` are the body's, and count only where claims count.
-    pub fn user(&self, claims: Claims<'_>) -> UserId {
+    pub fn user(&self, claims: BodyClaims<'_>) -> UserId {
         if let Some(user) = &self.user {
             return user.clone();
         }
@@ -143,7 +143,7 @@ pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
 pub fn admit_operator(
     token: Option<&Secret>,
     keys: &Keyring,
-    connection: Connection,
+    connection: ConnectionInfo,
     request: (&Method, Version, &HeaderMap),
 ) -> Result<(), Refusal> {
     let (method, version, headers) = request;
@@ -169,14 +169,14 @@ pub fn admit_operator(
 
 /// Both ends of the client's connection.
 #[derive(Debug, Clone, Copy)]
-pub struct Connection {
+pub struct ConnectionInfo {
     /// Our address, as configured.
     pub listener: IpAddr,
     /// The client's.
     pub peer: SocketAddr,
 }
 
-impl Connection {
+impl ConnectionInfo {
     /// Loopback at both ends, and neither a proxy nor a page that rebound its name in between.
     fn is_local(self, version: Version, headers: &HeaderMap) -> bool {
         let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];

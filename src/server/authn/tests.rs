@@ -20,7 +20,7 @@ fn keyring(keys: Vec<ClientKey>) -> Keyring {
     Keyring::new(&config::Auth { keys, ..config::Auth::default() })
 }
 
-const NO_CLAIMS: Claims<'static> = [None, None, None];
+const NO_CLAIMS: BodyClaims<'static> = [None, None, None];
 
 #[test]
 fn every_spelling_of_a_key_goes_through_one_extractor() {
@@ -62,7 +62,7 @@ fn a_forged_id_counts_only_where_claims_count() {
 fn an_id_that_cannot_be_one_is_nobodys_and_not_the_keys_owner() {
     let app = ClientKey { act_for_users: true, ..key("app", "k-app") };
     let ring = keyring(vec![app]);
-    let of = |id: &[u8], body: Claims<'_>| {
+    let of = |id: &[u8], body: BodyClaims<'_>| {
         let mut headers = headers(&[("x-api-key", "k-app")]);
         headers.insert("x-user-id", http::HeaderValue::from_bytes(id).unwrap());
         ring.identify(&headers).unwrap().user(body).as_str().to_owned()
@@ -97,7 +97,7 @@ fn operator(
     token: Option<&str>,
     pairs: &[(&'static str, &str)],
 ) -> Result<(), Refusal> {
-    let connection = Connection { listener: listener.parse().unwrap(), peer: peer.parse().unwrap() };
+    let connection = ConnectionInfo { listener: listener.parse().unwrap(), peer: peer.parse().unwrap() };
     let ring = keyring(vec![key("alice", "k-alice")]);
     admit_operator(
         token.map(Secret::new).as_ref(),

@@ -4,18 +4,22 @@ use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    admin::dependencies::Parts,
+    admin::dependencies::Dependencies,
     config::OnError,
     refusal::Refusal,
     server::{
-        Edge, Gateway,
-        http::{error_response, response_body::ReplyBody},
+        ActiveConfig, Gateway,
+        http::{error_response, response_body::ResponseBody},
         router::Route,
     },
 };
 
 /// `/livez`, `/healthz` and `/readyz`.
-pub async fn answer(gateway: &Gateway, edge: &Edge, route: &Route) -> Result<Response<ReplyBody>, Refusal> {
+pub async fn answer(
+    gateway: &Gateway,
+    edge: &ActiveConfig,
+    route: &Route,
+) -> Result<Response<ResponseBody>, Refusal> {
     let (ready, status) = match route {
         Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
         Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
@@ -42,12 +46,12 @@ fn refuses_without_redis(gateway: &Gateway) -> bool {
 }
 
 /// What the gateway leans on, for operators.
-pub async fn parts(gateway: &Gateway) -> Parts {
+pub async fn parts(gateway: &Gateway) -> Dependencies {
     let memory_store = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
         Some(memory) => Some(memory.is_healthy().await),
         None => None,
     };
-    Parts { memory_store, redis: gateway.link.as_ref().map(|link| link.is_up()) }
+    Dependencies { memory_store, redis: gateway.link.as_ref().map(|link| link.is_up()) }
 }
 
 /// Whether there should be a memory and it cannot be read and written.

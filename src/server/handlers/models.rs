@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 use crate::{
     refusal::Refusal,
     server::{
-        Edge,
+        ActiveConfig,
         authn::Caller,
-        http::{error_response, response_body::ReplyBody},
+        http::{error_response, response_body::ResponseBody},
     },
 };
 
 /// All models.
-pub fn all(edge: &Edge, caller: &Caller) -> Result<Response<ReplyBody>, Refusal> {
+pub fn all(edge: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBody>, Refusal> {
     let data: Vec<Value> = names(edge).filter(|name| caller.may_use(name)).map(describe).collect();
     Ok(error_response::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string()))
 }
 
 /// One model; another key's models do not exist.
-pub fn one(edge: &Edge, caller: &Caller, id: &str) -> Result<Response<ReplyBody>, Refusal> {
+pub fn one(edge: &ActiveConfig, caller: &Caller, id: &str) -> Result<Response<ResponseBody>, Refusal> {
     let known = edge.snapshot.model(id).is_some() && caller.may_use(id);
     if !known {
         return Err(Refusal::ModelNotFound { model: id.to_owned(), nearest: None });
@@ -27,7 +27,7 @@ pub fn one(edge: &Edge, caller: &Caller, id: &str) -> Result<Response<ReplyBody>
     Ok(error_response::json(StatusCode::OK, describe(id).to_string()))
 }
 
-fn names(edge: &Edge) -> impl Iterator<Item = &str> {
+fn names(edge: &ActiveConfig) -> impl Iterator<Item = &str> {
     edge.snapshot
         .config
         .models

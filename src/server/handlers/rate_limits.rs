@@ -5,17 +5,17 @@ use http::Response;
 
 use crate::{
     admission::{
-        distributed::{Entered, Wish},
+        distributed::{AdmissionRequest, RateDecision},
         local::rate::RateRefusal,
         rate_limit_headers::RateHeaders,
     },
     refusal::Refusal,
-    server::{Gateway, http::response_body::ReplyBody, refused_to},
+    server::{Gateway, http::response_body::ResponseBody, refused_to},
     user::UserId,
 };
 
-/// Counts a request. Where gateways count together, a slot may come along: see [`crate::admission::distributed::Fleet::enter`].
-pub async fn enter(gateway: &Gateway, wish: &Wish<'_>) -> Entered {
+/// Counts a request. Where gateways count together, a slot may come along: see [`crate::admission::distributed::DistributedLimits::enter`].
+pub async fn enter(gateway: &Gateway, wish: &AdmissionRequest<'_>) -> RateDecision {
     match &gateway.fleet {
         // On the heap: without a Redis nobody carries its room.
         Some(fleet) => fleet.enter(&gateway.slots, wish).boxed().await,
@@ -39,8 +39,8 @@ pub async fn told(
     gateway: &Gateway,
     id: &str,
     user: &UserId,
-    answered: Result<Response<ReplyBody>, Refusal>,
-) -> Response<ReplyBody> {
+    answered: Result<Response<ResponseBody>, Refusal>,
+) -> Response<ResponseBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
     if response.body_mut().tell().rates == RateHeaders::default() {
         response.body_mut().tell().rates = match &gateway.fleet {

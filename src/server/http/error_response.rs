@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::response_body::ReplyBody;
+use super::response_body::ResponseBody;
 use crate::{
     openai::error,
     refusal::{Failed, Refusal},
@@ -22,10 +22,10 @@ const PROVIDER_REFUSED: &str = "provider_refused";
 
 /// The error code of a refusal, beside its response: for what counts refusals.
 #[derive(Debug, Clone, Copy)]
-pub struct Code(pub &'static str);
+pub struct ErrorCode(pub &'static str);
 
 /// A refusal in OpenAI's words.
-pub struct Wording {
+pub struct ErrorMessage {
     status: StatusCode,
     kind: &'static str,
     code: &'static str,
@@ -36,7 +36,7 @@ pub struct Wording {
     should_retry: Option<bool>,
 }
 
-impl Wording {
+impl ErrorMessage {
     fn new(status: u16, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -79,16 +79,16 @@ pub fn code(refusal: &Refusal) -> &'static str {
 }
 
 /// `refusal` as a response.
-pub fn refuse(refusal: &Refusal) -> Response<ReplyBody> {
+pub fn refuse(refusal: &Refusal) -> Response<ResponseBody> {
     let mut response = worded(refusal);
-    response.extensions_mut().insert(Code(code(refusal)));
+    response.extensions_mut().insert(ErrorCode(code(refusal)));
     response
 }
 
-fn worded(refusal: &Refusal) -> Response<ReplyBody> {
+fn worded(refusal: &Refusal) -> Response<ResponseBody> {
     if let Refusal::Provider(reply) = refusal {
         let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
-        let mut response = Response::new(ReplyBody::whole(body));
+        let mut response = Response::new(ResponseBody::whole(body));
         *response.status_mut() = reply.status;
         let json = HeaderValue::from_static("application/json");
         let theirs = reply.content_type.clone().filter(|_| reply.is_json());
@@ -139,8 +139,8 @@ pub fn as_event(refusal: &Refusal) -> Bytes {
 }
 
 /// A JSON answer that nobody may keep.
-pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(body));
+pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -149,7 +149,7 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ReplyBody> {
 }
 
 /// `refusal` in OpenAI's words; [`Refusal::Provider`] brings its own and is not for here.
-pub fn word(refusal: &Refusal) -> Wording {
+pub fn word(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::BadRequest(_)
         | Refusal::TooLarge { .. }
@@ -177,12 +177,12 @@ pub fn word(refusal: &Refusal) -> Wording {
     }
 }
 
-fn word_request(refusal: &Refusal) -> Wording {
+fn word_request(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::BadRequest(bad) => {
-            Wording::new(400, INVALID, bad.code, &bad.message).about(bad.param.as_deref())
+            ErrorMessage::new(400, INVALID, bad.code, &bad.message).about(bad.param.as_deref())
         }
-        Refusal::TooLarge { limit } => Wording::new(
+        Refusal::TooLarge { limit } => ErrorMessage::new(
             413,
             INVALID,
             "request_too_large",
@@ -190,7 +190,7 @@ fn word_request(refusal: &Refusal) -> Wording {
                 "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
             ),
         ),
-        Refusal::HeadTooLarge => Wording::new(
+        Refusal::HeadTooLarge => ErrorMessage::new(
             431,
             INVALID,
             "request_too_large",
@@ -198,18 +198,18 @@ fn word_request(refusal: &Refusal) -> Wording {
         ),
         // Not 408: the SDKs would send the same slow body again.
         Refusal::SlowBody => {
-            Wording::new(400, INVALID, "invalid_json", "The request body did not arrive in time.")
+            ErrorMessage::new(400, INVALID, "invalid_json", "The request body did not arrive in time.")
         }
-        Refusal::UnsupportedMedia(found) => Wording::new(
+        Refusal::UnsupportedMedia(found) => ErrorMessage::new(
             415,
             INVALID,
             "unsupported_media_type",
             format!("The content type {found:?} is not supported here: send application/json."),
         ),
         Refusal::RouteNotFound(route) => {
-            Wording::new(404, INVALID, "route_not_found", format!("There is no route {route}."))
+            ErrorMessage::new(404, INVALID, "route_not_found", format!("There is no route {route}."))
         }
-        Refusal::TargetNotFound(id) => Wording::new(
+        Refusal::TargetNotFound(id) => ErrorMessage::new(
             404,
             INVALID,
             "target_not_found",
@@ -219,42 +219,44 @@ fn word_request(refusal: &Refusal) -> Wording {
             let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
             let message =
                 format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
-            Wording::new(404, INVALID, "model_not_found", message).about(Some("model"))
+            ErrorMessage::new(404, INVALID, "model_not_found", message).about(Some("model"))
         }
         Refusal::MethodNotAllowed(allowed) => {
-            Wording::new(405, INVALID, "method_not_allowed", format!("This route takes {allowed}."))
+            ErrorMessage::new(405, INVALID, "method_not_allowed", format!("This route takes {allowed}."))
         }
         _ => word_gateway(refusal),
     }
 }
 
-fn word_caller(refusal: &Refusal) -> Wording {
+fn word_caller(refusal: &Refusal) -> ErrorMessage {
     match refusal {
-        Refusal::MissingKey => Wording::new(
+        Refusal::MissingKey => ErrorMessage::new(
             401,
             INVALID,
             "missing_api_key",
             "No API key was given: send it as 'Authorization: Bearer KEY'.",
         ),
-        Refusal::InvalidKey => Wording::new(401, INVALID, "invalid_api_key", "The API key is not valid."),
+        Refusal::InvalidKey => {
+            ErrorMessage::new(401, INVALID, "invalid_api_key", "The API key is not valid.")
+        }
         Refusal::AdminOnly => {
-            Wording::new(403, PERMISSION, "admin_only", "This route is for the operator of the gateway.")
+            ErrorMessage::new(403, PERMISSION, "admin_only", "This route is for the operator of the gateway.")
         }
         Refusal::ModelNotAllowed(model) => {
             let message = format!("This API key may not use the model {model:?}.");
-            Wording::new(403, PERMISSION, "model_not_allowed", message).about(Some("model"))
+            ErrorMessage::new(403, PERMISSION, "model_not_allowed", message).about(Some("model"))
         }
         _ => word_gateway(refusal),
     }
 }
 
 /// The user has, or asks for, more than its share.
-fn word_limits(refusal: &Refusal) -> Wording {
+fn word_limits(refusal: &Refusal) -> ErrorMessage {
     let (code, message, retry_after) = match refusal {
         // The SDKs would go on trying the same key.
         Refusal::WrongKeys { retry_after } => {
             let message = "The API key is not valid, and too many such keys came from your address.";
-            return Wording::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
+            return ErrorMessage::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
                 .after(Some(*retry_after))
                 .used_up();
         }
@@ -278,26 +280,26 @@ fn word_limits(refusal: &Refusal) -> Wording {
         ),
         _ => return word_gateway(refusal),
     };
-    Wording::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
+    ErrorMessage::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
 }
 
 /// About memories and contexts. Somebody else's memory reads exactly as one that never was.
-fn word_memory(refusal: &Refusal) -> Wording {
+fn word_memory(refusal: &Refusal) -> ErrorMessage {
     match refusal {
-        Refusal::MemoryDisabled => Wording::new(
+        Refusal::MemoryDisabled => ErrorMessage::new(
             404,
             INVALID,
             "route_not_found",
             "There is no such route: memory is switched off here.",
         ),
         Refusal::MemoryNotFound => {
-            Wording::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
+            ErrorMessage::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
                 .about(Some("id"))
         }
         Refusal::Duplicate(message) => {
-            Wording::new(409, INVALID, "duplicate", *message).about(Some("idempotency-key"))
+            ErrorMessage::new(409, INVALID, "duplicate", *message).about(Some("idempotency-key"))
         }
-        Refusal::PreconditionFailed { .. } => Wording::new(
+        Refusal::PreconditionFailed { .. } => ErrorMessage::new(
             412,
             INVALID,
             "precondition_failed",
@@ -305,15 +307,15 @@ fn word_memory(refusal: &Refusal) -> Wording {
         )
         .about(Some("if-match")),
         Refusal::StoreUnavailable(message) => {
-            Wording::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
+            ErrorMessage::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
         }
         _ => word_gateway(refusal),
     }
 }
 
-fn word_gateway(refusal: &Refusal) -> Wording {
+fn word_gateway(refusal: &Refusal) -> ErrorMessage {
     match refusal {
-        Refusal::UpstreamRateLimited { retry_after } => Wording::new(
+        Refusal::UpstreamRateLimited { retry_after } => ErrorMessage::new(
             429,
             RATE_LIMIT,
             "upstream_rate_limited",
@@ -324,7 +326,7 @@ fn word_gateway(refusal: &Refusal) -> Wording {
         Refusal::UpstreamInvalid(failed) => used_up(502, "upstream_invalid_response", failed),
         Refusal::UpstreamAuth(failed) => used_up(502, "upstream_auth_error", failed),
         Refusal::UpstreamTimeout(failed) => used_up(504, "upstream_timeout", failed),
-        Refusal::NoTarget { retry_after, model } => Wording::new(
+        Refusal::NoTarget { retry_after, model } => ErrorMessage::new(
             503,
             SERVER,
             "no_target_available",
@@ -332,10 +334,10 @@ fn word_gateway(refusal: &Refusal) -> Wording {
         )
         .after(*retry_after),
         Refusal::Overloaded { retry_after } => {
-            Wording::new(503, SERVER, "overloaded", "The gateway has its hands full.")
+            ErrorMessage::new(503, SERVER, "overloaded", "The gateway has its hands full.")
                 .after(Some(*retry_after))
         }
-        Refusal::LimitsUnavailable => Wording::new(
+        Refusal::LimitsUnavailable => ErrorMessage::new(
             503,
             SERVER,
             "limits_unavailable",
@@ -344,14 +346,14 @@ fn word_gateway(refusal: &Refusal) -> Wording {
         .after(Some(Duration::from_secs(1))),
         Refusal::ShuttingDown => {
             let soon = Some(Duration::from_secs(1));
-            Wording::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)
+            ErrorMessage::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)
         }
-        _ => Wording::new(500, SERVER, "internal_error", "The gateway failed; its log has the details."),
+        _ => ErrorMessage::new(500, SERVER, "internal_error", "The gateway failed; its log has the details."),
     }
 }
 
-fn used_up(status: u16, code: &'static str, failed: &Failed) -> Wording {
+fn used_up(status: u16, code: &'static str, failed: &Failed) -> ErrorMessage {
     let Failed { message, attempts } = failed;
     let times = if *attempts == 1 { "attempt" } else { "attempts" };
-    Wording::new(status, UPSTREAM, code, format!("{message} ({attempts} {times})")).used_up()
+    ErrorMessage::new(status, UPSTREAM, code, format!("{message} ({attempts} {times})")).used_up()
 }

@@ -7,21 +7,21 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Response};
 
-use super::{header_names, response_body::ReplyBody};
-use crate::{admission::rate_limit_headers::RateHeaders, dispatch::Trail, http1::headers::digits};
+use super::{header_names, response_body::ResponseBody};
+use crate::{admission::rate_limit_headers::RateHeaders, dispatch::ResponseTrail, http1::headers::digits};
 
 /// What is said of one answer; nothing at first.
 #[derive(Default)]
-pub struct Told {
+pub struct GatewayHeaders {
     /// How it, or none, was got.
-    pub trail: Option<Trail>,
+    pub trail: Option<ResponseTrail>,
     /// What is left of the limits after it.
     pub rates: RateHeaders,
     /// The id of the request.
     pub id: Option<Arc<str>>,
 }
 
-impl Told {
+impl GatewayHeaders {
     /// Each header, and what it says.
     pub fn each(&self, mut line: impl FnMut(&HeaderName, &[u8])) {
         if let Some(trail) = &self.trail {
@@ -41,7 +41,7 @@ impl Told {
 }
 
 /// `response` with all that is told among its headers, for HTTP/2.
-pub fn in_headers(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+pub fn in_headers(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let Some(told) = response.body_mut().take_told() else { return response };
     let headers = response.headers_mut();
     told.each(|name, value| {
@@ -65,15 +65,15 @@ fn fits_a_line(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn told(target: &str) -> Told {
+    fn told(target: &str) -> GatewayHeaders {
         let (queued, overhead) = (Duration::from_micros(1_999), Duration::from_secs(2));
-        let trail = Trail { target: Some(target.into()), attempts: 2, queued, overhead };
-        Told { trail: Some(trail), rates: RateHeaders::default(), id: Some("req-1".into()) }
+        let trail = ResponseTrail { target: Some(target.into()), attempts: 2, queued, overhead };
+        GatewayHeaders { trail: Some(trail), rates: RateHeaders::default(), id: Some("req-1".into()) }
     }
 
     #[test]
     fn a_map_says_what_the_lines_say() {
-        let mut body = ReplyBody::whole("");
+        let mut body = ResponseBody::whole("");
         *body.tell() = told("a/m");
         let response = in_headers(Response::new(body));
         let said = [

@@ -9,24 +9,27 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::http1::server::{LineBody, Torn};
+use crate::http1::server::{BodyError, ConnectionBody};
 
 /// A piece of less is copied, because that is cheaper than the buffer of the whole connection that it would hold on to.
 const SMALL: usize = 16 * 1024;
 
 /// The body of a request.
-pub enum Upload {
+pub enum RequestBody {
     /// Read from the connection itself.
-    Http1(LineBody),
+    Http1(ConnectionBody),
     /// One stream of many.
     Http2(Incoming),
 }
 
-impl Body for Upload {
+impl Body for RequestBody {
     type Data = Bytes;
-    type Error = Torn;
+    type Error = BodyError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Torn>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let incoming = match self.get_mut() {
             Self::Http1(body) => return Pin::new(body).poll_frame(cx),
             Self::Http2(incoming) => incoming,

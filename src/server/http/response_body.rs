@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::gateway_headers::Told;
-use crate::server::http2_stall::Reader;
+use super::gateway_headers::GatewayHeaders;
+use crate::server::http2_stall::StallReader;
 
 /// Bytes at hand go out in pieces of this size, so that what is kept until the last byte is kept until then.
 const PIECE: usize = 64 * 1024;
@@ -20,53 +20,53 @@ const PIECE: usize = 64 * 1024;
 /// A stream that ends before its end; the connection is closed so that the client sees it.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
-pub struct BrokenOff;
+pub struct TruncatedBody;
 
 /// Bytes as they come. `Err` cuts the connection.
-pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>>;
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + Send>>;
 
 /// The body of a reply, and whatever must live until its last byte has gone.
-pub struct ReplyBody {
+pub struct ResponseBody {
     /// What is told before it, in the head. Here, because a response has no other place for it that costs nothing; on the
     /// heap, because it is gone with the head and the body may live for long.
-    told: Option<Box<Told>>,
-    content: Content,
-    reader: Option<Arc<Reader>>,
+    told: Option<Box<GatewayHeaders>>,
+    content: ResponseBodyKind,
+    reader: Option<Arc<StallReader>>,
     _until_sent: Option<Box<dyn Send>>,
 }
 
-enum Content {
+enum ResponseBodyKind {
     Whole(Bytes),
     Stream(ByteStream),
 }
 
-impl ReplyBody {
+impl ResponseBody {
     /// Bytes at hand.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::of(Content::Whole(bytes.into()))
+        Self::of(ResponseBodyKind::Whole(bytes.into()))
     }
 
     /// Bytes as they come.
     pub fn stream(stream: ByteStream) -> Self {
-        Self::of(Content::Stream(stream))
+        Self::of(ResponseBodyKind::Stream(stream))
     }
 
-    fn of(content: Content) -> Self {
+    fn of(content: ResponseBodyKind) -> Self {
         Self { told: None, content, reader: None, _until_sent: None }
     }
 
     /// What the head is to tell.
-    pub fn tell(&mut self) -> &mut Told {
+    pub fn tell(&mut self) -> &mut GatewayHeaders {
         self.told.get_or_insert_default()
     }
 
     /// What was told, for whoever writes the head.
-    pub fn take_told(&mut self) -> Option<Box<Told>> {
+    pub fn take_told(&mut self) -> Option<Box<GatewayHeaders>> {
         self.told.take()
     }
 
     /// Tells `reader` whenever the client has something to take, and when it has taken it.
-    pub fn watched(mut self, reader: Option<Arc<Reader>>) -> Self {
+    pub fn watched(mut self, reader: Option<Arc<StallReader>>) -> Self {
         self.reader = reader.inspect(|reader| reader.given());
         self
     }
@@ -78,28 +78,28 @@ impl ReplyBody {
     }
 
     /// After a panic: a bug of ours costs this answer, not the other streams of its connection. It must not look whole.
-    fn break_off(&mut self) -> Poll<Option<Result<Bytes, BrokenOff>>> {
+    fn break_off(&mut self) -> Poll<Option<Result<Bytes, TruncatedBody>>> {
         tracing::error!("an answer is cut: a bug in the gateway, see the panic above");
         *self = Self::whole(Bytes::new());
-        Poll::Ready(Some(Err(BrokenOff)))
+        Poll::Ready(Some(Err(TruncatedBody)))
     }
 }
 
-impl Body for ReplyBody {
+impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = BrokenOff;
+    type Error = TruncatedBody;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TruncatedBody>>> {
         let polled = match &mut self.content {
-            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => {
+            ResponseBodyKind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            ResponseBodyKind::Whole(bytes) => {
                 let piece = bytes.split_to(bytes.len().min(PIECE));
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
-            Content::Stream(stream) => {
+            ResponseBodyKind::Stream(stream) => {
                 let polled = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
                 let item = polled.unwrap_or_else(|_| self.break_off());
                 item.map(|item| item.map(|bytes| bytes.map(Frame::data)))
@@ -115,13 +115,13 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
+        matches!(&self.content, ResponseBodyKind::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Stream(_) => SizeHint::default(),
+            ResponseBodyKind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            ResponseBodyKind::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     async fn a_panic_breaks_the_answer_off_and_lets_go_of_what_it_held() {
         let slot = Arc::new(());
         let bug = stream::once(async { panic!("a bug") });
-        let mut body = ReplyBody::stream(Box::pin(bug)).keeping(slot.clone());
+        let mut body = ResponseBody::stream(Box::pin(bug)).keeping(slot.clone());
         assert!(body.frame().await.unwrap().is_err(), "cut, not ended");
         assert_eq!(Arc::strong_count(&slot), 1, "before the body is dropped");
         assert!(body.frame().await.is_none(), "and not polled again");

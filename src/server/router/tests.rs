@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn get(path: &str) -> Result<Route, Miss> {
+fn get(path: &str) -> Result<Route, RouteError> {
     Route::find(&Method::GET, path)
 }
 
-fn post(path: &str) -> Result<Route, Miss> {
+fn post(path: &str) -> Result<Route, RouteError> {
     Route::find(&Method::POST, path)
 }
 
@@ -27,16 +27,19 @@ fn every_promised_route_is_there() {
     assert_eq!(get("/healthz"), Ok(Route::Live));
     assert_eq!(get("/admin/"), Ok(Route::Page));
     let id = "groq/llama-3.3-70b".to_owned();
-    assert_eq!(post("/admin/providers/groq%2Fllama-3.3-70b/drain"), Ok(Route::Operate(id, Hand::Drain)));
-    assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), Hand::Reset)));
+    assert_eq!(
+        post("/admin/providers/groq%2Fllama-3.3-70b/drain"),
+        Ok(Route::Operate(id, TargetAction::Drain))
+    );
+    assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), TargetAction::Reset)));
 }
 
 #[test]
 fn a_wrong_method_names_the_right_one() {
-    assert_eq!(get("/v1/chat/completions"), Err(Miss::Method("POST")));
-    assert_eq!(post("/v1/models"), Err(Miss::Method("GET, HEAD")));
-    assert_eq!(get("/admin/reload"), Err(Miss::Method("POST")));
-    assert_eq!(get("/admin/providers/groq/drain"), Err(Miss::Method("POST")));
+    assert_eq!(get("/v1/chat/completions"), Err(RouteError::Method("POST")));
+    assert_eq!(post("/v1/models"), Err(RouteError::Method("GET, HEAD")));
+    assert_eq!(get("/admin/reload"), Err(RouteError::Method("POST")));
+    assert_eq!(get("/admin/providers/groq/drain"), Err(RouteError::Method("POST")));
 }
 
 #[test]
@@ -44,7 +47,7 @@ fn no_spelling_climbs_out_of_the_base_url() {
     for path in
         ["/v1/../admin", "/v1/a/%2e%2e/b", "/v1/%2E", "/v1//x", "/v1/a%5cb", "/v1", "/v1/", "/v1x/y", "/"]
     {
-        assert_eq!(post(path), Err(Miss::NotFound), "{path}");
+        assert_eq!(post(path), Err(RouteError::NotFound), "{path}");
     }
 }
 
@@ -52,38 +55,41 @@ fn no_spelling_climbs_out_of_the_base_url() {
 fn memories_and_context_are_the_callers_own() {
     let own = |method: Method, path: &str| Route::find(&method, path);
     let ok = |own| Ok(Route::Own(own));
-    assert_eq!(own(Method::GET, "/v1/memories"), ok(Own::List));
-    assert_eq!(own(Method::POST, "/openai/v1/memories"), ok(Own::Add));
-    assert_eq!(own(Method::DELETE, "/v1/memories"), ok(Own::Forget));
-    assert_eq!(own(Method::POST, "/v1/memories/search"), ok(Own::Search));
-    assert_eq!(own(Method::GET, "/v1/memories/search"), Err(Miss::Method("POST")));
-    assert_eq!(own(Method::GET, "/v1/memories/a%25b"), ok(Own::Get("a%b".into())));
-    assert_eq!(own(Method::DELETE, "/v1/memories/x"), ok(Own::ForgetOne("x".into())));
-    assert_eq!(own(Method::PUT, "/v1/memories/x"), Err(Miss::Method("GET, HEAD, DELETE")));
-    assert_eq!(own(Method::GET, "/v1/memories/x/y"), Err(Miss::NotFound));
-    assert_eq!(own(Method::DELETE, "/v1/memories/"), Err(Miss::NotFound), "no id is not everything");
-    assert_eq!(own(Method::PATCH, "/v1/context"), ok(Own::MergeContext));
-    assert_eq!(own(Method::PUT, "/v1/context"), ok(Own::ReplaceContext));
-    assert_eq!(own(Method::DELETE, "/v1/context"), Err(Miss::Method("GET, HEAD, PUT, PATCH")));
-    assert_eq!(ok(Own::List).map(|route: Route| route.policy()), Ok::<_, Miss>(Policy::Client));
+    assert_eq!(own(Method::GET, "/v1/memories"), ok(UserDataRoute::List));
+    assert_eq!(own(Method::POST, "/openai/v1/memories"), ok(UserDataRoute::Add));
+    assert_eq!(own(Method::DELETE, "/v1/memories"), ok(UserDataRoute::Forget));
+    assert_eq!(own(Method::POST, "/v1/memories/search"), ok(UserDataRoute::Search));
+    assert_eq!(own(Method::GET, "/v1/memories/search"), Err(RouteError::Method("POST")));
+    assert_eq!(own(Method::GET, "/v1/memories/a%25b"), ok(UserDataRoute::Get("a%b".into())));
+    assert_eq!(own(Method::DELETE, "/v1/memories/x"), ok(UserDataRoute::ForgetOne("x".into())));
+    assert_eq!(own(Method::PUT, "/v1/memories/x"), Err(RouteError::Method("GET, HEAD, DELETE")));
+    assert_eq!(own(Method::GET, "/v1/memories/x/y"), Err(RouteError::NotFound));
+    assert_eq!(own(Method::DELETE, "/v1/memories/"), Err(RouteError::NotFound), "no id is not everything");
+    assert_eq!(own(Method::PATCH, "/v1/context"), ok(UserDataRoute::MergeContext));
+    assert_eq!(own(Method::PUT, "/v1/context"), ok(UserDataRoute::ReplaceContext));
+    assert_eq!(own(Method::DELETE, "/v1/context"), Err(RouteError::Method("GET, HEAD, PUT, PATCH")));
+    assert_eq!(
+        ok(UserDataRoute::List).map(|route: Route| route.policy()),
+        Ok::<_, RouteError>(Policy::Client)
+    );
 }
 
 #[test]
 fn users_memories_are_for_operators() {
     let user = || "a/b".to_owned();
     for (method, path, users) in [
-        (Method::GET, "/admin/users/a%2Fb/memories", Users::Memories(user())),
-        (Method::DELETE, "/admin/users/a%2Fb/memories", Users::Forget(user())),
-        (Method::GET, "/admin/users/a%2Fb/context", Users::Context(user())),
-        (Method::DELETE, "/admin/cache", Users::ClearCache(None)),
-        (Method::DELETE, "/admin/cache/a%2Fb", Users::ClearCache(Some(user()))),
+        (Method::GET, "/admin/users/a%2Fb/memories", AdminUserRoute::Memories(user())),
+        (Method::DELETE, "/admin/users/a%2Fb/memories", AdminUserRoute::Forget(user())),
+        (Method::GET, "/admin/users/a%2Fb/context", AdminUserRoute::Context(user())),
+        (Method::DELETE, "/admin/cache", AdminUserRoute::ClearCache(None)),
+        (Method::DELETE, "/admin/cache/a%2Fb", AdminUserRoute::ClearCache(Some(user()))),
     ] {
         let route = Route::find(&method, path).unwrap();
         assert_eq!((route.policy(), route), (Policy::Admin, Route::Users(users)), "{path}");
     }
-    assert_eq!(get("/admin/cache"), Err(Miss::Method("DELETE")));
-    assert_eq!(get("/admin/users/memories"), Err(Miss::NotFound));
-    assert_eq!(get("/admin/users//memories"), Err(Miss::NotFound));
+    assert_eq!(get("/admin/cache"), Err(RouteError::Method("DELETE")));
+    assert_eq!(get("/admin/users/memories"), Err(RouteError::NotFound));
+    assert_eq!(get("/admin/users//memories"), Err(RouteError::NotFound));
 }
 
 /// Row A1: whatever this file calls `/admin…` is for operators.
@@ -109,9 +115,9 @@ fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
         Route::Page => ("get", "/admin"),
         Route::Providers => ("get", "/admin/providers"),
         Route::Summary => ("get", "/admin/providers/summary"),
-        Route::Operate(_, Hand::Drain) => ("post", "/admin/providers/{id}/drain"),
-        Route::Operate(_, Hand::Resume) => ("post", "/admin/providers/{id}/resume"),
-        Route::Operate(_, Hand::Reset) => ("post", "/admin/providers/{id}/reset"),
+        Route::Operate(_, TargetAction::Drain) => ("post", "/admin/providers/{id}/drain"),
+        Route::Operate(_, TargetAction::Resume) => ("post", "/admin/providers/{id}/resume"),
+        Route::Operate(_, TargetAction::Reset) => ("post", "/admin/providers/{id}/reset"),
         Route::Requests => ("get", "/admin/requests"),
         Route::Metrics => ("get", "/metrics"),
         Route::Slots => ("get", "/admin/slots"),
@@ -120,21 +126,21 @@ fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
         Route::Events => ("get", "/admin/events"),
         Route::Explain => ("get", "/admin/explain"),
         Route::OpenApi => ("get", "/admin/openapi.json"),
-        Route::Own(Own::List) => ("get", "/v1/memories"),
-        Route::Own(Own::Add) => ("post", "/v1/memories"),
-        Route::Own(Own::Forget) => ("delete", "/v1/memories"),
-        Route::Own(Own::Get(_)) => ("get", "/v1/memories/{id}"),
-        Route::Own(Own::ForgetOne(_)) => ("delete", "/v1/memories/{id}"),
-        Route::Own(Own::Search) => ("post", "/v1/memories/search"),
-        Route::Own(Own::ReadContext) => ("get", "/v1/context"),
-        Route::Own(Own::ReplaceContext) => ("put", "/v1/context"),
-        Route::Own(Own::MergeContext) => ("patch", "/v1/context"),
-        Route::Users(Users::Overview) => ("get", "/admin/memory"),
-        Route::Users(Users::Memories(_)) => ("get", "/admin/users/{user}/memories"),
-        Route::Users(Users::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
-        Route::Users(Users::Context(_)) => ("get", "/admin/users/{user}/context"),
-        Route::Users(Users::ClearCache(None)) => ("delete", "/admin/cache"),
-        Route::Users(Users::ClearCache(Some(_))) => ("delete", "/admin/cache/{user}"),
+        Route::Own(UserDataRoute::List) => ("get", "/v1/memories"),
+        Route::Own(UserDataRoute::Add) => ("post", "/v1/memories"),
+        Route::Own(UserDataRoute::Forget) => ("delete", "/v1/memories"),
+        Route::Own(UserDataRoute::Get(_)) => ("get", "/v1/memories/{id}"),
+        Route::Own(UserDataRoute::ForgetOne(_)) => ("delete", "/v1/memories/{id}"),
+        Route::Own(UserDataRoute::Search) => ("post", "/v1/memories/search"),
+        Route::Own(UserDataRoute::ReadContext) => ("get", "/v1/context"),
+        Route::Own(UserDataRoute::ReplaceContext) => ("put", "/v1/context"),
+        Route::Own(UserDataRoute::MergeContext) => ("patch", "/v1/context"),
+        Route::Users(AdminUserRoute::Overview) => ("get", "/admin/memory"),
+        Route::Users(AdminUserRoute::Memories(_)) => ("get", "/admin/users/{user}/memories"),
+        Route::Users(AdminUserRoute::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
+        Route::Users(AdminUserRoute::Context(_)) => ("get", "/admin/users/{user}/context"),
+        Route::Users(AdminUserRoute::ClearCache(None)) => ("delete", "/admin/cache"),
+        Route::Users(AdminUserRoute::ClearCache(Some(_))) => ("delete", "/admin/cache/{user}"),
     })
 }
 

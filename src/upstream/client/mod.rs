@@ -24,10 +24,10 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use self::pool::{Connection, Pool};
-pub use self::response_body::{AnswerBody, Broken};
-use super::exchange::request_body::Parts;
-pub use crate::http1::client::fixed_headers::Standing;
+use self::pool::{ConnectionPool, PooledConnection};
+pub use self::response_body::{ConnectionError, UpstreamBody};
+use super::exchange::request_body::SplicedBody;
+pub use crate::http1::client::fixed_headers::FixedHeaders;
 use crate::{http1::client::Http1, tasks::Tasks};
 
 /// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
@@ -49,26 +49,26 @@ pub enum SendError {
     Connect(String),
     /// The connection broke: perhaps the provider did the work.
     #[error("the connection broke before the answer began: {0}")]
-    Lost(#[from] Broken),
+    Lost(#[from] ConnectionError),
 }
 
 /// Connects to one origin, and keeps what can be used again.
 pub struct Client {
     origin: Uri,
     /// The headers of every request.
-    pub standing: Standing,
+    pub standing: FixedHeaders,
     connector: HttpConnector,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     connect_timeout: Duration,
     tasks: Tasks,
-    pool: Arc<Pool>,
+    pool: Arc<ConnectionPool>,
 }
 
 impl Client {
     /// Connections to `origin` (scheme and authority), made within `connect_timeout`; `standing` is said with every request.
     pub fn new(
         origin: Uri,
-        standing: Standing,
+        standing: FixedHeaders,
         connect_timeout: Duration,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
@@ -82,11 +82,14 @@ impl Client {
 
     /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. On the heap, because every
     /// future on the way down would carry it twice.
-    pub async fn send(&self, mut request: Box<Request<Parts>>) -> Result<Response<AnswerBody>, SendError> {
+    pub async fn send(
+        &self,
+        mut request: Box<Request<SplicedBody>>,
+    ) -> Result<Response<UpstreamBody>, SendError> {
         while let Some(connection) = self.pool.take() {
             match self.send_on(connection, request).await {
-                Err(Unsent::Returned(back)) => request = back,
-                Err(Unsent::Failed(error)) => return Err(error),
+                Err(UnsentRequest::Returned(back)) => request = back,
+                Err(UnsentRequest::Failed(error)) => return Err(error),
                 Ok(response) => return Ok(response),
             }
         }
@@ -94,8 +97,10 @@ impl Client {
         let connection = self.connect().boxed().await?;
         match self.send_on(connection, request).await {
             Ok(response) => Ok(response),
-            Err(Unsent::Failed(error)) => Err(error),
-            Err(Unsent::Returned(_)) => Err(SendError::Connect("the new connection closed at once".into())),
+            Err(UnsentRequest::Failed(error)) => Err(error),
+            Err(UnsentRequest::Returned(_)) => {
+                Err(SendError::Connect("the new connection closed at once".into()))
+            }
         }
     }
 
@@ -111,23 +116,23 @@ impl Client {
 
     async fn send_on(
         &self,
-        connection: Connection,
-        request: Box<Request<Parts>>,
-    ) -> Result<Response<AnswerBody>, Unsent> {
+        connection: PooledConnection,
+        request: Box<Request<SplicedBody>>,
+    ) -> Result<Response<UpstreamBody>, UnsentRequest> {
         match connection {
-            Connection::Http1(http1) => {
+            PooledConnection::Http1(http1) => {
                 let response = http1.send((request, &self.standing), self.pool.clone()).await;
-                Ok(response.map_err(SendError::Lost)?.map(AnswerBody::http1))
+                Ok(response.map_err(SendError::Lost)?.map(UpstreamBody::http1))
             }
-            Connection::Http2 { mut sender, stream } => {
+            PooledConnection::Http2 { mut sender, stream } => {
                 let request = self.in_full(*request);
                 let response = sender.try_send_request(request).await?;
-                Ok(response.map(|incoming| AnswerBody::http2(incoming, stream)))
+                Ok(response.map(|incoming| UpstreamBody::http2(incoming, stream)))
             }
         }
     }
 
-    async fn connect(&self) -> Result<Connection, SendError> {
+    async fn connect(&self) -> Result<PooledConnection, SendError> {
         let failed = |error: &dyn std::fmt::Display| SendError::Connect(error.to_string());
         match timeout(self.connect_timeout, self.dial()).await {
             Err(_) => Err(SendError::Connect(format!("no connection within {:?}", self.connect_timeout))),
@@ -136,21 +141,21 @@ impl Client {
         }
     }
 
-    async fn dial(&self) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+    async fn dial(&self) -> Result<PooledConnection, Box<dyn std::error::Error + Send + Sync>> {
         let mut connector = self.connector.clone();
         std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
         let tcp = connector.call(self.origin.clone()).await?;
         let Some((tls, name)) = &self.tls else {
-            return Ok(Connection::Http1(Http1::new(tcp.into_inner(), Instant::now())));
+            return Ok(PooledConnection::Http1(Http1::new(tcp.into_inner(), Instant::now())));
         };
         let stream = tls.connect(name.clone(), tcp.into_inner()).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return Ok(self.handshake_h2(TokioIo::new(stream)).await?);
         }
-        Ok(Connection::Http1(Http1::new(stream, Instant::now())))
+        Ok(PooledConnection::Http1(Http1::new(stream, Instant::now())))
     }
 
-    async fn handshake_h2<T>(&self, io: T) -> hyper::Result<Connection>
+    async fn handshake_h2<T>(&self, io: T) -> hyper::Result<PooledConnection>
     where
         T: Read + Write + Send + Unpin + 'static,
     {
@@ -167,7 +172,7 @@ impl Client {
     }
 
     /// As HTTP/2 has it, with all headers, and the scheme and authority that HTTP/1.1 keeps in `host`.
-    fn in_full(&self, mut request: Request<Parts>) -> Request<Parts> {
+    fn in_full(&self, mut request: Request<SplicedBody>) -> Request<SplicedBody> {
         let mut parts = self.origin.clone().into_parts();
         parts.path_and_query = request.uri().path_and_query().cloned();
         if let Ok(uri) = Uri::from_parts(parts) {
@@ -216,20 +221,20 @@ fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std:
     cause
 }
 
-enum Unsent {
+enum UnsentRequest {
     /// Nothing was written: the request is as good as new.
-    Returned(Box<Request<Parts>>),
+    Returned(Box<Request<SplicedBody>>),
     Failed(SendError),
 }
 
-impl From<SendError> for Unsent {
+impl From<SendError> for UnsentRequest {
     fn from(error: SendError) -> Self {
         Self::Failed(error)
     }
 }
 
-impl From<TrySendError<Request<Parts>>> for Unsent {
-    fn from(mut error: TrySendError<Request<Parts>>) -> Self {
+impl From<TrySendError<Request<SplicedBody>>> for UnsentRequest {
+    fn from(mut error: TrySendError<Request<SplicedBody>>) -> Self {
         match error.take_message() {
             Some(request) => Self::Returned(Box::new(request)),
             None => Self::Failed(SendError::Lost(error.into_error().into())),

@@ -1,7 +1,7 @@
 //! The connections to one origin that can be used again.
 //!
 //! It knows their ages and how many use them. Whether the other side still lives it cannot know: a connection whose
-//! peer has vanished looks like a good one. Whoever learns better tells it ([`Pool::evict`]).
+//! peer has vanished looks like a good one. Whoever learns better tells it ([`ConnectionPool::evict`]).
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{clock, http1::client::Http1, upstream::exchange::request_body::Parts};
+use crate::{clock, http1::client::Http1, upstream::exchange::request_body::SplicedBody};
 
 /// Shorter than the keep-alive of every provider known, so that we close first.
 const IDLE: Duration = Duration::from_secs(20);
@@ -21,9 +21,9 @@ const H2_STREAMS: usize = 90;
 const MAX_IDLE: usize = 256;
 
 /// A connection that a request can be sent on.
-pub(crate) enum Connection {
+pub(crate) enum PooledConnection {
     Http1(Http1),
-    Http2 { sender: http2::SendRequest<Parts>, stream: Stream },
+    Http2 { sender: http2::SendRequest<SplicedBody>, stream: Stream },
 }
 
 /// One user of an HTTP/2 connection, until dropped.
@@ -31,26 +31,26 @@ pub(crate) type Stream = Arc<()>;
 
 /// All connections to one origin that can be used again.
 #[derive(Default)]
-pub(crate) struct Pool {
-    idle: Mutex<Vec<Idle>>,
-    shared: Mutex<Vec<Shared>>,
+pub(crate) struct ConnectionPool {
+    idle: Mutex<Vec<IdleConnection>>,
+    shared: Mutex<Vec<SharedHttp2>>,
 }
 
-struct Idle {
+struct IdleConnection {
     connection: Http1,
     since: Instant,
 }
 
-struct Shared {
-    sender: http2::SendRequest<Parts>,
+struct SharedHttp2 {
+    sender: http2::SendRequest<SplicedBody>,
     born: Instant,
     /// Its strong count is the number of users plus one.
     streams: Stream,
 }
 
-impl Pool {
+impl ConnectionPool {
     /// A connection that looks good; the most recently used one of HTTP/1.1.
-    pub fn take(&self) -> Option<Connection> {
+    pub fn take(&self) -> Option<PooledConnection> {
         let now = clock::now();
         if let Some(connection) = self.take_h2(now) {
             return Some(connection);
@@ -58,32 +58,32 @@ impl Pool {
         loop {
             let mut idle = self.idle.lock().pop()?;
             if idle.is_fresh(now) && idle.connection.is_quiet() {
-                return Some(Connection::Http1(idle.connection));
+                return Some(PooledConnection::Http1(idle.connection));
             }
         }
     }
 
-    fn take_h2(&self, now: Instant) -> Option<Connection> {
+    fn take_h2(&self, now: Instant) -> Option<PooledConnection> {
         let mut shared = self.shared.lock();
         shared.retain(|shared| shared.is_fresh(now));
         let free = shared.iter().find(|shared| Arc::strong_count(&shared.streams) <= H2_STREAMS)?;
-        Some(Connection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
+        Some(PooledConnection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
     }
 
     /// Keeps a connection whose answer was read to its end.
     pub fn put(&self, connection: Http1) {
         let mut idle = self.idle.lock();
         if idle.len() < MAX_IDLE {
-            idle.push(Idle { connection, since: clock::now() });
+            idle.push(IdleConnection { connection, since: clock::now() });
         }
     }
 
     /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
-    pub fn share(&self, sender: http2::SendRequest<Parts>) -> Connection {
+    pub fn share(&self, sender: http2::SendRequest<SplicedBody>) -> PooledConnection {
         let stream = Stream::default();
-        let shared = Shared { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
+        let shared = SharedHttp2 { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
         self.shared.lock().push(shared);
-        Connection::Http2 { sender, stream }
+        PooledConnection::Http2 { sender, stream }
     }
 
     /// Forgets every connection: those that are idle close, those in use serve their users to the end.
@@ -99,13 +99,13 @@ impl Pool {
     }
 }
 
-impl Idle {
+impl IdleConnection {
     fn is_fresh(&self, now: Instant) -> bool {
         now < self.since + IDLE && now < self.connection.born + MAX_AGE
     }
 }
 
-impl Shared {
+impl SharedHttp2 {
     fn is_fresh(&self, now: Instant) -> bool {
         now < self.born + MAX_AGE && !self.sender.is_closed()
     }

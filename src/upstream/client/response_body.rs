@@ -14,11 +14,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pool::Stream;
-use crate::http1::{body_framing::BadFraming, client};
+use crate::http1::{body_framing::FramingError, client};
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum ConnectionError {
     /// The socket failed: reset, timed out.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -33,59 +33,59 @@ pub enum Broken {
     HeadTooLarge,
     /// Its length cannot be known.
     #[error(transparent)]
-    Framing(#[from] BadFraming),
+    Framing(#[from] FramingError),
     /// HTTP/2 failed.
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }
 
 /// The body of an answer.
-pub struct AnswerBody(Content);
+pub struct UpstreamBody(UpstreamBodyKind);
 
-enum Content {
-    Http1(client::Body),
+enum UpstreamBodyKind {
+    Http1(client::ClientResponseBody),
     /// One stream of a connection that others use as well.
     Http2(Incoming, #[expect(dead_code, reason = "counts as a user of the connection")] Stream),
 }
 
-impl AnswerBody {
-    pub(crate) fn http1(body: client::Body) -> Self {
-        Self(Content::Http1(body))
+impl UpstreamBody {
+    pub(crate) fn http1(body: client::ClientResponseBody) -> Self {
+        Self(UpstreamBodyKind::Http1(body))
     }
 
     pub(super) fn http2(incoming: Incoming, stream: Stream) -> Self {
-        Self(Content::Http2(incoming, stream))
+        Self(UpstreamBodyKind::Http2(incoming, stream))
     }
 }
 
-impl Body for AnswerBody {
+impl Body for UpstreamBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = ConnectionError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionError>>> {
         match &mut self.0 {
-            Content::Http1(body) => body.poll_run(cx).map(|run| run.map(|run| run.map(Frame::data))),
-            Content::Http2(incoming, _) => {
+            UpstreamBodyKind::Http1(body) => body.poll_run(cx).map(|run| run.map(|run| run.map(Frame::data))),
+            UpstreamBodyKind::Http2(incoming, _) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
+                Poll::Ready(frame.map(|frame| frame.map_err(ConnectionError::from)))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Content::Http1(body) => body.is_over(),
-            Content::Http2(incoming, _) => incoming.is_end_stream(),
+            UpstreamBodyKind::Http1(body) => body.is_over(),
+            UpstreamBodyKind::Http2(incoming, _) => incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Content::Http1(body) => body.size_hint(),
-            Content::Http2(incoming, _) => incoming.size_hint(),
+            UpstreamBodyKind::Http1(body) => body.size_hint(),
+            UpstreamBodyKind::Http2(incoming, _) => incoming.size_hint(),
         }
     }
 }

@@ -16,16 +16,16 @@ use crate::{
     clock,
     openai::usage::Usage,
     telemetry::{
-        metrics::{Attempts, Cost, Counter, GenAi, TargetMeters},
+        metrics::{Attempts, CostMeters, Counter, GenAi, TargetMeters},
         trace::Span,
     },
     upstream::{
         health::{
-            breaker::{Change, Pass},
-            score::Kind,
+            breaker::{BreakerChange, Permit},
+            score::LatencyKind,
         },
-        provider::InFlight,
-        target::{Facts, Need, Target},
+        provider::ConcurrencyPermit,
+        target::{RequestNeed, Target, TargetHealth},
     },
 };
 
@@ -36,9 +36,9 @@ const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
 pub struct Attempt {
     /// Who is asked.
     pub target: Arc<Target>,
-    kind: Kind,
+    kind: LatencyKind,
     id: u64,
-    pass: Pass,
+    pass: Permit,
     prior: Option<f64>,
     /// Another target could be asked instead: then a bad ratio may open the breaker.
     others: bool,
@@ -46,14 +46,14 @@ pub struct Attempt {
     pub started: Instant,
     first_content: Option<Instant>,
     ended: bool,
-    purpose: Option<Purpose>,
+    purpose: Option<AttemptContext>,
     outcome: Outcome,
     usage: Option<Usage>,
-    _provider: InFlight,
+    _provider: ConcurrencyPermit,
 }
 
 /// What an attempt is for: whom the log, the metrics and the trace tell of it.
-pub struct Purpose {
+pub struct AttemptContext {
     /// The request.
     pub request: Arc<str>,
     /// What is asked.
@@ -64,7 +64,7 @@ pub struct Purpose {
 
 impl Attempt {
     /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
-    pub fn begin(target: &Arc<Target>, need: &Need, prior: Option<f64>, others: bool) -> Option<Self> {
+    pub fn begin(target: &Arc<Target>, need: &RequestNeed, prior: Option<f64>, others: bool) -> Option<Self> {
         let now = clock::fresh();
         let provider = target.provider.enter()?;
         let mut facts = target.known.facts.lock();
@@ -91,7 +91,7 @@ impl Attempt {
     }
 
     /// Says what it is for. An attempt without a purpose leaves no trace but in the score.
-    pub fn is_for(&mut self, purpose: Purpose) {
+    pub fn is_for(&mut self, purpose: AttemptContext) {
         self.purpose = Some(purpose);
     }
 
@@ -123,7 +123,7 @@ impl Attempt {
             let now = clock::now();
             self.first_content = Some(now);
             self.settle(Outcome::Success, now);
-            if let (Kind::Stream, Some(attempts)) = (self.kind, self.meters()) {
+            if let (LatencyKind::Stream, Some(attempts)) = (self.kind, self.meters()) {
                 attempts.first_chunk.observe(now.saturating_duration_since(self.started).as_secs_f64());
             }
         }
@@ -141,8 +141,8 @@ impl Attempt {
         self.outcome = Outcome::Success;
         let now = clock::now();
         let from = match self.kind {
-            Kind::Stream => self.first_content.unwrap_or(now),
-            Kind::Whole => self.started,
+            LatencyKind::Stream => self.first_content.unwrap_or(now),
+            LatencyKind::Whole => self.started,
         };
         let time = now.saturating_duration_since(from);
         let mut facts = self.target.known.facts.lock();
@@ -172,7 +172,7 @@ impl Attempt {
             facts.last_failure = Some(detail.to_owned());
         }
         if let Outcome::Throttled { rest } = outcome {
-            let Facts { rest: resting, rng, fellows, .. } = &mut *facts;
+            let TargetHealth { rest: resting, rng, fellows, .. } = &mut *facts;
             resting.throttled(rest, now, rng);
             fellows.tell(&self.target.known.id);
         }
@@ -203,13 +203,13 @@ impl Attempt {
         }
         drop(guard);
         match change {
-            Some(Change::Opened) => {
+            Some(BreakerChange::Opened) => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
                 self.changed(|meters| &meters.opened);
                 known.tell("open", reason);
             }
-            Some(Change::Closed) => {
+            Some(BreakerChange::Closed) => {
                 tracing::info!(target_id = %known.id, "a target is back");
                 self.changed(|meters| &meters.closed);
                 known.tell("closed", "the probe succeeded".to_owned());
@@ -244,8 +244,8 @@ impl Attempt {
     }
 
     /// Tells what the attempt was and what it cost, once: nothing is counted twice or lost.
-    fn account(&self, purpose: Purpose) {
-        let Purpose { request, operation, span } = purpose;
+    fn account(&self, purpose: AttemptContext) {
+        let AttemptContext { request, operation, span } = purpose;
         let error = (self.outcome != Outcome::Success).then(|| self.outcome.word());
         let cost = self.cost();
         if let Some(meters) = &self.target.meters {
@@ -277,12 +277,12 @@ impl Attempt {
     }
 
     /// What certainly cost nothing has no cost.
-    fn cost(&self) -> Option<Cost> {
+    fn cost(&self) -> Option<CostMeters> {
         match (self.outcome, self.usage) {
-            (Outcome::Success, Some(_)) => Some(Cost::Complete),
-            (_, Some(_)) => Some(Cost::Partial),
+            (Outcome::Success, Some(_)) => Some(CostMeters::Complete),
+            (_, Some(_)) => Some(CostMeters::Partial),
             (outcome, None) if outcome.sent() == Sent::No => None,
-            (_, None) => Some(Cost::Unknown),
+            (_, None) => Some(CostMeters::Unknown),
         }
     }
 
@@ -293,7 +293,7 @@ impl Attempt {
                 [("gen_ai.usage.input_tokens", input.into()), ("gen_ai.usage.output_tokens", output.into())]
             });
         }
-        if let Some(first) = self.first_token().filter(|_| self.kind == Kind::Stream) {
+        if let Some(first) = self.first_token().filter(|_| self.kind == LatencyKind::Stream) {
             span.note(|| [("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into())]);
         }
         match error {

@@ -11,16 +11,16 @@ use crate::{
     openai::{
         Api,
         error::ProviderError,
-        sse::{Event, Framer, MAX_EVENT},
-        stream_event::{Kind, Reader, Reading},
+        sse::{Framer, MAX_EVENT, SseEvent},
+        stream_event::{ChunkReader, EventKind, StreamEvent},
         usage::Usage,
     },
-    upstream::client::AnswerBody,
+    upstream::client::UpstreamBody,
 };
 
 /// What a stream has brought so far.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct StreamStats {
     /// Choices that have begun, as bits.
     seen: u64,
     /// Choices that have ended, as bits.
@@ -37,37 +37,37 @@ pub struct Tally {
     pub noise: u64,
 }
 
-impl Tally {
+impl StreamStats {
     /// Whether every choice that began has ended.
     pub fn is_whole(&self) -> bool {
         self.seen != 0 && self.seen & !self.finished == 0
     }
 
-    fn take(&mut self, reading: &Reading<'_>) {
+    fn take(&mut self, reading: &StreamEvent<'_>) {
         self.seen |= reading.seen;
         self.finished |= reading.finished;
         self.usage = reading.usage.or(self.usage);
-        self.events += u64::from(reading.kind == Kind::Content);
+        self.events += u64::from(reading.kind == EventKind::Content);
         self.text += reading.text.as_ref().map_or(0, |text| text.escaped().len());
         self.opaque |= reading.opaque || reading.reasoning || self.seen > 1;
-        self.noise += u64::from(reading.kind == Kind::Noise);
+        self.noise += u64::from(reading.kind == EventKind::Noise);
     }
 }
 
 /// What comes next in a stream.
 #[derive(Debug)]
-pub enum Item {
+pub enum StreamItem {
     /// An event for the client.
-    Event(Event, Role),
+    Event(SseEvent, EventRole),
     /// The end of a whole answer; with the `[DONE]` event if there was one.
-    End(Option<Event>),
+    End(Option<SseEvent>),
     /// The end of an answer that is not whole.
-    Broken(Break),
+    Broken(StreamError),
 }
 
 /// What an event is to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum EventRole {
     /// A part of the answer, or its end: what commits, and what re-arms the clocks.
     Content,
     /// Belongs to the answer without being a part of it.
@@ -76,14 +76,14 @@ pub enum Role {
 
 /// Why a stream broke.
 #[derive(Debug, Clone)]
-pub struct Break {
+pub struct StreamError {
     /// In terms of outcomes.
     pub kind: BrokenKind,
     /// What the provider said, if it said something.
     pub error: Option<Box<ProviderError>>,
 }
 
-impl Break {
+impl StreamError {
     fn new(kind: BrokenKind) -> Self {
         Self { kind, error: None }
     }
@@ -94,31 +94,31 @@ pub struct EventStream {
     api: Api,
     /// The client asked for the chunk that has usage and nothing else.
     wants_usage: bool,
-    body: Option<AnswerBody>,
+    body: Option<UpstreamBody>,
     /// The connection broke: what came is not all there was.
     cut: bool,
     framer: Framer,
-    reader: Reader,
+    reader: ChunkReader,
     /// What it has brought so far.
-    pub tally: Tally,
+    pub tally: StreamStats,
 }
 
 impl EventStream {
     /// Reads `body`, of which `first` was read already.
-    pub fn new(api: Api, wants_usage: bool, first: Bytes, body: AnswerBody) -> Self {
+    pub fn new(api: Api, wants_usage: bool, first: Bytes, body: UpstreamBody) -> Self {
         let mut framer = Framer::new(MAX_EVENT);
         framer.push(first);
-        let (reader, tally) = (Reader::new(api), Tally::default());
+        let (reader, tally) = (ChunkReader::new(api), StreamStats::default());
         Self { api, wants_usage, body: Some(body), cut: false, framer, reader, tally }
     }
 
     /// The next item among what has been read; `None` until [`EventStream::read`] brought more.
-    pub fn next_framed(&mut self) -> Option<Item> {
+    pub fn next_framed(&mut self) -> Option<StreamItem> {
         self.next_heard(|_| ())
     }
 
     /// The same. If it is an event, `hear` is told what it means: to read it twice is half of what it costs.
-    pub fn next_heard(&mut self, mut hear: impl FnMut(&Reading<'_>)) -> Option<Item> {
+    pub fn next_heard(&mut self, mut hear: impl FnMut(&StreamEvent<'_>)) -> Option<StreamItem> {
         loop {
             let event = match self.framer.next_event() {
                 Ok(Some(event)) => event,
@@ -127,7 +127,7 @@ impl EventStream {
                     Some(event) => event,
                     None => return Some(self.ended(None)),
                 },
-                Err(_) => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
+                Err(_) => return Some(StreamItem::Broken(StreamError::new(BrokenKind::Malformed))),
             };
             if let Some(item) = self.weigh(event, &mut hear) {
                 return Some(item);
@@ -159,34 +159,34 @@ impl EventStream {
         }
     }
 
-    fn weigh(&mut self, event: Event, hear: &mut impl FnMut(&Reading<'_>)) -> Option<Item> {
+    fn weigh(&mut self, event: SseEvent, hear: &mut impl FnMut(&StreamEvent<'_>)) -> Option<StreamItem> {
         let reading = self.reader.read(&event);
         self.tally.take(&reading);
         let finishes = reading.finished != 0;
         let role = match &reading.kind {
-            Kind::Content => Role::Content,
-            Kind::Frame if finishes && self.tally.is_whole() => Role::Content,
-            Kind::Frame => Role::Frame,
-            Kind::UsageOnly if self.wants_usage => Role::Frame,
-            Kind::UsageOnly | Kind::Noise => return None,
-            Kind::Done => return Some(self.ended(Some(event))),
-            Kind::Error(error) => {
+            EventKind::Content => EventRole::Content,
+            EventKind::Frame if finishes && self.tally.is_whole() => EventRole::Content,
+            EventKind::Frame => EventRole::Frame,
+            EventKind::UsageOnly if self.wants_usage => EventRole::Frame,
+            EventKind::UsageOnly | EventKind::Noise => return None,
+            EventKind::Done => return Some(self.ended(Some(event))),
+            EventKind::Error(error) => {
                 let error = Some(error.clone());
-                return Some(Item::Broken(Break { kind: BrokenKind::Error, error }));
+                return Some(StreamItem::Broken(StreamError { kind: BrokenKind::Error, error }));
             }
-            Kind::Malformed => return Some(Item::Broken(Break::new(BrokenKind::Malformed))),
+            EventKind::Malformed => return Some(StreamItem::Broken(StreamError::new(BrokenKind::Malformed))),
         };
         hear(&reading);
-        Some(Item::Event(event, role))
+        Some(StreamItem::Event(event, role))
     }
 
     /// Of an interface we do not know, the end of the message is the end of the answer.
-    fn ended(&self, done: Option<Event>) -> Item {
+    fn ended(&self, done: Option<SseEvent>) -> StreamItem {
         let unknown = matches!(self.api, Api::Other | Api::Embeddings);
         if (unknown && !self.cut) || self.tally.is_whole() {
-            Item::End(done)
+            StreamItem::End(done)
         } else {
-            Item::Broken(Break::new(BrokenKind::Cut))
+            StreamItem::Broken(StreamError::new(BrokenKind::Cut))
         }
     }
 }

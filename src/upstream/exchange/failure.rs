@@ -8,15 +8,15 @@ use http::{HeaderMap, Response, StatusCode, header};
 use tokio::time::Instant;
 
 use super::{
-    event_stream::Break,
-    outcome::{self, BrokenKind, HardKind, Outcome, Said},
-    timed_body::{Incoming, Torn},
+    event_stream::StreamError,
+    outcome::{self, BrokenKind, ErrorFields, HardKind, Outcome},
+    timed_body::{TimedBody, TimedBodyError},
 };
 use crate::{
     clock,
     openai::error::{self, ProviderError},
     refusal::ProviderReply,
-    upstream::{client::AnswerBody, provider::Provider},
+    upstream::{client::UpstreamBody, provider::Provider},
 };
 
 /// The largest error body that is passed on.
@@ -53,7 +53,7 @@ impl Failure {
     }
 
     /// A stream that broke before its first content.
-    pub fn broken_early(provider: &Provider, headers: &HeaderMap, broken: Break) -> Self {
+    pub fn broken_early(provider: &Provider, headers: &HeaderMap, broken: StreamError) -> Self {
         match (broken.kind, broken.error) {
             (_, Some(error)) => Self::in_200(provider, headers, &error, "an error event"),
             (BrokenKind::Malformed, None) => Self::malformed("an event that is not valid JSON"),
@@ -74,10 +74,10 @@ impl Failure {
     }
 
     /// A status that is not 2xx.
-    pub async fn of_status(response: Response<AnswerBody>, provider: &Provider, total: Instant) -> Self {
+    pub async fn of_status(response: Response<UpstreamBody>, provider: &Provider, total: Instant) -> Self {
         let (parts, body) = response.into_parts();
         let deadline = total.min(clock::now() + ERROR_BODY);
-        let body = Incoming::new(body, deadline, ERROR_BODY, deadline).at_most(MAX_ERROR).await;
+        let body = TimedBody::new(body, deadline, ERROR_BODY, deadline).at_most(MAX_ERROR).await;
         let body = body.unwrap_or_default();
         let error = ProviderError::parse(&body);
         let (status, headers) = (parts.status, &parts.headers);
@@ -91,19 +91,19 @@ impl Failure {
     }
 }
 
-impl From<Torn> for Failure {
-    fn from(torn: Torn) -> Self {
+impl From<TimedBodyError> for Failure {
+    fn from(torn: TimedBodyError) -> Self {
         let kind = match torn {
-            Torn::Stalled => HardKind::Silent,
-            Torn::Cut(_) => HardKind::Reset,
-            Torn::TooLarge => HardKind::Malformed,
+            TimedBodyError::Stalled => HardKind::Silent,
+            TimedBodyError::Cut(_) => HardKind::Reset,
+            TimedBodyError::TooLarge => HardKind::Malformed,
         };
         Self::hard(kind, torn.to_string())
     }
 }
 
-fn said(error: &ProviderError) -> Said<'_> {
-    Said {
+fn said(error: &ProviderError) -> ErrorFields<'_> {
+    ErrorFields {
         code: error.code.as_deref(),
         kind: error.kind.as_deref(),
         param: error.param.as_deref(),

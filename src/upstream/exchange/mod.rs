@@ -19,22 +19,22 @@ use tokio::time::{Instant, timeout_at};
 
 use self::{
     attempt::Attempt,
-    event_stream::{EventStream, Item, Role},
+    event_stream::{EventRole, EventStream, StreamItem},
     failure::Failure,
     outcome::{HardKind, Outcome},
-    request_body::Parts,
-    timed_body::Incoming,
+    request_body::SplicedBody,
+    timed_body::TimedBody,
 };
 use super::{
-    client::{AnswerBody, SendError},
-    provider::{Provider, Question},
+    client::{SendError, UpstreamBody},
+    provider::{Provider, RequestTarget},
 };
 use crate::{
     clock,
     openai::{
         Api,
-        response_check::{self, Verdict},
-        sse::Event,
+        response_check::{self, ResponseVerdict},
+        sse::SseEvent,
         usage::Usage,
     },
 };
@@ -52,7 +52,7 @@ static IDS: [HeaderName; 3] = [
 ];
 
 /// What is asked of whom, and how long it may take.
-pub struct Asking {
+pub struct ExchangeRequest {
     /// The attempt that it is.
     pub attempt: Attempt,
     /// What it speaks.
@@ -62,7 +62,7 @@ pub struct Asking {
     /// The client asked for the usage chunk.
     pub wants_usage: bool,
     /// The request.
-    pub question: Question,
+    pub question: RequestTarget,
     /// To the first content of a stream, or the head of a whole answer.
     pub first: Duration,
     /// Silence after that.
@@ -77,7 +77,7 @@ pub struct Asking {
 
 /// What describes an answer.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct UpstreamHead {
     /// 2xx.
     pub status: StatusCode,
     /// All of the provider's headers. Few of them are the client's business.
@@ -85,21 +85,21 @@ pub struct Head {
 }
 
 /// An answer that has begun.
-pub enum Answer {
+pub enum UpstreamResponse {
     /// All of it.
-    Whole(Head, Bytes, Option<Usage>),
+    Whole(UpstreamHead, Bytes, Option<Usage>),
     /// Its first content.
-    Stream(Box<Open>),
+    Stream(Box<OpenStream>),
     /// Its first bytes; we do not look into the rest.
-    Raw(Box<Raw>),
+    Raw(Box<RawStream>),
 }
 
 /// A stream whose first content is here.
-pub struct Open {
+pub struct OpenStream {
     /// What describes it.
-    pub head: Head,
+    pub head: UpstreamHead,
     /// What came up to the first content.
-    pub lead: Vec<Event>,
+    pub lead: Vec<SseEvent>,
     /// The rest.
     pub stream: EventStream,
     /// The attempt that it is.
@@ -109,13 +109,13 @@ pub struct Open {
 }
 
 /// Bytes that we pass on without looking.
-pub struct Raw {
+pub struct RawStream {
     /// What describes it.
-    pub head: Head,
+    pub head: UpstreamHead,
     /// What came so far.
     pub first: Bytes,
     /// The rest.
-    pub body: AnswerBody,
+    pub body: UpstreamBody,
     /// The attempt that it is.
     pub attempt: Attempt,
     /// Silence it is allowed.
@@ -126,33 +126,33 @@ pub struct Raw {
 ///
 /// # Errors
 /// The [`Failure`], of which the target has been told already.
-pub async fn ask(mut asking: Box<Asking>) -> Result<Answer, Failure> {
+pub async fn ask(mut asking: Box<ExchangeRequest>) -> Result<UpstreamResponse, Failure> {
     let provider = asking.attempt.target.provider.clone();
     match exchange(&mut asking, &provider).await {
-        Ok(Reading::Whole(head, body, usage)) => {
+        Ok(ReadMode::Whole(head, body, usage)) => {
             asking.attempt.used(usage);
             asking.attempt.completed(usage.map_or(0, |usage| usage.completion_tokens), None);
-            Ok(Answer::Whole(head, body, usage))
+            Ok(UpstreamResponse::Whole(head, body, usage))
         }
-        Ok(Reading::Stream(begun)) => {
-            let Asking { mut attempt, stall, .. } = *asking;
+        Ok(ReadMode::Stream(begun)) => {
+            let ExchangeRequest { mut attempt, stall, .. } = *asking;
             attempt.succeeded();
             let (head, lead, stream) = *begun;
-            Ok(Answer::Stream(Box::new(Open { head, lead, stream, attempt, stall })))
+            Ok(UpstreamResponse::Stream(Box::new(OpenStream { head, lead, stream, attempt, stall })))
         }
-        Ok(Reading::Raw(begun)) => {
-            let Asking { mut attempt, stall, .. } = *asking;
+        Ok(ReadMode::Raw(begun)) => {
+            let ExchangeRequest { mut attempt, stall, .. } = *asking;
             attempt.succeeded();
             let (head, first, body) = *begun;
-            Ok(Answer::Raw(Box::new(Raw { head, first, body, attempt, stall })))
+            Ok(UpstreamResponse::Raw(Box::new(RawStream { head, first, body, attempt, stall })))
         }
         Err(failure) => Err(failed(asking, failure, &provider)),
     }
 }
 
 /// The failure as it is told, and told to the target.
-fn failed(asking: Box<Asking>, mut failure: Failure, provider: &Provider) -> Failure {
-    let Asking { mut attempt, impatient, quiet, .. } = *asking;
+fn failed(asking: Box<ExchangeRequest>, mut failure: Failure, provider: &Provider) -> Failure {
+    let ExchangeRequest { mut attempt, impatient, quiet, .. } = *asking;
     let id = attempt.target.id.clone();
     failure.elapsed = clock::since(attempt.started);
     failure.message = match quiet {
@@ -170,19 +170,19 @@ fn failed(asking: Box<Asking>, mut failure: Failure, provider: &Provider) -> Fai
 }
 
 /// An answer before its attempt is bound to it.
-enum Reading {
-    Whole(Head, Bytes, Option<Usage>),
-    Stream(Box<(Head, Vec<Event>, EventStream)>),
-    Raw(Box<(Head, Bytes, AnswerBody)>),
+enum ReadMode {
+    Whole(UpstreamHead, Bytes, Option<Usage>),
+    Stream(Box<(UpstreamHead, Vec<SseEvent>, EventStream)>),
+    Raw(Box<(UpstreamHead, Bytes, UpstreamBody)>),
 }
 
-async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, Failure> {
+async fn exchange(asking: &mut ExchangeRequest, provider: &Provider) -> Result<ReadMode, Failure> {
     let deadline = asking.total.min(asking.attempt.started + asking.first);
     let (head, body) = begin(asking, provider, deadline).await?;
-    let Asking { api, stream, wants_usage, stall, total, .. } = *asking;
+    let ExchangeRequest { api, stream, wants_usage, stall, total, .. } = *asking;
     // A whole answer has only its head within the deadline, and then at least the time of a stall.
     let due = if stream { deadline } else { deadline.max(clock::now() + stall).min(total) };
-    let mut body = Incoming::new(body, due, stall, total);
+    let mut body = TimedBody::new(body, due, stall, total);
     let known = api.is_known();
     let is_events = head.is_events() || (stream && known && looks_like_events(body.peek().await?));
     if is_events && (stream || !known) {
@@ -191,24 +191,24 @@ async fn exchange(asking: &mut Asking, provider: &Provider) -> Result<Reading, F
         // On the heap: whole answers must not carry its room.
         let begun = first_content(events, deadline, (provider, &head.headers)).boxed().await;
         let (lead, stream) = begun?;
-        return Ok(Reading::Stream(Box::new((head, lead, stream))));
+        return Ok(ReadMode::Stream(Box::new((head, lead, stream))));
     }
     if !known && !head.is_json() {
         body.peek().await?;
         let (first, body) = body.into_rest();
-        return Ok(Reading::Raw(Box::new((head, first, body))));
+        return Ok(ReadMode::Raw(Box::new((head, first, body))));
     }
     let bytes = body.at_most(MAX_WHOLE).await?;
     let usage = judge(api, stream, &head, &bytes, provider)?;
-    Ok(Reading::Whole(head, bytes, usage))
+    Ok(ReadMode::Whole(head, bytes, usage))
 }
 
 /// Sends the question, and takes the head of an answer for one if its status does.
 async fn begin(
-    asking: &mut Asking,
+    asking: &mut ExchangeRequest,
     provider: &Provider,
     deadline: Instant,
-) -> Result<(Head, AnswerBody), Failure> {
+) -> Result<(UpstreamHead, UpstreamBody), Failure> {
     let request = provider
         .request(std::mem::take(&mut asking.question))
         .map_err(|error| Failure::hard(HardKind::Connect, format!("the request cannot be made: {error}")))?;
@@ -218,15 +218,15 @@ async fn begin(
         return Err(Box::pin(Failure::of_status(response, provider, asking.total)).await);
     }
     let (head, body) = response.into_parts();
-    Ok((Head { status: head.status, headers: head.headers }, body))
+    Ok((UpstreamHead { status: head.status, headers: head.headers }, body))
 }
 
 async fn send(
     provider: &Provider,
-    request: Box<Request<Parts>>,
+    request: Box<Request<SplicedBody>>,
     deadline: Instant,
     first: Duration,
-) -> Result<Response<AnswerBody>, Failure> {
+) -> Result<Response<UpstreamBody>, Failure> {
     match timeout_at(deadline, provider.client.send(request)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error @ SendError::Connect(_))) => Err(Failure::hard(HardKind::Connect, error.to_string())),
@@ -242,23 +242,23 @@ async fn send(
 fn judge(
     api: Api,
     stream: bool,
-    head: &Head,
+    head: &UpstreamHead,
     bytes: &[u8],
     provider: &Provider,
 ) -> Result<Option<Usage>, Failure> {
     match response_check::judge(api, Some(head.content_type()), bytes) {
-        Verdict::Complete { .. } if stream && api.is_known() => {
+        ResponseVerdict::Complete { .. } if stream && api.is_known() => {
             Err(Failure::malformed("an answer in one piece though a stream was asked for"))
         }
-        Verdict::Complete { usage } => Ok(usage),
-        Verdict::Error(error) => {
+        ResponseVerdict::Complete { usage } => Ok(usage),
+        ResponseVerdict::Error(error) => {
             Err(Failure::in_200(provider, &head.headers, &error, "an error under status 200"))
         }
-        Verdict::Empty => Err(Failure::malformed("an empty answer")),
-        Verdict::NotJson => Err(Failure::malformed("an answer that is not JSON")),
-        Verdict::Truncated => Err(Failure::malformed("an answer that was cut off")),
-        Verdict::Malformed => Err(Failure::malformed("an answer that is not valid JSON")),
-        Verdict::WrongShape => Err(Failure::malformed("an answer of the wrong shape")),
+        ResponseVerdict::Empty => Err(Failure::malformed("an empty answer")),
+        ResponseVerdict::NotJson => Err(Failure::malformed("an answer that is not JSON")),
+        ResponseVerdict::Truncated => Err(Failure::malformed("an answer that was cut off")),
+        ResponseVerdict::Malformed => Err(Failure::malformed("an answer that is not valid JSON")),
+        ResponseVerdict::WrongShape => Err(Failure::malformed("an answer of the wrong shape")),
     }
 }
 
@@ -267,18 +267,18 @@ async fn first_content(
     mut stream: EventStream,
     deadline: Instant,
     (provider, headers): (&Provider, &HeaderMap),
-) -> Result<(Vec<Event>, EventStream), Failure> {
+) -> Result<(Vec<SseEvent>, EventStream), Failure> {
     let mut lead = Vec::new();
     loop {
         match stream.next_framed() {
-            Some(Item::Event(event, role)) => {
+            Some(StreamItem::Event(event, role)) => {
                 lead.push(event);
-                if role == Role::Content {
+                if role == EventRole::Content {
                     return Ok((lead, stream));
                 }
             }
-            Some(Item::End(_)) => return Err(Failure::malformed("an empty stream")),
-            Some(Item::Broken(broken)) => return Err(Failure::broken_early(provider, headers, broken)),
+            Some(StreamItem::End(_)) => return Err(Failure::malformed("an empty stream")),
+            Some(StreamItem::Broken(broken)) => return Err(Failure::broken_early(provider, headers, broken)),
             None => timeout_at(deadline, stream.read())
                 .await
                 .map_err(|_| Failure::hard(HardKind::Silent, "no content in time"))?,
@@ -292,7 +292,7 @@ fn looks_like_events(first: &[u8]) -> bool {
     [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|field| first.starts_with(field))
 }
 
-impl Head {
+impl UpstreamHead {
     /// The headers that describe the body.
     pub fn describing(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
         self.headers.iter().filter(|(name, _)| DESCRIBING.contains(name))

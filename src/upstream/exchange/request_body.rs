@@ -14,11 +14,11 @@ use crate::openai::splice;
 
 /// A body in a few parts, sent in order.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub struct SplicedBody {
     parts: VecDeque<Bytes>,
 }
 
-impl Parts {
+impl SplicedBody {
     /// Bytes of the whole.
     pub fn length(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
@@ -53,13 +53,13 @@ impl Parts {
     }
 }
 
-impl From<splice::Parts> for Parts {
-    fn from(parts: splice::Parts) -> Self {
+impl From<splice::SplicedParts> for SplicedBody {
+    fn from(parts: splice::SplicedParts) -> Self {
         Self { parts: parts.iter().cloned().collect() }
     }
 }
 
-impl Body for Parts {
+impl Body for SplicedBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -89,16 +89,17 @@ mod tests {
     #[tokio::test]
     async fn parts_arrive_in_order_with_their_whole_length() {
         let edit = Edit { range: 1..1, with: Bytes::from("b") };
-        let body = Parts::from(splice::Parts::new(&Bytes::from("ac"), vec![edit]).unwrap());
+        let body = SplicedBody::from(splice::SplicedParts::new(&Bytes::from("ac"), vec![edit]).unwrap());
         assert_eq!(body.size_hint().exact(), Some(3));
         assert_eq!(body.clone().collect().await.unwrap().to_bytes(), "abc");
-        assert!(Parts::default().is_end_stream());
+        assert!(SplicedBody::default().is_end_stream());
     }
 
     #[test]
     fn what_was_sent_is_forgotten_byte_by_byte() {
         let edit = Edit { range: 2..2, with: Bytes::from("cd") };
-        let mut body = Parts::from(splice::Parts::new(&Bytes::from("abef"), vec![edit]).unwrap());
+        let mut body =
+            SplicedBody::from(splice::SplicedParts::new(&Bytes::from("abef"), vec![edit]).unwrap());
         let mut sent = Vec::new();
         while !body.is_empty() {
             let mut slices = [IoSlice::new(&[]); 2];

@@ -10,26 +10,26 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     clock,
-    upstream::client::{AnswerBody, Broken},
+    upstream::client::{ConnectionError, UpstreamBody},
 };
 
 /// Why a body did not come.
 #[derive(Debug, thiserror::Error)]
-pub enum Torn {
+pub enum TimedBodyError {
     /// Nothing came for too long.
     #[error("the answer stalled")]
     Stalled,
     /// The connection broke.
     #[error("the answer was cut off: {0}")]
-    Cut(#[from] Broken),
+    Cut(#[from] ConnectionError),
     /// It is larger than we read.
     #[error("the answer is larger than the gateway reads")]
     TooLarge,
 }
 
 /// The body of an answer.
-pub struct Incoming {
-    body: AnswerBody,
+pub struct TimedBody {
+    body: UpstreamBody,
     /// What was read and put back.
     held: Option<Bytes>,
     /// For what comes next.
@@ -38,14 +38,14 @@ pub struct Incoming {
     total: Instant,
 }
 
-impl Incoming {
+impl TimedBody {
     /// `body`, whose first bytes are due at `deadline`, all others `stall` after the last, the end at `total`.
-    pub fn new(body: AnswerBody, deadline: Instant, stall: Duration, total: Instant) -> Self {
+    pub fn new(body: UpstreamBody, deadline: Instant, stall: Duration, total: Instant) -> Self {
         Self { body, held: None, deadline, stall, total }
     }
 
     /// The next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Torn> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, TimedBodyError> {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
         }
@@ -53,7 +53,9 @@ impl Incoming {
             // Nearly always it came with the head, and no clock has to be set for it.
             let frame = match self.body.frame().now_or_never() {
                 Some(frame) => frame,
-                None => timeout_at(self.deadline, self.body.frame()).await.map_err(|_| Torn::Stalled)?,
+                None => {
+                    timeout_at(self.deadline, self.body.frame()).await.map_err(|_| TimedBodyError::Stalled)?
+                }
             };
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame?;
@@ -67,18 +69,18 @@ impl Incoming {
     }
 
     /// Looks at the first bytes without taking them.
-    pub async fn peek(&mut self) -> Result<&[u8], Torn> {
+    pub async fn peek(&mut self) -> Result<&[u8], TimedBodyError> {
         let first = self.next().await?;
         Ok(self.held.insert(first.unwrap_or_default()))
     }
 
     /// What was put back, and the rest.
-    pub fn into_rest(self) -> (Bytes, AnswerBody) {
+    pub fn into_rest(self) -> (Bytes, UpstreamBody) {
         (self.held.unwrap_or_default(), self.body)
     }
 
     /// All of it, at most `limit` bytes.
-    pub async fn at_most(&mut self, limit: usize) -> Result<Bytes, Torn> {
+    pub async fn at_most(&mut self, limit: usize) -> Result<Bytes, TimedBodyError> {
         let first = self.next().await?.unwrap_or_default();
         // Short answers come in one piece.
         if self.body.is_end_stream() && first.len() <= limit {
@@ -89,7 +91,7 @@ impl Incoming {
         let mut next = Some(first);
         while let Some(data) = next {
             if bytes.len() + data.len() > limit {
-                return Err(Torn::TooLarge);
+                return Err(TimedBodyError::TooLarge);
             }
             bytes.extend_from_slice(&data);
             next = self.next().await?;

@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
 use crate::gossip::{
-    message::{self, Age, Left},
-    peer_view::Hold,
+    message::{self, Age, Remaining},
+    peer_view::PeerCooldown,
 };
 
 /// Shortest rest: no loop without a pause.
@@ -65,16 +65,16 @@ pub fn jittered(rest: Duration, rng: &mut fastrand::Rng) -> Duration {
 
 /// A target that was told to wait: until when, and how often in a row.
 #[derive(Debug, Clone, Default)]
-pub struct Rest {
+pub struct Cooldown {
     until: Option<Instant>,
     /// When it was last told so.
     told: Option<Instant>,
     in_a_row: u32,
     /// A peer was told so.
-    heard: Option<Hold>,
+    heard: Option<PeerCooldown>,
 }
 
-impl Rest {
+impl Cooldown {
     /// A throttled answer came. `said` is its hint; without one the rest doubles from 1 s to 60 s.
     ///
     /// Answers to requests that were sent before the rest began say nothing new, so they neither double nor
@@ -110,19 +110,19 @@ impl Rest {
     }
 
     /// What a peer was told that makes it rest now, and this gateway was not.
-    pub fn told_by(&self, now: Instant) -> Option<Hold> {
+    pub fn told_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
     }
 
     /// What a peer was told. The limit is that of our common key, so it holds here as well.
-    pub fn hear(&mut self, heard: Option<Hold>) {
+    pub fn hear(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
     /// What this gateway was told itself.
-    pub fn tell(&self, now: Instant) -> Option<message::Hold> {
+    pub fn tell(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
-        Some(message::Hold { age: Age::of(told, now), left: Left::until(until, now) })
+        Some(message::CooldownMsg { age: Age::of(told, now), left: Remaining::until(until, now) })
     }
 }
 

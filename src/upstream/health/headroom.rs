@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::cooldown::{self, MAX};
 use crate::gossip::{
-    message::{self, Age, Left},
-    peer_view::Hold,
+    message::{self, Age, Remaining},
+    peer_view::PeerCooldown,
 };
 
 /// More windows than any provider has; a hostile answer cannot grow the list.
@@ -25,7 +25,7 @@ const NAME: usize = 32;
 
 /// What a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub enum QuotaUnit {
     /// Requests.
     Requests,
     /// Tokens of prompts and answers.
@@ -34,11 +34,11 @@ pub enum Unit {
 
 /// One window, for the admin page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct View {
+pub struct HeadroomView {
     /// The end of the header's name, such as `-tokens-minute`; empty for a plain one.
     pub window: String,
     /// What it counts.
-    pub unit: Unit,
+    pub unit: QuotaUnit,
     /// The most in one window, if said.
     pub limit: Option<u64>,
     /// What is left: the header's number less what was sent since.
@@ -50,11 +50,11 @@ pub struct View {
 /// All windows of one target.
 #[derive(Debug, Clone, Default)]
 pub struct Headroom {
-    gauges: Vec<View>,
+    gauges: Vec<HeadroomView>,
     /// When an answer last said anything.
     observed: Option<Instant>,
     /// A peer has seen that nothing is left of what our common key may ask.
-    heard: Option<Hold>,
+    heard: Option<PeerCooldown>,
 }
 
 impl Headroom {
@@ -95,45 +95,45 @@ impl Headroom {
     }
 
     /// A peer's word, unless the provider has told us something newer.
-    fn believed(&self, now: Instant) -> Option<Hold> {
+    fn believed(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
     }
 
     /// What a peer has seen that keeps it out now, and this gateway has not.
-    pub fn told_by(&self, now: Instant) -> Option<Hold> {
+    pub fn told_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.believed(now).filter(|_| self.own_room_at(now, 0).is_none())
     }
 
     /// What a peer has seen.
-    pub fn hear(&mut self, heard: Option<Hold>) {
+    pub fn hear(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
     /// That there is no room for any request, as seen here.
-    pub fn tell(&self, now: Instant) -> Option<message::Hold> {
+    pub fn tell(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
-        Some(message::Hold { age: Age::of(seen, now), left: Left::until(until, now) })
+        Some(message::CooldownMsg { age: Age::of(seen, now), left: Remaining::until(until, now) })
     }
 
     /// The windows that have not been reset since they were last seen.
-    pub fn view(&self, now: Instant) -> impl Iterator<Item = &View> {
+    pub fn view(&self, now: Instant) -> impl Iterator<Item = &HeadroomView> {
         self.gauges.iter().filter(move |g| now < g.reset_at)
     }
 }
 
-impl View {
+impl HeadroomView {
     /// What one request takes. More than a whole window is asked of a full one all the same: our count of
     /// tokens is an estimate, and the provider's verdict on the size is the better one.
     fn cost(&self, prompt_tokens: u64) -> u64 {
         match self.unit {
-            Unit::Requests => 1,
-            Unit::Tokens => prompt_tokens.max(1).min(self.limit.unwrap_or(u64::MAX)),
+            QuotaUnit::Requests => 1,
+            QuotaUnit::Tokens => prompt_tokens.max(1).min(self.limit.unwrap_or(u64::MAX)),
         }
     }
 }
 
 /// The gauge that a `…-remaining…` header begins; `None` for any other header, or a value without sense.
-fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) -> Option<View> {
+fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) -> Option<HeadroomView> {
     let name = name.as_str();
     let (family, window) = ["x-ratelimit", "x-tokenlimit"]
         .into_iter()
@@ -150,9 +150,9 @@ fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) 
     let stated = other("reset").or_else(|| text(headers, &format!("x-ratelimit-reset{window}")));
     let stated = stated.and_then(|value| cooldown::wait(value, wall));
     let reset = stated.or_else(|| usual_reset(window))?.min(MAX.as_secs_f64());
-    Some(View {
+    Some(HeadroomView {
         window: window.to_owned(),
-        unit: if name.contains("token") { Unit::Tokens } else { Unit::Requests },
+        unit: if name.contains("token") { QuotaUnit::Tokens } else { QuotaUnit::Requests },
         limit,
         remaining: whole(text(headers, name)?)?,
         reset_at: now + Duration::from_secs_f64(reset),

@@ -22,31 +22,31 @@ const BUCKETS: usize = 141;
 
 /// Durations of the recent past.
 #[derive(Debug, Clone)]
-pub struct Histogram {
-    current: Counts,
-    previous: Counts,
+pub struct LatencyHistogram {
+    current: BucketCounts,
+    previous: BucketCounts,
     since: Option<Instant>,
 }
 
 #[derive(Debug, Clone)]
-struct Counts {
+struct BucketCounts {
     buckets: Box<[u32; BUCKETS]>,
     total: u64,
 }
 
-impl Default for Histogram {
+impl Default for LatencyHistogram {
     fn default() -> Self {
-        Self { current: Counts::new(), previous: Counts::new(), since: None }
+        Self { current: BucketCounts::new(), previous: BucketCounts::new(), since: None }
     }
 }
 
-impl Histogram {
+impl LatencyHistogram {
     /// Adds a duration; below 1 ms counts as 1 ms, above 10 min as 10 min.
     pub fn record(&mut self, sample: Duration, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let old = now.saturating_duration_since(since) >= WINDOW;
         if old && self.current.total >= WINDOW_SAMPLES {
-            self.previous = std::mem::replace(&mut self.current, Counts::new());
+            self.previous = std::mem::replace(&mut self.current, BucketCounts::new());
             self.since = Some(now);
         }
         self.current.add(bucket_of(sample), 1);
@@ -84,7 +84,7 @@ impl Histogram {
     }
 }
 
-impl Counts {
+impl BucketCounts {
     fn new() -> Self {
         Self { buckets: Box::new([0; BUCKETS]), total: 0 }
     }
@@ -108,7 +108,7 @@ const PER_PROMPT_TOKEN: Duration = Duration::from_micros(100);
 
 /// How long a stream may take to its first content: 1.5 × p99 of this target's first tokens and a share per
 /// prompt token, within 2 s and 10 s; 10 s until 20 samples are there.
-pub fn first_token_deadline(first_tokens: &Histogram, prompt_tokens: u64) -> Duration {
+pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64) -> Duration {
     let (least, most) = (Duration::from_secs(2), Duration::from_secs(10));
     let Some(p99) = first_tokens.taught_p99() else { return most };
     let prefill = PER_PROMPT_TOKEN.saturating_mul(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
@@ -117,7 +117,7 @@ pub fn first_token_deadline(first_tokens: &Histogram, prompt_tokens: u64) -> Dur
 
 /// How long a stream may be silent between contents: 10 × p99 of its gaps, within 3 s and 10 s; 10 s until
 /// 20 samples are there.
-pub fn stall_deadline(gaps: &Histogram) -> Duration {
+pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
     let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
     gaps.taught_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
 }
@@ -126,7 +126,7 @@ pub fn stall_deadline(gaps: &Histogram) -> Duration {
 ///
 /// Until 20 samples are there 60 s: longer than nearly every answer, yet a target that hangs does not hold
 /// a caller for the whole ten minutes while another could answer.
-pub fn answer_deadline(answers: &Histogram, total: Duration) -> Duration {
+pub fn answer_deadline(answers: &LatencyHistogram, total: Duration) -> Duration {
     let (least, untaught) = (Duration::from_secs(10), Duration::from_secs(60));
     answers.taught_p99().map_or(untaught, |p99| p99.mul_f64(3.0).max(least)).min(total)
 }
@@ -139,9 +139,9 @@ mod tests {
         Duration::from_millis(n)
     }
 
-    fn filled(samples: impl IntoIterator<Item = Duration>) -> Histogram {
+    fn filled(samples: impl IntoIterator<Item = Duration>) -> LatencyHistogram {
         let now = Instant::now();
-        let mut h = Histogram::default();
+        let mut h = LatencyHistogram::default();
         samples.into_iter().for_each(|sample| h.record(sample, now));
         h
     }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_ends_hold() {
-        assert_eq!(Histogram::default().quantile(0.5), None);
+        assert_eq!(LatencyHistogram::default().quantile(0.5), None);
         let h = filled([Duration::ZERO, Duration::MAX]);
         assert_eq!(h.quantile(0.0), Some(ms(1)));
         assert!(h.quantile(1.0).unwrap() > Duration::from_secs(570));
@@ -174,12 +174,12 @@ mod tests {
     #[test]
     fn a_busy_target_forgets_in_two_minutes_and_a_quiet_one_keeps_its_samples() {
         let start = Instant::now();
-        let mut busy = Histogram::default();
+        let mut busy = LatencyHistogram::default();
         for i in 0..400u64 {
             busy.record(if i < 100 { ms(5000) } else { ms(50) }, start + ms(i * 500));
         }
         assert!(busy.quantile(1.0).unwrap() < ms(60), "{:?}", busy.quantile(1.0));
-        let mut quiet = Histogram::default();
+        let mut quiet = LatencyHistogram::default();
         for i in 0..50u64 {
             quiet.record(ms(300), start + Duration::from_secs(i * 600));
         }

@@ -16,10 +16,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
-use self::profile::Quirks;
+use self::profile::ProviderProfile;
 use super::{
-    client::{Client, Standing},
-    exchange::request_body::Parts,
+    client::{Client, FixedHeaders},
+    exchange::request_body::SplicedBody,
 };
 use crate::{config, openai::Api, tasks::Tasks};
 
@@ -41,7 +41,7 @@ pub struct Provider {
     /// As configured.
     pub config: config::Provider,
     /// What is odd about it.
-    pub quirks: &'static Quirks,
+    pub quirks: &'static ProviderProfile,
     /// Its connections.
     pub client: Arc<Client>,
     /// The usual paths below the base URL, and where they are: made once, for to parse an address is dear.
@@ -52,7 +52,7 @@ pub struct Provider {
 
 /// What is asked of a provider.
 #[derive(Default)]
-pub struct Question {
+pub struct RequestTarget {
     /// The client's method.
     pub method: Method,
     /// Path and query below the base URL; nearly always one of few.
@@ -60,7 +60,7 @@ pub struct Question {
     /// The client's headers that may travel.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Parts,
+    pub body: SplicedBody,
 }
 
 impl Provider {
@@ -74,7 +74,7 @@ impl Provider {
         let origin: Uri =
             url[..url::Position::BeforePath].parse().map_err(|_| format!("{url}: not a URL"))?;
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
-        let standing = Standing::new(standing_headers(&config)?);
+        let standing = FixedHeaders::new(standing_headers(&config)?);
         let client = Client::new(origin, standing, connect_timeout, tasks)?;
         let quirks = profile::of(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -100,8 +100,8 @@ impl Provider {
     }
 
     /// The request that puts `question` to this provider. What stands in every request its client adds.
-    pub fn request(&self, question: Question) -> Result<Box<Request<Parts>>, http::Error> {
-        let Question { method, path, headers, body } = question;
+    pub fn request(&self, question: RequestTarget) -> Result<Box<Request<SplicedBody>>, http::Error> {
+        let RequestTarget { method, path, headers, body } = question;
         let mut request = Request::new(body);
         (*request.method_mut(), *request.headers_mut()) = (method, headers);
         *request.uri_mut() = match self.usual.iter().find(|(usual, _)| *usual == path) {
@@ -133,10 +133,10 @@ impl Provider {
     }
 
     /// Counts a request as in flight until the guard is dropped; `None` if there is no room for it.
-    pub fn enter(self: &Arc<Self>) -> Option<InFlight> {
+    pub fn enter(self: &Arc<Self>) -> Option<ConcurrencyPermit> {
         let one_more = |n| (n < self.most()).then_some(n + 1);
         let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        entered.ok().map(|_| InFlight(self.clone()))
+        entered.ok().map(|_| ConcurrencyPermit(self.clone()))
     }
 
     /// Whether an operator took it out as a whole: a target of it that nobody has asked for yet begins drained.
@@ -174,9 +174,9 @@ impl Provider {
 }
 
 /// A request in flight to a provider.
-pub struct InFlight(Arc<Provider>);
+pub struct ConcurrencyPermit(Arc<Provider>);
 
-impl Drop for InFlight {
+impl Drop for ConcurrencyPermit {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
@@ -245,8 +245,12 @@ mod tests {
             ("/x", "/openai/x?v=1"),
         ] {
             let headers = HeaderMap::new();
-            let question =
-                Question { method: Method::POST, path: path.into(), headers, body: Parts::default() };
+            let question = RequestTarget {
+                method: Method::POST,
+                path: path.into(),
+                headers,
+                body: SplicedBody::default(),
+            };
             assert_eq!(provider.request(question).unwrap().uri(), uri);
         }
         for (name, value) in [("authorization", "Bearer k"), ("x-org", "o"), ("host", "h:8443")] {

@@ -5,7 +5,7 @@
 
 /// A request field that a provider answers with a 400 or 422.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct RejectedField {
     /// Top-level field, or `messages[].name` for a field of any message.
     pub path: &'static str,
     /// Raw JSON values that it takes nevertheless, such as `1` for `n`.
@@ -14,7 +14,7 @@ pub struct Refused {
 
 /// The oddities of one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quirks {
+pub struct ProviderProfile {
     /// For logs and reasons.
     pub name: &'static str,
     /// Domain names it is served from; subdomains belong to it.
@@ -26,16 +26,16 @@ pub struct Quirks {
     /// It may be asked for usage in a stream with `stream_options.include_usage`.
     pub stream_options: bool,
     /// Fields it refuses although OpenAI takes them.
-    pub refused_params: &'static [Refused],
+    pub refused_params: &'static [RejectedField],
 }
 
-impl Quirks {
+impl ProviderProfile {
     /// The first field of a request that this provider refuses, so that the request should rather go elsewhere.
     ///
-    /// `raw` returns the JSON text of a field at a [`Refused::path`], or `None` if the request has none.
+    /// `raw` returns the JSON text of a field at a [`RejectedField::path`], or `None` if the request has none.
     /// This is a preference: if nobody else can take the request, ask and let the provider answer.
     pub fn refusal<'a>(&self, raw: impl Fn(&str) -> Option<&'a str>) -> Option<&'static str> {
-        let refuses = |r: &&Refused| {
+        let refuses = |r: &&RejectedField| {
             raw(r.path).is_some_and(|value| value != "null" && !r.unless.contains(&value.trim()))
         };
         self.refused_params.iter().find(refuses).map(|r| r.path)
@@ -48,7 +48,7 @@ impl Quirks {
 }
 
 /// The quirks of the provider at `host` (a domain name without port); plain ones for an unknown host.
-pub fn of(host: &str) -> &'static Quirks {
+pub fn of(host: &str) -> &'static ProviderProfile {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let serves = |domain: &&str| {
         host.strip_suffix(*domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
@@ -57,7 +57,7 @@ pub fn of(host: &str) -> &'static Quirks {
 }
 
 /// A provider that does what OpenAI's API says.
-pub static PLAIN: Quirks = Quirks {
+pub static PLAIN: ProviderProfile = ProviderProfile {
     name: "openai-compatible",
     hosts: &[],
     context_403: false,
@@ -66,17 +66,17 @@ pub static PLAIN: Quirks = Quirks {
     refused_params: &[],
 };
 
-const fn any(path: &'static str) -> Refused {
-    Refused { path, unless: &[] }
+const fn any(path: &'static str) -> RejectedField {
+    RejectedField { path, unless: &[] }
 }
 
-const fn unless(path: &'static str, unless: &'static [&'static str]) -> Refused {
-    Refused { path, unless }
+const fn unless(path: &'static str, unless: &'static [&'static str]) -> RejectedField {
+    RejectedField { path, unless }
 }
 
-static KNOWN: &[Quirks] = &[
+static KNOWN: &[ProviderProfile] = &[
     // console.groq.com/docs/openai, "currently unsupported".
-    Quirks {
+    ProviderProfile {
         name: "groq",
         hosts: &["groq.com"],
         refused_params: &[
@@ -89,7 +89,7 @@ static KNOWN: &[Quirks] = &[
         ..PLAIN
     },
     // docs.together.ai, "Error codes" and "Rate limits".
-    Quirks {
+    ProviderProfile {
         name: "together",
         hosts: &["together.xyz", "together.ai"],
         context_403: true,
@@ -97,7 +97,7 @@ static KNOWN: &[Quirks] = &[
         ..PLAIN
     },
     // 422 `extra_forbidden` for every field it does not list; usage comes unasked in its last chunk.
-    Quirks {
+    ProviderProfile {
         name: "mistral",
         hosts: &["mistral.ai"],
         stream_options: false,
@@ -115,7 +115,7 @@ static KNOWN: &[Quirks] = &[
         ..PLAIN
     },
     // As its client libraries document; 400.
-    Quirks {
+    ProviderProfile {
         name: "cerebras",
         hosts: &["cerebras.ai"],
         refused_params: &[

@@ -14,9 +14,9 @@ use super::snapshot::Model;
 const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Each as a model of its own, by id.
-pub(crate) struct Direct(Mutex<LruCache<String, Arc<Model>>>);
+pub(crate) struct AdHocTargets(Mutex<LruCache<String, Arc<Model>>>);
 
-impl Direct {
+impl AdHocTargets {
     /// The one with this id, which was asked for just now.
     pub fn asked(&self, id: &str) -> Option<Arc<Model>> {
         self.0.lock().get(id).cloned()
@@ -46,7 +46,7 @@ impl Direct {
     }
 }
 
-impl Default for Direct {
+impl Default for AdHocTargets {
     fn default() -> Self {
         Self(Mutex::new(LruCache::new(MOST)))
     }

@@ -16,33 +16,33 @@ use tokio::time::Instant;
 
 use super::{
     health::{
-        breaker::{Breaker, State},
-        cooldown::Rest,
+        breaker::{Breaker, BreakerState},
+        cooldown::Cooldown,
         headroom::Headroom,
-        latency::Histogram,
-        score::{Kind, Live, Score},
+        latency::LatencyHistogram,
+        score::{LatencyKind, Score, TargetStats},
     },
     provider::Provider,
 };
 use crate::{
     config::{self, TargetName, Timeout},
     events::{Event, Events},
-    gossip::target_sync::Fellows,
+    gossip::target_sync::PeerLink,
     telemetry::metrics::TargetMeters,
 };
 
 /// What a call needs of a target.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Need {
+pub struct RequestNeed {
     /// Streamed or whole.
-    pub kind: Kind,
+    pub kind: LatencyKind,
     /// Tokens of the prompt, roughly.
     pub tokens: u64,
 }
 
 /// Whether a target may be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum Availability {
     /// It may.
     Ready,
     /// It may, but a peer has just seen it fail and is finding out: others first.
@@ -53,7 +53,7 @@ pub enum Access {
     Out,
 }
 
-impl Access {
+impl Availability {
     /// Whether any request may go there.
     pub fn is_open(self) -> bool {
         matches!(self, Self::Ready | Self::Doubted)
@@ -62,7 +62,7 @@ impl Access {
 
 /// Why a target is out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum IneligibleReason {
     /// Its breaker is open, or a probe is under way.
     Open,
     /// A probe is due, and the peers have yet to leave it to us.
@@ -81,11 +81,11 @@ pub enum Why {
 
 /// A target at one moment, for one need.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
+pub struct Eligibility {
     /// Whether it may be asked.
-    pub access: Access,
+    pub access: Availability,
     /// Why it is out.
-    pub why: Option<Why>,
+    pub why: Option<IneligibleReason>,
     /// When it may be asked again, if that is known.
     pub until: Option<Instant>,
     /// Its score and the parts of it.
@@ -103,29 +103,29 @@ pub struct Target {
     /// Its provider.
     pub provider: Arc<Provider>,
     /// What we know; shared with the same target of other configurations.
-    pub known: Arc<Known>,
+    pub known: Arc<TargetState>,
     /// What is counted of it; shared likewise. `None` if nothing is counted.
     pub meters: Option<Arc<TargetMeters>>,
 }
 
 /// What we know of a target.
-pub struct Known {
+pub struct TargetState {
     pub(crate) id: Arc<str>,
     pub(super) attempts: AtomicU64,
     events: Events,
-    pub(crate) facts: Mutex<Facts>,
+    pub(crate) facts: Mutex<TargetHealth>,
 }
 
 /// The facts behind the lock.
-pub(crate) struct Facts {
+pub(crate) struct TargetHealth {
     pub breaker: Breaker,
-    pub live: Live,
+    pub live: TargetStats,
     pub headroom: Headroom,
-    pub rest: Rest,
+    pub rest: Cooldown,
     /// Time to the first content, and to a whole answer.
-    pub latencies: [Histogram; 2],
+    pub latencies: [LatencyHistogram; 2],
     /// The longest gap between content events, of each stream.
-    pub gaps: Histogram,
+    pub gaps: LatencyHistogram,
     pub misconfigured: Option<(Instant, String)>,
     pub drained: bool,
     /// Attempts that hold a connection.
@@ -133,25 +133,25 @@ pub(crate) struct Facts {
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
     /// What other gateways know.
-    pub fellows: Fellows,
+    pub fellows: PeerLink,
 }
 
-impl Known {
+impl TargetState {
     /// A target nothing is known of, but perhaps that its provider was taken out.
     pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
-        let facts = Facts {
+        let facts = TargetHealth {
             breaker: Breaker::new(config.breaker.clone()),
-            live: Live::new(config.routing.half_life),
+            live: TargetStats::new(config.routing.half_life),
             headroom: Headroom::default(),
-            rest: Rest::default(),
+            rest: Cooldown::default(),
             latencies: Default::default(),
-            gaps: Histogram::default(),
+            gaps: LatencyHistogram::default(),
             misconfigured: None,
             drained,
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),
-            fellows: Fellows::default(),
+            fellows: PeerLink::default(),
         };
         Arc::new(Self { id, attempts: AtomicU64::new(0), events, facts: Mutex::new(facts) })
     }
@@ -176,7 +176,7 @@ impl Known {
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
     pub fn reset(&self, half_life: Duration, now: Instant) {
         let mut facts = self.facts.lock();
-        facts.forget(Live::new(half_life));
+        facts.forget(TargetStats::new(half_life));
         facts.fellows.reset(now);
         facts.fellows.tell(&self.id);
         let state = facts.state(now);
@@ -200,7 +200,7 @@ impl Known {
     pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
         let facts = self.facts.lock();
         let idle = facts.live.counters().last_used.is_none_or(|used| used < since);
-        idle || facts.breaker.state(now) != State::Closed
+        idle || facts.breaker.state(now) != BreakerState::Closed
     }
 
     /// How long to wait for the first content of a stream.
@@ -209,7 +209,10 @@ impl Known {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
                 let facts = self.facts.lock();
-                super::health::latency::first_token_deadline(&facts.latencies[Kind::Stream as usize], tokens)
+                super::health::latency::first_token_deadline(
+                    &facts.latencies[LatencyKind::Stream as usize],
+                    tokens,
+                )
             }
         }
     }
@@ -220,7 +223,7 @@ impl Known {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
                 let facts = self.facts.lock();
-                super::health::latency::answer_deadline(&facts.latencies[Kind::Whole as usize], total)
+                super::health::latency::answer_deadline(&facts.latencies[LatencyKind::Whole as usize], total)
             }
         }
     }
@@ -236,7 +239,7 @@ impl Known {
     /// The 95th percentile of the first token, for hedging; `None` while too little is known.
     pub fn usual_first_token(&self) -> Option<Duration> {
         let facts = self.facts.lock();
-        let first = &facts.latencies[Kind::Stream as usize];
+        let first = &facts.latencies[LatencyKind::Stream as usize];
         (first.count() >= 20).then(|| first.quantile(0.95))?
     }
 
@@ -247,60 +250,64 @@ impl Known {
 
 impl Target {
     /// The latency of this target as measured, for the median of its pool.
-    pub fn measured_latency(&self, kind: Kind) -> Option<f64> {
+    pub fn measured_latency(&self, kind: LatencyKind) -> Option<f64> {
         self.known.facts.lock().live.measured_latency(kind)
     }
 
     /// Where it stands; `prior` is the median latency of its pool.
-    pub fn standing(&self, need: &Need, prior: Option<f64>, now: Instant) -> Standing {
+    pub fn standing(&self, need: &RequestNeed, prior: Option<f64>, now: Instant) -> Eligibility {
         let facts = self.known.facts.lock();
         let score = facts.live.score(need.kind, prior, now);
         let ramp = facts.breaker.ramp(now);
-        let out = |why, until| Standing { access: Access::Out, why: Some(why), until, score, ramp };
+        let out = |why, until| Eligibility { access: Availability::Out, why: Some(why), until, score, ramp };
         if let Some((why, until)) = facts.obstacle(need.tokens, now) {
             return out(why, until);
         }
         if !self.provider.has_room() {
-            return out(Why::Busy, None);
+            return out(IneligibleReason::Busy, None);
         }
         let access = match facts.breaker.state(now) {
-            State::Closed if facts.breaker.doubted(now).is_some() => Access::Doubted,
-            State::Closed => Access::Ready,
-            _ => Access::Probe,
+            BreakerState::Closed if facts.breaker.doubted(now).is_some() => Availability::Doubted,
+            BreakerState::Closed => Availability::Ready,
+            _ => Availability::Probe,
         };
-        Standing { access, why: None, until: None, score, ramp }
+        Eligibility { access, why: None, until: None, score, ramp }
     }
 }
 
-impl Facts {
+impl TargetHealth {
     /// Everything measured is forgotten, every rest and rebuke too.
-    pub fn forget(&mut self, live: Live) {
+    pub fn forget(&mut self, live: TargetStats) {
         self.breaker.reset();
         self.live = live;
         self.headroom = Headroom::default();
-        self.rest = Rest::default();
+        self.rest = Cooldown::default();
         self.latencies = Default::default();
-        self.gaps = Histogram::default();
+        self.gaps = LatencyHistogram::default();
         self.misconfigured = None;
         self.last_failure = None;
     }
 
     /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
-    pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(Why, Option<Instant>)> {
+    pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(IneligibleReason, Option<Instant>)> {
         if self.drained {
-            return Some((Why::Drained, None));
+            return Some((IneligibleReason::Drained, None));
         }
         if let Some((until, _)) = self.misconfigured.as_ref().filter(|(until, _)| now < *until) {
-            return Some((Why::Misconfigured, Some(*until)));
+            return Some((IneligibleReason::Misconfigured, Some(*until)));
         }
         if let Some(until) = self.rest.retry_at(now) {
-            return Some((Why::Resting, Some(until)));
+            return Some((IneligibleReason::Resting, Some(until)));
         }
         if self.breaker.would_admit(now).is_none() {
-            let why = if self.breaker.awaits_leave(now) { Why::Unleft } else { Why::Open };
+            let why = if self.breaker.awaits_leave(now) {
+                IneligibleReason::Unleft
+            } else {
+                IneligibleReason::Open
+            };
             return Some((why, self.breaker.back_at(now)));
         }
         let room_at = self.headroom.room_at(now, tokens)?;
-        Some((Why::NoHeadroom, Some(room_at)))
+        Some((IneligibleReason::NoHeadroom, Some(room_at)))
     }
 }

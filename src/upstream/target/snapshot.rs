@@ -11,14 +11,14 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use super::{Access, Known, Need, Standing, Target, ad_hoc::Direct};
+use super::{Availability, Eligibility, RequestNeed, Target, TargetState, ad_hoc::AdHocTargets};
 use crate::{
     config::{self, Config, Strategy, TargetName},
     events::Events,
     tasks::Tasks,
     telemetry::metrics::{ModelMeters, OTHER, TargetMeters},
     upstream::{
-        health::score::{Kind, pool_latency, selection},
+        health::score::{LatencyKind, pool_latency, selection},
         provider::Provider,
     },
 };
@@ -35,7 +35,7 @@ pub struct Snapshot {
     pub config: Config,
     providers: HashMap<String, Arc<Provider>>,
     models: Models,
-    direct: Direct,
+    direct: AdHocTargets,
     /// What is counted of targets that are in no model, and of requests for them: all together.
     others: Option<Others>,
     events: Events,
@@ -92,7 +92,7 @@ impl Snapshot {
         let counted = before.and_then(|before| before.others.clone());
         let others = config.telemetry.metrics.then(|| counted.unwrap_or_else(Others::new));
         let events = events.clone();
-        let (models, direct) = (Models::default(), Direct::default());
+        let (models, direct) = (Models::default(), AdHocTargets::default());
         let mut snapshot = Self { config, providers, models, direct, others, events };
         snapshot.models = snapshot.build_models(before);
         snapshot.keep_drained(before);
@@ -100,7 +100,7 @@ impl Snapshot {
     }
 
     fn build_models(&self, before: Option<&Snapshot>) -> Models {
-        let mut known: HashMap<Arc<str>, Arc<Known>> = HashMap::new();
+        let mut known: HashMap<Arc<str>, Arc<TargetState>> = HashMap::new();
         let old = before.into_iter().flat_map(Snapshot::targets);
         let old: HashMap<_, _> = old.map(|target| (target.id.clone(), target)).collect();
         let mut meters: HashMap<Arc<str>, Option<Arc<TargetMeters>>> = HashMap::new();
@@ -138,8 +138,8 @@ impl Snapshot {
         }
     }
 
-    fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<Known> {
-        Known::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
+    fn new_known(&self, id: &Arc<str>, provider: &Provider) -> Arc<TargetState> {
+        TargetState::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
     }
 
     /// Those that `old` had, unless it was counted among the others.
@@ -205,7 +205,7 @@ impl Snapshot {
     }
 
     /// A target that no model names.
-    fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<Known>) -> Arc<Target> {
+    fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<TargetState>) -> Arc<Target> {
         let (id, provider) = (Arc::from(name.to_string()), provider.clone());
         let meters = self.others.as_ref().map(|others| others.target.clone());
         Arc::new(Target { id, name: name.clone(), provider, known, meters })
@@ -284,8 +284,8 @@ impl Snapshot {
 
     /// Whether any target could be asked now.
     pub fn can_serve(&self, now: Instant) -> bool {
-        let need = Need::default();
-        self.models().any(|model| model.standings(&need, now).iter().any(|s| s.access != Access::Out))
+        let need = RequestNeed::default();
+        self.models().any(|model| model.standings(&need, now).iter().any(|s| s.access != Availability::Out))
     }
 
     /// Names that exist, for "did you mean".
@@ -299,7 +299,7 @@ impl Snapshot {
 }
 
 /// What is known of a target outlives a reload; a rebuke does not outlive the key it was for.
-fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<Known> {
+fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<TargetState> {
     if !Arc::ptr_eq(&old.provider, provider) {
         old.known.forgive();
     }
@@ -313,26 +313,31 @@ impl Model {
     }
 
     /// The median latency of its targets: what one without samples is taken for.
-    pub fn prior(&self, kind: Kind) -> Option<f64> {
+    pub fn prior(&self, kind: LatencyKind) -> Option<f64> {
         pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
     }
 
     /// Where each target stands.
-    pub fn standings(&self, need: &Need, now: Instant) -> Vec<Standing> {
+    pub fn standings(&self, need: &RequestNeed, now: Instant) -> Vec<Eligibility> {
         let prior = self.prior(need.kind);
         self.targets.iter().map(|target| target.standing(need, prior, now)).collect()
     }
 
     /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.
-    pub fn preferred(mut some: Vec<usize>, standings: &[Standing]) -> Vec<usize> {
-        let ready = some.iter().any(|index| standings[*index].access == Access::Ready);
-        let access = if ready { Access::Ready } else { Access::Doubted };
+    pub fn preferred(mut some: Vec<usize>, standings: &[Eligibility]) -> Vec<usize> {
+        let ready = some.iter().any(|index| standings[*index].access == Availability::Ready);
+        let access = if ready { Availability::Ready } else { Availability::Doubted };
         some.retain(|index| standings[*index].access == access);
         some
     }
 
     /// Which of the targets at `eligible` is asked first.
-    pub fn best(&self, eligible: &[usize], standings: &[Standing], rng: &mut fastrand::Rng) -> Option<usize> {
+    pub fn best(
+        &self,
+        eligible: &[usize],
+        standings: &[Eligibility],
+        rng: &mut fastrand::Rng,
+    ) -> Option<usize> {
         let first = match self.strategy {
             Strategy::Score => selection::by_score(keys(eligible, standings), self.temperature, rng)?,
             Strategy::Priority => 0,
@@ -345,7 +350,7 @@ impl Model {
     }
 
     /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
-    pub fn likeliest(&self, eligible: &[usize], standings: &[Standing]) -> Option<usize> {
+    pub fn likeliest(&self, eligible: &[usize], standings: &[Eligibility]) -> Option<usize> {
         if self.strategy == Strategy::RoundRobin {
             let turn = self.turn.load(Ordering::Relaxed);
             return selection::round_robin(eligible.len(), turn).map(|first| eligible[first]);
@@ -357,7 +362,7 @@ impl Model {
     }
 
     /// The chance of each target to be asked first now.
-    pub fn shares(&self, standings: &[Standing]) -> Vec<f64> {
+    pub fn shares(&self, standings: &[Eligibility]) -> Vec<f64> {
         let eligible = Self::preferred((0..standings.len()).collect(), standings);
         let mut shares = vec![0.0; standings.len()];
         let chances = self.chances(&eligible, standings);
@@ -366,7 +371,7 @@ impl Model {
     }
 
     /// The chance of each target at `eligible` to be the first of them.
-    pub fn chances(&self, eligible: &[usize], standings: &[Standing]) -> Vec<f64> {
+    pub fn chances(&self, eligible: &[usize], standings: &[Eligibility]) -> Vec<f64> {
         let count = eligible.len();
         match self.strategy {
             Strategy::Score => selection::shares(keys(eligible, standings), self.temperature),
@@ -382,6 +387,6 @@ impl Model {
 }
 
 /// Score and ramp of each of the targets at `eligible`.
-fn keys(eligible: &[usize], standings: &[Standing]) -> impl Iterator<Item = (f64, f64)> {
+fn keys(eligible: &[usize], standings: &[Eligibility]) -> impl Iterator<Item = (f64, f64)> {
     eligible.iter().map(|index| (standings[*index].score.score, standings[*index].ramp))
 }

@@ -8,20 +8,20 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Facts, Target, Why};
+use super::{IneligibleReason, Target, TargetHealth};
 use crate::{
-    gossip::target_sync::ToldBy,
+    gossip::target_sync::ReportedBy,
     upstream::health::{
-        breaker::{Cause, State},
+        breaker::{BreakerState, OpenCause},
         headroom,
-        score::{Counters, Kind, Score},
+        score::{Counters, LatencyKind, Score},
     },
 };
 
 /// `state` in `/admin/providers`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TargetState {
+pub enum ReportedState {
     /// It is asked.
     Closed,
     /// One request at a time finds out whether it is back.
@@ -40,40 +40,40 @@ pub enum TargetState {
 #[derive(Debug, Clone)]
 pub struct TargetView {
     /// Whether it is asked, in one word.
-    pub state: TargetState,
+    pub state: ReportedState,
     /// What keeps requests away; `None` if nothing does.
-    pub why: Option<Why>,
+    pub why: Option<IneligibleReason>,
     /// When it is next tried, if that is known.
     pub retry_at: Option<Instant>,
     /// Why its breaker is not closed.
-    pub cause: Option<Cause>,
+    pub cause: Option<OpenCause>,
     /// Whose word keeps it out, if this gateway has not seen it itself.
-    pub told_by: Option<ToldBy>,
+    pub told_by: Option<ReportedBy>,
     /// A peer has just seen it fail and is finding out; others are asked first.
-    pub doubted_by: Option<ToldBy>,
+    pub doubted_by: Option<ReportedBy>,
     /// What it said when it refused our key or model, while that still counts.
     pub rebuke: Option<String>,
     /// Its weight while it recovers, 0..1.
     pub ramp: f64,
     /// The kind of the latest attempt.
-    pub kind: Kind,
-    /// The score of each [`Kind`].
+    pub kind: LatencyKind,
+    /// The score of each [`LatencyKind`].
     pub scores: [Score; 2],
     /// Counts since start.
     pub counters: Counters,
     /// Attempts that hold a connection.
     pub in_flight: u32,
-    /// The 50th, 95th and 99th percentile of the latency of each [`Kind`].
+    /// The 50th, 95th and 99th percentile of the latency of each [`LatencyKind`].
     pub quantiles: [[Option<Duration>; 3]; 2],
     /// Output tokens per second of one answer.
     pub tokens_per_second: Option<f64>,
     /// The rate-limit windows it has told us of.
-    pub headroom: Vec<headroom::View>,
+    pub headroom: Vec<headroom::HeadroomView>,
     /// The latest failure in one sentence, without secrets.
     pub last_failure: Option<String>,
 }
 
-impl TargetState {
+impl ReportedState {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
@@ -99,11 +99,11 @@ impl TargetView {
 }
 
 impl Target {
-    /// All that is known of it; `priors` are the median latencies of its pool, one per [`Kind`].
+    /// All that is known of it; `priors` are the median latencies of its pool, one per [`LatencyKind`].
     pub fn view(&self, priors: [Option<f64>; 2], now: Instant) -> TargetView {
         let facts = self.known.facts.lock();
         let obstacle = facts.obstacle(0, now);
-        let busy = (!self.provider.has_room()).then_some(Why::Busy);
+        let busy = (!self.provider.has_room()).then_some(IneligibleReason::Busy);
         let kind = facts.live.last_kind();
         TargetView {
             state: facts.state(now),
@@ -111,7 +111,10 @@ impl Target {
             retry_at: obstacle.and_then(|(_, until)| until),
             cause: facts.breaker.cause(),
             told_by: facts.told_by(now),
-            doubted_by: facts.breaker.doubted(now).map(|doubt| ToldBy { peer: doubt.peer, at: doubt.failed }),
+            doubted_by: facts
+                .breaker
+                .doubted(now)
+                .map(|doubt| ReportedBy { peer: doubt.peer, at: doubt.failed }),
             rebuke: facts
                 .misconfigured
                 .as_ref()
@@ -119,11 +122,11 @@ impl Target {
                 .map(|(_, said)| said.clone()),
             ramp: facts.breaker.ramp(now),
             kind,
-            scores: [Kind::Stream, Kind::Whole]
+            scores: [LatencyKind::Stream, LatencyKind::Whole]
                 .map(|kind| facts.live.score(kind, priors[kind as usize], now)),
             counters: facts.live.counters().clone(),
             in_flight: facts.in_flight,
-            quantiles: [Kind::Stream, Kind::Whole].map(|kind| {
+            quantiles: [LatencyKind::Stream, LatencyKind::Whole].map(|kind| {
                 let latencies = &facts.latencies[kind as usize];
                 [0.5, 0.95, 0.99].map(|q| latencies.quantile(q))
             }),
@@ -134,18 +137,20 @@ impl Target {
     }
 }
 
-impl Facts {
+impl TargetHealth {
     /// The state that operators see. A provider without a free connection is busy, not out.
-    pub fn state(&self, now: Instant) -> TargetState {
+    pub fn state(&self, now: Instant) -> ReportedState {
         match self.obstacle(0, now) {
-            Some((Why::Drained, _)) => TargetState::Drained,
-            Some((Why::Misconfigured, _)) => TargetState::Misconfigured,
-            Some((Why::Resting | Why::NoHeadroom, _)) => TargetState::RateLimited,
-            Some((Why::Open | Why::Unleft | Why::Busy, _)) | None => match self.breaker.state(now) {
-                State::Closed => TargetState::Closed,
-                State::Open => TargetState::Open,
-                State::HalfOpen => TargetState::HalfOpen,
-            },
+            Some((IneligibleReason::Drained, _)) => ReportedState::Drained,
+            Some((IneligibleReason::Misconfigured, _)) => ReportedState::Misconfigured,
+            Some((IneligibleReason::Resting | IneligibleReason::NoHeadroom, _)) => ReportedState::RateLimited,
+            Some((IneligibleReason::Open | IneligibleReason::Unleft | IneligibleReason::Busy, _)) | None => {
+                match self.breaker.state(now) {
+                    BreakerState::Closed => ReportedState::Closed,
+                    BreakerState::Open => ReportedState::Open,
+                    BreakerState::HalfOpen => ReportedState::HalfOpen,
+                }
+            }
         }
     }
 }

@@ -10,10 +10,10 @@ fn user(number: u8) -> UserId {
     UserId::authenticated(&format!("u{number}")).unwrap()
 }
 
-fn limits(chat: usize, other: usize, queue: usize, total: usize) -> Limits {
+fn limits(chat: usize, other: usize, queue: usize, total: usize) -> QueueLimits {
     let mut per_operation = [other; Operation::ALL.len()];
     per_operation[Operation::Chat as usize] = chat;
-    Limits { per_operation, queue, total }
+    QueueLimits { per_operation, queue, total }
 }
 
 /// One who waits, in the reference.
@@ -27,7 +27,7 @@ struct Waiter {
 
 /// The rules, without any index.
 struct Reference {
-    limits: Limits,
+    limits: QueueLimits,
     running: Vec<(u8, Operation)>,
     /// In the order of coming.
     waiting: Vec<Waiter>,
@@ -122,7 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Both, side by side.
 struct Pair {
-    queue: Queue<usize>,
+    queue: SlotQueue<usize>,
     naive: Reference,
     tickets: Vec<(usize, Ticket)>,
     now: Instant,
@@ -130,9 +130,9 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: QueueLimits) -> Self {
         let naive = Reference { limits: limits.clone(), running: vec![], waiting: vec![], round: vec![] };
-        Self { queue: Queue::new(limits), naive, tickets: vec![], now: Instant::now(), number: 0 }
+        Self { queue: SlotQueue::new(limits), naive, tickets: vec![], now: Instant::now(), number: 0 }
     }
 
     fn apply(&mut self, step: Step) {
@@ -207,7 +207,7 @@ impl Pair {
     }
 
     fn check(&self) {
-        let Count { in_use, waiting, limit } = self.queue.total();
+        let UseCount { in_use, waiting, limit } = self.queue.total();
         assert_eq!(in_use, self.naive.running.len());
         assert_eq!(waiting, self.naive.waiting.len());
         assert!(in_use >= limit || self.queue.line.is_empty(), "a free slot is kept from somebody");
@@ -264,11 +264,11 @@ proptest! {
 /// Twenty users who always want more, one of them fifty times as much.
 #[test]
 fn a_greedy_user_gets_its_share_and_no_more() {
-    let mut queue = Queue::new(limits(10, 10, 500, 20));
+    let mut queue = SlotQueue::new(limits(10, 10, 500, 20));
     let mut now = Instant::now();
     let mut granted = [0u32; 20];
     let mut running = std::collections::VecDeque::new();
-    let enter = |queue: &mut Queue<u8>, running: &mut std::collections::VecDeque<u8>, who: u8, now| {
+    let enter = |queue: &mut SlotQueue<u8>, running: &mut std::collections::VecDeque<u8>, who: u8, now| {
         if queue.take(&user(who), Operation::Chat) {
             running.push_back(who);
         } else {
@@ -300,7 +300,7 @@ fn a_greedy_user_gets_its_share_and_no_more() {
 
 #[test]
 fn a_thousand_requests_of_one_delay_another_by_one_turn() {
-    let mut queue = Queue::new(limits(5, 5, 1000, 5));
+    let mut queue = SlotQueue::new(limits(5, 5, 1000, 5));
     let now = Instant::now();
     for number in 0..1000 {
         if !queue.take(&user(0), Operation::Chat) {
@@ -314,7 +314,7 @@ fn a_thousand_requests_of_one_delay_another_by_one_turn() {
 
 #[test]
 fn a_full_operation_does_not_block_another() {
-    let mut queue = Queue::new(limits(1, 1, 5, 10));
+    let mut queue = SlotQueue::new(limits(1, 1, 5, 10));
     let now = Instant::now();
     assert!(queue.take(&user(0), Operation::Chat));
     queue.wait(&user(0), (Operation::Chat, 0), 1, now).unwrap();
@@ -323,7 +323,7 @@ fn a_full_operation_does_not_block_another() {
 
 #[test]
 fn a_higher_priority_leaves_first_also_between_users() {
-    let mut queue = Queue::new(limits(1, 1, 5, 1));
+    let mut queue = SlotQueue::new(limits(1, 1, 5, 1));
     let now = Instant::now();
     assert!(queue.take(&user(0), Operation::Chat));
     for (number, (who, priority)) in [(0, 0), (0, 5), (1, 0), (2, 9)].into_iter().enumerate() {
@@ -340,7 +340,7 @@ fn a_higher_priority_leaves_first_also_between_users() {
 
 #[test]
 fn who_waits_is_bounded_whatever_ids_are_invented() {
-    let mut queue = Queue::new(limits(1, 1, 20, 1));
+    let mut queue = SlotQueue::new(limits(1, 1, 20, 1));
     let now = Instant::now();
     assert!(queue.take(&user(0), Operation::Chat));
     let id = |number: usize| UserId::authenticated(&format!("x{number}")).unwrap();
@@ -354,7 +354,7 @@ fn who_waits_is_bounded_whatever_ids_are_invented() {
 
 #[test]
 fn retry_after_follows_the_rate_at_which_slots_become_free() {
-    let mut queue = Queue::new(limits(1, 1, 4, 10));
+    let mut queue = SlotQueue::new(limits(1, 1, 4, 10));
     let mut now = Instant::now();
     assert!(queue.take(&user(0), Operation::Chat));
     for number in 0..4 {
@@ -367,21 +367,21 @@ fn retry_after_follows_the_rate_at_which_slots_become_free() {
     }
     let refused = queue.wait(&user(0), (Operation::Chat, 0), 9, now).unwrap_err();
     // Four wait, one slot is free every two seconds, and then it is this one's turn.
-    assert_eq!(refused, Refused { by: Limit::User, retry_after: Duration::from_secs(10) });
+    assert_eq!(refused, QueueRefusal { by: Limit::User, retry_after: Duration::from_secs(10) });
 }
 
 #[test]
 fn who_stands_by_counts_among_the_waiting() {
-    let mut queue = Queue::new(limits(1, 1, 1, 4));
+    let mut queue = SlotQueue::new(limits(1, 1, 1, 4));
     let (u, chat, now) = (user(0), Operation::Chat, Instant::now());
     assert!(queue.take(&u, chat));
     queue.stand_by(&u, chat);
-    let waits = Count { in_use: 0, waiting: 1, limit: 1 };
+    let waits = UseCount { in_use: 0, waiting: 1, limit: 1 };
     assert_eq!(queue.users().next().unwrap().1, [(chat, waits)]);
-    assert_eq!(queue.total(), Count { limit: 4, ..waits });
+    assert_eq!(queue.total(), UseCount { limit: 4, ..waits });
     let full = queue.wait(&u, (chat, 0), 0, now).unwrap_err();
     assert_eq!(full.by, Limit::User, "it has the one place");
     queue.go(&u, chat);
-    assert_eq!(queue.total(), Count { in_use: 1, waiting: 0, limit: 4 });
+    assert_eq!(queue.total(), UseCount { in_use: 1, waiting: 0, limit: 4 });
     queue.wait(&u, (chat, 0), 0, now).unwrap();
 }

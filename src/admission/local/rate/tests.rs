@@ -4,8 +4,8 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::admission::{
-    local::usage_table::{Book, MOST_USERS},
-    rate_limit_headers::Left,
+    local::usage_table::{MOST_USERS, UsageTable},
+    rate_limit_headers::RateLimitState,
 };
 
 fn limits(requests: Option<u32>, tokens: Option<u32>) -> config::Limits {
@@ -16,13 +16,13 @@ fn user(name: &str) -> UserId {
     UserId::authenticated(name).unwrap()
 }
 
-fn cost(prompt: u64, answer: u64) -> Cost {
-    Cost { prompt, answer: Some(answer) }
+fn cost(prompt: u64, answer: u64) -> TokenCost {
+    TokenCost { prompt, answer: Some(answer) }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_limits_nobody_is_refused_remembered_or_told_anything() {
-    let limits = Limits::new(&limits(None, None));
+    let limits = RateLimits::new(&limits(None, None));
     for number in 0..10_000 {
         let checked = limits.check(&user(&format!("u{number}")), cost(u64::MAX, u64::MAX));
         assert!(checked.verdict.is_ok());
@@ -33,33 +33,33 @@ async fn without_limits_nobody_is_refused_remembered_or_told_anything() {
 
 #[tokio::test(start_paused = true)]
 async fn a_minutes_requests_may_come_at_once_and_come_back_evenly() {
-    let limits = Limits::new(&limits(Some(60), None));
+    let limits = RateLimits::new(&limits(Some(60), None));
     let alice = user("alice");
     for expected in (0..60).rev() {
-        let checked = limits.check(&alice, Cost::default());
+        let checked = limits.check(&alice, TokenCost::default());
         assert!(checked.verdict.is_ok());
         assert_eq!(checked.headers.requests.unwrap().remaining, expected);
     }
-    let checked = limits.check(&alice, Cost::default());
+    let checked = limits.check(&alice, TokenCost::default());
     let wait = Duration::from_secs(1);
     assert_eq!(checked.verdict.unwrap_err(), RateRefusal::Requests { retry_after: wait });
     assert_eq!(checked.headers.requests.unwrap().remaining, 0);
-    assert!(limits.check(&user("bob"), Cost::default()).verdict.is_ok(), "limits are per user");
+    assert!(limits.check(&user("bob"), TokenCost::default()).verdict.is_ok(), "limits are per user");
     advance(wait - Duration::from_millis(1)).await;
-    assert!(limits.check(&alice, Cost::default()).verdict.is_err());
+    assert!(limits.check(&alice, TokenCost::default()).verdict.is_err());
     advance(Duration::from_millis(1)).await;
-    assert!(limits.check(&alice, Cost::default()).verdict.is_ok(), "retry-after is enough");
+    assert!(limits.check(&alice, TokenCost::default()).verdict.is_ok(), "retry-after is enough");
 }
 
 #[tokio::test(start_paused = true)]
 async fn asking_what_is_left_counts_nothing_and_remembers_nobody() {
-    let limits = Limits::new(&limits(Some(60), Some(1000)));
+    let limits = RateLimits::new(&limits(Some(60), Some(1000)));
     let alice = user("alice");
-    let told = |limits: &Limits| {
+    let told = |limits: &RateLimits| {
         let RateHeaders { requests, tokens } = limits.standing(&alice);
         (requests.unwrap(), tokens.unwrap())
     };
-    assert_eq!(told(&limits).0, Left { limit: 60, remaining: 60, reset: Duration::ZERO });
+    assert_eq!(told(&limits).0, RateLimitState { limit: 60, remaining: 60, reset: Duration::ZERO });
     assert!(format!("{:?}", limits.book.lock()).contains("users: {}"));
     let checked = limits.check(&alice, cost(100, 0));
     let now = RateHeaders { requests: Some(told(&limits).0), tokens: Some(told(&limits).1) };
@@ -76,7 +76,7 @@ async fn asking_what_is_left_counts_nothing_and_remembers_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_no_model_reads_needs_no_tokens() {
-    let limits = Limits::new(&limits(None, Some(100)));
+    let limits = RateLimits::new(&limits(None, Some(100)));
     let alice = user("alice");
     let _all = limits.check(&alice, cost(100, 0)).verdict.unwrap();
     assert!(limits.check(&alice, cost(0, 0)).verdict.is_err());
@@ -87,10 +87,11 @@ async fn a_request_that_no_model_reads_needs_no_tokens() {
 #[test]
 fn a_hundred_parallel_clients_get_exactly_the_limit() {
     const LIMIT: u32 = 500;
-    let limits = Limits::new(&limits(Some(LIMIT), None));
+    let limits = RateLimits::new(&limits(Some(LIMIT), None));
     let start = Instant::now();
     let allowed = std::thread::scope(|scope| {
-        let client = || (0..50).filter(|_| limits.check(&user("a"), Cost::default()).verdict.is_ok()).count();
+        let client =
+            || (0..50).filter(|_| limits.check(&user("a"), TokenCost::default()).verdict.is_ok()).count();
         let clients: Vec<_> = (0..100).map(|_| scope.spawn(client)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
     });
@@ -102,7 +103,7 @@ fn a_hundred_parallel_clients_get_exactly_the_limit() {
 /// Row C5.
 #[tokio::test(start_paused = true)]
 async fn simultaneous_requests_do_not_overspend() {
-    let limits = Limits::new(&limits(None, Some(10_000)));
+    let limits = RateLimits::new(&limits(None, Some(10_000)));
     let alice = user("alice");
     limits.check(&alice, cost(9_900, 0)).verdict.unwrap().settle(9_900);
     let all: Vec<_> = (0..64).map(|_| limits.check(&alice, cost(20, 30)).verdict).collect();
@@ -117,7 +118,7 @@ async fn simultaneous_requests_do_not_overspend() {
 
 #[tokio::test(start_paused = true)]
 async fn ten_thousand_cancelled_calls_cost_nothing() {
-    let limits = Limits::new(&limits(None, Some(1_000)));
+    let limits = RateLimits::new(&limits(None, Some(1_000)));
     let alice = user("alice");
     for _ in 0..10_000 {
         assert!(limits.check(&alice, cost(100, 900)).verdict.is_ok());
@@ -133,9 +134,9 @@ async fn ten_thousand_cancelled_calls_cost_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn an_open_answer_does_not_lock_a_small_limit() {
-    let limits = Limits::new(&limits(None, Some(1_000)));
+    let limits = RateLimits::new(&limits(None, Some(1_000)));
     let alice = user("alice");
-    let open = Cost { prompt: 10, answer: None };
+    let open = TokenCost { prompt: 10, answer: None };
     let calls: Vec<_> = (0..9).map(|_| limits.check(&alice, open).verdict.unwrap()).collect();
     assert!(calls.iter().all(|call| call.tokens() == 110));
     assert!(limits.check(&alice, open).verdict.is_err());
@@ -143,7 +144,7 @@ async fn an_open_answer_does_not_lock_a_small_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_refused_for_its_number_holds_no_tokens() {
-    let limits = Limits::new(&limits(Some(1), Some(1_000)));
+    let limits = RateLimits::new(&limits(Some(1), Some(1_000)));
     let alice = user("alice");
     drop(limits.check(&alice, cost(10, 0)));
     let checked = limits.check(&alice, cost(10, 0));
@@ -155,7 +156,7 @@ async fn a_request_refused_for_its_number_holds_no_tokens() {
 #[tokio::test(start_paused = true)]
 async fn a_reload_keeps_what_was_spent() {
     let limits_of = limits;
-    let limits = Limits::new(&limits(Some(5), Some(1_000)));
+    let limits = RateLimits::new(&limits(Some(5), Some(1_000)));
     let alice = user("alice");
     limits.check(&alice, cost(400, 0)).verdict.unwrap().settle(400);
     let running = limits.check(&alice, cost(100, 0)).verdict.unwrap();
@@ -174,7 +175,7 @@ fn invented_users_fill_neither_memory_nor_the_place_of_known_ones() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let _inside = runtime.enter();
-    let mut book = Book::new(limits(Some(10), Some(1_000)));
+    let mut book = UsageTable::new(limits(Some(10), Some(1_000)));
     let start = Instant::now();
     for number in 0..MOST_USERS {
         assert!(book.check(&user(&format!("x{number}")), cost(1, 1), start).0.is_ok());

@@ -55,7 +55,7 @@ impl World {
     }
 
     fn is_at_rest(&self) {
-        let View { total, users } = self.slots.view();
+        let SlotsView { total, users } = self.slots.view();
         assert_eq!((total.in_use, total.waiting, users.len()), (0, 0, 0));
         assert_eq!(self.running.load(SeqCst), 0);
     }

@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn it_does_what_the_reference_does(limit in 1u64..500, steps in prop::collection::vec(step(), 1..80)) {
         let start = Instant::now();
-        let (mut now, mut naive, mut bucket) = (start, Naive::default(), Bucket::new(start));
+        let (mut now, mut naive, mut bucket) = (start, Naive::default(), TokenBucket::new(start));
         let mut settled: Vec<(Duration, u64)> = Vec::new();
         for step in steps {
             match step {
@@ -100,7 +100,7 @@ fn within_the_promise(settled: &[(Duration, u64)], limit: u64) -> Result<(), Tes
 #[test]
 fn the_wait_is_exactly_long_enough() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(now);
+    let mut bucket = TokenBucket::new(now);
     let held = bucket.reserve(90, 100, now).unwrap();
     bucket.settle(held, 90, 100, now);
     let wait = bucket.reserve(20, 100, now).unwrap_err();
@@ -112,7 +112,7 @@ fn the_wait_is_exactly_long_enough() {
 #[test]
 fn a_refund_does_not_forgive_what_others_spent() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(now);
+    let mut bucket = TokenBucket::new(now);
     let slow = bucket.reserve(600, 1000, now).unwrap();
     let later = now + 60 * SECOND;
     let quick = bucket.reserve(400, 1000, later).unwrap();
@@ -124,7 +124,7 @@ fn a_refund_does_not_forgive_what_others_spent() {
 #[test]
 fn what_was_guessed_too_low_is_a_debt() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(now);
+    let mut bucket = TokenBucket::new(now);
     let held = bucket.reserve(10, 100, now).unwrap();
     bucket.settle(held, 150, 100, now);
     assert_eq!(bucket.remaining(100, now), 0);
@@ -135,7 +135,7 @@ fn what_was_guessed_too_low_is_a_debt() {
 #[test]
 fn a_call_larger_than_the_limit_has_its_turn_when_nothing_else_runs() {
     let now = Instant::now();
-    let mut bucket = Bucket::new(now);
+    let mut bucket = TokenBucket::new(now);
     let held = bucket.reserve(u64::MAX, 100, now).unwrap();
     assert!(bucket.reserve(1, 100, now).is_err());
     bucket.settle(held, u64::MAX, 100, now);

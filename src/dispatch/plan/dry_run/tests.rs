@@ -27,7 +27,7 @@ fn told(rehearsal: &Rehearsal) -> Vec<(&str, f64)> {
 fn trip(snapshot: &Snapshot, id: &str) {
     let target = snapshot.find(id).unwrap();
     for _ in 0..5 {
-        let mut attempt = Attempt::begin(&target, &Need::default(), None, true).unwrap();
+        let mut attempt = Attempt::begin(&target, &RequestNeed::default(), None, true).unwrap();
         attempt.failed(Outcome::Hard(HardKind::Connect), "scripted");
     }
 }
@@ -70,7 +70,7 @@ async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
     let used_up =
         used_up.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
     let target = snapshot.find("a/x").unwrap();
-    let mut attempt = Attempt::begin(&target, &Need::default(), None, true).unwrap();
+    let mut attempt = Attempt::begin(&target, &RequestNeed::default(), None, true).unwrap();
     attempt.head(&used_up.into_iter().collect());
     attempt.succeeded();
     for id in ["b/x", "c/x"] {
@@ -117,7 +117,13 @@ async fn whoever_is_passed_over_has_a_reason() {
     assert_eq!(told(&rehearsal), [("a/x", 1.0)]);
     let passed: Vec<_> =
         rehearsal.passed_over.iter().map(|p| (&*p.target.id, p.reason, p.until.is_some())).collect();
-    assert_eq!(passed, [("b/x", Reason::Out(Why::Open), true), ("c/x", Reason::Out(Why::Drained), false)]);
+    assert_eq!(
+        passed,
+        [
+            ("b/x", Reason::Out(IneligibleReason::Open), true),
+            ("c/x", Reason::Out(IneligibleReason::Drained), false)
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,12 +4,12 @@ use http::{HeaderValue, header};
 
 use super::*;
 
-fn answer(head: &str) -> Result<Head, Broken> {
+fn answer(head: &str) -> Result<ResponseHead, ConnectionError> {
     read(&Bytes::copy_from_slice(head.as_bytes()), &Method::POST)
 }
 
 /// What kind of body such an answer has, and whether its connection may be used again.
-fn kind(lines: &str) -> Result<(String, bool), Broken> {
+fn kind(lines: &str) -> Result<(String, bool), ConnectionError> {
     answer(&format!("{lines}\r\n\r\n")).map(|head| {
         let kind = match head.decoder {
             Decoder::Length(length) => length.to_string(),
@@ -26,7 +26,7 @@ fn a_request_is_written_with_its_length() {
     let written = |request: &Request<()>, length| {
         let standing = [(header::HOST, HeaderValue::from_static("h"))];
         let mut head = BytesMut::new();
-        write(&mut head, (request, &Standing::new(standing.into_iter().collect())), length);
+        write(&mut head, (request, &FixedHeaders::new(standing.into_iter().collect())), length);
         String::from_utf8(head.to_vec()).unwrap()
     };
     assert_eq!(written(&request, 12), "POST /v1/x?y=1 HTTP/1.1\r\nhost: h\r\ncontent-length: 12\r\n\r\n");

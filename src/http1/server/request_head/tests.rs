@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn asked(head: &str) -> Result<Head, BadHead> {
+fn asked(head: &str) -> Result<RequestHead, HeadError> {
     read(&Bytes::copy_from_slice(head.as_bytes()))
 }
 
-fn with(lines: &str) -> Result<Head, BadHead> {
+fn with(lines: &str) -> Result<RequestHead, HeadError> {
     asked(&format!("POST /v1/x?y=1 HTTP/1.1\r\nhost: h\r\n{lines}\r\n\r\n"))
 }
 
@@ -17,7 +17,7 @@ fn method_address_and_headers_are_as_they_came() {
     assert_eq!(head.request.uri().query(), Some("y=1"));
     let values: Vec<_> = head.request.headers().get_all("x-a").iter().collect();
     assert_eq!(values, ["1", "two"]);
-    let manner = Manner { keep_alive: true, version: Version::HTTP_11, head_only: false };
+    let manner = ResponseMode { keep_alive: true, version: Version::HTTP_11, head_only: false };
     assert_eq!((head.manner, head.expects_continue), (manner, false));
 }
 
@@ -58,7 +58,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
     assert!(asked("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
     assert!(asked("POST / HTTP/1.2\r\n\r\n").is_err());
     let many = "x: y\r\n".repeat(MAX_HEADERS);
-    assert_eq!(with(&format!("{many}x: y")).err(), Some(BadHead::TooLarge));
+    assert_eq!(with(&format!("{many}x: y")).err(), Some(HeadError::TooLarge));
 }
 
 #[test]

@@ -10,5 +10,5 @@
 mod table;
 mod wordpiece;
 
-pub use table::{Piece, Table};
+pub use table::{Table, Token};
 pub use wordpiece::pieces;

@@ -8,17 +8,17 @@
 use std::{collections::HashMap, ops::Range, sync::LazyLock};
 
 /// The id of a WordPiece token.
-pub type Piece = u16;
+pub type Token = u16;
 
 /// Another token and their cosine in 1/255.
-type Near = (Piece, u8);
+type Near = (Token, u8);
 
 const MAGIC: &[u8] = b"MINILM01";
 
 /// See the module.
 #[derive(Default)]
 pub struct Table {
-    ids: HashMap<&'static str, Piece>,
+    ids: HashMap<&'static str, Token>,
     dims: usize,
     factors: Vec<f32>,
     rows: &'static [u8],
@@ -43,7 +43,7 @@ impl Table {
     }
 
     /// The id of a token, spelled as in the vocabulary (`##` marks a piece inside a word).
-    pub fn id(&self, token: &str) -> Option<Piece> {
+    pub fn id(&self, token: &str) -> Option<Token> {
         self.ids.get(token).copied()
     }
 
@@ -53,7 +53,7 @@ impl Table {
     }
 
     /// A token's vector in int8, and the factor that makes it a weighted one. Empty for an unknown id.
-    pub fn row(&self, piece: Piece) -> (&'static [u8], f32) {
+    pub fn row(&self, piece: Token) -> (&'static [u8], f32) {
         let start = usize::from(piece) * self.dims;
         let row = self.rows.get(start..start + self.dims).unwrap_or_default();
         (row, self.factors.get(usize::from(piece)).copied().unwrap_or(0.0))
@@ -61,12 +61,12 @@ impl Table {
 
     /// How much a token counts in a sum, before the user's own statistics: rare tokens say more (Zipf's law; the
     /// vocabulary is sorted by frequency from its 1,000th token on). It is part of [`Table::row`]'s factor.
-    pub fn weight(piece: Piece) -> f32 {
+    pub fn weight(piece: Token) -> f32 {
         f32::from(piece.saturating_sub(999).max(1)).ln_1p()
     }
 
     /// The tokens whose vectors have a cosine of 0.5 or more with this one's, and the cosine.
-    pub fn near(&self, piece: Piece) -> impl Iterator<Item = (Piece, f32)> + '_ {
+    pub fn near(&self, piece: Token) -> impl Iterator<Item = (Token, f32)> + '_ {
         let at = usize::from(piece);
         let range: Option<Range<usize>> =
             (|| Some(*self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize))();
@@ -75,7 +75,7 @@ impl Table {
     }
 
     fn read(bytes: &'static [u8]) -> Option<Self> {
-        let mut rest = Reader(bytes.strip_prefix(MAGIC)?);
+        let mut rest = TableReader(bytes.strip_prefix(MAGIC)?);
         let [tokens, dims, vocabulary, pairs] =
             [rest.number()?, rest.number()?, rest.number()?, rest.number()?];
         let vocabulary = std::str::from_utf8(rest.take(vocabulary)?).ok()?;
@@ -90,9 +90,9 @@ impl Table {
     }
 }
 
-struct Reader(&'static [u8]);
+struct TableReader(&'static [u8]);
 
-impl Reader {
+impl TableReader {
     fn take(&mut self, len: usize) -> Option<&'static [u8]> {
         let (head, tail) = self.0.split_at_checked(len)?;
         self.0 = tail;

@@ -3,14 +3,14 @@
 //! Greedy, longest first, as in Devlin et al., "BERT" (2018), `tokenization.py`. Written out here because the crate
 //! `tokenizers` brings some seventy others for these few lines.
 
-use super::{Piece, Table};
+use super::{Table, Token};
 
 /// Longer tokens are a handful of words run together in the vocabulary; none is longer.
 const MAX_PIECE: usize = 32;
 
 /// Adds the tokens of `word`, as [`crate::memory::text::tokenize::words`] gives it, to `out`. A word with a part that the
 /// vocabulary lacks adds nothing: BERT calls it unknown, and all unknown words would look the same.
-pub fn pieces(table: &Table, word: &str, out: &mut Vec<Piece>) {
+pub fn pieces(table: &Table, word: &str, out: &mut Vec<Token>) {
     let before = out.len();
     let mut buffer = String::with_capacity(MAX_PIECE + 2);
     let mut rest = word;
@@ -26,7 +26,7 @@ pub fn pieces(table: &Table, word: &str, out: &mut Vec<Piece>) {
 }
 
 /// The longest token that `rest` begins with, and its bytes in `rest`.
-fn longest(table: &Table, inside: &str, rest: &str, buffer: &mut String) -> Option<(Piece, usize)> {
+fn longest(table: &Table, inside: &str, rest: &str, buffer: &mut String) -> Option<(Token, usize)> {
     let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).take(MAX_PIECE);
     let last = ends.last()?;
     let lengths = (1..=last).rev().filter(|&len| rest.is_char_boundary(len));
@@ -42,14 +42,14 @@ fn longest(table: &Table, inside: &str, rest: &str, buffer: &mut String) -> Opti
 mod tests {
     use super::*;
 
-    fn spelled(word: &str) -> Vec<Piece> {
+    fn spelled(word: &str) -> Vec<Token> {
         let mut out = vec![7];
         pieces(Table::builtin(), word, &mut out);
         assert_eq!(out.remove(0), 7, "what was there stays");
         out
     }
 
-    fn ids(tokens: &[&str]) -> Vec<Piece> {
+    fn ids(tokens: &[&str]) -> Vec<Token> {
         tokens.iter().map(|token| Table::builtin().id(token).unwrap()).collect()
     }
 

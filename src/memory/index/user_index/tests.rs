@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::memory::ranking::{Query, rank};
 
-fn turn<'a>(key: Key, session: &'a str, text: &'a str) -> Turn<'a> {
+fn turn<'a>(key: TurnKey, session: &'a str, text: &'a str) -> Turn<'a> {
     Turn { key, session, at: 1_683_554_160 + key as i64, speaker: "Ann", text, vector: None }
 }
 
@@ -15,7 +15,7 @@ fn index(turns: &[Turn<'_>]) -> UserIndex {
     index
 }
 
-fn scores(index: &UserIndex, query: &str) -> Vec<(Key, u32)> {
+fn scores(index: &UserIndex, query: &str) -> Vec<(TurnKey, u32)> {
     let query = Query { text: query, vector: None };
     rank(index, &query, usize::MAX).into_iter().map(|scored| (scored.key, scored.score.to_bits())).collect()
 }

@@ -11,14 +11,15 @@ fn index(texts: &[&str]) -> UserIndex {
     index
 }
 
-fn ranked(keys: &[Key]) -> Vec<Scored> {
+fn ranked(keys: &[TurnKey]) -> Vec<Scored> {
     let score = |at: usize| 1.0 - at as f32 / 10.0;
     keys.iter().enumerate().map(|(at, &key)| Scored { key, score: score(at) }).collect()
 }
 
-const ALL: Limits = Limits { max_tokens: u32::MAX, max_items: usize::MAX, min_score: 0.0, depth: usize::MAX };
+const ALL: BlockLimits =
+    BlockLimits { max_tokens: u32::MAX, max_items: usize::MAX, min_score: 0.0, depth: usize::MAX };
 
-fn keys(block: &Block) -> Vec<Key> {
+fn keys(block: &Block) -> Vec<TurnKey> {
     block.items.iter().map(|item| item.key).collect()
 }
 
@@ -26,7 +27,7 @@ fn keys(block: &Block) -> Vec<Key> {
 fn the_best_that_fit_are_told_in_order() {
     let index = index(&["one", "two is far too long a text for what is left of the budget", "three"]);
     let line = tokenize::tokens("[Thursday, 1 January 1970, 12:00 am] Ann: one") + 1;
-    let block = pack(&index, &ranked(&[2, 1, 0]), &Limits { max_tokens: 2 * line, ..ALL }, &[]);
+    let block = pack(&index, &ranked(&[2, 1, 0]), &BlockLimits { max_tokens: 2 * line, ..ALL }, &[]);
     assert_eq!((keys(&block), block.tokens), (vec![0, 2], 2 * line));
     assert_eq!(block.items[1].line, "[Thursday, 1 January 1970, 12:02 am] Ann: three");
 }
@@ -35,13 +36,13 @@ fn the_best_that_fit_are_told_in_order() {
 fn no_bound_is_passed() {
     let index = index(&["one", "two", "three", "four"]);
     let order = ranked(&[3, 0, 1, 2]);
-    assert_eq!(keys(&pack(&index, &order, &Limits { max_items: 2, ..ALL }, &[])), [0, 3]);
-    assert_eq!(keys(&pack(&index, &order, &Limits { min_score: 0.85, ..ALL }, &[])), [0, 3]);
-    assert!(pack(&index, &order, &Limits { max_tokens: 0, ..ALL }, &[]).items.is_empty());
-    assert!(pack(&index, &order, &Limits { max_items: 0, ..ALL }, &[]).items.is_empty());
+    assert_eq!(keys(&pack(&index, &order, &BlockLimits { max_items: 2, ..ALL }, &[])), [0, 3]);
+    assert_eq!(keys(&pack(&index, &order, &BlockLimits { min_score: 0.85, ..ALL }, &[])), [0, 3]);
+    assert!(pack(&index, &order, &BlockLimits { max_tokens: 0, ..ALL }, &[]).items.is_empty());
+    assert!(pack(&index, &order, &BlockLimits { max_items: 0, ..ALL }, &[]).items.is_empty());
     assert!(pack(&index, &ranked(&[77]), &ALL, &[]).items.is_empty());
     for max_tokens in 0..200 {
-        assert!(pack(&index, &order, &Limits { max_tokens, ..ALL }, &[]).tokens <= max_tokens);
+        assert!(pack(&index, &order, &BlockLimits { max_tokens, ..ALL }, &[]).tokens <= max_tokens);
     }
 }
 
@@ -65,15 +66,16 @@ fn the_same_words_are_told_once() {
 #[test]
 fn it_looks_so_far_and_says_whether_there_was_room() {
     let index = index(&["I like tea", "cat", "dog", "owl"]);
-    let block = |keys: &[Key], limits: Limits| pack(&index, &ranked(keys), &limits, &["I like tea".into()]);
-    let two = Limits { depth: 2, ..ALL };
+    let block =
+        |keys: &[TurnKey], limits: BlockLimits| pack(&index, &ranked(keys), &limits, &["I like tea".into()]);
+    let two = BlockLimits { depth: 2, ..ALL };
     assert_eq!(keys(&block(&[0, 1, 2, 3], two)), [1, 2]);
     assert!(!block(&[0, 1, 2, 3], two).room_left);
     assert!(!block(&[0, 1, 2], two).room_left, "a longer ranking would have changed nothing");
     assert!(block(&[0, 1], two).room_left);
     assert!(block(&[0, 1, 2, 3], ALL).room_left);
-    assert!(!block(&[1, 2], Limits { max_items: 2, ..ALL }).room_left);
-    assert!(!block(&[1, 2, 3], Limits { min_score: 0.85, ..ALL }).room_left);
+    assert!(!block(&[1, 2], BlockLimits { max_items: 2, ..ALL }).room_left);
+    assert!(!block(&[1, 2, 3], BlockLimits { min_score: 0.85, ..ALL }).room_left);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn filled(store: &Opened, owner: &UserId) -> Vec<Memory> {
+async fn filled(store: &Opened, owner: &UserId) -> Vec<MemoryRecord> {
     let new = |n: i32| NewMemory {
         session: Some("same".into()),
         embedding: Some(embedding(1)),
@@ -56,7 +56,7 @@ async fn a_stranger_has_nothing_and_leaves_no_trace() {
     let Some(place) = Place::new() else { return };
     let (store, nobody) = (place.open(), user("nobody"));
     assert_eq!(all(&store, &nobody).await, []);
-    assert_eq!(store.list(&nobody, None, 10).await.unwrap(), Page::default());
+    assert_eq!(store.list(&nobody, None, 10).await.unwrap(), RecordPage::default());
     assert_eq!(store.get(&nobody, "x").await.unwrap(), None);
     assert_eq!(store.epoch(&nobody).await.unwrap(), 0);
     assert_eq!(store.context(&nobody).await.unwrap().json, "{}");

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 
 use parking_lot::Mutex;
 
-use super::{Batch, Embedding, Memory, NewMemory, Store, UnixMillis};
+use super::{Batch, MemoryRecord, NewMemory, Store, StoredEmbedding, UnixMillis};
 use crate::user::UserId;
 
 /// A time in 2026.
@@ -29,11 +29,11 @@ pub fn batch(texts: &[&str]) -> Batch {
     Batch { memories: texts.iter().map(|t| text(t)).collect(), idempotency_key: None }
 }
 
-pub fn embedding(first: i8) -> Embedding {
-    Embedding { embedder: "builtin/1".into(), scale: 0.0078, vector: vec![first, -128, 127, 0] }
+pub fn embedding(first: i8) -> StoredEmbedding {
+    StoredEmbedding { embedder: "builtin/1".into(), scale: 0.0078, vector: vec![first, -128, 127, 0] }
 }
 
-pub async fn all(store: &impl Store, user: &UserId) -> Vec<Memory> {
+pub async fn all(store: &impl Store, user: &UserId) -> Vec<MemoryRecord> {
     let rows = Arc::new(Mutex::new(Vec::new()));
     let into = rows.clone();
     store.load(user, Box::new(move |chunk| into.lock().extend(chunk))).await.unwrap();
@@ -41,6 +41,6 @@ pub async fn all(store: &impl Store, user: &UserId) -> Vec<Memory> {
     std::mem::take(&mut rows)
 }
 
-pub fn texts(memories: &[Memory]) -> Vec<&str> {
+pub fn texts(memories: &[MemoryRecord]) -> Vec<&str> {
     memories.iter().map(|memory| memory.text.as_str()).collect()
 }

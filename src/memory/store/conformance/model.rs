@@ -32,7 +32,7 @@ fn session(n: u8) -> Option<String> {
 }
 
 struct Model {
-    rows: Vec<Vec<Memory>>,
+    rows: Vec<Vec<MemoryRecord>>,
     epochs: Vec<u64>,
 }
 
@@ -53,7 +53,7 @@ impl Model {
             Step::ForgetAll(owner) => (owner, Forget::ALL),
             Step::Reopen => return,
         };
-        let matches = |memory: &Memory| match &which {
+        let matches = |memory: &MemoryRecord| match &which {
             Forget::Id(id) => memory.id == *id,
             Forget::Matching { session, before } => {
                 session.as_ref().is_none_or(|s| memory.session.as_ref() == Some(s))

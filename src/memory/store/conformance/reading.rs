@@ -125,7 +125,7 @@ async fn names_and_numbers_grow_also_when_the_clock_goes_back() {
 async fn counts_and_activity_tell_what_happened_and_no_word_of_it() {
     let Some(place) = Place::new() else { return };
     let (store, alice) = (place.open(), user("alice"));
-    assert_eq!(store.counts(&alice).await.unwrap(), Counts::default());
+    assert_eq!(store.counts(&alice).await.unwrap(), UserCounts::default());
     assert_eq!(store.activity(&alice).await.unwrap(), []);
 
     for session in ["s1", "s1", "s2"] {
@@ -136,7 +136,7 @@ async fn counts_and_activity_tell_what_happened_and_no_word_of_it() {
     let old = NewMemory { created_at: Some(UnixMillis(9)), ..text("old") };
     store.append(&alice, Batch { memories: vec![old], idempotency_key: None }, NOW).await.unwrap();
     let counts = store.counts(&alice).await.unwrap();
-    let expected = Counts { memories: 4, sessions: 2, oldest: Some(UnixMillis(9)), newest: Some(NOW) };
+    let expected = UserCounts { memories: 4, sessions: 2, oldest: Some(UnixMillis(9)), newest: Some(NOW) };
     assert_eq!(counts, expected);
 
     let later = UnixMillis(NOW.0 + 5);
@@ -161,7 +161,7 @@ async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself() {
     let (seen, writes) = (Arc::new(Mutex::new(0)), store.clone());
     let (rows, alice2) = (seen.clone(), alice.clone());
     let runtime = tokio::runtime::Handle::current();
-    let sink = move |chunk: Vec<Memory>| {
+    let sink = move |chunk: Vec<MemoryRecord>| {
         *rows.lock() += chunk.len();
         let write = writes.append(&alice2, batch(&["late"]), NOW);
         runtime.block_on(write).unwrap();

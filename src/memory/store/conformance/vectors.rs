@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn vector(embedder: &str, first: i8) -> Embedding {
-    Embedding { embedder: embedder.into(), ..embedding(first) }
+fn vector(embedder: &str, first: i8) -> StoredEmbedding {
+    StoredEmbedding { embedder: embedder.into(), ..embedding(first) }
 }
 
 /// Everything that waits, as if it were dealt with piece by piece.

@@ -24,12 +24,12 @@ const LIMITS: &str = "-c statement_timeout=30s -c lock_timeout=5s -c idle_in_tra
                       -c application_name=concierge";
 
 /// How to connect.
-pub(super) struct Address {
+pub(super) struct PostgresUrl {
     pub config: Config,
     pub tls: MakeRustlsConnect,
 }
 
-impl Address {
+impl PostgresUrl {
     /// Reads a URL as libpq does, `sslmode` included: `verify-ca` and `verify-full` mean `require`, which verifies the
     /// certificate and the name. Without a mode, servers on this machine are spoken to in plain text, and others as
     /// they offer.
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn mode(url: &str) -> SslMode {
-        Address::parse(url).unwrap().config.get_ssl_mode()
+        PostgresUrl::parse(url).unwrap().config.get_ssl_mode()
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_besides_stays() {
         let address =
-            Address::parse("postgres://u@h/db?options=-c%20work_mem%3D1MB&sslmode=disable").unwrap();
+            PostgresUrl::parse("postgres://u@h/db?options=-c%20work_mem%3D1MB&sslmode=disable").unwrap();
         let options = address.config.get_options().unwrap();
         assert!(
             options.starts_with("-c statement_timeout") && options.ends_with("-c work_mem=1MB"),
@@ -122,7 +122,7 @@ mod tests {
         for bad in
             ["postgres://u:hunter2@h/db?sslmode=maybe", "postgres://u:hunter2@h/db?colour=red", "hunter2"]
         {
-            let error = Address::parse(bad).err().unwrap().to_string();
+            let error = PostgresUrl::parse(bad).err().unwrap().to_string();
             assert!(error.contains("memory.url") && !error.contains("hunter2"), "{error}");
         }
     }

@@ -5,7 +5,7 @@
 use super::{pool::Session, rows, session::Params};
 use crate::{
     memory::store::{
-        Memory, StoreError, UnixMillis,
+        MemoryRecord, StoreError, UnixMillis,
         fingerprint::{Fingerprint, KEPT},
     },
     user::UserId,
@@ -19,7 +19,7 @@ pub(super) async fn stored(
     user: (&UserId, i64),
     key: &Fingerprint,
     now: UnixMillis,
-) -> Result<Option<Vec<Memory>>, StoreError> {
+) -> Result<Option<Vec<MemoryRecord>>, StoreError> {
     let (name, row) = (user.0.as_str(), user.1);
     let expired = now.0.saturating_sub(KEPT);
     session.query("DELETE FROM concierge.keys WHERE user_id = $1 AND at < $2", &[&row, &expired]).await?;
@@ -40,7 +40,7 @@ pub(super) async fn keep(
     session: &mut Session<'_>,
     user: i64,
     key: &Fingerprint,
-    memories: &[Memory],
+    memories: &[MemoryRecord],
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (memories.first(), memories.last()) else { return Ok(()) };

@@ -6,7 +6,9 @@ use futures_util::TryStreamExt;
 
 use super::{errors, pool::Session, rows, session::Params};
 use crate::{
-    memory::store::{Counts, Cursor, MAX_PAGE, Memory, Page, Sink, StoreError, UnixMillis, id},
+    memory::store::{
+        Cursor, MAX_PAGE, MemoryRecord, RecordPage, Sink, StoreError, UnixMillis, UserCounts, id,
+    },
     user::UserId,
 };
 
@@ -14,7 +16,11 @@ use crate::{
 const CHUNK_ROWS: usize = 256;
 const CHUNK_BYTES: usize = 1 << 20;
 
-pub(super) async fn get(session: Session<'_>, user: &UserId, id: &str) -> Result<Option<Memory>, StoreError> {
+pub(super) async fn get(
+    session: Session<'_>,
+    user: &UserId,
+    id: &str,
+) -> Result<Option<MemoryRecord>, StoreError> {
     let Some(seq) = id::seq_of(id) else {
         session.release();
         return Ok(None);
@@ -29,7 +35,7 @@ pub(super) async fn list(
     user: &UserId,
     cursor: Option<Cursor>,
     limit: usize,
-) -> Result<Page, StoreError> {
+) -> Result<RecordPage, StoreError> {
     let limit = limit.clamp(1, MAX_PAGE);
     let after = cursor.unwrap_or(Cursor { created_at: i64::MIN, seq: i64::MIN });
     // One more than asked for tells whether there is a next page.
@@ -41,7 +47,7 @@ pub(super) async fn list(
     memories.truncate(limit);
     let last = memories.last().filter(|_| more);
     let next = last.map(|memory| Cursor { created_at: memory.created_at.0, seq: memory.seq });
-    Ok(Page { memories, next })
+    Ok(RecordPage { memories, next })
 }
 
 /// Begins to read all of a user's rows as they are now; returns the epoch of this moment.
@@ -81,7 +87,7 @@ pub(super) async fn load(mut session: Session<'_>, user: &UserId, mut sink: Sink
 }
 
 /// Off the async threads: the sink may build an index.
-async fn hand_over(mut sink: Sink, chunk: Vec<Memory>) -> Result<Sink, StoreError> {
+async fn hand_over(mut sink: Sink, chunk: Vec<MemoryRecord>) -> Result<Sink, StoreError> {
     let work = move || {
         sink(chunk);
         sink
@@ -90,13 +96,13 @@ async fn hand_over(mut sink: Sink, chunk: Vec<Memory>) -> Result<Sink, StoreErro
     tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
-pub(super) async fn counts(session: Session<'_>, user: &UserId) -> Result<Counts, StoreError> {
+pub(super) async fn counts(session: Session<'_>, user: &UserId) -> Result<UserCounts, StoreError> {
     let look = "SELECT count(*), count(DISTINCT session_key), min(created_at), max(created_at)
                 FROM concierge.memories
                 WHERE user_id = (SELECT id FROM concierge.users WHERE name = $1)";
     let found = session.read(user, look, &[&user.as_str()]).await?;
-    let Some(row) = found.first() else { return Ok(Counts::default()) };
-    Ok(Counts {
+    let Some(row) = found.first() else { return Ok(UserCounts::default()) };
+    Ok(UserCounts {
         memories: row.get::<_, i64>(0).unsigned_abs(),
         sessions: row.get::<_, i64>(1).unsigned_abs(),
         oldest: row.get::<_, Option<i64>>(2).map(UnixMillis),

@@ -13,11 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use self::{address::Address, pool::Pool};
+use self::{address::PostgresUrl, pool::PostgresPool};
 use super::{
-    Activity, Appended, Batch, Candidates, Condition, ContextChange, Counts, Covered, Cursor, Description,
-    Embedded, Embedding, Forget, Forgotten, Known, Memory, NewMemory, News, Page, Pending, Sink, Store,
-    StoreError, Stored, UnixMillis, UserContext, Written,
+    Activity, Appended, Batch, Candidates, Changes, Condition, ContextChange, Covered, Cursor, Description,
+    Embedded, Forget, Forgotten, IndexVersion, MemoryRecord, NewMemory, PendingRecords, RecordPage, Sink,
+    Store, StoreError, StoreFuture, StoredEmbedding, UnixMillis, UserContext, UserCounts, Written,
 };
 use crate::{tasks::Tasks, user::UserId};
 
@@ -57,8 +57,8 @@ const MAX_KIB: usize = 64 * 1024;
 
 /// A [`Store`] in PostgreSQL.
 pub struct PostgresStore {
-    pool: Arc<Pool>,
-    filler: preselect_indexer::Filler,
+    pool: Arc<PostgresPool>,
+    filler: preselect_indexer::PreselectIndexer,
     writes: Arc<Semaphore>,
     weight: Arc<Semaphore>,
     /// This gateway among those that embed.
@@ -70,9 +70,9 @@ impl PostgresStore {
     ///
     /// Errors: [`StoreError::Denied`] if `url` cannot be read.
     pub fn new(url: &str, tasks: &Tasks, describe: Describe) -> Result<Self, StoreError> {
-        let pool = Pool::new(Address::parse(url)?, tasks.clone());
+        let pool = PostgresPool::new(PostgresUrl::parse(url)?, tasks.clone());
         Ok(Self {
-            filler: preselect_indexer::Filler::new(pool.clone(), tasks.clone(), describe),
+            filler: preselect_indexer::PreselectIndexer::new(pool.clone(), tasks.clone(), describe),
             pool,
             writes: Arc::new(Semaphore::new(QUEUE)),
             weight: Arc::new(Semaphore::new(MAX_KIB)),
@@ -108,7 +108,7 @@ impl PostgresStore {
 }
 
 impl Store for PostgresStore {
-    fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> Stored<'_, Appended> {
+    fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> StoreFuture<'_, Appended> {
         let user = user.clone();
         Box::pin(async move {
             let weight = batch.memories.iter().map(NewMemory::weight).sum();
@@ -117,14 +117,14 @@ impl Store for PostgresStore {
         })
     }
 
-    fn get(&self, user: &UserId, id: &str) -> Stored<'_, Option<Memory>> {
+    fn get(&self, user: &UserId, id: &str) -> StoreFuture<'_, Option<MemoryRecord>> {
         let (user, id) = (user.clone(), id.to_owned());
         Box::pin(async move {
             self.read(|| async { memories::get(self.pool.session().await?, &user, &id).await }).await
         })
     }
 
-    fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> Stored<'_, Page> {
+    fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> StoreFuture<'_, RecordPage> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { memories::list(self.pool.session().await?, &user, cursor, limit).await })
@@ -132,7 +132,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn load(&self, user: &UserId, sink: Sink) -> Stored<'_, u64> {
+    fn load(&self, user: &UserId, sink: Sink) -> StoreFuture<'_, u64> {
         let user = user.clone();
         Box::pin(async move {
             let begin = || async { memories::begin_load(self.pool.session().await?, &user).await };
@@ -143,7 +143,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> Stored<'_, Forgotten> {
+    fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> StoreFuture<'_, Forgotten> {
         let user = user.clone();
         Box::pin(async move {
             let call = || async { writes::forget(self.pool.session().await?, &user, &which, now).await };
@@ -160,14 +160,14 @@ impl Store for PostgresStore {
         Some(if server.has_vectors { "words and meaning" } else { "words" })
     }
 
-    fn news(&self, user: &UserId, known: Option<Known>) -> Stored<'_, News> {
+    fn news(&self, user: &UserId, known: Option<IndexVersion>) -> StoreFuture<'_, Changes> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { users::news(self.pool.session().await?, &user, known).await }).await
         })
     }
 
-    fn candidates(&self, user: &UserId, query: Description) -> Stored<'_, Candidates> {
+    fn candidates(&self, user: &UserId, query: Description) -> StoreFuture<'_, Candidates> {
         let user = user.clone();
         Box::pin(async move {
             let call = || async {
@@ -181,7 +181,7 @@ impl Store for PostgresStore {
         })
     }
 
-    fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64> {
+    fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, StoredEmbedding)>) -> StoreFuture<'_, u64> {
         let user = user.clone();
         Box::pin(async move {
             let weight = embeddings.iter().map(|(_, embedding)| embedding.vector.len()).sum();
@@ -191,11 +191,11 @@ impl Store for PostgresStore {
         })
     }
 
-    fn total(&self) -> Stored<'_, u64> {
+    fn total(&self) -> StoreFuture<'_, u64> {
         Box::pin(async move { self.read(|| async { users::total(self.pool.session().await?).await }).await })
     }
 
-    fn embed_by(&self, embedder: &str) -> Stored<'_, ()> {
+    fn embed_by(&self, embedder: &str) -> StoreFuture<'_, ()> {
         let embedder = embedder.to_owned();
         Box::pin(async move {
             let call = || async { vectors::choose(self.pool.session().await?, &embedder).await };
@@ -203,7 +203,12 @@ impl Store for PostgresStore {
         })
     }
 
-    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
+    fn pending(
+        &self,
+        embedder: &str,
+        after: Option<Covered>,
+        limit: usize,
+    ) -> StoreFuture<'_, PendingRecords> {
         let embedder = embedder.to_owned();
         Box::pin(async move {
             let by = (self.gateway, &*embedder);
@@ -211,28 +216,28 @@ impl Store for PostgresStore {
         })
     }
 
-    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded> {
+    fn embedded(&self, embedder: &str) -> StoreFuture<'_, Embedded> {
         let embedder = embedder.to_owned();
         Box::pin(async move {
             self.read(|| async { vectors::embedded(self.pool.session().await?, &embedder).await }).await
         })
     }
 
-    fn counts(&self, user: &UserId) -> Stored<'_, Counts> {
+    fn counts(&self, user: &UserId) -> StoreFuture<'_, UserCounts> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { memories::counts(self.pool.session().await?, &user).await }).await
         })
     }
 
-    fn epoch(&self, user: &UserId) -> Stored<'_, u64> {
+    fn epoch(&self, user: &UserId) -> StoreFuture<'_, u64> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { users::epoch(self.pool.session().await?, &user).await }).await
         })
     }
 
-    fn context(&self, user: &UserId) -> Stored<'_, UserContext> {
+    fn context(&self, user: &UserId) -> StoreFuture<'_, UserContext> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { contexts::get(self.pool.session().await?, &user).await }).await
@@ -245,7 +250,7 @@ impl Store for PostgresStore {
         change: ContextChange,
         condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, Written> {
+    ) -> StoreFuture<'_, Written> {
         let user = user.clone();
         Box::pin(async move {
             let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
@@ -257,26 +262,26 @@ impl Store for PostgresStore {
         })
     }
 
-    fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>> {
+    fn activity(&self, user: &UserId) -> StoreFuture<'_, Vec<Activity>> {
         let user = user.clone();
         Box::pin(async move {
             self.read(|| async { users::activity(self.pool.session().await?, &user).await }).await
         })
     }
 
-    fn users_with_older(&self, before: UnixMillis) -> Stored<'_, Vec<UserId>> {
+    fn users_with_older(&self, before: UnixMillis) -> StoreFuture<'_, Vec<UserId>> {
         Box::pin(async move {
             self.read(|| async { users::with_older(self.pool.session().await?, before).await }).await
         })
     }
 
-    fn users(&self, after: Option<UserId>, limit: usize) -> Stored<'_, Vec<UserId>> {
+    fn users(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<UserId>> {
         Box::pin(async move {
             self.read(|| async { users::page(self.pool.session().await?, after.as_ref(), limit).await }).await
         })
     }
 
-    fn restore(&self, user: &UserId, memories: Vec<Memory>) -> Stored<'_, usize> {
+    fn restore(&self, user: &UserId, memories: Vec<MemoryRecord>) -> StoreFuture<'_, usize> {
         let user = user.clone();
         Box::pin(async move {
             let weight = memories.iter().map(|memory| memory.text.len()).sum();
@@ -285,12 +290,12 @@ impl Store for PostgresStore {
         })
     }
 
-    fn compact(&self) -> Stored<'_, bool> {
+    fn compact(&self) -> StoreFuture<'_, bool> {
         // What is deleted is PostgreSQL's to clean, by autovacuum.
         Box::pin(async { Ok(false) })
     }
 
-    fn check(&self) -> Stored<'_, ()> {
+    fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             let late = StoreError::Away("it did not answer in time".to_owned());
             let call = || async { users::check(self.pool.session().await?).await };

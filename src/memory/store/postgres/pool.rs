@@ -13,14 +13,14 @@ use tokio::{
 };
 use tokio_postgres::{Client, Statement};
 
-use super::{address::Address, errors, schema};
+use super::{address::PostgresUrl, errors, schema};
 use crate::{memory::store::StoreError, tasks::Tasks};
 
 /// Connections of one gateway. PostgreSQL takes 100 by default: room for six gateways and an operator.
 const CONNECTIONS: usize = 16;
 /// Calls that may wait for one.
 const WAITING: usize = 4096;
-/// How long a call waits for one. A new one needs at most as long: see [`Address`].
+/// How long a call waits for one. A new one needs at most as long: see [`PostgresUrl`].
 const WAIT: Duration = Duration::from_secs(3);
 
 /// Name and number of what a [`Session`] keeps prepared.
@@ -30,18 +30,18 @@ type Statements = HashMap<&'static str, Statement>;
 type Lent = (Client, OwnedSemaphorePermit);
 
 /// See the module.
-pub(super) struct Pool {
-    address: Address,
+pub(super) struct PostgresPool {
+    address: PostgresUrl,
     tasks: Tasks,
     idle: Mutex<Vec<(Client, Statements)>>,
     room: Arc<Semaphore>,
     queue: Semaphore,
     /// What is known of the server since the first connection.
-    server: Arc<OnceCell<schema::Server>>,
+    server: Arc<OnceCell<schema::ServerInfo>>,
 }
 
-impl Pool {
-    pub fn new(address: Address, tasks: Tasks) -> Arc<Self> {
+impl PostgresPool {
+    pub fn new(address: PostgresUrl, tasks: Tasks) -> Arc<Self> {
         Arc::new(Self {
             address,
             tasks,
@@ -86,7 +86,7 @@ impl Pool {
     }
 
     /// What is known of the server; `None` before the first connection.
-    pub fn server(&self) -> Option<&schema::Server> {
+    pub fn server(&self) -> Option<&schema::ServerInfo> {
         self.server.get()
     }
 
@@ -142,7 +142,7 @@ impl Pool {
 pub(super) struct Session<'p> {
     pub client: Client,
     statements: Statements,
-    pool: &'p Pool,
+    pool: &'p PostgresPool,
     _room: OwnedSemaphorePermit,
 }
 

@@ -9,13 +9,13 @@ use std::{collections::HashSet, sync::Arc};
 use parking_lot::Mutex;
 
 use super::{
-    pool::{Pool, Session},
+    pool::{PostgresPool, Session},
     preselect::{self, in_text},
     rows,
     session::Params,
 };
 use crate::{
-    memory::store::{Description, Memory, StoreError},
+    memory::store::{Description, MemoryRecord, StoreError},
     tasks::Tasks,
     user::UserId,
 };
@@ -26,18 +26,18 @@ const STEP: i64 = 500;
 const AT_ONCE: usize = 2;
 
 /// Makes what a memory is found by.
-pub type Describe = fn(&Memory) -> Description;
+pub type Describe = fn(&MemoryRecord) -> Description;
 
 /// See the module.
-pub(super) struct Filler {
-    pool: Arc<Pool>,
+pub(super) struct PreselectIndexer {
+    pool: Arc<PostgresPool>,
     tasks: Tasks,
     describe: Describe,
     busy: Arc<Mutex<HashSet<UserId>>>,
 }
 
-impl Filler {
-    pub fn new(pool: Arc<Pool>, tasks: Tasks, describe: Describe) -> Self {
+impl PreselectIndexer {
+    pub fn new(pool: Arc<PostgresPool>, tasks: Tasks, describe: Describe) -> Self {
         Self { pool, tasks, describe, busy: Arc::default() }
     }
 
@@ -52,7 +52,7 @@ impl Filler {
         let (pool, busy, user, describe) =
             (self.pool.clone(), self.busy.clone(), user.clone(), self.describe);
         self.tasks.spawn_until_shutdown(async move {
-            let _done = Done { busy, user: user.clone() };
+            let _done = FinishGuard { busy, user: user.clone() };
             loop {
                 match step(&pool, &user, describe).await {
                     Ok(true) => {}
@@ -67,19 +67,19 @@ impl Filler {
 }
 
 /// Takes the user from the list, also when the task is cut short.
-struct Done {
+struct FinishGuard {
     busy: Arc<Mutex<HashSet<UserId>>>,
     user: UserId,
 }
 
-impl Drop for Done {
+impl Drop for FinishGuard {
     fn drop(&mut self) {
         self.busy.lock().remove(&self.user);
     }
 }
 
 /// The next rows; whether there may be more.
-async fn step(pool: &Pool, user: &UserId, describe: Describe) -> Result<bool, StoreError> {
+async fn step(pool: &PostgresPool, user: &UserId, describe: Describe) -> Result<bool, StoreError> {
     let has_vectors = pool.server().is_some_and(|server| server.has_vectors);
     let (mut session, name) = (pool.session().await?, user.as_str());
     // One gateway at a time; the lock ends with the transaction.

@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 
 use super::{nul_escape, pool::Session, vectors};
-use crate::memory::store::{Embedding, Memory, StoreError, UnixMillis, fingerprint};
+use crate::memory::store::{MemoryRecord, StoreError, StoredEmbedding, UnixMillis, fingerprint};
 
 /// `SELECT` of whole memories with a condition and an order, from a table named `m`; `$1` is the user's name.
 macro_rules! select {
@@ -20,10 +20,10 @@ macro_rules! select {
 pub(super) use select;
 
 /// A row of a [`select`].
-pub(super) fn memory(row: &Row) -> Result<Memory, StoreError> {
+pub(super) fn memory(row: &Row) -> Result<MemoryRecord, StoreError> {
     let text = |at| row.try_get::<_, Option<String>>(at).map(|text| text.map(nul_escape::unescaped));
-    let read = || -> Result<Memory, tokio_postgres::Error> {
-        Ok(Memory {
+    let read = || -> Result<MemoryRecord, tokio_postgres::Error> {
+        Ok(MemoryRecord {
             seq: row.try_get(0)?,
             id: row.try_get(1)?,
             session: text(2)?,
@@ -40,24 +40,24 @@ pub(super) fn memory(row: &Row) -> Result<Memory, StoreError> {
 }
 
 /// All rows of a [`select`].
-pub(super) fn memories(rows: &[Row]) -> Result<Vec<Memory>, StoreError> {
+pub(super) fn memories(rows: &[Row]) -> Result<Vec<MemoryRecord>, StoreError> {
     rows.iter().map(memory).collect()
 }
 
-fn embedding(row: &Row) -> Result<Option<Embedding>, tokio_postgres::Error> {
+fn embedding(row: &Row) -> Result<Option<StoredEmbedding>, tokio_postgres::Error> {
     let Some(embedder) = row.try_get(9)? else { return Ok(None) };
     let bytes: &[u8] = row.try_get(11)?;
     let vector = bytes.iter().map(|byte| i8::from_ne_bytes([*byte])).collect();
-    Ok(Some(Embedding { embedder, scale: row.try_get(10)?, vector }))
+    Ok(Some(StoredEmbedding { embedder, scale: row.try_get(10)?, vector }))
 }
 
 /// Writes memories of the user with this row, in one statement.
 pub(super) async fn insert(
     session: &mut Session<'_>,
     user: i64,
-    memories: &[Memory],
+    memories: &[MemoryRecord],
 ) -> Result<(), StoreError> {
-    fn column<'m, T>(memories: &'m [Memory], of: impl Fn(&'m Memory) -> T) -> Vec<T> {
+    fn column<'m, T>(memories: &'m [MemoryRecord], of: impl Fn(&'m MemoryRecord) -> T) -> Vec<T> {
         memories.iter().map(of).collect()
     }
     let text = |text: &Option<String>| text.as_deref().map(|text| nul_escape::escaped(text).into_owned());
@@ -94,7 +94,7 @@ pub(super) async fn insert(
             ],
         )
         .await?;
-    let embeddings: Vec<(i64, &Embedding)> =
+    let embeddings: Vec<(i64, &StoredEmbedding)> =
         memories.iter().filter_map(|m| Some((m.seq, m.embedding.as_ref()?))).collect();
     vectors::set(session, user, &embeddings).await
 }

@@ -21,7 +21,7 @@ const LOCK: i64 = 0x436F_6E63;
 
 /// What is known of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Server {
+pub(super) struct ServerInfo {
     /// Candidates can be found by their meaning.
     pub has_vectors: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct Server {
 ///
 /// Errors: [`StoreError::Newer`], [`StoreError::Denied`] if the role may not create what is missing, and the troubles
 /// of the server.
-pub(super) async fn prepare(client: &Client) -> Result<Server, StoreError> {
+pub(super) async fn prepare(client: &Client) -> Result<ServerInfo, StoreError> {
     let batch = async |sql: &str| client.batch_execute(sql).await.map_err(|error| errors::of(&error));
     batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await?;
     let done = migrate(client).await;
@@ -39,7 +39,7 @@ pub(super) async fn prepare(client: &Client) -> Result<Server, StoreError> {
         Err(error) => Err(error),
     };
     batch(if has_vectors.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-    let server = Server { has_vectors: has_vectors? };
+    let server = ServerInfo { has_vectors: has_vectors? };
     tell(client, server).await?;
     Ok(server)
 }
@@ -106,7 +106,7 @@ async fn is_recent(client: &Client) -> Result<bool, StoreError> {
 }
 
 /// What an operator should know of the server, once.
-async fn tell(client: &Client, server: Server) -> Result<(), StoreError> {
+async fn tell(client: &Client, server: ServerInfo) -> Result<(), StoreError> {
     let by = if server.has_vectors { "words and meaning (pgvector)" } else { "words alone (no pgvector)" };
     tracing::info!("memory: PostgreSQL is there; users too large for memory are searched by {by}");
     if is(client, "(SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)").await? {

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::{pool::Session, rows, session::Params};
 use crate::{
-    memory::store::{Activity, ActivityKind, Known, News, StoreError, UnixMillis},
+    memory::store::{Activity, ActivityKind, Changes, IndexVersion, StoreError, UnixMillis},
     user::UserId,
 };
 
@@ -42,17 +42,17 @@ pub(super) async fn epoch(mut session: Session<'_>, user: &UserId) -> Result<u64
 pub(super) async fn news(
     mut session: Session<'_>,
     user: &UserId,
-    known: Option<Known>,
-) -> Result<News, StoreError> {
+    known: Option<IndexVersion>,
+) -> Result<Changes, StoreError> {
     let look = "SELECT epoch, rewritten, memories, bytes, last_seq FROM concierge.users WHERE name = $1";
     let seen = session.query(look, &[&user.as_str()]).await?;
     let number = |at: usize| seen.first().map_or(0, |row| row.get::<_, i64>(at));
     let (epoch, rewritten, weight) = (number(0), number(1), number(3) + ROW * number(2));
-    let rewritten_now = News::Rewritten { epoch: epoch.unsigned_abs() };
+    let rewritten_now = Changes::Rewritten { epoch: epoch.unsigned_abs() };
     let known_epoch = known.map_or(-1, |known| i64::try_from(known.epoch).unwrap_or(i64::MAX));
     let news = match known {
-        _ if weight > LARGE => Some(News::TooLarge { epoch: epoch.unsigned_abs() }),
-        _ if epoch == known_epoch => Some(News::Same),
+        _ if weight > LARGE => Some(Changes::TooLarge { epoch: epoch.unsigned_abs() }),
+        _ if epoch == known_epoch => Some(Changes::Same),
         Some(_) if rewritten <= known_epoch && epoch > known_epoch => None,
         _ => Some(rewritten_now.clone()),
     };
@@ -66,7 +66,7 @@ pub(super) async fn news(
 }
 
 /// The rows after those that are known, with the epoch of the same moment.
-async fn added(mut session: Session<'_>, user: &UserId, known: Known) -> Result<News, StoreError> {
+async fn added(mut session: Session<'_>, user: &UserId, known: IndexVersion) -> Result<Changes, StoreError> {
     let name = user.as_str();
     let look = "SELECT epoch, rewritten FROM concierge.users WHERE name = $1";
     let how = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -77,9 +77,9 @@ async fn added(mut session: Session<'_>, user: &UserId, known: Known) -> Result<
     let number = |at: usize| seen.first().map_or(0, |row| row.get::<_, i64>(at).unsigned_abs());
     let (epoch, rewritten) = (number(0), number(1));
     if rewritten > known.epoch || rows.len() > usize::try_from(MANY).unwrap_or(0) {
-        return Ok(News::Rewritten { epoch });
+        return Ok(Changes::Rewritten { epoch });
     }
-    Ok(News::Added { epoch, memories: rows::memories(&rows)? })
+    Ok(Changes::Added { epoch, memories: rows::memories(&rows)? })
 }
 
 /// Memories of all users together.

@@ -11,12 +11,13 @@
 
 use super::{
     nul_escape,
-    pool::{Pool, Session},
+    pool::{PostgresPool, Session},
     session::Params,
 };
 use crate::{
     memory::store::{
-        Covered, Embedded, Embedding, MAX_EMBEDDED, Pending, StoreError, Unembedded, records::Span,
+        Covered, Embedded, MAX_EMBEDDED, PendingRecords, StoreError, StoredEmbedding, Unembedded,
+        records::NumberRange,
     },
     user::UserId,
 };
@@ -29,7 +30,7 @@ const USERS: i64 = 32;
 pub(super) async fn set(
     session: &mut Session<'_>,
     user: i64,
-    embeddings: &[(i64, &Embedding)],
+    embeddings: &[(i64, &StoredEmbedding)],
 ) -> Result<(), StoreError> {
     if embeddings.is_empty() {
         return Ok(());
@@ -37,7 +38,7 @@ pub(super) async fn set(
     let seqs: Vec<i64> = embeddings.iter().map(|(seq, _)| *seq).collect();
     let embedders: Vec<&str> = embeddings.iter().map(|(_, e)| e.embedder.as_str()).collect();
     let scales: Vec<f32> = embeddings.iter().map(|(_, e)| e.scale).collect();
-    let bytes = |e: &Embedding| e.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
+    let bytes = |e: &StoredEmbedding| e.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
     let vectors: Vec<Vec<u8>> = embeddings.iter().map(|(_, e)| bytes(e)).collect();
     // Every part sees the rows as they were before the statement.
     let write = "
@@ -109,11 +110,11 @@ pub(super) async fn choose(mut session: Session<'_>, embedder: &str) -> Result<(
 
 /// See [`crate::memory::store::Store::pending`]; `gateway` is the one that asks.
 pub(super) async fn pending(
-    pool: &Pool,
+    pool: &PostgresPool,
     (gateway, embedder): (i64, &str),
     after: Option<&Covered>,
     limit: usize,
-) -> Result<Pending, StoreError> {
+) -> Result<PendingRecords, StoreError> {
     let mut session = pool.session().await?;
     if let Some(Covered(spans)) = after {
         let names: Vec<&str> = spans.iter().filter_map(|s| s.user.as_ref().map(UserId::as_str)).collect();
@@ -125,7 +126,7 @@ pub(super) async fn pending(
     let chosen: Option<String> = chosen.first().map(|row| row.get(0));
     if let Some(instead) = chosen.filter(|chosen| chosen != embedder) {
         session.release();
-        return Ok(Pending { instead: Some(instead), ..Pending::default() });
+        return Ok(PendingRecords { instead: Some(instead), ..PendingRecords::default() });
     }
     let leased = session.query(LEASE, &[&gateway, &embedder, &USERS]).await?;
     session.release();
@@ -139,10 +140,10 @@ pub(super) async fn pending(
         let (from, last) = (row.get(1), row.get(2));
         let (found, to) = new(pool.session().await?, &user, embedder, (from, last), limit).await?;
         items.extend(found);
-        spans.push(Span { user: Some(user), from, to });
+        spans.push(NumberRange { user: Some(user), from, to });
     }
     let covered = (!spans.is_empty()).then_some(Covered(spans));
-    Ok(Pending { items, covered, instead: None })
+    Ok(PendingRecords { items, covered, instead: None })
 }
 
 /// What is new of the user after the first of `numbers`, and up to which number; the second is the last that he has.

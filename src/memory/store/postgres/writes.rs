@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use super::{keys, pool::Session, rows, session::Params, users, vectors};
 use crate::{
     memory::store::{
-        Activity, ActivityKind, Appended, Batch, Embedding, Forget, Forgotten, Memory, NewMemory, StoreError,
-        UnixMillis,
+        Activity, ActivityKind, Appended, Batch, Forget, Forgotten, MemoryRecord, NewMemory, StoreError,
+        StoredEmbedding, UnixMillis,
         fingerprint::{self, Fingerprint},
         id,
     },
@@ -47,7 +47,7 @@ pub(super) async fn append(
         }
     }
     let first = reserved[0].get::<_, i64>(2) - count + 1;
-    let memories: Vec<Memory> =
+    let memories: Vec<MemoryRecord> =
         (first..).zip(&batch.memories).map(|(seq, new)| numbered(new.clone(), seq, now)).collect();
     rows::insert(&mut session, row, &memories).await?;
     if let Some(key) = &key {
@@ -59,10 +59,21 @@ pub(super) async fn append(
     Ok(Appended { memories, epoch, replayed: false })
 }
 
-fn numbered(new: NewMemory, seq: i64, now: UnixMillis) -> Memory {
+fn numbered(new: NewMemory, seq: i64, now: UnixMillis) -> MemoryRecord {
     let NewMemory { session, role, speaker, text, created_at, metadata, tokens, embedding } = new;
     let created_at = created_at.unwrap_or(now);
-    Memory { id: id::mint(seq), seq, session, role, speaker, text, created_at, metadata, tokens, embedding }
+    MemoryRecord {
+        id: id::mint(seq),
+        seq,
+        session,
+        role,
+        speaker,
+        text,
+        created_at,
+        metadata,
+        tokens,
+        embedding,
+    }
 }
 
 fn bytes_of(text: &str) -> i64 {
@@ -139,7 +150,7 @@ async fn delete(session: &mut Session<'_>, user: i64, which: &Forget) -> Result<
 pub(super) async fn set_embeddings(
     mut session: Session<'_>,
     user: &UserId,
-    embeddings: &[(i64, Embedding)],
+    embeddings: &[(i64, StoredEmbedding)],
 ) -> Result<u64, StoreError> {
     let locked = session.begin("BEGIN", user, users::LOCK, &[&user.as_str()]).await?;
     let Some((row, epoch)) = users::number_and_epoch(&locked) else {
@@ -148,7 +159,7 @@ pub(super) async fn set_embeddings(
     };
     let write = "UPDATE concierge.users SET epoch = epoch + 1, rewritten = epoch + 1 WHERE id = $1";
     session.query(write, &[&row]).await?;
-    let embeddings: Vec<(i64, &Embedding)> = embeddings.iter().map(|(seq, e)| (*seq, e)).collect();
+    let embeddings: Vec<(i64, &StoredEmbedding)> = embeddings.iter().map(|(seq, e)| (*seq, e)).collect();
     vectors::set(&mut session, row, &embeddings).await?;
     session.commit().await?;
     Ok(epoch + 1)
@@ -158,7 +169,7 @@ pub(super) async fn set_embeddings(
 pub(super) async fn restore(
     mut session: Session<'_>,
     user: &UserId,
-    memories: &[Memory],
+    memories: &[MemoryRecord],
 ) -> Result<usize, StoreError> {
     let bumped = session.begin("BEGIN", user, users::BUMP, &[&user.as_str()]).await?;
     let Some((row, _)) = users::number_and_epoch(&bumped) else { return Err(StoreError::Closed) };
@@ -187,10 +198,10 @@ pub(super) async fn restore(
 async fn missing(
     session: &mut Session<'_>,
     user: i64,
-    memories: &[Memory],
-) -> Result<Vec<Memory>, StoreError> {
+    memories: &[MemoryRecord],
+) -> Result<Vec<MemoryRecord>, StoreError> {
     let mut open = memories.to_vec();
-    let mut missing: Vec<Memory> = Vec::new();
+    let mut missing: Vec<MemoryRecord> = Vec::new();
     while !open.is_empty() {
         let seqs: Vec<i64> = open.iter().map(|memory| memory.seq).collect();
         let look = "SELECT seq, id FROM concierge.memories WHERE user_id = $1 AND seq = ANY($2)";

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, InterruptHandle};
 
-use super::threads::Lane;
+use super::threads::ThreadQueue;
 use crate::memory::store::StoreError;
 
 /// A check that runs, has run, or was not needed.
@@ -17,13 +17,13 @@ pub(super) struct Check {
     interrupt: Option<InterruptHandle>,
     damage: Arc<OnceLock<StoreError>>,
     /// Its one thread takes nothing from the queue.
-    lane: Lane<Infallible>,
+    lane: ThreadQueue<Infallible>,
 }
 
 impl Check {
     /// Of a file that was looked over when it was opened.
     pub(super) fn done() -> Self {
-        Self { interrupt: None, damage: Arc::default(), lane: Lane::new(0).0 }
+        Self { interrupt: None, damage: Arc::default(), lane: ThreadQueue::new(0).0 }
     }
 
     /// Begins to look over the file of `connection`.

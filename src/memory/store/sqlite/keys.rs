@@ -6,14 +6,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows;
 use crate::memory::store::{
-    Batch, Memory, StoreError, UnixMillis,
+    Batch, MemoryRecord, StoreError, UnixMillis,
     fingerprint::{Fingerprint, KEPT},
 };
 
 /// A key with what is to be written under it.
-pub(super) struct Key(Fingerprint);
+pub(super) struct IdempotencyRow(Fingerprint);
 
-impl Key {
+impl IdempotencyRow {
     /// The key of `batch`, if it has one.
     pub(super) fn of(batch: &Batch) -> Option<Self> {
         Fingerprint::of(batch).map(Self)
@@ -25,7 +25,7 @@ impl Key {
         connection: &Connection,
         user: i64,
         now: UnixMillis,
-    ) -> Result<Option<Vec<Memory>>, StoreError> {
+    ) -> Result<Option<Vec<MemoryRecord>>, StoreError> {
         let expired = now.0.saturating_sub(KEPT);
         connection.prepare_cached("DELETE FROM keys WHERE at < ?1")?.execute([expired])?;
         let mut query = connection
@@ -49,7 +49,7 @@ impl Key {
         &self,
         connection: &Connection,
         user: i64,
-        memories: &[Memory],
+        memories: &[MemoryRecord],
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         let (Some(first), Some(last)) = (memories.first(), memories.last()) else { return Ok(()) };

@@ -3,13 +3,13 @@
 use rusqlite::{Connection, params};
 
 use super::{
-    keys::{self, Key},
+    keys::{self, IdempotencyRow},
     rows, users, vectors,
 };
 use crate::{
     memory::store::{
-        Activity, ActivityKind, Appended, Batch, Counts, Cursor, Embedding, Forget, MAX_PAGE, Memory, Page,
-        Sink, StoreError, UnixMillis, fingerprint::session_key, id,
+        Activity, ActivityKind, Appended, Batch, Cursor, Forget, MAX_PAGE, MemoryRecord, RecordPage, Sink,
+        StoreError, StoredEmbedding, UnixMillis, UserCounts, fingerprint::session_key, id,
     },
     user::UserId,
 };
@@ -24,7 +24,7 @@ pub(super) fn append(
     batch: Batch,
     now: UnixMillis,
 ) -> Result<Appended, StoreError> {
-    let key = Key::of(&batch);
+    let key = IdempotencyRow::of(&batch);
     if let (Some(key), Some(row)) = (&key, users::find(connection, user)?)
         && let Some(memories) = key.stored(connection, row, now)?
     {
@@ -40,7 +40,11 @@ pub(super) fn append(
     Ok(Appended { memories, epoch, replayed: false })
 }
 
-pub(super) fn get(connection: &Connection, user: &UserId, id: &str) -> Result<Option<Memory>, StoreError> {
+pub(super) fn get(
+    connection: &Connection,
+    user: &UserId,
+    id: &str,
+) -> Result<Option<MemoryRecord>, StoreError> {
     let (Some(seq), Some(row)) = (id::seq_of(id), users::find(connection, user)?) else { return Ok(None) };
     let mut query = rows::select(connection, "m.n = ?1 AND m.user = ?2 AND m.id = ?3")?;
     Ok(rows::collect(&mut query, params![seq, row, id])?.pop())
@@ -51,8 +55,8 @@ pub(super) fn list(
     user: &UserId,
     cursor: Option<Cursor>,
     limit: usize,
-) -> Result<Page, StoreError> {
-    let Some(row) = users::find(connection, user)? else { return Ok(Page::default()) };
+) -> Result<RecordPage, StoreError> {
+    let Some(row) = users::find(connection, user)? else { return Ok(RecordPage::default()) };
     let limit = limit.clamp(1, MAX_PAGE);
     let after = cursor.unwrap_or(Cursor { created_at: i64::MIN, seq: i64::MIN });
     let mut query = rows::select(
@@ -66,7 +70,7 @@ pub(super) fn list(
     memories.truncate(limit);
     let last = memories.last().filter(|_| more);
     let next = last.map(|memory| Cursor { created_at: memory.created_at.0, seq: memory.seq });
-    Ok(Page { memories, next })
+    Ok(RecordPage { memories, next })
 }
 
 pub(super) fn load(connection: &Connection, user: &UserId, mut sink: Sink) -> Result<u64, StoreError> {
@@ -129,7 +133,7 @@ fn until(before: Option<UnixMillis>) -> i64 {
 pub(super) fn set_embeddings(
     connection: &Connection,
     user: &UserId,
-    embeddings: &[(i64, Embedding)],
+    embeddings: &[(i64, StoredEmbedding)],
 ) -> Result<u64, StoreError> {
     if users::find(connection, user)?.is_none() {
         return Ok(0);
@@ -145,7 +149,7 @@ pub(super) fn set_embeddings(
 pub(super) fn restore(
     connection: &Connection,
     user: &UserId,
-    memories: Vec<Memory>,
+    memories: Vec<MemoryRecord>,
 ) -> Result<usize, StoreError> {
     let (row, _) = users::bump(connection, user)?;
     let mut restored = 0;
@@ -158,8 +162,8 @@ pub(super) fn restore(
     Ok(restored)
 }
 
-pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<Counts, StoreError> {
-    let Some(row) = users::find(connection, user)? else { return Ok(Counts::default()) };
+pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<UserCounts, StoreError> {
+    let Some(row) = users::find(connection, user)? else { return Ok(UserCounts::default()) };
     // Apart, each of these is read from an index alone.
     let mut query = connection.prepare_cached(
         "SELECT (SELECT count(*) FROM memories WHERE user = ?1),
@@ -168,7 +172,7 @@ pub(super) fn counts(connection: &Connection, user: &UserId) -> Result<Counts, S
                 (SELECT max(created_at) FROM memories WHERE user = ?1)",
     )?;
     Ok(query.query_row([row], |row| {
-        Ok(Counts {
+        Ok(UserCounts {
             memories: row.get::<_, i64>(0)?.unsigned_abs(),
             sessions: row.get::<_, i64>(1)?.unsigned_abs(),
             oldest: row.get::<_, Option<i64>>(2)?.map(UnixMillis),

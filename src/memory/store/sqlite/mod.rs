@@ -10,12 +10,12 @@ use futures_util::future::BoxFuture;
 use self::{
     check::Check,
     readers::Readers,
-    writer::{After, Done, Writer},
+    writer::{After, Committed, Writer},
 };
 use super::{
-    Activity, Appended, Batch, Condition, ContextChange, Counts, Covered, Cursor, Embedded, Embedding,
-    Forget, Forgotten, Memory, NewMemory, Page, Pending, Sink, Store, StoreError, Stored, UnixMillis,
-    UserContext, Written,
+    Activity, Appended, Batch, Condition, ContextChange, Covered, Cursor, Embedded, Forget, Forgotten,
+    MemoryRecord, NewMemory, PendingRecords, RecordPage, Sink, Store, StoreError, StoreFuture,
+    StoredEmbedding, UnixMillis, UserContext, UserCounts, Written,
 };
 use crate::user::UserId;
 
@@ -77,7 +77,7 @@ impl SqliteStore {
     fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Stored<'_, T> {
+    ) -> StoreFuture<'_, T> {
         Box::pin(async move {
             self.check.passed()?;
             self.readers.read(work).await
@@ -88,7 +88,7 @@ impl SqliteStore {
         &self,
         weight: usize,
         work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Stored<'_, T> {
+    ) -> StoreFuture<'_, T> {
         Box::pin(async move { Ok(self.change(weight, After::Nothing, work).await?.value) })
     }
 
@@ -97,35 +97,35 @@ impl SqliteStore {
         weight: usize,
         after: After,
         work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<Done<T>, StoreError> {
+    ) -> Result<Committed<T>, StoreError> {
         self.check.passed()?;
         self.writer.write(weight, after, work).await
     }
 }
 
 impl Store for SqliteStore {
-    fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> Stored<'_, Appended> {
+    fn append(&self, user: &UserId, batch: Batch, now: UnixMillis) -> StoreFuture<'_, Appended> {
         let user = user.clone();
         let weight = batch.memories.iter().map(NewMemory::weight).sum();
         self.write(weight, move |tx| memories::append(tx, &user, batch, now))
     }
 
-    fn get(&self, user: &UserId, id: &str) -> Stored<'_, Option<Memory>> {
+    fn get(&self, user: &UserId, id: &str) -> StoreFuture<'_, Option<MemoryRecord>> {
         let (user, id) = (user.clone(), id.to_owned());
         self.read(move |tx| memories::get(tx, &user, &id))
     }
 
-    fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> Stored<'_, Page> {
+    fn list(&self, user: &UserId, cursor: Option<Cursor>, limit: usize) -> StoreFuture<'_, RecordPage> {
         let user = user.clone();
         self.read(move |tx| memories::list(tx, &user, cursor, limit))
     }
 
-    fn load(&self, user: &UserId, sink: Sink) -> Stored<'_, u64> {
+    fn load(&self, user: &UserId, sink: Sink) -> StoreFuture<'_, u64> {
         let user = user.clone();
         self.read(move |tx| memories::load(tx, &user, sink))
     }
 
-    fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> Stored<'_, Forgotten> {
+    fn forget(&self, user: &UserId, which: Forget, now: UnixMillis) -> StoreFuture<'_, Forgotten> {
         let user = user.clone();
         Box::pin(async move {
             let work = move |tx: &rusqlite::Connection| memories::forget(tx, &user, &which, now);
@@ -135,37 +135,42 @@ impl Store for SqliteStore {
         })
     }
 
-    fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, Embedding)>) -> Stored<'_, u64> {
+    fn set_embeddings(&self, user: &UserId, embeddings: Vec<(i64, StoredEmbedding)>) -> StoreFuture<'_, u64> {
         let user = user.clone();
         let weight = embeddings.iter().map(|(_, embedding)| embedding.vector.len()).sum();
         self.write(weight, move |tx| memories::set_embeddings(tx, &user, &embeddings))
     }
 
-    fn total(&self) -> Stored<'_, u64> {
+    fn total(&self) -> StoreFuture<'_, u64> {
         self.read(memories::total)
     }
 
-    fn pending(&self, embedder: &str, after: Option<Covered>, limit: usize) -> Stored<'_, Pending> {
+    fn pending(
+        &self,
+        embedder: &str,
+        after: Option<Covered>,
+        limit: usize,
+    ) -> StoreFuture<'_, PendingRecords> {
         let embedder = embedder.to_owned();
         self.read(move |tx| vectors::pending(tx, &embedder, after.as_ref(), limit))
     }
 
-    fn embedded(&self, embedder: &str) -> Stored<'_, Embedded> {
+    fn embedded(&self, embedder: &str) -> StoreFuture<'_, Embedded> {
         let embedder = embedder.to_owned();
         self.read(move |tx| vectors::embedded(tx, &embedder))
     }
 
-    fn counts(&self, user: &UserId) -> Stored<'_, Counts> {
+    fn counts(&self, user: &UserId) -> StoreFuture<'_, UserCounts> {
         let user = user.clone();
         self.read(move |tx| memories::counts(tx, &user))
     }
 
-    fn epoch(&self, user: &UserId) -> Stored<'_, u64> {
+    fn epoch(&self, user: &UserId) -> StoreFuture<'_, u64> {
         let user = user.clone();
         self.read(move |tx| users::epoch(tx, &user))
     }
 
-    fn context(&self, user: &UserId) -> Stored<'_, UserContext> {
+    fn context(&self, user: &UserId) -> StoreFuture<'_, UserContext> {
         let user = user.clone();
         self.read(move |tx| contexts::get(tx, &user))
     }
@@ -176,7 +181,7 @@ impl Store for SqliteStore {
         change: ContextChange,
         condition: Condition,
         now: UnixMillis,
-    ) -> Stored<'_, Written> {
+    ) -> StoreFuture<'_, Written> {
         let user = user.clone();
         let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
         let weight = json.len();
@@ -188,26 +193,26 @@ impl Store for SqliteStore {
         })
     }
 
-    fn activity(&self, user: &UserId) -> Stored<'_, Vec<Activity>> {
+    fn activity(&self, user: &UserId) -> StoreFuture<'_, Vec<Activity>> {
         let user = user.clone();
         self.read(move |tx| users::activity(tx, &user))
     }
 
-    fn users_with_older(&self, before: UnixMillis) -> Stored<'_, Vec<UserId>> {
+    fn users_with_older(&self, before: UnixMillis) -> StoreFuture<'_, Vec<UserId>> {
         self.read(move |tx| memories::users_with_older(tx, before))
     }
 
-    fn users(&self, after: Option<UserId>, limit: usize) -> Stored<'_, Vec<UserId>> {
+    fn users(&self, after: Option<UserId>, limit: usize) -> StoreFuture<'_, Vec<UserId>> {
         self.read(move |tx| users::page(tx, after.as_ref(), limit))
     }
 
-    fn restore(&self, user: &UserId, memories: Vec<Memory>) -> Stored<'_, usize> {
+    fn restore(&self, user: &UserId, memories: Vec<MemoryRecord>) -> StoreFuture<'_, usize> {
         let user = user.clone();
         let weight = memories.iter().map(|memory| memory.text.len()).sum();
         self.write(weight, move |tx| memories::restore(tx, &user, memories))
     }
 
-    fn compact(&self) -> Stored<'_, bool> {
+    fn compact(&self) -> StoreFuture<'_, bool> {
         Box::pin(async move {
             let worthwhile = self.read(fragmentation::is_mostly_dead).await?;
             if worthwhile {
@@ -217,7 +222,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn check(&self) -> Stored<'_, ()> {
+    fn check(&self) -> StoreFuture<'_, ()> {
         Box::pin(async move {
             self.read(|tx| rows::last_seq(tx).map(drop)).await?;
             self.write(0, |_| Ok(())).await

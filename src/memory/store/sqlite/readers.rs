@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::threads::{Lane, guarded};
+use super::threads::{ThreadQueue, guarded};
 use crate::memory::store::StoreError;
 
 /// Reads that may wait.
@@ -18,13 +18,13 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The way to the readers' threads.
 pub(super) struct Readers {
-    lane: Lane<Job>,
+    lane: ThreadQueue<Job>,
 }
 
 impl Readers {
     /// Starts a thread for each connection.
     pub(super) fn start(connections: Vec<Connection>) -> Result<Self, StoreError> {
-        let (lane, queue) = Lane::new(QUEUE);
+        let (lane, queue) = ThreadQueue::new(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for connection in connections {
             let queue = queue.clone();

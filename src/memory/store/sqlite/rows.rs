@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, para
 
 use super::vectors;
 use crate::memory::store::{
-    Embedding, Memory, NewMemory, StoreError, UnixMillis, fingerprint::session_key, id,
+    MemoryRecord, NewMemory, StoreError, StoredEmbedding, UnixMillis, fingerprint::session_key, id,
 };
 
 /// `SELECT` of whole memories with `condition` and order, from a table named `m`.
@@ -23,13 +23,13 @@ pub(super) fn select<'c>(
 pub(super) fn collect(
     query: &mut CachedStatement<'_>,
     params: impl Params,
-) -> Result<Vec<Memory>, StoreError> {
+) -> Result<Vec<MemoryRecord>, StoreError> {
     Ok(query.query_map(params, memory)?.collect::<Result<_, _>>()?)
 }
 
 /// A row of a [`select`].
-pub(super) fn memory(row: &Row<'_>) -> rusqlite::Result<Memory> {
-    Ok(Memory {
+pub(super) fn memory(row: &Row<'_>) -> rusqlite::Result<MemoryRecord> {
+    Ok(MemoryRecord {
         seq: row.get(0)?,
         id: row.get(1)?,
         session: row.get(2)?,
@@ -43,13 +43,13 @@ pub(super) fn memory(row: &Row<'_>) -> rusqlite::Result<Memory> {
     })
 }
 
-fn embedding(row: &Row<'_>) -> rusqlite::Result<Option<Embedding>> {
+fn embedding(row: &Row<'_>) -> rusqlite::Result<Option<StoredEmbedding>> {
     let Some(embedder) = row.get(9)? else { return Ok(None) };
     let bytes = row.get_ref(11)?.as_blob()?;
     let vector = bytes.iter().map(|byte| i8::from_ne_bytes([*byte])).collect();
     #[allow(clippy::cast_possible_truncation)] // It was an f32 when it was written.
     let scale = row.get::<_, f64>(10)? as f32;
-    Ok(Some(Embedding { embedder, scale, vector }))
+    Ok(Some(StoredEmbedding { embedder, scale, vector }))
 }
 
 /// The highest number that a row has.
@@ -64,9 +64,9 @@ pub(super) fn insert(
     user: i64,
     new: NewMemory,
     now: UnixMillis,
-) -> Result<Memory, StoreError> {
+) -> Result<MemoryRecord, StoreError> {
     let seq = id::next_seq(last_seq(connection)?, now);
-    let memory = Memory {
+    let memory = MemoryRecord {
         id: id::mint(seq),
         seq,
         session: new.session,
@@ -85,8 +85,8 @@ pub(super) fn insert(
 /// `memory` with a number that is free: its own, or the next one that is; `None` if it is there.
 pub(super) fn unless_there(
     connection: &Connection,
-    mut memory: Memory,
-) -> Result<Option<Memory>, StoreError> {
+    mut memory: MemoryRecord,
+) -> Result<Option<MemoryRecord>, StoreError> {
     let mut query = connection.prepare_cached("SELECT id FROM memories WHERE n = ?1")?;
     loop {
         let there: Option<String> = query.query_row([memory.seq], |row| row.get(0)).optional()?;
@@ -99,7 +99,7 @@ pub(super) fn unless_there(
 }
 
 /// Writes a memory of the user with this row, under its own number.
-pub(super) fn write(connection: &Connection, user: i64, memory: &Memory) -> Result<(), StoreError> {
+pub(super) fn write(connection: &Connection, user: i64, memory: &MemoryRecord) -> Result<(), StoreError> {
     let mut write = connection.prepare_cached(
         "INSERT INTO memories (n, user, id, session, session_key, role, speaker, text, created_at, metadata, tokens)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",

@@ -15,7 +15,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use crate::memory::store::StoreError;
 
 /// The sending end of a queue, and its threads.
-pub(super) struct Lane<J> {
+pub(super) struct ThreadQueue<J> {
     /// `None` once closed.
     queue: Mutex<Option<SyncSender<J>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -23,7 +23,7 @@ pub(super) struct Lane<J> {
     running: TaskTracker,
 }
 
-impl<J: Send + 'static> Lane<J> {
+impl<J: Send + 'static> ThreadQueue<J> {
     /// A lane without threads, for at most `room` waiting jobs, and the end that a thread takes them from.
     pub(super) fn new(room: usize) -> (Self, Receiver<J>) {
         let (sender, receiver) = mpsc::sync_channel(room);
@@ -50,7 +50,7 @@ impl<J: Send + 'static> Lane<J> {
 
     /// Puts a job at the end of the queue.
     ///
-    /// Errors: [`StoreError::Busy`] if it is full, [`StoreError::Closed`] after [`Lane::close`].
+    /// Errors: [`StoreError::Busy`] if it is full, [`StoreError::Closed`] after [`ThreadQueue::close`].
     pub(super) fn send(&self, job: J) -> Result<(), StoreError> {
         let queue = self.queue.lock();
         match queue.as_ref().ok_or(StoreError::Closed)?.try_send(job) {
@@ -65,13 +65,13 @@ impl<J: Send + 'static> Lane<J> {
         drop(self.queue.lock().take());
     }
 
-    /// Returns when every thread has ended; call after [`Lane::close`].
+    /// Returns when every thread has ended; call after [`ThreadQueue::close`].
     pub(super) async fn ended(&self) {
         self.running.wait().await;
     }
 }
 
-impl<J> Drop for Lane<J> {
+impl<J> Drop for ThreadQueue<J> {
     fn drop(&mut self) {
         drop(self.queue.get_mut().take());
         for thread in self.threads.get_mut().drain(..) {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn what_was_accepted_is_done_before_the_lane_is_gone() {
         let done = Arc::new(AtomicU32::new(0));
-        let (lane, queue) = Lane::<u32>::new(100);
+        let (lane, queue) = ThreadQueue::<u32>::new(100);
         for n in 0..100 {
             lane.send(n).unwrap();
         }
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_lane_refuses_and_ends() {
-        let (lane, queue) = Lane::<u32>::new(1);
+        let (lane, queue) = ThreadQueue::<u32>::new(1);
         lane.start("test", move || queue.iter().for_each(drop)).unwrap();
         lane.close();
         assert_eq!(lane.send(1), Err(StoreError::Closed));

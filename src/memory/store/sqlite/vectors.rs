@@ -4,7 +4,8 @@ use rusqlite::{Connection, params};
 
 use crate::{
     memory::store::{
-        Covered, Embedded, Embedding, MAX_EMBEDDED, Pending, StoreError, Unembedded, records::Span,
+        Covered, Embedded, MAX_EMBEDDED, PendingRecords, StoreError, StoredEmbedding, Unembedded,
+        records::NumberRange,
     },
     user::UserId,
 };
@@ -14,7 +15,7 @@ pub(super) fn set(
     connection: &Connection,
     user: i64,
     seq: i64,
-    embedding: &Embedding,
+    embedding: &StoredEmbedding,
 ) -> Result<bool, StoreError> {
     empty(connection, seq)?;
     let vector: Vec<u8> = embedding.vector.iter().map(|component| component.to_ne_bytes()[0]).collect();
@@ -40,7 +41,7 @@ pub(super) fn pending(
     embedder: &str,
     after: Option<&Covered>,
     limit: usize,
-) -> Result<Pending, StoreError> {
+) -> Result<PendingRecords, StoreError> {
     // Looked at in the order of their numbers: no index has to know who waits.
     let mut query = connection.prepare_cached(
         "SELECT m.n, u.name, CASE WHEN v.embedder = ?1 THEN NULL ELSE substr(m.text, 1, ?4) END
@@ -51,10 +52,10 @@ pub(super) fn pending(
     let from = after.and_then(|covered| covered.0.first()).map_or(i64::MIN, |span| span.to);
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = query.query(params![embedder, from, most, MAX_EMBEDDED])?;
-    let mut pending = Pending::default();
+    let mut pending = PendingRecords::default();
     while let Some(row) = rows.next()? {
         let seq = row.get(0)?;
-        pending.covered = Some(Covered(vec![Span { user: None, from, to: seq }]));
+        pending.covered = Some(Covered(vec![NumberRange { user: None, from, to: seq }]));
         // Forgotten ones have no user.
         let (Some(name), Some(text)) = (row.get::<_, Option<String>>(1)?, row.get(2)?) else { continue };
         let Some(user) = UserId::authenticated(&name) else { continue };

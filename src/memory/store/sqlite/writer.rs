@@ -13,7 +13,7 @@ use std::sync::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::threads::{Lane, guarded};
+use super::threads::{ThreadQueue, guarded};
 use crate::memory::store::StoreError;
 
 /// Changes that may wait.
@@ -38,7 +38,7 @@ pub(super) enum After {
 
 /// The way to the writer's thread.
 pub(super) struct Writer {
-    lane: Lane<Box<dyn Write>>,
+    lane: ThreadQueue<Box<dyn Write>>,
     room: Arc<Semaphore>,
     commits: Arc<AtomicU64>,
 }
@@ -46,7 +46,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Starts the thread, which owns `connection` from now on.
     pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
-        let (lane, queue) = Lane::new(QUEUE);
+        let (lane, queue) = ThreadQueue::new(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let counter = commits.clone();
         lane.start("memory-writer", move || run(connection, &queue, &counter))?;
@@ -60,11 +60,17 @@ impl Writer {
         weight: usize,
         after: After,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<Done<T>, StoreError> {
+    ) -> Result<Committed<T>, StoreError> {
         let kib = u32::try_from(weight / 1024).unwrap_or(MAX_KIB).clamp(1, MAX_KIB);
         let room = self.room.clone().try_acquire_many_owned(kib).map_err(|_| StoreError::Busy)?;
         let (reply, answer) = oneshot::channel();
-        self.lane.send(Box::new(Change { work: Some(work), after, result: None, reply, _room: room }))?;
+        self.lane.send(Box::new(QueuedChange {
+            work: Some(work),
+            after,
+            result: None,
+            reply,
+            _room: room,
+        }))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -80,7 +86,7 @@ impl Writer {
 }
 
 /// A change that is durable.
-pub(super) struct Done<T> {
+pub(super) struct Committed<T> {
     /// What it came to.
     pub value: T,
     /// How its [`After`] went.
@@ -99,15 +105,15 @@ trait Write: Send {
     fn answer(self: Box<Self>, committed: Result<(), StoreError>, followed: Result<(), StoreError>);
 }
 
-struct Change<T, F> {
+struct QueuedChange<T, F> {
     work: Option<F>,
     after: After,
     result: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<Done<T>, StoreError>>,
+    reply: oneshot::Sender<Result<Committed<T>, StoreError>>,
     _room: OwnedSemaphorePermit,
 }
 
-impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Write for Change<T, F> {
+impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Write for QueuedChange<T, F> {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
@@ -128,7 +134,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, StoreError> + Send> Write for 
         let result = match (self.result, committed) {
             // Its own trouble says more than that of the transaction.
             (Some(Err(error)), _) | (_, Err(error)) => Err(error),
-            (Some(Ok(value)), Ok(())) => Ok(Done { value, followed }),
+            (Some(Ok(value)), Ok(())) => Ok(Committed { value, followed }),
             (None, Ok(())) => Err(StoreError::Closed),
         };
         // Whoever has left does not need the answer.

@@ -21,20 +21,20 @@ use crate::{
         event_stream, explain,
         metrics::{self, Sources},
         summary::Summary,
-        view::{self, Row},
+        view::{self, TargetRow},
     },
     app::reload,
     refusal::Refusal,
     server::{
-        Edge, Gateway,
-        http::{error_response, header_names, response_body::ReplyBody},
-        router::{Hand, Route},
+        ActiveConfig, Gateway,
+        http::{error_response, header_names, response_body::ResponseBody},
+        router::{Route, TargetAction},
     },
-    upstream::{Need, Snapshot, Target, health::score::Kind},
+    upstream::{RequestNeed, Snapshot, Target, health::score::LatencyKind},
 };
 
 /// What an admin route looks at of its request.
-pub struct Asked<'a> {
+pub struct AdminRequest<'a> {
     /// The method.
     pub method: &'a Method,
     /// The headers, for `accept`.
@@ -43,7 +43,7 @@ pub struct Asked<'a> {
     pub query: Option<&'a str>,
 }
 
-impl<'a, B> From<&'a Request<B>> for Asked<'a> {
+impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
     fn from(request: &'a Request<B>) -> Self {
         Self { method: request.method(), headers: request.headers(), query: request.uri().query() }
     }
@@ -55,10 +55,10 @@ impl<'a, B> From<&'a Request<B>> for Asked<'a> {
 /// There is no such target or model, or a parameter is wrong.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    edge: &Edge,
+    edge: &ActiveConfig,
     route: &Route,
-    asked: Asked<'_>,
-) -> Result<Response<ReplyBody>, Refusal> {
+    asked: AdminRequest<'_>,
+) -> Result<Response<ResponseBody>, Refusal> {
     let snapshot = &edge.snapshot;
     let html = prefers_html(asked.headers);
     let response = match route {
@@ -83,7 +83,7 @@ pub async fn answer(
     Ok(if html && asked.method == Method::POST { page::back() } else { response })
 }
 
-fn ok(body: &impl Serialize) -> Response<ReplyBody> {
+fn ok(body: &impl Serialize) -> Response<ResponseBody> {
     match serde_json::to_vec(body) {
         Ok(body) => error_response::json(StatusCode::OK, body),
         Err(error) => {
@@ -93,20 +93,20 @@ fn ok(body: &impl Serialize) -> Response<ReplyBody> {
     }
 }
 
-fn providers(snapshot: &Snapshot) -> Response<ReplyBody> {
+fn providers(snapshot: &Snapshot) -> Response<ResponseBody> {
     let mut response = ok(&json!({ "providers": view::rows(snapshot, Moment::current()) }));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 
 /// Who would be asked now: `?model=`, and for other than short streams `&stream=false` and `&tokens=`.
-fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
-    let (mut name, mut need) = (None, Need { kind: Kind::Stream, tokens: 0 });
+fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
+    let (mut name, mut need) = (None, RequestNeed { kind: LatencyKind::Stream, tokens: 0 });
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match (&*key, &*value) {
             ("model", _) => name = Some(value.into_owned()),
-            ("stream", "true") => need.kind = Kind::Stream,
-            ("stream", "false") => need.kind = Kind::Whole,
+            ("stream", "true") => need.kind = LatencyKind::Stream,
+            ("stream", "false") => need.kind = LatencyKind::Whole,
             ("stream", _) => return Err(wrong("stream", "must be true or false")),
             ("tokens", _) => match value.parse() {
                 Ok(tokens) => need.tokens = tokens,
@@ -128,7 +128,7 @@ fn wrong(name: &str, what: &str) -> Refusal {
 }
 
 /// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
-fn operate(snapshot: &Snapshot, id: &str, hand: Hand) -> Result<Response<ReplyBody>, Refusal> {
+fn operate(snapshot: &Snapshot, id: &str, hand: TargetAction) -> Result<Response<ResponseBody>, Refusal> {
     let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
     if targets.is_empty() && whole.is_none() {
@@ -136,21 +136,21 @@ fn operate(snapshot: &Snapshot, id: &str, hand: Hand) -> Result<Response<ReplyBo
     }
     // Before its targets: one that appears in between is drained, too.
     match (whole, hand) {
-        (Some(provider), Hand::Drain) => provider.drain(true),
-        (Some(provider), Hand::Resume) => provider.drain(false),
+        (Some(provider), TargetAction::Drain) => provider.drain(true),
+        (Some(provider), TargetAction::Resume) => provider.drain(false),
         _ => {}
     }
     let now = Instant::now();
     for target in &targets {
         tracing::info!(target_id = %target.id, ?hand, "an operator's hand");
         match hand {
-            Hand::Drain => target.known.drain(true, now),
-            Hand::Resume => target.known.drain(false, now),
-            Hand::Reset => target.known.reset(snapshot.config.routing.half_life, now),
+            TargetAction::Drain => target.known.drain(true, now),
+            TargetAction::Resume => target.known.drain(false, now),
+            TargetAction::Reset => target.known.reset(snapshot.config.routing.half_life, now),
         }
     }
-    let touched = |row: &Row| targets.iter().any(|target| *target.id == *row.id);
-    let rows: Vec<Row> = view::rows(snapshot, Moment::current()).into_iter().filter(touched).collect();
+    let touched = |row: &TargetRow| targets.iter().any(|target| *target.id == *row.id);
+    let rows: Vec<TargetRow> = view::rows(snapshot, Moment::current()).into_iter().filter(touched).collect();
     Ok(ok(&json!({ "providers": rows })))
 }
 
@@ -164,7 +164,7 @@ fn targets_of(snapshot: &Snapshot, id: &str) -> Vec<Arc<Target>> {
 }
 
 /// How a reload went: 200, or 400 with the same fields beside the usual `error`.
-fn reloaded(mut outcome: Value) -> Response<ReplyBody> {
+fn reloaded(mut outcome: Value) -> Response<ResponseBody> {
     if outcome["ok"] == true {
         return ok(&outcome);
     }
@@ -176,9 +176,9 @@ fn reloaded(mut outcome: Value) -> Response<ReplyBody> {
 
 async fn metrics(
     gateway: &Gateway,
-    edge: &Edge,
+    edge: &ActiveConfig,
     headers: &HeaderMap,
-) -> Result<Response<ReplyBody>, Refusal> {
+) -> Result<Response<ResponseBody>, Refusal> {
     let format = preferred_format(headers);
     let sources = Sources {
         snapshot: &edge.snapshot,
@@ -193,7 +193,7 @@ async fn metrics(
         spans_lost: gateway.tracer.lost(),
     };
     let page = metrics::page(sources, Moment::current()).await;
-    let mut response = Response::new(ReplyBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let mut response = Response::new(ResponseBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -201,9 +201,9 @@ async fn metrics(
     Ok(response)
 }
 
-fn events(gateway: &Gateway) -> Response<ReplyBody> {
+fn events(gateway: &Gateway) -> Response<ResponseBody> {
     let stream = event_stream::stream(&gateway.events, gateway.tasks.shutdown().clone());
-    let mut response = Response::new(ReplyBody::stream(Box::pin(stream.map(Ok))));
+    let mut response = Response::new(ResponseBody::stream(Box::pin(stream.map(Ok))));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -14,13 +14,13 @@ use crate::{
     admin::{
         Moment,
         content_negotiation::prefers_html,
-        page::{self, Sight},
+        page::{self, PageData},
         view,
     },
     refusal::Refusal,
     server::{
-        Edge, Gateway,
-        http::{error_response, response_body::ReplyBody},
+        ActiveConfig, Gateway,
+        http::{error_response, response_body::ResponseBody},
         router::Route,
     },
 };
@@ -29,13 +29,17 @@ use crate::{
 const PLACE: &str = "/admin";
 
 /// The page as of now.
-pub async fn show(gateway: &Arc<Gateway>, edge: &Edge, headers: &HeaderMap) -> Response<ReplyBody> {
+pub async fn show(
+    gateway: &Arc<Gateway>,
+    edge: &ActiveConfig,
+    headers: &HeaderMap,
+) -> Response<ResponseBody> {
     let memory = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
         Some(memory) => Some((memory.stats(), memory.is_healthy().await)),
         None => None,
     };
     let at = Moment::current();
-    let sight = Sight {
+    let sight = PageData {
         at,
         snapshot: &edge.snapshot,
         rows: view::rows(&edge.snapshot, at),
@@ -51,14 +55,14 @@ pub async fn show(gateway: &Arc<Gateway>, edge: &Edge, headers: &HeaderMap) -> R
 }
 
 /// The form for the token in place of a refusal, for a browser that asks for the page; `None` for everybody else.
-pub fn sign_in(route: &Route, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ReplyBody>> {
+pub fn sign_in(route: &Route, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
     let is_page = matches!(route, Route::Page | Route::Providers) && prefers_html(headers);
     is_page.then(|| document(page::sign_in(), error_response::refuse(refusal).status(), headers))
 }
 
 /// Back to the page: for a form of it that was sent without its script.
-pub fn back() -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(""));
+pub fn back() -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::whole(""));
     *response.status_mut() = StatusCode::SEE_OTHER;
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(PLACE));
     response
@@ -68,7 +72,7 @@ fn document<E: std::fmt::Display>(
     html: Result<String, E>,
     status: StatusCode,
     asked: &HeaderMap,
-) -> Response<ReplyBody> {
+) -> Response<ResponseBody> {
     let html = match html {
         Ok(html) => Bytes::from(html),
         Err(error) => {
@@ -78,7 +82,7 @@ fn document<E: std::fmt::Display>(
     };
     let packed = takes_gzip(asked).then(|| gzip(&html).ok()).flatten();
     let is_packed = packed.is_some();
-    let mut response = Response::new(ReplyBody::whole(packed.unwrap_or(html)));
+    let mut response = Response::new(ResponseBody::whole(packed.unwrap_or(html)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if is_packed {

@@ -29,14 +29,14 @@ fn gateway() -> Arc<Gateway> {
     Gateway::new(loaded.config, None, None, None, Tasks::new()).unwrap()
 }
 
-async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Response<ReplyBody> {
+async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    let asked = Asked { method: &Method::GET, headers: &headers, query: None };
+    let asked = AdminRequest { method: &Method::GET, headers: &headers, query: None };
     answer(gateway, &gateway.edge(), &route, asked).await.unwrap()
 }
 
-async fn text(response: Response<ReplyBody>) -> String {
+async fn text(response: Response<ResponseBody>) -> String {
     let body = response.into_body().collect().await.ok().unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }
@@ -84,13 +84,13 @@ async fn the_summary_has_one_line_per_target() {
 #[tokio::test]
 async fn the_hand_reaches_one_target_or_all_of_a_provider_and_answers_how_they_are() {
     let gateway = gateway();
-    let one = get(&gateway, Route::Operate("one/org/a".into(), Hand::Drain)).await;
+    let one = get(&gateway, Route::Operate("one/org/a".into(), TargetAction::Drain)).await;
     assert_eq!(states(&one), [("one/org/a", "drained")]);
-    let provider = get(&gateway, Route::Operate("one".into(), Hand::Drain)).await;
+    let provider = get(&gateway, Route::Operate("one".into(), TargetAction::Drain)).await;
     assert_eq!(states(&provider), [("one/b", "drained"), ("one/org/a", "drained")]);
-    let reset = get(&gateway, Route::Operate("one/b".into(), Hand::Reset)).await;
+    let reset = get(&gateway, Route::Operate("one/b".into(), TargetAction::Reset)).await;
     assert_eq!(states(&reset), [("one/b", "drained")], "a reset does not resume");
-    let resumed = get(&gateway, Route::Operate("one".into(), Hand::Resume)).await;
+    let resumed = get(&gateway, Route::Operate("one".into(), TargetAction::Resume)).await;
     assert_eq!(states(&resumed), [("one/b", "closed"), ("one/org/a", "closed")]);
 }
 
@@ -104,17 +104,17 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
         let target = gateway.edge().snapshot.direct(&name).unwrap().targets[0].clone();
         target.view([None; 2], Instant::now()).state.as_str()
     };
-    hand("one", Hand::Drain).await;
+    hand("one", TargetAction::Drain).await;
     assert_eq!(asked("later"), "drained");
-    hand("one/later", Hand::Resume).await;
+    hand("one/later", TargetAction::Resume).await;
     assert_eq!(asked("later"), "closed", "one of them may be taken back alone");
     let other_key = CONFIG.replace("sk-very-secret", "sk-other-secret");
     let config = config::parse("config.toml", &other_key, &|_| None).unwrap().config;
     let before = gateway.edge();
-    let edge = Edge::new(config, Some(&before.snapshot), &gateway.events, &gateway.tasks).unwrap();
+    let edge = ActiveConfig::new(config, Some(&before.snapshot), &gateway.events, &gateway.tasks).unwrap();
     gateway.replace(edge);
     assert_eq!(asked("latest"), "drained", "a reload is no resume");
-    hand("one", Hand::Resume).await;
+    hand("one", TargetAction::Resume).await;
     assert_eq!(asked("new"), "closed");
 }
 
@@ -122,8 +122,8 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
 async fn the_hand_on_nothing_is_refused() {
     let gateway = gateway();
     for id in ["", "three", "one/", "one/c", "One", "one/org"] {
-        let route = Route::Operate(id.into(), Hand::Drain);
-        let asked = Asked { method: &Method::POST, headers: &HeaderMap::new(), query: None };
+        let route = Route::Operate(id.into(), TargetAction::Drain);
+        let asked = AdminRequest { method: &Method::POST, headers: &HeaderMap::new(), query: None };
         let answer = answer(&gateway, &gateway.edge(), &route, asked).await;
         assert_eq!(answer.err(), Some(Refusal::TargetNotFound(id.into())));
     }
@@ -169,7 +169,7 @@ async fn events_stream_what_the_hand_does() {
         String::from_utf8(frame.into_data().ok().unwrap().to_vec()).unwrap()
     };
     assert!(next().await.starts_with(':'));
-    get(&gateway, Route::Operate("two/a".into(), Hand::Drain)).await;
+    get(&gateway, Route::Operate("two/a".into(), TargetAction::Drain)).await;
     let told = next().await;
     assert!(told.starts_with("event: state\ndata: {") && told.contains(r#""state":"drained""#), "{told}");
 }
@@ -179,8 +179,8 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
     let gateway = gateway();
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
-    let asked = Asked { method: &Method::POST, headers: &headers, query: None };
-    let route = Route::Operate("two/a".into(), Hand::Drain);
+    let asked = AdminRequest { method: &Method::POST, headers: &headers, query: None };
+    let route = Route::Operate("two/a".into(), TargetAction::Drain);
     let response = answer(&gateway, &gateway.edge(), &route, asked).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["location"]),
@@ -189,7 +189,7 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
     assert_eq!(states(&get(&gateway, Route::Providers).await)[2], ("two/a", "drained"));
 }
 
-fn explanation(query: &str) -> Result<Response<ReplyBody>, Refusal> {
+fn explanation(query: &str) -> Result<Response<ResponseBody>, Refusal> {
     explained(&gateway().edge().snapshot, Some(query))
 }
 

@@ -10,18 +10,18 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     memory::{
-        service::{Memory, State},
+        service::{MemoryService, UserMemoryState},
         store::{Activity, Forget, UnixMillis},
     },
     refusal::Refusal,
     server::{
-        Edge, Gateway,
+        ActiveConfig, Gateway,
         handlers::user_data::{
-            Desk, ask, erased,
+            StoreAccess, ask, erased,
             memories::{json, page_of, query},
         },
-        http::response_body::ReplyBody,
-        router::Users,
+        http::response_body::ResponseBody,
+        router::AdminUserRoute,
     },
     user::UserId,
 };
@@ -32,30 +32,30 @@ use crate::{
 /// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    edge: &Edge,
-    what: &Users,
+    edge: &ActiveConfig,
+    what: &AdminUserRoute,
     query: Option<&str>,
-) -> Result<Response<ReplyBody>, Refusal> {
+) -> Result<Response<ResponseBody>, Refusal> {
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
     let config = &edge.snapshot.config.memory;
     let name = match what {
-        Users::Overview => return overview(&memory, config.get_context_timeout).await,
-        Users::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
-        Users::Memories(name) | Users::Forget(name) | Users::Context(name) => name,
+        AdminUserRoute::Overview => return overview(&memory, config.get_context_timeout).await,
+        AdminUserRoute::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
+        AdminUserRoute::Memories(name) | AdminUserRoute::Forget(name) | AdminUserRoute::Context(name) => name,
     };
     let limit = match what {
-        Users::Forget(_) => config.update_context_timeout,
+        AdminUserRoute::Forget(_) => config.update_context_timeout,
         _ => config.get_context_timeout,
     };
-    let desk = Desk { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
+    let desk = StoreAccess { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
     match what {
-        Users::Forget(_) => {
+        AdminUserRoute::Forget(_) => {
             let which = query::forget(query)?;
             tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
             let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
             json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
         }
-        Users::Context(_) => context(gateway, &desk).await,
+        AdminUserRoute::Context(_) => context(gateway, &desk).await,
         _ => {
             let listing = query::listing(query)?;
             page_of(&desk.ask(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
@@ -68,7 +68,7 @@ fn known(name: &str) -> Result<UserId, Refusal> {
     UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
 }
 
-async fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<ReplyBody>, Refusal> {
+async fn clear_cache(memory: &MemoryService, user: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
     let user = user.map(known).transpose()?;
     let cleared = memory.clear_cache(user.as_ref()).await;
     tracing::info!(
@@ -80,7 +80,7 @@ async fn clear_cache(memory: &Memory, user: Option<&str>) -> Result<Response<Rep
 }
 
 /// The memory as a whole: nothing of any user.
-async fn overview(memory: &Memory, limit: Duration) -> Result<Response<ReplyBody>, Refusal> {
+async fn overview(memory: &MemoryService, limit: Duration) -> Result<Response<ResponseBody>, Refusal> {
     let overview = ask(limit, memory.overview()).await?;
     let embedding = overview.embedding.map(|embedding| {
         json!({
@@ -101,13 +101,13 @@ async fn overview(memory: &Memory, limit: Duration) -> Result<Response<ReplyBody
 
 /// What is stored for the user, how it is doing, and what happened last.
 #[derive(serde::Serialize)]
-struct Whole {
+struct UserReport {
     context: Box<RawValue>,
     state: Value,
     activity: Vec<Value>,
 }
 
-async fn context(gateway: &Gateway, desk: &Desk) -> Result<Response<ReplyBody>, Refusal> {
+async fn context(gateway: &Gateway, desk: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&desk.memory, &desk.user);
     let context = desk.ask(memory.context(user)).await?;
     let state = desk.ask(memory.state(user)).await?;
@@ -116,7 +116,7 @@ async fn context(gateway: &Gateway, desk: &Desk) -> Result<Response<ReplyBody>, 
     let state = live(&state, slots(gateway, user), written);
     json::answer(
         StatusCode::OK,
-        &Whole {
+        &UserReport {
             context: RawValue::from_string(context.json).map_err(|_| Refusal::Internal)?,
             state,
             activity: activity.iter().map(event).collect(),
@@ -124,7 +124,7 @@ async fn context(gateway: &Gateway, desk: &Desk) -> Result<Response<ReplyBody>, 
     )
 }
 
-fn live(state: &State, slots: Value, context_updated_at: Option<String>) -> Value {
+fn live(state: &UserMemoryState, slots: Value, context_updated_at: Option<String>) -> Value {
     let date = |at: Option<UnixMillis>| at.and_then(json::date);
     json!({
         "slots": slots,
@@ -155,7 +155,7 @@ fn event(activity: &Activity) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::Counts;
+    use crate::memory::store::UserCounts;
 
     #[test]
     fn ids_that_cannot_be_are_refused() {
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn the_live_state_has_its_times_in_words() {
-        let counts = Counts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
-        let state = State {
+        let counts = UserCounts { memories: 2, sessions: 1, oldest: Some(UnixMillis(0)), newest: None };
+        let state = UserMemoryState {
             counts,
             cached: 3,
             index_bytes: None,

@@ -16,27 +16,27 @@ use super::rate_limits;
 use crate::{
     admission::{
         Operation,
-        distributed::{Entered, Wish},
+        distributed::{AdmissionRequest, RateDecision},
         local::{
-            rate::{Cost, Reservation},
+            rate::{Reservation, TokenCost},
             slots::{Slot, SlotRefusal},
         },
     },
     call::{
-        Ask, Call, Entry, MemoryUse, Registry,
-        record::{self, About, Report},
+        Call, InFlightCall, MemoryUse, Registry, UpstreamRequest,
+        record::{self, RequestInfo, RequestRecord},
     },
     clock,
     config::TargetName,
-    dispatch::Trail,
-    failpoint::{self, Place},
-    openai::{Api, request_body::Content},
+    dispatch::ResponseTrail,
+    failpoint::{self, Failpoint},
+    openai::{Api, request_body::RequestContent},
     recall::{self, Enriched},
     refusal::Refusal,
     server::{
-        Edge, Gateway, Incomer,
+        ActiveConfig, Gateway, InboundRequest,
         authn::Caller,
-        http::{error_response, header_names, response_body::ReplyBody},
+        http::{error_response, header_names, response_body::ResponseBody},
         refused_to,
     },
     telemetry::{metrics::OTHER, trace::Span},
@@ -45,10 +45,10 @@ use crate::{
 };
 
 /// What was asked, and for whom; nothing was granted yet.
-struct Asked {
+struct ParsedRequest {
     id: Arc<str>,
     received: Instant,
-    edge: Arc<Edge>,
+    edge: Arc<ActiveConfig>,
     user: UserId,
     priority: i64,
     api: Api,
@@ -56,9 +56,9 @@ struct Asked {
     model: Arc<str>,
     timeout: Option<Duration>,
     memory: MemoryUse,
-    cost: Cost,
+    cost: TokenCost,
     span: Span,
-    ask: Ask,
+    ask: UpstreamRequest,
 }
 
 /// What a request got when it was counted: its tokens, and its slot if that came along.
@@ -67,15 +67,15 @@ type Granted = (Reservation, Option<Slot>);
 /// Answers one proxied request.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Box<Incomer>,
+    incomer: Box<InboundRequest>,
     caller: Caller,
     route: (Api, Cow<'static, str>),
-) -> Result<Response<ReplyBody>, Refusal> {
+) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
     let asked = read(gateway, incomer, caller, route).await?;
-    let Entered { checked, slot } = rate_limits::enter(gateway, &asked.wish()).await;
+    let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.wish()).await;
     let mut response = match checked.verdict {
         Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
@@ -85,10 +85,14 @@ pub async fn answer(
 }
 
 /// Waits for a slot, and gets the answer.
-async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Granted) -> Response<ReplyBody> {
+async fn go(
+    gateway: &Arc<Gateway>,
+    asked: Box<ParsedRequest>,
+    (reservation, early): Granted,
+) -> Response<ResponseBody> {
     let begun = clock::now();
     let entry = asked.enter(&gateway.calls);
-    let slot = wait_for_slot(gateway, Wish { cost: None, ..asked.wish() }, early).await;
+    let slot = wait_for_slot(gateway, AdmissionRequest { cost: None, ..asked.wish() }, early).await;
     let (received, queued) = (asked.received, clock::since(begun));
     match admit(gateway, asked, (reservation, slot), (entry, queued)) {
         Ok(call) => with_memory(gateway, call).await,
@@ -96,14 +100,15 @@ async fn go(gateway: &Arc<Gateway>, asked: Box<Asked>, (reservation, early): Gra
             let mut response = error_response::refuse(&refusal);
             report.refused(response.status(), error_response::code(&refusal));
             let overhead = begun.saturating_duration_since(received);
-            response.body_mut().tell().trail = Some(Trail { target: None, attempts: 0, queued, overhead });
+            response.body_mut().tell().trail =
+                Some(ResponseTrail { target: None, attempts: 0, queued, overhead });
             response
         }
     }
 }
 
 /// Gets the answer to a call that knows what its user said before, and remembers what he says now.
-async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyBody> {
+async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
     let mut recalling = call.report.span.child(|| "recall".to_owned(), SpanKind::Internal);
     let Enriched { mut call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
     if let Some(note) = &note {
@@ -129,14 +134,14 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyB
 /// Reads the request, and finds out for whom it is and who may be asked.
 async fn read(
     gateway: &Gateway,
-    mut incomer: Box<Incomer>,
+    mut incomer: Box<InboundRequest>,
     caller: Caller,
     (api, path): (Api, Cow<'static, str>),
-) -> Result<Box<Asked>, Refusal> {
+) -> Result<Box<ParsedRequest>, Refusal> {
     let wishes = read_request::wishes(incomer.request.headers())?;
     let limit = incomer.edge.snapshot.config.server.max_body;
     let (body, held) = read_request::body(incomer.request.body_mut(), limit, &gateway.load).await?;
-    let Incomer { id, received, edge, request, .. } = *incomer;
+    let InboundRequest { id, received, edge, request, .. } = *incomer;
     let headers = request.headers();
     let content = read_request::content(headers, &body, wishes.pin.is_some())?;
     let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
@@ -145,7 +150,7 @@ async fn read(
         None => path,
     };
     let span = begin_trace(gateway, &id, received, (api, &models[0]), headers);
-    Ok(Box::new(Asked {
+    Ok(Box::new(ParsedRequest {
         id,
         received,
         user: caller.user(content.claims()),
@@ -156,7 +161,7 @@ async fn read(
         memory: wishes.memory,
         cost: cost(api, &content),
         span,
-        ask: Ask {
+        ask: UpstreamRequest {
             method: request.method().clone(),
             path,
             headers: forwarded(headers),
@@ -191,14 +196,14 @@ fn begin_trace(
     span
 }
 
-impl Asked {
-    fn wish(&self) -> Wish<'_> {
+impl ParsedRequest {
+    fn wish(&self) -> AdmissionRequest<'_> {
         let operation = operation(self.api);
-        Wish { user: &self.user, operation, priority: self.priority, cost: Some(self.cost) }
+        AdmissionRequest { user: &self.user, operation, priority: self.priority, cost: Some(self.cost) }
     }
 
     /// Its line in the list of what is in flight.
-    fn enter(&self, calls: &Arc<Registry>) -> Entry {
+    fn enter(&self, calls: &Arc<Registry>) -> InFlightCall {
         let operation = operation(self.api).as_str();
         calls.enter(self.id.clone(), self.user.clone(), operation, self.model.clone())
     }
@@ -207,12 +212,12 @@ impl Asked {
 /// With a slot, for which it was `queued`, the request is a call. Without one there is still something to tell.
 fn admit(
     gateway: &Gateway,
-    asked: Box<Asked>,
+    asked: Box<ParsedRequest>,
     (reservation, slot): (Reservation, Result<Slot, Refusal>),
-    (entry, queued): (Entry, Duration),
-) -> Result<Box<Call>, (Refusal, Box<Report>)> {
-    let Asked { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
-    let about = About {
+    (entry, queued): (InFlightCall, Duration),
+) -> Result<Box<Call>, (Refusal, Box<RequestRecord>)> {
+    let ParsedRequest { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
+    let about = RequestInfo {
         id: id.clone(),
         user: user.pseudonym(),
         operation: operation(api).as_str(),
@@ -224,13 +229,13 @@ fn admit(
     let slot = match slot {
         Ok(slot) => slot,
         // Metrics count what was admitted, and refusals by their code.
-        Err(refusal) => return Err((refusal, Box::new(Report::new(about, None, span, reservation)))),
+        Err(refusal) => return Err((refusal, Box::new(RequestRecord::new(about, None, span, reservation)))),
     };
-    failpoint::request(Place::Slot, &id);
+    failpoint::request(Failpoint::Slot, &id);
     let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
     let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
-        report: Report::new(about, meters, span, reservation),
+        report: RequestRecord::new(about, meters, span, reservation),
         id,
         user,
         api,
@@ -248,7 +253,11 @@ fn admit(
 }
 
 /// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
-pub async fn wait_for_slot(gateway: &Gateway, wish: Wish<'_>, early: Option<Slot>) -> Result<Slot, Refusal> {
+pub async fn wait_for_slot(
+    gateway: &Gateway,
+    wish: AdmissionRequest<'_>,
+    early: Option<Slot>,
+) -> Result<Slot, Refusal> {
     let acquire = async {
         match &gateway.fleet {
             // On the heap: without a Redis nobody carries its room.
@@ -278,9 +287,9 @@ fn operation(api: Api) -> Operation {
 
 /// The models to ask, in order: the one that was asked for and its fallbacks, or only the pinned target.
 fn who_may_be_asked(
-    edge: &Edge,
+    edge: &ActiveConfig,
     caller: &Caller,
-    content: &Content,
+    content: &RequestContent,
     pin: Option<&TargetName>,
 ) -> Result<Vec<Arc<Model>>, Refusal> {
     let asked = content.model();

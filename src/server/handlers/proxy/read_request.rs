@@ -10,13 +10,13 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    admission::process_limits::{Held, Load},
+    admission::process_limits::{HeldBytes, ProcessLimits},
     call::MemoryUse,
     clock,
     config::TargetName,
-    openai::{multipart, request_body::Content, request_peek},
+    openai::{multipart, request_body::RequestContent, request_peek},
     refusal::Refusal,
-    server::http::request_body::Upload,
+    server::http::request_body::RequestBody,
 };
 
 /// Silence inside an upload.
@@ -25,14 +25,18 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
 /// The whole body, at most `limit` bytes, and what the process holds for it.
-pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes, Held), Refusal> {
+pub async fn body(
+    body: &mut RequestBody,
+    limit: usize,
+    load: &ProcessLimits,
+) -> Result<(Bytes, HeldBytes), Refusal> {
     let too_large = || Refusal::TooLarge { limit };
     let full = || Refusal::Overloaded { retry_after: Duration::from_secs(1) };
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
         return Err(too_large());
     }
-    let mut held = Held::default();
+    let mut held = HeldBytes::default();
     if !load.hold(&mut held, hint.lower() as usize) {
         return Err(full());
     }
@@ -66,7 +70,7 @@ pub async fn body(body: &mut Upload, limit: usize, load: &Load) -> Result<(Bytes
 }
 
 /// What comes next of a body that must be there when it `ends`. Nearly always it came with the head, and needs no timer.
-async fn next_frame(body: &mut Upload, ends: Instant) -> Result<Option<Frame<Bytes>>, Refusal> {
+async fn next_frame(body: &mut RequestBody, ends: Instant) -> Result<Option<Frame<Bytes>>, Refusal> {
     let frame = match body.frame().now_or_never() {
         Some(frame) => frame,
         None => {
@@ -83,7 +87,7 @@ fn torn() -> Refusal {
 
 /// What a client says about its request in `x-concierge-*` headers.
 #[derive(Debug, Default)]
-pub struct Wishes {
+pub struct RequestOptions {
     /// `x-concierge-target`
     pub pin: Option<TargetName>,
     /// `x-concierge-timeout`
@@ -93,7 +97,7 @@ pub struct Wishes {
 }
 
 /// Reads the `x-concierge-*` headers.
-pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
+pub fn wishes(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
     let [mut target, mut timeout, mut memory] = [None; 3];
     // Gone over once: nearly no request has any of them, and to look for each would cost more.
     for (name, value) in headers {
@@ -116,7 +120,7 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
         let message = format!("The header {name} must have the form {form}.");
         Refusal::bad_request("invalid_type", Some(name), message)
     };
-    Ok(Wishes {
+    Ok(RequestOptions {
         pin: pin.map(|pin| pin.ok_or_else(|| wrong("x-concierge-target", "provider/model"))).transpose()?,
         timeout: timeout.map(|t| t.ok_or_else(|| wrong("x-concierge-timeout", "30s"))).transpose()?,
         memory: memory
@@ -127,16 +131,18 @@ pub fn wishes(headers: &HeaderMap) -> Result<Wishes, Refusal> {
 }
 
 /// What the body asks for. A request that pins its target may come without a model.
-pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Content, Refusal> {
+pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<RequestContent, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mime = kind.split(';').next().unwrap_or_default().trim();
     let content = match mime {
-        _ if body.is_empty() && pinned => return Ok(Content::Opaque),
-        _ if is_taken_for_json(mime) => request_peek::peek(body).map(|peek| Content::Json(Box::new(peek))),
-        _ if mime.eq_ignore_ascii_case("multipart/form-data") => {
-            multipart::peek(kind, body).map(Content::Form)
+        _ if body.is_empty() && pinned => return Ok(RequestContent::Opaque),
+        _ if is_taken_for_json(mime) => {
+            request_peek::peek(body).map(|peek| RequestContent::Json(Box::new(peek)))
         }
-        _ if pinned => return Ok(Content::Opaque),
+        _ if mime.eq_ignore_ascii_case("multipart/form-data") => {
+            multipart::peek(kind, body).map(RequestContent::Form)
+        }
+        _ if pinned => return Ok(RequestContent::Opaque),
         other => return Err(Refusal::UnsupportedMedia(other.to_ascii_lowercase())),
     };
     content.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))

@@ -10,7 +10,7 @@ use tokio::{select, time::sleep};
 use crate::{
     call::Call,
     dispatch::{
-        self, Answered, AnsweredBody, Refused,
+        self, AnsweredBody, DispatchRefusal, DispatchResponse,
         passthrough::RawRelay,
         relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
@@ -18,18 +18,18 @@ use crate::{
         Gateway,
         http::{
             error_response, header_names,
-            response_body::{BrokenOff, ReplyBody},
+            response_body::{ResponseBody, TruncatedBody},
         },
     },
 };
 
-type Found = Pin<Box<dyn Future<Output = Result<Answered, Refused>> + Send>>;
+type PendingAnswer = Pin<Box<dyn Future<Output = Result<DispatchResponse, DispatchRefusal>> + Send>>;
 
 /// Gets the answer. A stream that is long in coming is begun with a comment, so that nobody in between hangs up.
-pub async fn deliver(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyBody> {
+pub async fn deliver(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
     let streams = call.ask.content.stream() && call.api.is_known();
     let dispatcher = gateway.dispatcher.clone();
-    let mut found: Found = Box::pin(async move { dispatch::run(&dispatcher, call).await });
+    let mut found: PendingAnswer = Box::pin(async move { dispatch::run(&dispatcher, call).await });
     if !streams {
         return reply_to(found.await);
     }
@@ -39,10 +39,10 @@ pub async fn deliver(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ReplyB
     }
 }
 
-fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
-    let Answered { trail, head, body } = match found {
+fn reply_to(found: Result<DispatchResponse, DispatchRefusal>) -> Response<ResponseBody> {
+    let DispatchResponse { trail, head, body } = match found {
         Ok(answered) => answered,
-        Err(Refused { refusal, trail, mut call }) => {
+        Err(DispatchRefusal { refusal, trail, mut call }) => {
             let mut response = error_response::refuse(&refusal);
             call.report.refused(response.status(), error_response::code(&refusal));
             response.body_mut().tell().trail = Some(trail);
@@ -50,9 +50,9 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
         }
     };
     let mut response = match body {
-        AnsweredBody::Whole(bytes, call) => Response::new(ReplyBody::whole(bytes).keeping(call)),
-        AnsweredBody::Events(relay) => event_stream(Waiting::Relaying(relay)),
-        AnsweredBody::Raw(relay) => Response::new(ReplyBody::stream(Box::pin(stream::unfold(relay, raw)))),
+        AnsweredBody::Whole(bytes, call) => Response::new(ResponseBody::whole(bytes).keeping(call)),
+        AnsweredBody::Events(relay) => event_stream(EventStreamBody::Relaying(relay)),
+        AnsweredBody::Raw(relay) => Response::new(ResponseBody::stream(Box::pin(stream::unfold(relay, raw)))),
     };
     *response.status_mut() = head.status;
     let headers = response.headers_mut();
@@ -68,14 +68,14 @@ fn reply_to(found: Result<Answered, Refused>) -> Response<ReplyBody> {
     response
 }
 
-fn begin_with_comment(found: Found) -> Response<ReplyBody> {
-    let mut response = event_stream(Waiting::Begun(found));
+fn begin_with_comment(found: PendingAnswer) -> Response<ResponseBody> {
+    let mut response = event_stream(EventStreamBody::Begun(found));
     *response.status_mut() = StatusCode::OK;
     response
 }
 
-fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
-    let body = ReplyBody::stream(Box::pin(stream::unfold(waiting, Waiting::next)));
+fn event_stream(waiting: EventStreamBody) -> Response<ResponseBody> {
+    let body = ResponseBody::stream(Box::pin(stream::unfold(waiting, EventStreamBody::next)));
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -85,17 +85,17 @@ fn event_stream(waiting: Waiting) -> Response<ReplyBody> {
 }
 
 /// An event stream that may have been begun before its answer was there.
-enum Waiting {
+enum EventStreamBody {
     /// Nothing was sent.
-    Begun(Found),
+    Begun(PendingAnswer),
     /// A comment was sent.
-    For(Found),
+    For(PendingAnswer),
     Relaying(Box<Relay>),
     Over,
 }
 
-impl Waiting {
-    async fn next(self) -> Option<(Result<Bytes, BrokenOff>, Self)> {
+impl EventStreamBody {
+    async fn next(self) -> Option<(Result<Bytes, TruncatedBody>, Self)> {
         match self {
             Self::Begun(found) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
             // On the heap: every stream would keep its room, and few are waited for.
@@ -105,21 +105,23 @@ impl Waiting {
         }
     }
 
-    async fn wait(mut found: Found) -> Option<(Result<Bytes, BrokenOff>, Self)> {
+    async fn wait(mut found: PendingAnswer) -> Option<(Result<Bytes, TruncatedBody>, Self)> {
         select! {
             found = &mut found => Self::after(found).await,
             () = sleep(KEEP_ALIVE) => Some((Ok(KEEP_ALIVE_COMMENT), Self::For(found))),
         }
     }
 
-    async fn after(found: Result<Answered, Refused>) -> Option<(Result<Bytes, BrokenOff>, Self)> {
+    async fn after(
+        found: Result<DispatchResponse, DispatchRefusal>,
+    ) -> Option<(Result<Bytes, TruncatedBody>, Self)> {
         match found {
-            Ok(Answered { body: AnsweredBody::Events(mut relay), .. }) => {
+            Ok(DispatchResponse { body: AnsweredBody::Events(mut relay), .. }) => {
                 relay.next().await.map(|bytes| (Ok(bytes), Self::Relaying(relay)))
             }
             // A stream was asked for, and `ask` takes nothing else for an answer.
-            Ok(_) => Some((Err(BrokenOff), Self::Over)),
-            Err(Refused { refusal, mut call, .. }) => {
+            Ok(_) => Some((Err(TruncatedBody), Self::Over)),
+            Err(DispatchRefusal { refusal, mut call, .. }) => {
                 call.report.refused_late(error_response::code(&refusal));
                 Some((Ok(error_response::as_event(&refusal)), Self::Over))
             }
@@ -127,7 +129,7 @@ impl Waiting {
     }
 }
 
-async fn raw(mut relay: Box<RawRelay>) -> Option<(Result<Bytes, BrokenOff>, Box<RawRelay>)> {
+async fn raw(mut relay: Box<RawRelay>) -> Option<(Result<Bytes, TruncatedBody>, Box<RawRelay>)> {
     let item = relay.next().await?;
-    Some((item.map_err(|()| BrokenOff), relay))
+    Some((item.map_err(|()| TruncatedBody), relay))
 }

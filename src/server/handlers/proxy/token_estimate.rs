@@ -1,20 +1,20 @@
 //! What a request may cost in tokens, before anybody has counted: for the limits, not for a bill.
 
 use crate::{
-    admission::local::rate::Cost,
-    openai::{Api, request_body::Content},
+    admission::local::rate::TokenCost,
+    openai::{Api, request_body::RequestContent},
 };
 
 /// The cost of asking for `content`.
-pub fn cost(api: Api, content: &Content) -> Cost {
-    let Some(peek) = content.json() else { return Cost { prompt: 0, answer: Some(0) } };
+pub fn cost(api: Api, content: &RequestContent) -> TokenCost {
+    let Some(peek) = content.json() else { return TokenCost { prompt: 0, answer: Some(0) } };
     let answer = match api {
         Api::Chat | Api::Completions | Api::Responses => {
             peek.max_tokens.map(|most| most.saturating_mul(peek.choices.max(1)))
         }
         Api::Embeddings | Api::Other => Some(0),
     };
-    Cost { prompt: content.prompt_tokens(), answer }
+    TokenCost { prompt: content.prompt_tokens(), answer }
 }
 
 #[cfg(test)]
@@ -22,20 +22,20 @@ mod tests {
     use super::*;
     use crate::openai::request_peek::peek;
 
-    fn of(api: Api, body: &str) -> Cost {
-        cost(api, &Content::Json(Box::new(peek(body.as_bytes()).unwrap())))
+    fn of(api: Api, body: &str) -> TokenCost {
+        cost(api, &RequestContent::Json(Box::new(peek(body.as_bytes()).unwrap())))
     }
 
     #[test]
     fn the_prompt_is_estimated_and_the_answer_taken_at_its_most() {
         let messages = r#"[{"role":"user","content":"0123456789"}]"#;
         let body = format!(r#"{{"model":"m","max_tokens":100,"n":3,"messages":{messages}}}"#);
-        assert_eq!(of(Api::Chat, &body), Cost { prompt: messages.len() as u64 / 4, answer: Some(300) });
+        assert_eq!(of(Api::Chat, &body), TokenCost { prompt: messages.len() as u64 / 4, answer: Some(300) });
         let open = format!(r#"{{"model":"m","messages":{messages}}}"#);
         assert_eq!(of(Api::Chat, &open).answer, None);
         let embeddings = of(Api::Embeddings, r#"{"model":"m","input":"0123456789"}"#);
-        assert_eq!(embeddings, Cost { prompt: 3, answer: Some(0) });
-        assert_eq!(cost(Api::Other, &Content::Opaque), Cost { prompt: 0, answer: Some(0) });
+        assert_eq!(embeddings, TokenCost { prompt: 3, answer: Some(0) });
+        assert_eq!(cost(Api::Other, &RequestContent::Opaque), TokenCost { prompt: 0, answer: Some(0) });
     }
 
     #[test]

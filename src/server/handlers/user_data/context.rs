@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::value::RawValue;
 
-use super::Desk;
+use super::StoreAccess;
 use crate::{
     memory::store::{Condition, ContextChange, MAX_CONTEXT, UserContext},
     refusal::Refusal,
     server::{
-        http::{error_response, response_body::ReplyBody},
-        router::Own,
+        http::{error_response, response_body::ResponseBody},
+        router::UserDataRoute,
     },
 };
 
@@ -21,7 +21,7 @@ pub const MAX_BODY: usize = MAX_CONTEXT;
 
 /// What a caller wants of its context.
 #[derive(Debug, PartialEq)]
-pub enum ContextErrand {
+pub enum ContextRequest {
     /// `GET`
     Read {
         /// What the caller has already: an answer without a body is enough if it is still that.
@@ -40,11 +40,11 @@ pub enum ContextErrand {
 ///
 /// # Errors
 /// A body that is not JSON, and a condition that is none.
-pub fn read(own: &Own, headers: &HeaderMap, body: &Bytes) -> Result<ContextErrand, Refusal> {
+pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<ContextRequest, Refusal> {
     let change = match own {
-        Own::ReplaceContext => ContextChange::Replace(object(body)?),
-        Own::MergeContext => ContextChange::Merge(object(body)?),
-        _ => return Ok(ContextErrand::Read { unless: if_none_match(headers)? }),
+        UserDataRoute::ReplaceContext => ContextChange::Replace(object(body)?),
+        UserDataRoute::MergeContext => ContextChange::Merge(object(body)?),
+        _ => return Ok(ContextRequest::Read { unless: if_none_match(headers)? }),
     };
     let condition = match (if_match(headers)?, if_none_match(headers)?) {
         (condition, Condition::Always) | (Condition::Always, condition) => condition,
@@ -53,26 +53,26 @@ pub fn read(own: &Own, headers: &HeaderMap, body: &Bytes) -> Result<ContextErran
             return Err(Refusal::bad_request("invalid_type", Some("if-none-match"), message));
         }
     };
-    Ok(ContextErrand::Write { change, condition })
+    Ok(ContextRequest::Write { change, condition })
 }
 
 /// Does it.
 ///
 /// # Errors
-/// What the store says, see [`Desk::ask`].
-pub async fn run(desk: &Desk, errand: ContextErrand) -> Result<Response<ReplyBody>, Refusal> {
+/// What the store says, see [`StoreAccess::ask`].
+pub async fn run(desk: &StoreAccess, errand: ContextRequest) -> Result<Response<ResponseBody>, Refusal> {
     match errand {
-        ContextErrand::Read { unless } => {
+        ContextRequest::Read { unless } => {
             let context = desk.ask(desk.memory.context(&desk.user)).await?;
             let known = unless != Condition::Always && !context.meets(&unless);
             let mut response = tagged(context);
             if known {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
-                *response.body_mut() = ReplyBody::whole("");
+                *response.body_mut() = ResponseBody::whole("");
             }
             Ok(response)
         }
-        ContextErrand::Write { change, condition } => {
+        ContextRequest::Write { change, condition } => {
             let written = desk.ask(desk.memory.write_context(&desk.user, change, condition)).await?;
             if !written.erased {
                 let message = "The context is written, but what it replaced could not be wiped from the files yet: \
@@ -84,7 +84,7 @@ pub async fn run(desk: &Desk, errand: ContextErrand) -> Result<Response<ReplyBod
     }
 }
 
-fn tagged(context: UserContext) -> Response<ReplyBody> {
+fn tagged(context: UserContext) -> Response<ResponseBody> {
     let mut response = error_response::json(StatusCode::OK, context.json);
     if let Ok(etag) = HeaderValue::from_str(&context.etag) {
         response.headers_mut().insert(header::ETAG, etag);
@@ -107,8 +107,8 @@ fn object(body: &Bytes) -> Result<String, Refusal> {
 /// (`W/"…"`) is kept with its prefix and matches none of ours, as RFC 9110 has it.
 fn if_match(headers: &HeaderMap) -> Result<Condition, Refusal> {
     Ok(match listed(headers, header::IF_MATCH)? {
-        None | Some(Listed::Any) => Condition::Always,
-        Some(Listed::Tags(tags)) => Condition::OneOf(tags),
+        None | Some(EntityTags::Any) => Condition::Always,
+        Some(EntityTags::Tags(tags)) => Condition::OneOf(tags),
     })
 }
 
@@ -117,19 +117,19 @@ fn if_none_match(headers: &HeaderMap) -> Result<Condition, Refusal> {
     let strong = |tag: String| tag.strip_prefix("W/").map(str::to_owned).unwrap_or(tag);
     Ok(match listed(headers, header::IF_NONE_MATCH)? {
         None => Condition::Always,
-        Some(Listed::Any) => Condition::Missing,
-        Some(Listed::Tags(tags)) => Condition::NotOneOf(tags.into_iter().map(strong).collect()),
+        Some(EntityTags::Any) => Condition::Missing,
+        Some(EntityTags::Tags(tags)) => Condition::NotOneOf(tags.into_iter().map(strong).collect()),
     })
 }
 
 /// What a header with entity tags says.
-enum Listed {
+enum EntityTags {
     /// `*`
     Any,
     Tags(Vec<String>),
 }
 
-fn listed(headers: &HeaderMap, name: HeaderName) -> Result<Option<Listed>, Refusal> {
+fn listed(headers: &HeaderMap, name: HeaderName) -> Result<Option<EntityTags>, Refusal> {
     let wrong = || {
         let message = format!("The header {name} must be * or a list of entity tags in double quotes.");
         Refusal::bad_request("invalid_type", Some(name.as_str()), message)
@@ -142,8 +142,8 @@ fn listed(headers: &HeaderMap, name: HeaderName) -> Result<Option<Listed>, Refus
     match tags.as_slice() {
         [] if headers.contains_key(&name) => Err(wrong()),
         [] => Ok(None),
-        [any] if any == "*" => Ok(Some(Listed::Any)),
-        tags if tags.iter().all(|tag| is_tag(tag)) => Ok(Some(Listed::Tags(tags.to_vec()))),
+        [any] if any == "*" => Ok(Some(EntityTags::Any)),
+        tags if tags.iter().all(|tag| is_tag(tag)) => Ok(Some(EntityTags::Tags(tags.to_vec()))),
         _ => Err(wrong()),
     }
 }
@@ -188,14 +188,17 @@ mod tests {
         assert!(tags(&["a"]).is_err());
         let mut both = headers(header::IF_NONE_MATCH, &["*"]);
         both.extend(headers(header::IF_MATCH, &["\"a\""]));
-        assert_eq!(code(read(&Own::ReplaceContext, &both, &Bytes::from_static(b"{}"))), "invalid_type");
+        assert_eq!(
+            code(read(&UserDataRoute::ReplaceContext, &both, &Bytes::from_static(b"{}"))),
+            "invalid_type"
+        );
     }
 
-    fn write(own: Own, body: &'static str) -> Result<ContextErrand, Refusal> {
+    fn write(own: UserDataRoute, body: &'static str) -> Result<ContextRequest, Refusal> {
         read(&own, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
     }
 
-    fn code(result: Result<ContextErrand, Refusal>) -> &'static str {
+    fn code(result: Result<ContextRequest, Refusal>) -> &'static str {
         match result {
             Err(Refusal::BadRequest(bad)) => bad.code,
             other => panic!("{other:?}"),
@@ -206,14 +209,14 @@ mod tests {
     fn a_context_is_an_object_and_stays_as_it_came() {
         let change = ContextChange::Replace(r#"{"n": 1.50}"#.to_owned());
         assert_eq!(
-            write(Own::ReplaceContext, " {\"n\": 1.50}\n"),
-            Ok(ContextErrand::Write { change, condition: Condition::Always })
+            write(UserDataRoute::ReplaceContext, " {\"n\": 1.50}\n"),
+            Ok(ContextRequest::Write { change, condition: Condition::Always })
         );
         for bad in ["", "{", "{}{}", "{\"a\"}", "\u{feff}{}"] {
-            assert_eq!(code(write(Own::MergeContext, bad)), "invalid_json", "{bad:?}");
+            assert_eq!(code(write(UserDataRoute::MergeContext, bad)), "invalid_json", "{bad:?}");
         }
         for bad in ["[]", "null", "1", "\"{}\""] {
-            assert_eq!(code(write(Own::ReplaceContext, bad)), "invalid_type", "{bad:?}");
+            assert_eq!(code(write(UserDataRoute::ReplaceContext, bad)), "invalid_type", "{bad:?}");
         }
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
 use tokio::time::timeout;
 
-use self::{context::ContextErrand, memories::MemoryErrand};
+use self::{context::ContextRequest, memories::MemoryRequest};
 use super::{
     proxy::{read_request, wait_for_slot},
     rate_limits,
@@ -21,43 +21,44 @@ use super::{
 use crate::{
     admission::{
         Operation,
-        distributed::{Entered, Wish},
+        distributed::{AdmissionRequest, RateDecision},
         local::slots::Slot,
     },
     config,
-    failpoint::{self, Place},
+    failpoint::{self, Failpoint},
     memory::{
-        service::Memory,
+        service::MemoryService,
         store::{Forgotten, StoreError},
     },
     refusal::Refusal,
     server::{
-        Edge, Gateway, Incomer, authn::Caller, http::response_body::ReplyBody, refused_to, router::Own,
+        ActiveConfig, Gateway, InboundRequest, authn::Caller, http::response_body::ResponseBody, refused_to,
+        router::UserDataRoute,
     },
     tasks::Tasks,
     user::UserId,
 };
 
 /// What a caller wants, read and checked: all that is left to do is to ask the store.
-pub enum Errand {
+pub enum UserDataRequest {
     /// About memories.
-    Memories(MemoryErrand),
+    Memories(MemoryRequest),
     /// About the context.
-    Context(ContextErrand),
+    Context(ContextRequest),
 }
 
 /// An errand that was not counted yet.
-struct Asked {
+struct ParsedUserDataRequest {
     id: Arc<str>,
-    errand: Errand,
+    errand: UserDataRequest,
     priority: i64,
 }
 
 /// For whom the store is asked, and how long it may take.
 #[derive(Clone)]
-pub struct Desk {
+pub struct StoreAccess {
     /// Memory.
-    pub memory: Arc<Memory>,
+    pub memory: Arc<MemoryService>,
     /// Whose.
     pub user: UserId,
     /// Longest wait for one answer of the store.
@@ -69,32 +70,36 @@ pub struct Desk {
 /// Answers one request about the caller's own memories or context.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Box<Incomer>,
+    incomer: Box<InboundRequest>,
     caller: Caller,
-    own: Own,
-) -> Result<Response<ReplyBody>, Refusal> {
+    own: UserDataRoute,
+) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let Incomer { id, edge, request, .. } = *incomer;
+    let InboundRequest { id, edge, request, .. } = *incomer;
     let user = who(&edge, &caller)?;
     let (parts, mut body) = request.into_parts();
     let most = body_limit(&own, &edge.snapshot.config);
     if most.is_some() {
-        check_is_json(&parts.headers, own == Own::MergeContext)?;
+        check_is_json(&parts.headers, own == UserDataRoute::MergeContext)?;
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
         Some(limit) => read_request::body(&mut body, limit, &gateway.load).await?,
         None => Default::default(),
     };
-    let asked = Asked { id: id.clone(), errand: read(own, &parts, &body)?, priority: caller.priority() };
+    let asked = ParsedUserDataRequest {
+        id: id.clone(),
+        errand: read(own, &parts, &body)?,
+        priority: caller.priority(),
+    };
     let limit = time_limit(asked.errand.operation(), &edge.snapshot.config.memory);
-    let desk = Desk { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
+    let desk = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
     let (operation, priority) = (asked.errand.operation(), asked.priority);
-    let wish = Wish { user: &user, operation, priority, cost: None };
-    let Entered { checked, slot } = rate_limits::enter(gateway, &wish).await;
+    let wish = AdmissionRequest { user: &user, operation, priority, cost: None };
+    let RateDecision { checked, slot } = rate_limits::enter(gateway, &wish).await;
     let answered = match checked.verdict {
         Ok(_) => go(gateway, asked, (desk, slot)).await,
         Err(refusal) => Err(refusal.into()),
@@ -107,24 +112,24 @@ pub async fn answer(
 /// Waits for a slot, and does it.
 async fn go(
     gateway: &Gateway,
-    asked: Asked,
-    (desk, early): (Desk, Option<Slot>),
-) -> Result<Response<ReplyBody>, Refusal> {
-    let Asked { id, errand, priority } = asked;
+    asked: ParsedUserDataRequest,
+    (desk, early): (StoreAccess, Option<Slot>),
+) -> Result<Response<ResponseBody>, Refusal> {
+    let ParsedUserDataRequest { id, errand, priority } = asked;
     let operation = errand.operation();
     let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), "".into());
-    let wish = Wish { user: &desk.user, operation, priority, cost: None };
+    let wish = AdmissionRequest { user: &desk.user, operation, priority, cost: None };
     let slot = wait_for_slot(gateway, wish, early).await?;
-    failpoint::request(Place::Slot, &id);
+    failpoint::request(Failpoint::Slot, &id);
     let response = match errand {
-        Errand::Memories(errand) => memories::run(&desk, errand).await,
-        Errand::Context(errand) => context::run(&desk, errand).await,
+        UserDataRequest::Memories(errand) => memories::run(&desk, errand).await,
+        UserDataRequest::Context(errand) => context::run(&desk, errand).await,
     }?;
     Ok(response.map(|body| body.keeping((slot, entry))))
 }
 
 /// The caller; who does not say who it is would share a memory with everybody else who does not.
-fn who(edge: &Edge, caller: &Caller) -> Result<UserId, Refusal> {
+fn who(edge: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
     if user.is_anonymous() && !edge.snapshot.config.memory.anonymous {
         let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
@@ -133,21 +138,27 @@ fn who(edge: &Edge, caller: &Caller) -> Result<UserId, Refusal> {
     Ok(user)
 }
 
-fn read(own: Own, parts: &Parts, body: &Bytes) -> Result<Errand, Refusal> {
+fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<UserDataRequest, Refusal> {
     match own {
-        Own::ReadContext | Own::ReplaceContext | Own::MergeContext => {
-            context::read(&own, &parts.headers, body).map(Errand::Context)
+        UserDataRoute::ReadContext | UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
+            context::read(&own, &parts.headers, body).map(UserDataRequest::Context)
         }
-        other => memories::read(other, parts, body).map(Errand::Memories),
+        other => memories::read(other, parts, body).map(UserDataRequest::Memories),
     }
 }
 
 /// The largest body in bytes; `None` for a request whose body, if it has one, is not read.
-fn body_limit(own: &Own, config: &config::Config) -> Option<usize> {
+fn body_limit(own: &UserDataRoute, config: &config::Config) -> Option<usize> {
     match own {
-        Own::Add | Own::Search => Some(config.server.max_body),
-        Own::ReplaceContext | Own::MergeContext => Some(context::MAX_BODY.min(config.server.max_body)),
-        Own::List | Own::Forget | Own::Get(_) | Own::ForgetOne(_) | Own::ReadContext => None,
+        UserDataRoute::Add | UserDataRoute::Search => Some(config.server.max_body),
+        UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
+            Some(context::MAX_BODY.min(config.server.max_body))
+        }
+        UserDataRoute::List
+        | UserDataRoute::Forget
+        | UserDataRoute::Get(_)
+        | UserDataRoute::ForgetOne(_)
+        | UserDataRoute::ReadContext => None,
     }
 }
 
@@ -170,18 +181,18 @@ fn check_is_json(headers: &HeaderMap, patch: bool) -> Result<(), Refusal> {
     }
 }
 
-impl Errand {
+impl UserDataRequest {
     /// Reads wait with reads, and writes with writes.
     fn operation(&self) -> Operation {
         let writes = match self {
             Self::Memories(errand) => errand.writes(),
-            Self::Context(errand) => matches!(errand, ContextErrand::Write { .. }),
+            Self::Context(errand) => matches!(errand, ContextRequest::Write { .. }),
         };
         if writes { Operation::UpdateContext } else { Operation::GetContext }
     }
 }
 
-impl Desk {
+impl StoreAccess {
     /// What the store says to `work`, within the time limit: see [`ask`].
     ///
     /// # Errors

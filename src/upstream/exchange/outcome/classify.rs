@@ -8,12 +8,12 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use super::{HardKind, Missing, Outcome, error_text::*};
-use crate::upstream::{health::cooldown, provider::profile::Quirks};
+use super::{HardKind, MissingFeature, Outcome, error_text::*};
+use crate::upstream::{health::cooldown, provider::profile::ProviderProfile};
 
 /// What a provider's error body says; empty where it is no JSON error.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Said<'a> {
+pub struct ErrorFields<'a> {
     /// `error.code`, numbers as text.
     pub code: Option<&'a str>,
     /// `error.type`.
@@ -28,13 +28,13 @@ pub struct Said<'a> {
 ///
 /// `now` is the wall clock, for dates in `Retry-After`.
 pub fn of_status(
-    quirks: &Quirks,
+    quirks: &ProviderProfile,
     status: u16,
     headers: &HeaderMap,
-    said: Said<'_>,
+    said: ErrorFields<'_>,
     now: SystemTime,
 ) -> Outcome {
-    let words = Words::of(said);
+    let words = ErrorText::of(said);
     if status >= 400 && words.is_code(TOO_BIG_CODES) {
         return Outcome::TooBig;
     }
@@ -50,7 +50,7 @@ pub fn of_status(
         403 => forbidden(quirks, &words),
         404 => not_found(&words),
         // A redirect is not followed: the base URL is wrong. 501: llama.cpp without embeddings.
-        300..400 | 405 | 501 => Outcome::NotServed(Missing::Route),
+        300..400 | 405 | 501 => Outcome::NotServed(MissingFeature::Route),
         413 => Outcome::TooBig,
         409 => conflict(&words),
         // A timeout on their side, and a cancellation that was not ours.
@@ -65,8 +65,13 @@ pub fn of_status(
 ///
 /// OpenRouter puts the status it would have sent into `code`; others name the error. If neither says
 /// what it is, it is a 200 that is no answer.
-pub fn of_error_in_200(quirks: &Quirks, headers: &HeaderMap, said: Said<'_>, now: SystemTime) -> Outcome {
-    let words = Words::of(said);
+pub fn of_error_in_200(
+    quirks: &ProviderProfile,
+    headers: &HeaderMap,
+    said: ErrorFields<'_>,
+    now: SystemTime,
+) -> Outcome {
+    let words = ErrorText::of(said);
     let status = said.code.and_then(|code| code.trim().parse().ok()).filter(|code| (400..600).contains(code));
     if let Some(status) = status {
         return of_status(quirks, status, headers, said, now);
@@ -82,7 +87,7 @@ pub fn of_error_in_200(quirks: &Quirks, headers: &HeaderMap, said: Said<'_>, now
 
 /// 429 and 498. A quota that is used up never clears by waiting, and a request larger than the whole
 /// limit never fits: neither may be sold to the client as "try again later".
-fn throttled(words: &Words<'_>, headers: &HeaderMap, now: SystemTime) -> Outcome {
+fn throttled(words: &ErrorText<'_>, headers: &HeaderMap, now: SystemTime) -> Outcome {
     if words.is_code(QUOTA_CODES) {
         Outcome::KeyRefused
     } else if words.has(&["request too large"]) || words.asks_more_than_limit() {
@@ -92,13 +97,13 @@ fn throttled(words: &Words<'_>, headers: &HeaderMap, now: SystemTime) -> Outcome
     }
 }
 
-fn forbidden(quirks: &Quirks, words: &Words<'_>) -> Outcome {
+fn forbidden(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
     if quirks.context_403 || words.has(TOO_BIG_WORDS) {
         Outcome::TooBig
     } else if words.is_policy() {
         Outcome::ClientFault
     } else if words.is_code(NO_MODEL_CODES) {
-        Outcome::NotServed(Missing::Model)
+        Outcome::NotServed(MissingFeature::Model)
     } else {
         Outcome::KeyRefused
     }
@@ -106,21 +111,21 @@ fn forbidden(quirks: &Quirks, words: &Words<'_>) -> Outcome {
 
 /// One provider without the model, or without the route, is no answer for the client while others have it.
 /// Anything else that is "not found" was named in the request.
-fn not_found(words: &Words<'_>) -> Outcome {
+fn not_found(words: &ErrorText<'_>) -> Outcome {
     let no_error_body = words.said.message.is_empty() && words.said.code.is_none();
     let about_model =
         words.said.param == Some("model") || words.plain_has(&["model", "deployment", "no endpoints"]);
     if words.is_code(NO_MODEL_CODES) || about_model {
-        Outcome::NotServed(Missing::Model)
+        Outcome::NotServed(MissingFeature::Model)
     } else if no_error_body || words.is_code(&["unknown_url"]) || words.has(NO_ROUTE_WORDS) {
-        Outcome::NotServed(Missing::Route)
+        Outcome::NotServed(MissingFeature::Route)
     } else {
         Outcome::ClientFault
     }
 }
 
 /// OpenAI sends 409 for a lock that a retry may find free; a stated conflict is with the request.
-fn conflict(words: &Words<'_>) -> Outcome {
+fn conflict(words: &ErrorText<'_>) -> Outcome {
     if words.said.message.is_empty() || words.has(&["lock", "try again", "retry", "timeout"]) {
         Outcome::Hard(HardKind::Status(409))
     } else {
@@ -128,7 +133,7 @@ fn conflict(words: &Words<'_>) -> Outcome {
     }
 }
 
-fn bad_request(quirks: &Quirks, words: &Words<'_>) -> Outcome {
+fn bad_request(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
     if words.is_policy() {
         Outcome::ClientFault
     } else if words.is_code(TOO_BIG_CODES) || words.has(TOO_BIG_WORDS) {
@@ -136,9 +141,9 @@ fn bad_request(quirks: &Quirks, words: &Words<'_>) -> Outcome {
     } else if words.is_code(QUOTA_CODES) || words.is_code(KEY_CODES) || words.blames_account() {
         Outcome::KeyRefused
     } else if words.is_code(NO_MODEL_CODES) || words.plain_has(NO_MODEL_WORDS) {
-        Outcome::NotServed(Missing::Model)
+        Outcome::NotServed(MissingFeature::Model)
     } else if words.names_refused_field(quirks) {
-        Outcome::NotServed(Missing::Field)
+        Outcome::NotServed(MissingFeature::Field)
     } else {
         Outcome::ClientFault
     }

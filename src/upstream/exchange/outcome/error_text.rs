@@ -3,8 +3,8 @@
 //! A message may quote what the client wrote. Words that would shut a target down must be looked for outside
 //! quotes only, and only where no request field is blamed.
 
-use super::Said;
-use crate::upstream::provider::profile::Quirks;
+use super::ErrorFields;
+use crate::upstream::provider::profile::ProviderProfile;
 
 // Codes are compared without case against `code` and `type`. Sources: the providers' error pages and bodies
 // reported in the issue trackers of their clients.
@@ -68,14 +68,14 @@ pub(super) const NO_ROUTE_WORDS: &[&str] =
     &["unknown request url", "invalid url", "route not found", "page not found"];
 
 /// A refusal in lower case, with and without what it quotes.
-pub(super) struct Words<'a> {
-    pub(super) said: Said<'a>,
+pub(super) struct ErrorText<'a> {
+    pub(super) said: ErrorFields<'a>,
     all: String,
     unquoted: String,
 }
 
-impl<'a> Words<'a> {
-    pub(super) fn of(said: Said<'a>) -> Self {
+impl<'a> ErrorText<'a> {
+    pub(super) fn of(said: ErrorFields<'a>) -> Self {
         let all = said.message.to_lowercase();
         let unquoted = without_quotes(&all);
         Self { said, all, unquoted }
@@ -113,7 +113,7 @@ impl<'a> Words<'a> {
     }
 
     /// Whether the error is about a field that this provider is known to refuse.
-    pub(super) fn names_refused_field(&self, quirks: &Quirks) -> bool {
+    pub(super) fn names_refused_field(&self, quirks: &ProviderProfile) -> bool {
         let fields = self.all.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let mut blamed = self.said.param.into_iter().chain(fields.filter(|word| word.len() > 3));
         let refusing = ["not supported", "unsupported", "extra_forbidden", "extra inputs", "unknown"];

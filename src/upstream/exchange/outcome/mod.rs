@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use classify::{Said, of_error_in_200, of_status};
+pub use classify::{ErrorFields, of_error_in_200, of_status};
 
 /// How one attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub enum Outcome {
     /// Our key, quota or credit at this provider: nothing the client could do.
     KeyRefused,
     /// This target does not have what was asked; another may.
-    NotServed(Missing),
+    NotServed(MissingFeature),
     /// Prompt and answer do not fit this target.
     TooBig,
     /// The request itself is wrong, or against the provider's policy.
@@ -58,7 +58,7 @@ pub enum HardKind {
 
 /// What a target does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Missing {
+pub enum MissingFeature {
     /// The model: our configuration names one it does not offer (any more).
     Model,
     /// The route, such as embeddings on a chat server; or the base URL is wrong.
@@ -112,7 +112,7 @@ pub enum Sent {
 
 /// What an outcome means to the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForBreaker {
+pub enum BreakerSignal {
     /// A success.
     Success,
     /// A failure in the row and in the ratio.
@@ -125,7 +125,7 @@ pub enum ForBreaker {
 
 /// What an outcome means to the live score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForScore {
+pub enum ScoreSignal {
     /// A success with its latency.
     Success,
     /// A failure.
@@ -136,7 +136,7 @@ pub enum ForScore {
 
 /// Whether another target may be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum NextStep {
     /// No: there is an answer, a client's fault, or nobody to answer.
     No,
     /// Yes, without a pause.
@@ -149,33 +149,35 @@ pub enum Next {
 
 impl Outcome {
     /// The breaker's column.
-    pub fn counts_for_breaker(self) -> ForBreaker {
+    pub fn counts_for_breaker(self) -> BreakerSignal {
         match self {
-            Self::Success => ForBreaker::Success,
-            Self::Hard(_) | Self::Broken(_) => ForBreaker::Failure,
-            Self::Throttled { .. } => ForBreaker::RatioOnly,
+            Self::Success => BreakerSignal::Success,
+            Self::Hard(_) | Self::Broken(_) => BreakerSignal::Failure,
+            Self::Throttled { .. } => BreakerSignal::RatioOnly,
             Self::KeyRefused | Self::NotServed(_) | Self::TooBig | Self::ClientFault | Self::Cancelled => {
-                ForBreaker::Neutral
+                BreakerSignal::Neutral
             }
         }
     }
 
     /// The score's column.
-    pub fn counts_for_score(self) -> ForScore {
+    pub fn counts_for_score(self) -> ScoreSignal {
         match self.counts_for_breaker() {
-            ForBreaker::Success => ForScore::Success,
-            ForBreaker::Failure | ForBreaker::RatioOnly => ForScore::Failure,
-            ForBreaker::Neutral => ForScore::Neutral,
+            BreakerSignal::Success => ScoreSignal::Success,
+            BreakerSignal::Failure | BreakerSignal::RatioOnly => ScoreSignal::Failure,
+            BreakerSignal::Neutral => ScoreSignal::Neutral,
         }
     }
 
     /// The column "next target?".
-    pub fn may_try_next(self) -> Next {
+    pub fn may_try_next(self) -> NextStep {
         match self {
-            Self::Hard(_) | Self::Throttled { .. } | Self::KeyRefused | Self::NotServed(_) => Next::AtOnce,
-            Self::TooBig => Next::Larger,
-            Self::Broken(_) => Next::Rescue,
-            Self::Success | Self::ClientFault | Self::Cancelled => Next::No,
+            Self::Hard(_) | Self::Throttled { .. } | Self::KeyRefused | Self::NotServed(_) => {
+                NextStep::AtOnce
+            }
+            Self::TooBig => NextStep::Larger,
+            Self::Broken(_) => NextStep::Rescue,
+            Self::Success | Self::ClientFault | Self::Cancelled => NextStep::No,
         }
     }
 
@@ -197,7 +199,7 @@ impl Outcome {
 
     /// Whether the target cannot serve anyone until an operator, or 15 minutes, changed something.
     pub fn misconfigures(self) -> bool {
-        matches!(self, Self::KeyRefused | Self::NotServed(Missing::Model))
+        matches!(self, Self::KeyRefused | Self::NotServed(MissingFeature::Model))
     }
 
     /// The target was silent: it is not asked a second time by the same call.
@@ -231,7 +233,7 @@ impl Outcome {
 impl Outcome {
     /// Whether what the provider says of it probably quotes the request: then no log may repeat it.
     pub fn quotes_the_request(self) -> bool {
-        matches!(self, Self::ClientFault | Self::TooBig | Self::NotServed(Missing::Field))
+        matches!(self, Self::ClientFault | Self::TooBig | Self::NotServed(MissingFeature::Field))
     }
 
     /// Its word in metrics and spans.
@@ -245,9 +247,9 @@ impl Outcome {
             Self::Hard(HardKind::Malformed) => "malformed",
             Self::Throttled { .. } => "rate_limited",
             Self::KeyRefused => "key_refused",
-            Self::NotServed(Missing::Model) => "model_missing",
-            Self::NotServed(Missing::Route) => "route_missing",
-            Self::NotServed(Missing::Field) => "field_refused",
+            Self::NotServed(MissingFeature::Model) => "model_missing",
+            Self::NotServed(MissingFeature::Route) => "route_missing",
+            Self::NotServed(MissingFeature::Field) => "field_refused",
             Self::TooBig => "too_big",
             Self::ClientFault => "client_fault",
             Self::Cancelled => "cancelled",
@@ -271,9 +273,9 @@ impl std::fmt::Display for Outcome {
             Self::Hard(HardKind::Malformed) => "a 200 that is no answer",
             Self::Throttled { .. } => "rate limited",
             Self::KeyRefused => "key, quota or credit refused",
-            Self::NotServed(Missing::Model) => "model not offered",
-            Self::NotServed(Missing::Route) => "route not offered",
-            Self::NotServed(Missing::Field) => "a request field is not supported",
+            Self::NotServed(MissingFeature::Model) => "model not offered",
+            Self::NotServed(MissingFeature::Route) => "route not offered",
+            Self::NotServed(MissingFeature::Field) => "a request field is not supported",
             Self::TooBig => "too big for this target",
             Self::ClientFault => "refused as the client's fault",
             Self::Cancelled => "cancelled",

@@ -10,9 +10,9 @@ use crate::upstream::provider::profile;
 const KEY: Outcome = Outcome::KeyRefused;
 const CLIENT: Outcome = Outcome::ClientFault;
 const BIG: Outcome = Outcome::TooBig;
-const MODEL: Outcome = Outcome::NotServed(Missing::Model);
-const ROUTE: Outcome = Outcome::NotServed(Missing::Route);
-const FIELD: Outcome = Outcome::NotServed(Missing::Field);
+const MODEL: Outcome = Outcome::NotServed(MissingFeature::Model);
+const ROUTE: Outcome = Outcome::NotServed(MissingFeature::Route);
+const FIELD: Outcome = Outcome::NotServed(MissingFeature::Field);
 const REST_UNSAID: Outcome = Outcome::Throttled { rest: None };
 
 const fn hard(status: u16) -> Outcome {
@@ -32,9 +32,9 @@ fn classify(host: &str, status: u16, retry_after: &'static str, body: [&str; 4])
     of_status(profile::of(host), status, &headers, said(&body), SystemTime::now())
 }
 
-fn said<'a>(body: &[&'a str; 4]) -> Said<'a> {
+fn said<'a>(body: &[&'a str; 4]) -> ErrorFields<'a> {
     let field = |text: &'a str| (!text.is_empty()).then_some(text);
-    Said { code: field(body[0]), kind: field(body[1]), param: field(body[2]), message: body[3] }
+    ErrorFields { code: field(body[0]), kind: field(body[1]), param: field(body[2]), message: body[3] }
 }
 
 #[test]
@@ -278,17 +278,24 @@ fn errors_inside_a_200() {
 
 #[test]
 fn the_columns() {
-    use ForBreaker as B;
-    use ForScore as S;
+    use BreakerSignal as B;
+    use ScoreSignal as S;
     let broken = Outcome::Broken(BrokenKind::Cut);
     let table = [
-        (Outcome::Success, B::Success, S::Success, Next::No, None, Sent::Answering),
-        (Outcome::Hard(HardKind::Connect), B::Failure, S::Failure, Next::AtOnce, Some("connect"), Sent::No),
+        (Outcome::Success, B::Success, S::Success, NextStep::No, None, Sent::Answering),
+        (
+            Outcome::Hard(HardKind::Connect),
+            B::Failure,
+            S::Failure,
+            NextStep::AtOnce,
+            Some("connect"),
+            Sent::No,
+        ),
         (
             Outcome::Hard(HardKind::Reset),
             B::Failure,
             S::Failure,
-            Next::AtOnce,
+            NextStep::AtOnce,
             Some("connect"),
             Sent::Perhaps,
         ),
@@ -296,27 +303,27 @@ fn the_columns() {
             Outcome::Hard(HardKind::Silent),
             B::Failure,
             S::Failure,
-            Next::AtOnce,
+            NextStep::AtOnce,
             Some("timeout"),
             Sent::Perhaps,
         ),
-        (hard(503), B::Failure, S::Failure, Next::AtOnce, Some("status_5xx"), Sent::Perhaps),
-        (hard(408), B::Failure, S::Failure, Next::AtOnce, Some("timeout"), Sent::Perhaps),
+        (hard(503), B::Failure, S::Failure, NextStep::AtOnce, Some("status_5xx"), Sent::Perhaps),
+        (hard(408), B::Failure, S::Failure, NextStep::AtOnce, Some("timeout"), Sent::Perhaps),
         (
             Outcome::Hard(HardKind::Malformed),
             B::Failure,
             S::Failure,
-            Next::AtOnce,
+            NextStep::AtOnce,
             Some("malformed"),
             Sent::Answering,
         ),
-        (REST_UNSAID, B::RatioOnly, S::Failure, Next::AtOnce, Some("rate_limited"), Sent::No),
-        (KEY, B::Neutral, S::Neutral, Next::AtOnce, Some("auth"), Sent::No),
-        (MODEL, B::Neutral, S::Neutral, Next::AtOnce, None, Sent::No),
-        (BIG, B::Neutral, S::Neutral, Next::Larger, None, Sent::No),
-        (CLIENT, B::Neutral, S::Neutral, Next::No, None, Sent::No),
-        (Outcome::Cancelled, B::Neutral, S::Neutral, Next::No, None, Sent::Perhaps),
-        (broken, B::Failure, S::Failure, Next::Rescue, Some("stream_broken"), Sent::Answering),
+        (REST_UNSAID, B::RatioOnly, S::Failure, NextStep::AtOnce, Some("rate_limited"), Sent::No),
+        (KEY, B::Neutral, S::Neutral, NextStep::AtOnce, Some("auth"), Sent::No),
+        (MODEL, B::Neutral, S::Neutral, NextStep::AtOnce, None, Sent::No),
+        (BIG, B::Neutral, S::Neutral, NextStep::Larger, None, Sent::No),
+        (CLIENT, B::Neutral, S::Neutral, NextStep::No, None, Sent::No),
+        (Outcome::Cancelled, B::Neutral, S::Neutral, NextStep::No, None, Sent::Perhaps),
+        (broken, B::Failure, S::Failure, NextStep::Rescue, Some("stream_broken"), Sent::Answering),
     ];
     for (outcome, breaker, score, next, kind, sent) in table {
         assert_eq!(outcome.counts_for_breaker(), breaker, "{outcome}");

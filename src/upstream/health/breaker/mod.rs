@@ -5,7 +5,7 @@
 //! hide a total outage inside one burst), rests with doubling back-off, and lets one probe through. From HAProxy:
 //! the slow start after a recovery, never at the start of the process.
 //!
-//! It must never be closed or opened by news from before its last change: every attempt carries the [`Pass`] it
+//! It must never be closed or opened by news from before its last change: every attempt carries the [`Permit`] it
 //! was admitted with, and a pass of an earlier epoch is not listened to.
 
 mod peer_evidence;
@@ -18,12 +18,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-pub use self::peer_evidence::{Leave, Probe};
-use self::{peer_evidence::Company, success_window::Ring};
+pub use self::peer_evidence::{ProbeLease, ProbeState};
+use self::{peer_evidence::PeerEvidence, success_window::SuccessWindow};
 use crate::{
     config::Breaker as Config,
     gossip::message::PeerId,
-    upstream::exchange::outcome::{ForBreaker, Outcome},
+    upstream::exchange::outcome::{BreakerSignal, Outcome},
 };
 
 /// After a recovery the target's share grows over this long.
@@ -35,7 +35,7 @@ const JITTER: f64 = 0.2;
 
 /// Whether requests may go to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum BreakerState {
     /// All may.
     Closed,
     /// None may.
@@ -46,7 +46,7 @@ pub enum State {
 
 /// Why the breaker is not closed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum Cause {
+pub enum OpenCause {
     /// So many hard failures in a row; the last one.
     InARow(u32, Outcome),
     /// So many of so many requests in the window succeeded.
@@ -57,12 +57,12 @@ pub enum Cause {
 
 /// The right to ask the target once. It goes back with the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pass {
+pub struct Permit {
     epoch: u64,
     probe: bool,
 }
 
-impl Pass {
+impl Permit {
     /// Whether this attempt decides about a half-open breaker.
     pub fn is_probe(self) -> bool {
         self.probe
@@ -71,7 +71,7 @@ impl Pass {
 
 /// A change worth a log line and an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum BreakerChange {
     /// It opened, or stays open after a failed probe.
     Opened,
     /// The target is back.
@@ -82,8 +82,8 @@ pub enum Change {
 #[derive(Debug, Clone)]
 pub struct Breaker {
     config: Config,
-    outage: Option<Outage>,
-    ring: Ring,
+    outage: Option<OpenState>,
+    ring: SuccessWindow,
     in_a_row: u32,
     /// Answers in a row that broke after their first content. That content is a success and would end the other
     /// row, so a target that always begins and never ends needs a row of its own.
@@ -94,14 +94,14 @@ pub struct Breaker {
     epoch: u64,
     recovered_at: Option<Instant>,
     /// What other gateways say, and what they need to know.
-    company: Company,
+    company: PeerEvidence,
 }
 
 #[derive(Debug, Clone)]
-struct Outage {
+struct OpenState {
     until: Instant,
     probing: bool,
-    cause: Cause,
+    cause: OpenCause,
     /// The failure that opened it, or the probe that failed last.
     opened: Instant,
     /// The gateway that saw it; `None` if that was this one.
@@ -115,7 +115,7 @@ struct Outage {
 impl Breaker {
     /// A closed breaker.
     pub fn new(config: Config) -> Self {
-        let ring = Ring::new(config.window);
+        let ring = SuccessWindow::new(config.window);
         Self {
             config,
             outage: None,
@@ -125,16 +125,16 @@ impl Breaker {
             rests: 0,
             epoch: 0,
             recovered_at: None,
-            company: Company::default(),
+            company: PeerEvidence::default(),
         }
     }
 
     /// Open until its rest is over, then half-open until a probe has decided.
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         match &self.outage {
-            None => State::Closed,
-            Some(outage) if now < outage.until => State::Open,
-            Some(_) => State::HalfOpen,
+            None => BreakerState::Closed,
+            Some(outage) if now < outage.until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
         }
     }
 
@@ -144,16 +144,16 @@ impl Breaker {
     }
 
     /// Why it is not closed.
-    pub fn cause(&self) -> Option<Cause> {
+    pub fn cause(&self) -> Option<OpenCause> {
         self.outage.as_ref().map(|outage| outage.cause)
     }
 
     /// Whether [`Breaker::admit`] would give a pass; and if so, whether it would be the probe's.
-    pub fn would_admit(&self, now: Instant) -> Option<State> {
+    pub fn would_admit(&self, now: Instant) -> Option<BreakerState> {
         match &self.outage {
-            None => Some(State::Closed),
+            None => Some(BreakerState::Closed),
             Some(outage) if now >= outage.until && !outage.probing && self.company.lets_probe(now) => {
-                Some(State::HalfOpen)
+                Some(BreakerState::HalfOpen)
             }
             Some(_) => None,
         }
@@ -162,24 +162,24 @@ impl Breaker {
     /// Admits one request: any while closed, one at a time while half-open, none while open.
     ///
     /// Every pass must come back through [`Breaker::on`]; a probe that is given up comes back `Cancelled`.
-    pub fn admit(&mut self, now: Instant) -> Option<Pass> {
-        let probe = self.would_admit(now)? == State::HalfOpen;
+    pub fn admit(&mut self, now: Instant) -> Option<Permit> {
+        let probe = self.would_admit(now)? == BreakerState::HalfOpen;
         if let Some(outage) = &mut self.outage {
             outage.probing = true;
             self.company.probes();
         }
-        Some(Pass { epoch: self.epoch, probe })
+        Some(Permit { epoch: self.epoch, probe })
     }
 
     /// Takes note of an outcome. `others`: another target is eligible; without one the ratio trips nothing.
     pub fn on(
         &mut self,
-        pass: Pass,
+        pass: Permit,
         outcome: Outcome,
         others: bool,
         now: Instant,
         rng: &mut fastrand::Rng,
-    ) -> Option<Change> {
+    ) -> Option<BreakerChange> {
         self.company.witness(outcome, now);
         if pass.epoch != self.epoch {
             return None;
@@ -187,19 +187,19 @@ impl Breaker {
         if pass.probe {
             return self.on_probe(outcome, now, rng);
         }
-        if outcome.counts_for_breaker() == ForBreaker::Failure
+        if outcome.counts_for_breaker() == BreakerSignal::Failure
             && let Some(heard) = self.company.confirmed(now)
         {
             self.adopt(heard, now);
-            return Some(Change::Opened);
+            return Some(BreakerChange::Opened);
         }
         let cause = self.count(outcome, others, now)?;
         self.trip(cause, now, rng);
-        Some(Change::Opened)
+        Some(BreakerChange::Opened)
     }
 
     /// An answer came to its end.
-    pub fn on_whole(&mut self, pass: Pass) {
+    pub fn on_whole(&mut self, pass: Permit) {
         if pass.epoch == self.epoch {
             self.broken_in_a_row = 0;
         }
@@ -231,31 +231,31 @@ impl Breaker {
     }
 
     /// Counts an outcome while closed, and says whether that was the last straw.
-    fn count(&mut self, outcome: Outcome, others: bool, now: Instant) -> Option<Cause> {
+    fn count(&mut self, outcome: Outcome, others: bool, now: Instant) -> Option<OpenCause> {
         match outcome.counts_for_breaker() {
-            ForBreaker::Neutral => return None,
-            ForBreaker::Success => {
+            BreakerSignal::Neutral => return None,
+            BreakerSignal::Success => {
                 self.in_a_row = 0;
                 self.ring.record(true, now);
                 return None;
             }
-            ForBreaker::Failure if matches!(outcome, Outcome::Broken(_)) => self.broken_in_a_row += 1,
-            ForBreaker::Failure => self.in_a_row += 1,
-            ForBreaker::RatioOnly => {}
+            BreakerSignal::Failure if matches!(outcome, Outcome::Broken(_)) => self.broken_in_a_row += 1,
+            BreakerSignal::Failure => self.in_a_row += 1,
+            BreakerSignal::RatioOnly => {}
         }
         self.ring.record(false, now);
         let row = self.row();
         if row >= self.config.consecutive_failures.max(1) {
-            return Some(Cause::InARow(row, outcome));
+            return Some(OpenCause::InARow(row, outcome));
         }
         // With that of a peer; as with the ratio, only where another target can be asked.
         let with_peer = row.saturating_add(self.company.peer_row());
         if others && row > 0 && with_peer >= self.config.consecutive_failures.max(1) {
-            return Some(Cause::InARow(with_peer, outcome));
+            return Some(OpenCause::InARow(with_peer, outcome));
         }
         let (good, all) = self.ring.count(now);
         let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
-        (others && all >= self.config.min_requests && too_few_succeed).then_some(Cause::Ratio(good, all))
+        (others && all >= self.config.min_requests && too_few_succeed).then_some(OpenCause::Ratio(good, all))
     }
 
     /// Failures in a row.
@@ -265,41 +265,41 @@ impl Breaker {
 
     /// From closed to open. The back-off goes on where the last outage left it unless the target has been well
     /// for a whole window since: one that flaps is asked ever more rarely.
-    fn trip(&mut self, cause: Cause, now: Instant, rng: &mut fastrand::Rng) {
+    fn trip(&mut self, cause: OpenCause, now: Instant, rng: &mut fastrand::Rng) {
         let flapping =
             self.recovered_at.is_some_and(|at| now.saturating_duration_since(at) < self.config.window);
         if !flapping {
             self.rests = 0;
         }
         let until = now + self.next_rest(rng);
-        self.open(Outage::new(until, cause, now));
+        self.open(OpenState::new(until, cause, now));
     }
 
-    fn open(&mut self, outage: Outage) {
+    fn open(&mut self, outage: OpenState) {
         self.epoch += 1;
         self.outage = Some(outage);
     }
 
-    fn on_probe(&mut self, outcome: Outcome, now: Instant, rng: &mut fastrand::Rng) -> Option<Change> {
+    fn on_probe(&mut self, outcome: Outcome, now: Instant, rng: &mut fastrand::Rng) -> Option<BreakerChange> {
         let mark = outcome.counts_for_breaker();
-        if mark == ForBreaker::Success {
+        if mark == BreakerSignal::Success {
             self.close(now);
             self.company.recovered();
-            return Some(Change::Closed);
+            return Some(BreakerChange::Closed);
         }
-        let rest = (mark != ForBreaker::Neutral).then(|| self.next_rest(rng));
+        let rest = (mark != BreakerSignal::Neutral).then(|| self.next_rest(rng));
         let outage = self.outage.as_mut()?;
         outage.probing = false;
         let until = now + rest?;
         // A throttled probe was answered by a living target, but it is no recovery either.
         let health_lies = outage.health_lies || outage.vouched;
-        *outage = Outage { health_lies, ..Outage::new(until, Cause::Probe(outcome), now) };
-        Some(Change::Opened)
+        *outage = OpenState { health_lies, ..OpenState::new(until, OpenCause::Probe(outcome), now) };
+        Some(BreakerChange::Opened)
     }
 
     fn close(&mut self, at: Instant) {
         self.outage = None;
-        self.ring = Ring::new(self.config.window);
+        self.ring = SuccessWindow::new(self.config.window);
         (self.in_a_row, self.broken_in_a_row) = (0, 0);
         self.epoch += 1;
         self.recovered_at = Some(at);
@@ -314,13 +314,13 @@ impl Breaker {
     }
 }
 
-impl Outage {
-    fn new(until: Instant, cause: Cause, opened: Instant) -> Self {
+impl OpenState {
+    fn new(until: Instant, cause: OpenCause, opened: Instant) -> Self {
         Self { until, probing: false, cause, opened, told_by: None, vouched: false, health_lies: false }
     }
 }
 
-impl std::fmt::Display for Cause {
+impl std::fmt::Display for OpenCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InARow(n, last) => write!(f, "{n} failures in a row, the last: {last}"),

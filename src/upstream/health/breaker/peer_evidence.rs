@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Breaker, Change, Outage};
+use super::{Breaker, BreakerChange, OpenState};
 use crate::{
     gossip::{
-        message::{self, Age, Left, PeerId, Row},
-        peer_view::{self, Doubt, Hearsay},
+        message::{self, Age, FailureStreak, PeerId, Remaining},
+        peer_view::{self, PeerSuspicion, PeerView},
     },
-    upstream::exchange::outcome::{ForBreaker, Outcome},
+    upstream::exchange::outcome::{BreakerSignal, Outcome},
 };
 
 /// A probe that needs the peers' leave has it by then, or somebody else sends it.
@@ -23,7 +23,7 @@ const ASKING: Duration = Duration::from_millis(20);
 
 /// Whether this gateway may send the probe of a target that all gateways would like to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Leave {
+pub enum ProbeLease {
     /// Nobody was asked.
     #[default]
     None,
@@ -35,33 +35,33 @@ pub enum Leave {
 
 /// What a breaker knows of other gateways, and what they need to know of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Company {
+pub(super) struct PeerEvidence {
     /// There is a place where gateways agree on who probes; without one each does.
     joined: bool,
-    leave: Leave,
+    leave: ProbeLease,
     last_success: Option<Instant>,
     last_failure: Option<Instant>,
     /// The last recovery was seen here.
     own_recovery: bool,
     /// A peer's outage that our own success spoke against.
-    declined: Option<peer_view::Outage>,
-    doubt: Option<Doubt>,
+    declined: Option<peer_view::PeerOutage>,
+    doubt: Option<PeerSuspicion>,
     /// The longest row of failures of one peer since our own last success.
     peer_row: u32,
 }
 
-impl Company {
+impl PeerEvidence {
     /// Something was seen here.
     pub(super) fn witness(&mut self, outcome: Outcome, now: Instant) {
         match outcome.counts_for_breaker() {
-            ForBreaker::Success => {
+            BreakerSignal::Success => {
                 self.last_success = self.last_success.max(Some(now));
                 self.peer_row = 0;
             }
-            ForBreaker::Failure | ForBreaker::RatioOnly => {
+            BreakerSignal::Failure | BreakerSignal::RatioOnly => {
                 self.last_failure = self.last_failure.max(Some(now))
             }
-            ForBreaker::Neutral => {}
+            BreakerSignal::Neutral => {}
         }
     }
 
@@ -72,7 +72,7 @@ impl Company {
 
     /// Whether nobody needs to be asked, or was.
     pub(super) fn lets_probe(&self, now: Instant) -> bool {
-        !self.joined || matches!(self.leave, Leave::Granted(until) if now < until)
+        !self.joined || matches!(self.leave, ProbeLease::Granted(until) if now < until)
     }
 
     /// The longest row of failures of one peer since our own last success. Of one alone: in a large fleet some peer has
@@ -83,11 +83,11 @@ impl Company {
 
     /// A leave is for one probe.
     pub(super) fn probes(&mut self) {
-        self.leave = Leave::None;
+        self.leave = ProbeLease::None;
     }
 
     /// The peer's outage that one failure of our own confirms.
-    pub(super) fn confirmed(&mut self, now: Instant) -> Option<peer_view::Outage> {
+    pub(super) fn confirmed(&mut self, now: Instant) -> Option<peer_view::PeerOutage> {
         self.declined.take().filter(|outage| now < outage.until)
     }
 
@@ -99,7 +99,7 @@ impl Company {
 
 /// How a breaker stands to a probe, for who asks the peers' leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
+pub enum ProbeState {
     /// None is due, or somebody else sends it.
     None,
     /// One is due, and nobody was asked.
@@ -117,25 +117,25 @@ impl Breaker {
     }
 
     /// The answer of the peers.
-    pub fn leave(&mut self, leave: Leave) {
+    pub fn leave(&mut self, leave: ProbeLease) {
         self.company.leave = leave;
     }
 
     /// How it stands to a probe.
-    pub fn probe(&self, now: Instant) -> Probe {
-        let Some(outage) = &self.outage else { return Probe::None };
+    pub fn probe(&self, now: Instant) -> ProbeState {
+        let Some(outage) = &self.outage else { return ProbeState::None };
         match self.company.leave {
-            _ if outage.probing => Probe::Running,
-            _ if now < outage.until => Probe::None,
-            Leave::Granted(until) if now < until => Probe::Allowed,
-            Leave::Refused(until) if now < until => Probe::None,
-            _ => Probe::Due,
+            _ if outage.probing => ProbeState::Running,
+            _ if now < outage.until => ProbeState::None,
+            ProbeLease::Granted(until) if now < until => ProbeState::Allowed,
+            ProbeLease::Refused(until) if now < until => ProbeState::None,
+            _ => ProbeState::Due,
         }
     }
 
     /// Whether a probe is due, and only the peers have yet to leave it to us.
     pub fn awaits_leave(&self, now: Instant) -> bool {
-        self.company.joined && self.probe(now) == Probe::Due
+        self.company.joined && self.probe(now) == ProbeState::Due
     }
 
     /// When it is next tried, if that is known: while a probe is under way nobody knows how long it will take.
@@ -151,7 +151,7 @@ impl Breaker {
     }
 
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
-    pub fn doubted(&self, now: Instant) -> Option<Doubt> {
+    pub fn doubted(&self, now: Instant) -> Option<PeerSuspicion> {
         let doubt = self.company.doubt.filter(|_| self.outage.is_none())?;
         let lasts = now < doubt.until && self.company.last_success < Some(doubt.failed);
         lasts.then_some(doubt)
@@ -168,14 +168,14 @@ impl Breaker {
     }
 
     /// What was seen here.
-    pub fn tell(&self, now: Instant) -> (Option<Row>, Option<message::Outage>, Option<Age>) {
+    pub fn tell(&self, now: Instant) -> (Option<FailureStreak>, Option<message::OutageMsg>, Option<Age>) {
         let company = &self.company;
         let last = company.last_failure.filter(|_| self.failing() > 0);
-        let row = last.map(|at| Row { failures: self.failing(), age: Age::of(at, now) });
+        let row = last.map(|at| FailureStreak { failures: self.failing(), age: Age::of(at, now) });
         let own = self.outage.as_ref().filter(|outage| outage.told_by.is_none());
-        let outage = own.map(|outage| message::Outage {
+        let outage = own.map(|outage| message::OutageMsg {
             age: Age::of(outage.opened, now),
-            left: Left::until(outage.until, now),
+            left: Remaining::until(outage.until, now),
             rests: self.rests,
             cause: outage.cause,
         });
@@ -184,7 +184,7 @@ impl Breaker {
     }
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
-    pub fn hear(&mut self, said: &Hearsay, me: PeerId, now: Instant) -> Option<Change> {
+    pub fn hear(&mut self, said: &PeerView, me: PeerId, now: Instant) -> Option<BreakerChange> {
         self.company.doubt = said.doubt(self.company.last_success, (self.failing() > 0).then_some(me));
         self.company.peer_row = said.row(self.company.last_success, now);
         let (outage, back) = (said.outage(), said.back());
@@ -194,7 +194,7 @@ impl Breaker {
         }
     }
 
-    fn hear_of_outage(&mut self, heard: peer_view::Outage, now: Instant) -> Option<Change> {
+    fn hear_of_outage(&mut self, heard: peer_view::PeerOutage, now: Instant) -> Option<BreakerChange> {
         let success = self.company.last_success.max(self.recovered_at);
         let ours = self.outage.as_ref();
         if success >= Some(heard.opened) {
@@ -205,27 +205,28 @@ impl Breaker {
             return None;
         }
         self.adopt(heard, now);
-        Some(Change::Opened)
+        Some(BreakerChange::Opened)
     }
 
     /// The same rest as the peer's, and the back-off goes on from there whoever probes next.
-    pub(super) fn adopt(&mut self, heard: peer_view::Outage, now: Instant) {
+    pub(super) fn adopt(&mut self, heard: peer_view::PeerOutage, now: Instant) {
         let until = heard.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
-        let outage = Outage { told_by: Some(heard.peer), ..Outage::new(until, heard.cause, heard.opened) };
+        let outage =
+            OpenState { told_by: Some(heard.peer), ..OpenState::new(until, heard.cause, heard.opened) };
         self.rests = self.rests.max(heard.rests.min(32));
-        self.company.leave = Leave::None;
+        self.company.leave = ProbeLease::None;
         match &mut self.outage {
             // The same outage goes on: what is under way belongs to it.
-            Some(ours) => *ours = Outage { health_lies: ours.health_lies, ..outage },
+            Some(ours) => *ours = OpenState { health_lies: ours.health_lies, ..outage },
             None => self.open(outage),
         }
     }
 
-    fn hear_of_recovery(&mut self, back: Instant) -> Option<Change> {
+    fn hear_of_recovery(&mut self, back: Instant) -> Option<BreakerChange> {
         self.company.declined = None;
         self.outage.as_ref().filter(|ours| ours.opened < back)?;
         self.close(back);
         self.company.own_recovery = false;
-        Some(Change::Closed)
+        Some(BreakerChange::Closed)
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const BUCKETS: usize = 10;
 
 #[derive(Debug, Clone)]
-pub(super) struct Ring {
+pub(super) struct SuccessWindow {
     buckets: [(u32, u32); BUCKETS],
     width: Duration,
     head: usize,
@@ -18,7 +18,7 @@ pub(super) struct Ring {
     since: Option<Instant>,
 }
 
-impl Ring {
+impl SuccessWindow {
     pub(super) fn new(window: Duration) -> Self {
         let width = (window / BUCKETS as u32).max(Duration::from_millis(1));
         Self { buckets: [(0, 0); BUCKETS], width, head: 0, since: None }
@@ -64,7 +64,7 @@ mod tests {
     fn results_leave_a_bucket_at_a_time_and_an_idle_window_clears_all() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
-        let mut ring = Ring::new(Duration::from_secs(30));
+        let mut ring = SuccessWindow::new(Duration::from_secs(30));
         for s in 0..10 {
             ring.record(s % 2 == 0, at(3 * s));
         }
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_clock_that_stands_still_or_steps_back_is_harmless() {
         let start = Instant::now() + Duration::from_secs(10);
-        let mut ring = Ring::new(Duration::ZERO);
+        let mut ring = SuccessWindow::new(Duration::ZERO);
         ring.record(true, start);
         ring.record(false, start - Duration::from_secs(5));
         assert_eq!(ring.count(start), (1, 2));

@@ -24,11 +24,11 @@ impl Bench {
         self.now += Duration::from_secs_f64(seconds);
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> BreakerState {
         self.breaker.state(self.now)
     }
 
-    fn on(&mut self, pass: Pass, outcome: Outcome) -> Option<Change> {
+    fn on(&mut self, pass: Permit, outcome: Outcome) -> Option<BreakerChange> {
         self.breaker.on(pass, outcome, self.others, self.now, &mut self.rng)
     }
 
@@ -40,13 +40,13 @@ impl Bench {
     }
 
     fn trip(&mut self) {
-        while self.state() == State::Closed {
+        while self.state() == BreakerState::Closed {
             self.ask(FAIL);
         }
     }
 
     /// Waits for the end of the rest and takes the probe.
-    fn probe(&mut self) -> Pass {
+    fn probe(&mut self) -> Permit {
         self.now = self.now.max(self.breaker.retry_at().unwrap());
         self.breaker.admit(self.now).unwrap()
     }
@@ -70,10 +70,10 @@ fn five_hard_failures_in_a_row_trip_it_and_four_do_not() {
         b.ask(Outcome::TooBig);
         b.ask(Outcome::KeyRefused);
     }
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
     b.ask(FAIL);
-    assert_eq!(b.state(), State::Open);
-    assert_eq!(b.breaker.cause(), Some(Cause::InARow(5, FAIL)));
+    assert_eq!(b.state(), BreakerState::Open);
+    assert_eq!(b.breaker.cause(), Some(OpenCause::InARow(5, FAIL)));
     assert!(!b.ask(FAIL));
 }
 
@@ -89,9 +89,9 @@ fn a_low_ratio_trips_it_only_with_enough_requests_and_another_target() {
         }
         b.state()
     };
-    assert_eq!(run(true, 9), State::Closed, "18 requests are too few");
-    assert_eq!(run(true, 10), State::Open);
-    assert_eq!(run(false, 100), State::Closed, "the last eligible target");
+    assert_eq!(run(true, 9), BreakerState::Closed, "18 requests are too few");
+    assert_eq!(run(true, 10), BreakerState::Open);
+    assert_eq!(run(false, 100), BreakerState::Closed, "the last eligible target");
 }
 
 #[test]
@@ -100,9 +100,9 @@ fn throttling_counts_in_the_ratio_alone() {
     for _ in 0..19 {
         b.ask(THROTTLED);
     }
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
     b.ask(THROTTLED);
-    assert_eq!(b.breaker.cause(), Some(Cause::Ratio(0, 20)));
+    assert_eq!(b.breaker.cause(), Some(OpenCause::Ratio(0, 20)));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn client_faults_by_the_thousand_change_nothing() {
     for _ in 0..4 {
         b.ask(FAIL);
     }
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
 }
 
 #[test]
@@ -126,14 +126,14 @@ fn old_failures_leave_the_window() {
         b.ask(Outcome::Success);
         b.pass_time(2.9);
     }
-    assert_eq!(b.state(), State::Open, "20 within 30 s");
+    assert_eq!(b.state(), BreakerState::Open, "20 within 30 s");
     let mut slow = Bench::new(5);
     for _ in 0..200 {
         slow.ask(FAIL);
         slow.ask(Outcome::Success);
         slow.pass_time(4.0);
     }
-    assert_eq!(slow.state(), State::Closed, "never 20 within 30 s");
+    assert_eq!(slow.state(), BreakerState::Closed, "never 20 within 30 s");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn the_rest_doubles_with_every_failed_probe_up_to_the_limit() {
             let rest = b.rest();
             assert!((plain * 0.8..=plain * 1.2).contains(&rest), "{rest} for {plain}");
             let probe = b.probe();
-            assert_eq!(b.on(probe, FAIL), Some(Change::Opened));
+            assert_eq!(b.on(probe, FAIL), Some(BreakerChange::Opened));
         }
     }
 }
@@ -156,11 +156,11 @@ fn half_open_admits_one_probe_at_a_time() {
     b.trip();
     let probe = b.probe();
     assert!(probe.is_probe());
-    assert_eq!(b.state(), State::HalfOpen);
+    assert_eq!(b.state(), BreakerState::HalfOpen);
     assert_eq!(b.breaker.would_admit(b.now), None);
     assert!(!b.ask(Outcome::Success));
-    assert_eq!(b.on(probe, Outcome::Success), Some(Change::Closed));
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.on(probe, Outcome::Success), Some(BreakerChange::Closed));
+    assert_eq!(b.state(), BreakerState::Closed);
 }
 
 #[test]
@@ -171,11 +171,11 @@ fn a_neutral_probe_is_handed_back_at_once() {
         for neutral in [Outcome::Cancelled, Outcome::ClientFault, Outcome::TooBig, Outcome::KeyRefused] {
             let probe = b.probe();
             assert_eq!(b.on(probe, neutral), None);
-            assert_eq!(b.breaker.would_admit(b.now), Some(State::HalfOpen));
+            assert_eq!(b.breaker.would_admit(b.now), Some(BreakerState::HalfOpen));
         }
         let probe = b.probe();
         b.on(probe, Outcome::Success);
-        assert_eq!(b.state(), State::Closed);
+        assert_eq!(b.state(), BreakerState::Closed);
     }
 }
 
@@ -184,21 +184,21 @@ fn a_throttled_probe_is_no_recovery() {
     let mut b = Bench::new(7);
     b.trip();
     let probe = b.probe();
-    assert_eq!(b.on(probe, THROTTLED), Some(Change::Opened));
-    assert_eq!(b.state(), State::Open);
+    assert_eq!(b.on(probe, THROTTLED), Some(BreakerChange::Opened));
+    assert_eq!(b.state(), BreakerState::Open);
 }
 
 #[test]
 fn late_news_neither_closes_nor_opens() {
     let mut b = Bench::new(8);
-    let before: Vec<Pass> = (0..30).filter_map(|_| b.breaker.admit(b.now)).collect();
+    let before: Vec<Permit> = (0..30).filter_map(|_| b.breaker.admit(b.now)).collect();
     b.trip();
     let until = b.breaker.retry_at();
     for pass in &before[..10] {
         assert_eq!(b.on(*pass, Outcome::Success), None);
         assert_eq!(b.on(*pass, FAIL), None);
     }
-    assert_eq!((b.state(), b.breaker.retry_at()), (State::Open, until));
+    assert_eq!((b.state(), b.breaker.retry_at()), (BreakerState::Open, until));
     let probe = b.probe();
     for pass in &before[10..20] {
         b.on(*pass, Outcome::Success);
@@ -210,7 +210,7 @@ fn late_news_neither_closes_nor_opens() {
         b.on(*pass, FAIL);
     }
     assert_eq!(b.on(probe, FAIL), None, "a probe reports once");
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn recovery_starts_with_an_empty_window_and_a_ramp() {
         b.ask(Outcome::Success);
         b.ask(FAIL);
     }
-    assert_eq!(b.state(), State::Open);
+    assert_eq!(b.state(), BreakerState::Open);
     let probe = b.probe();
     b.on(probe, Outcome::Success);
     assert!((b.breaker.ramp(b.now) - 0.1).abs() < 1e-9);
@@ -230,27 +230,27 @@ fn recovery_starts_with_an_empty_window_and_a_ramp() {
     b.pass_time(5.0);
     assert_eq!(b.breaker.ramp(b.now), 1.0);
     b.ask(FAIL);
-    assert_eq!(b.state(), State::Closed, "nothing of the old window is left");
+    assert_eq!(b.state(), BreakerState::Closed, "nothing of the old window is left");
 }
 
 #[test]
 fn a_passing_health_check_brings_the_probe_forward_but_is_believed_once() {
     let mut b = Bench::new(10);
     b.breaker.let_probe_now(b.now);
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
     b.trip();
     b.breaker.let_probe_now(b.now);
-    assert_eq!(b.state(), State::HalfOpen, "brought forward, not closed");
+    assert_eq!(b.state(), BreakerState::HalfOpen, "brought forward, not closed");
     let probe = b.probe();
     b.on(probe, FAIL);
     b.breaker.let_probe_now(b.now);
-    assert_eq!(b.state(), State::Open, "it was wrong before");
+    assert_eq!(b.state(), BreakerState::Open, "it was wrong before");
     let probe = b.probe();
     b.on(probe, Outcome::Success);
     b.pass_time(60.0);
     b.trip();
     b.breaker.let_probe_now(b.now);
-    assert_eq!(b.state(), State::HalfOpen, "another outage, another chance");
+    assert_eq!(b.state(), BreakerState::HalfOpen, "another outage, another chance");
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_probe_that_failed_by_itself_does_not_discredit_the_health_check() {
     let probe = b.probe();
     b.on(probe, FAIL);
     b.breaker.let_probe_now(b.now);
-    assert_eq!(b.state(), State::HalfOpen);
+    assert_eq!(b.state(), BreakerState::HalfOpen);
 }
 
 #[test]
@@ -269,13 +269,13 @@ fn reset_closes_it_and_forgets() {
     b.trip();
     let probe = b.probe();
     b.breaker.reset();
-    assert_eq!((b.state(), b.breaker.retry_at(), b.breaker.cause()), (State::Closed, None, None));
+    assert_eq!((b.state(), b.breaker.retry_at(), b.breaker.cause()), (BreakerState::Closed, None, None));
     assert_eq!(b.on(probe, FAIL), None);
     assert_eq!(b.breaker.ramp(b.now), 1.0);
     for _ in 0..4 {
         b.ask(FAIL);
     }
-    assert_eq!(b.state(), State::Closed);
+    assert_eq!(b.state(), BreakerState::Closed);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn odd_configurations_do_not_panic() {
     b.breaker = Breaker::new(config);
     b.ask(Outcome::Success);
     b.ask(FAIL);
-    assert_eq!(b.state(), State::Open);
+    assert_eq!(b.state(), BreakerState::Open);
     assert!(b.rest() > 7.0);
 }
 
@@ -325,7 +325,7 @@ fn outage(seed: u64, offset: f64) -> (usize, f64) {
         b.now = b.now.max(start - Duration::from_secs_f64(offset) + Duration::from_secs(second));
         for _ in 0..2 {
             let down = (start..end).contains(&b.now);
-            let closed = b.state() == State::Closed;
+            let closed = b.state() == BreakerState::Closed;
             if !b.ask(if down { FAIL } else { Outcome::Success }) {
                 break;
             }
@@ -333,7 +333,7 @@ fn outage(seed: u64, offset: f64) -> (usize, f64) {
             if !down && b.now >= end {
                 return (attempts, (b.now - end).as_secs_f64());
             }
-            if !down || !closed || b.state() != State::Closed {
+            if !down || !closed || b.state() != BreakerState::Closed {
                 break;
             }
             b.pass_time(0.25);
@@ -369,6 +369,6 @@ fn five_answers_in_a_row_that_begin_and_break_trip_it_and_a_whole_one_ends_the_r
     for _ in 0..4 {
         assert_eq!(begins_and_breaks(&mut b), None);
     }
-    assert_eq!(begins_and_breaks(&mut b), Some(Change::Opened));
-    assert_eq!(b.breaker.cause(), Some(Cause::InARow(5, CUT)));
+    assert_eq!(begins_and_breaks(&mut b), Some(BreakerChange::Opened));
+    assert_eq!(b.breaker.cause(), Some(OpenCause::InARow(5, CUT)));
 }

@@ -205,7 +205,7 @@ proptest! {
 fn a_rest_without_a_hint_doubles_per_refusal_and_not_per_answer_of_one_burst() {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut now = Instant::now();
-    let mut rest = Rest::default();
+    let mut rest = Cooldown::default();
     let mut lengths = Vec::new();
     for _ in 0..8 {
         for _ in 0..20 {
@@ -228,7 +228,7 @@ fn a_rest_without_a_hint_doubles_per_refusal_and_not_per_answer_of_one_burst() {
 fn a_stated_rest_is_kept_to_and_a_shorter_late_one_does_not_cut_it() {
     let mut rng = fastrand::Rng::with_seed(2);
     let now = Instant::now();
-    let mut rest = Rest::default();
+    let mut rest = Cooldown::default();
     rest.throttled(Some(Duration::from_secs(7)), now, &mut rng);
     rest.throttled(Some(Duration::from_secs(1)), now, &mut rng);
     assert!(rest.resting(now + Duration::from_millis(6_999)));

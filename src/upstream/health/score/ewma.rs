@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gossip::message::{Age, Heard, Sample};
+use crate::gossip::message::{Age, Received, SampleMsg};
 
 /// A pause this long is not idleness.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl Ewma {
     }
 
     /// Takes what peers measured, in place of all that was heard before.
-    pub(super) fn hear(&mut self, samples: impl Iterator<Item = Heard> + Clone) {
+    pub(super) fn hear(&mut self, samples: impl Iterator<Item = Received> + Clone) {
         self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
             let weights = samples.map(|heard| {
                 let left = self.left_of(newest.saturating_duration_since(heard.last));
@@ -82,8 +82,8 @@ impl Ewma {
     }
 
     /// What was measured here, for the peers.
-    pub(super) fn tell(&self, now: Instant) -> Option<Sample> {
-        self.own.map(|(mean, count, last)| Sample { mean, count, age: Age::of(last, now) })
+    pub(super) fn tell(&self, now: Instant) -> Option<SampleMsg> {
+        self.own.map(|(mean, count, last)| SampleMsg { mean, count, age: Age::of(last, now) })
     }
 
     /// `mean`, moved towards the prior if it has been idle.
@@ -112,7 +112,7 @@ mod tests {
     }
 
     fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
-        mean.hear(samples.iter().map(|(mean, count, last)| Heard {
+        mean.hear(samples.iter().map(|(mean, count, last)| Received {
             mean: *mean,
             count: *count,
             last: *last,

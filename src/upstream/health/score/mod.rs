@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use self::ewma::Ewma;
 use crate::{
     gossip::{
-        message::{Age, Figures, Sample},
-        peer_view::Hearsay,
+        message::{Age, Figures, SampleMsg},
+        peer_view::PeerView,
     },
-    upstream::exchange::outcome::{FailureKind, ForScore, Outcome},
+    upstream::exchange::outcome::{FailureKind, Outcome, ScoreSignal},
 };
 
 /// A single outcome weighs at most a fifth of the success rate.
@@ -37,7 +37,7 @@ const HEARSAY: Duration = Duration::from_secs(1);
 
 /// Latencies of streams (first content) and of whole answers are different things and kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum LatencyKind {
     /// An answer that is streamed: latency is the time to its first content.
     #[default]
     Stream,
@@ -85,18 +85,18 @@ pub struct Score {
 
 /// What we know of one target.
 #[derive(Debug, Clone)]
-pub struct Live {
+pub struct TargetStats {
     rate: Ewma,
-    kinds: [Track; 2],
+    kinds: [LatencyTrack; 2],
     tokens_per_second: Ewma,
     counters: Counters,
-    last_kind: Kind,
+    last_kind: LatencyKind,
     half_life: Duration,
     measurements: u64,
 }
 
 #[derive(Debug, Clone)]
-struct Track {
+struct LatencyTrack {
     latency: Ewma,
     /// How many were waiting when an attempt began, itself included.
     crowd: Ewma,
@@ -107,11 +107,11 @@ struct Track {
     heard_silence: Option<(Instant, Instant)>,
 }
 
-impl Live {
+impl TargetStats {
     /// A target nothing is known of: it starts at a success rate of 1 and the latency of its pool.
     pub fn new(half_life: Duration) -> Self {
         let latency = || Ewma::new(half_life / LATENCY_FASTER, LATENCY_PRIOR);
-        let track = || Track {
+        let track = || LatencyTrack {
             latency: latency(),
             crowd: latency(),
             waiting: BTreeMap::new(),
@@ -123,7 +123,7 @@ impl Live {
             kinds: [track(), track()],
             tokens_per_second: latency(),
             counters: Counters::default(),
-            last_kind: Kind::default(),
+            last_kind: LatencyKind::default(),
             half_life,
             measurements: 0,
         }
@@ -135,7 +135,7 @@ impl Live {
     }
 
     /// An attempt begins. `id` comes from one rising counter, so that the first in the map is the oldest.
-    pub fn started(&mut self, kind: Kind, id: u64, now: Instant, wall: SystemTime) {
+    pub fn started(&mut self, kind: LatencyKind, id: u64, now: Instant, wall: SystemTime) {
         let track = self.track(kind);
         track.waiting.insert(id, now);
         track.crowd.record(track.waiting.len() as f64, None, now);
@@ -147,7 +147,7 @@ impl Live {
     /// `Broken` follows under the same id. `prior`: see [`pool_latency`]. Returns the latency of a success.
     pub fn ended(
         &mut self,
-        kind: Kind,
+        kind: LatencyKind,
         id: u64,
         outcome: Outcome,
         prior: Option<f64>,
@@ -157,12 +157,12 @@ impl Live {
         self.count(outcome);
         self.measurements += 1;
         match outcome.counts_for_score() {
-            ForScore::Neutral => None,
-            ForScore::Failure => {
+            ScoreSignal::Neutral => None,
+            ScoreSignal::Failure => {
                 self.rate.record(0.0, Some(1.0), now);
                 None
             }
-            ForScore::Success => {
+            ScoreSignal::Success => {
                 self.rate.record(1.0, Some(1.0), now);
                 let latency = now.saturating_duration_since(started?);
                 let track = self.track(kind);
@@ -182,7 +182,7 @@ impl Live {
     }
 
     /// The score for requests of `kind`. `prior` is the [`pool_latency`] of that kind.
-    pub fn score(&self, kind: Kind, prior: Option<f64>, now: Instant) -> Score {
+    pub fn score(&self, kind: LatencyKind, prior: Option<f64>, now: Instant) -> Score {
         let track = &self.kinds[kind as usize];
         let success_rate = self.rate.value(Some(1.0), now).unwrap_or(1.0);
         let crowding = track.crowding();
@@ -193,7 +193,7 @@ impl Live {
     }
 
     /// The average of the latencies measured, not healed; for [`pool_latency`].
-    pub fn measured_latency(&self, kind: Kind) -> Option<f64> {
+    pub fn measured_latency(&self, kind: LatencyKind) -> Option<f64> {
         self.kinds[kind as usize].latency.measured()
     }
 
@@ -207,20 +207,20 @@ impl Live {
         self.measurements
     }
 
-    /// What was measured here, for the peers: the success rate, and what is apart for each [`Kind`].
-    pub fn tell(&self, now: Instant) -> (Option<Sample>, [Figures; 2]) {
-        let figures = |kind: Kind| {
+    /// What was measured here, for the peers: the success rate, and what is apart for each [`LatencyKind`].
+    pub fn tell(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
+        let figures = |kind: LatencyKind| {
             let track = &self.kinds[kind as usize];
             let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
             Figures { latency: track.latency.tell(now), silence: silence.map(|s| Age::of(now - s, now)) }
         };
-        (self.rate.tell(now), [figures(Kind::Stream), figures(Kind::Whole)])
+        (self.rate.tell(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
     }
 
     /// Takes all that the peers say together, in place of what they said before.
-    pub fn hear(&mut self, said: &Hearsay) {
+    pub fn hear(&mut self, said: &PeerView) {
         self.rate.hear(said.rates().collect::<Vec<_>>().into_iter());
-        for kind in [Kind::Stream, Kind::Whole] {
+        for kind in [LatencyKind::Stream, LatencyKind::Whole] {
             let track = self.track(kind);
             track.latency.hear(said.latencies(kind).collect::<Vec<_>>().into_iter());
             track.heard_silence = said.silence(kind);
@@ -238,11 +238,11 @@ impl Live {
     }
 
     /// The kind of the latest attempt: whose score the admin page shows.
-    pub fn last_kind(&self) -> Kind {
+    pub fn last_kind(&self) -> LatencyKind {
         self.last_kind
     }
 
-    fn track(&mut self, kind: Kind) -> &mut Track {
+    fn track(&mut self, kind: LatencyKind) -> &mut LatencyTrack {
         &mut self.kinds[kind as usize]
     }
 
@@ -264,7 +264,7 @@ impl Live {
     }
 }
 
-impl Track {
+impl LatencyTrack {
     /// Measured against the last sign of life and not as the age of the oldest request alone, or a busy
     /// target with a long tail would always look slow.
     fn own_silence(&self, now: Instant) -> Duration {
@@ -293,7 +293,7 @@ impl Track {
 }
 
 /// What a target without samples is taken for, and what an idle one heals towards: the median latency of its
-/// pool, seconds, from [`Live::measured_latency`] of all its targets, itself among them. The lower one of
+/// pool, seconds, from [`TargetStats::measured_latency`] of all its targets, itself among them. The lower one of
 /// two: for two targets that is the better one, so that the other is tried again. `None`: nothing is known.
 pub fn pool_latency(measured: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut all: Vec<f64> = measured.into_iter().collect();

@@ -10,43 +10,43 @@ const WALL: SystemTime = SystemTime::UNIX_EPOCH;
 #[test]
 fn a_new_target_is_taken_for_its_pool() {
     let now = Instant::now();
-    let live = Live::new(HALF_LIFE);
-    assert_eq!(live.score(Kind::Stream, None, now).score, 100.0);
-    assert_eq!(live.score(Kind::Stream, Some(0.4), now).score, 96.0);
+    let live = TargetStats::new(HALF_LIFE);
+    assert_eq!(live.score(LatencyKind::Stream, None, now).score, 100.0);
+    assert_eq!(live.score(LatencyKind::Stream, Some(0.4), now).score, 96.0);
 }
 
 #[test]
 fn the_formula_is_the_published_one() {
     let start = Instant::now();
-    let mut live = Live::new(HALF_LIFE);
+    let mut live = TargetStats::new(HALF_LIFE);
     for id in 0..100 {
-        live.started(Kind::Stream, id, start, WALL);
+        live.started(LatencyKind::Stream, id, start, WALL);
     }
     let now = start + Duration::from_millis(500);
     for id in 0..100 {
-        live.ended(Kind::Stream, id, if id % 10 == 0 { FAIL } else { Outcome::Success }, None, now);
+        live.ended(LatencyKind::Stream, id, if id % 10 == 0 { FAIL } else { Outcome::Success }, None, now);
     }
-    let s = live.score(Kind::Stream, None, now);
+    let s = live.score(LatencyKind::Stream, None, now);
     assert!((s.avg_latency - 0.5).abs() < 1e-9 && s.silence == 0.0);
     assert!((s.success_rate - 94.0 / 104.0).abs() < 1e-9);
     assert!((s.score - (100.0 * s.success_rate - 10.0 * s.avg_latency)).abs() < 1e-9);
-    assert_eq!(live.score(Kind::Whole, None, now).avg_latency, 0.0, "kinds are apart");
+    assert_eq!(live.score(LatencyKind::Whole, None, now).avg_latency, 0.0, "kinds are apart");
 }
 
 #[test]
 fn only_silence_that_somebody_waits_in_counts() {
     let start = Instant::now();
     let at = |s: f64| start + Duration::from_secs_f64(s);
-    let mut live = Live::new(HALF_LIFE);
-    let silence = |live: &Live, s: f64| live.score(Kind::Stream, None, at(s)).silence;
-    live.started(Kind::Stream, 1, at(0.0), WALL);
-    live.started(Kind::Stream, 2, at(1.0), WALL);
+    let mut live = TargetStats::new(HALF_LIFE);
+    let silence = |live: &TargetStats, s: f64| live.score(LatencyKind::Stream, None, at(s)).silence;
+    live.started(LatencyKind::Stream, 1, at(0.0), WALL);
+    live.started(LatencyKind::Stream, 2, at(1.0), WALL);
     assert_eq!(silence(&live, 3.0), 3.0);
-    live.ended(Kind::Stream, 2, Outcome::Success, None, at(3.0));
+    live.ended(LatencyKind::Stream, 2, Outcome::Success, None, at(3.0));
     assert_eq!(silence(&live, 3.5), 0.5, "the oldest still waits, but there was a sign of life");
-    live.ended(Kind::Stream, 1, Outcome::Cancelled, None, at(4.0));
+    live.ended(LatencyKind::Stream, 1, Outcome::Cancelled, None, at(4.0));
     assert_eq!(silence(&live, 60.0), 0.0, "nobody waits");
-    live.started(Kind::Stream, 3, at(100.0), WALL);
+    live.started(LatencyKind::Stream, 3, at(100.0), WALL);
     assert_eq!(silence(&live, 101.0), 1.0, "not since the last sign of life a long time ago");
     assert_eq!(live.waiting(), 1);
 }
@@ -55,23 +55,23 @@ fn only_silence_that_somebody_waits_in_counts() {
 fn a_crowd_makes_the_latency_longer_before_it_is_served() {
     let start = Instant::now();
     let at = |s: f64| start + Duration::from_secs_f64(s);
-    let mut live = Live::new(HALF_LIFE);
-    let latency = |live: &Live, s: f64| live.score(Kind::Stream, None, at(s)).avg_latency;
+    let mut live = TargetStats::new(HALF_LIFE);
+    let latency = |live: &TargetStats, s: f64| live.score(LatencyKind::Stream, None, at(s)).avg_latency;
     for id in 0..100 {
-        live.started(Kind::Stream, id, at(id as f64), WALL);
-        live.ended(Kind::Stream, id, Outcome::Success, None, at(id as f64 + 0.5));
+        live.started(LatencyKind::Stream, id, at(id as f64), WALL);
+        live.ended(LatencyKind::Stream, id, Outcome::Success, None, at(id as f64 + 0.5));
     }
     assert!((latency(&live, 99.5) - 0.5).abs() < 1e-9, "nobody waits");
-    live.started(Kind::Stream, 100, at(100.0), WALL);
+    live.started(LatencyKind::Stream, 100, at(100.0), WALL);
     assert!((latency(&live, 100.0) - 0.5).abs() < 1e-9, "one that waits is usual");
-    (101..104).for_each(|id| live.started(Kind::Stream, id, at(100.0), WALL));
-    let Score { score, avg_latency, crowding, .. } = live.score(Kind::Stream, None, at(100.0));
+    (101..104).for_each(|id| live.started(LatencyKind::Stream, id, at(100.0), WALL));
+    let Score { score, avg_latency, crowding, .. } = live.score(LatencyKind::Stream, None, at(100.0));
     assert!((1.5..2.5).contains(&crowding), "four where one is usual: {crowding}");
     assert!((avg_latency - 0.5 * crowding).abs() < 1e-9);
     assert!((score - (100.0 - 10.0 * avg_latency)).abs() < 1e-9, "the published formula holds");
-    assert_eq!(live.score(Kind::Whole, None, at(100.0)).crowding, 1.0, "kinds are apart");
+    assert_eq!(live.score(LatencyKind::Whole, None, at(100.0)).crowding, 1.0, "kinds are apart");
     for id in 100..104 {
-        live.ended(Kind::Stream, id, Outcome::Cancelled, None, at(100.1));
+        live.ended(LatencyKind::Stream, id, Outcome::Cancelled, None, at(100.1));
     }
     assert!((latency(&live, 100.1) - 0.5).abs() < 1e-9, "the crowd has left");
 }
@@ -79,16 +79,16 @@ fn a_crowd_makes_the_latency_longer_before_it_is_served() {
 #[test]
 fn as_many_as_always_are_no_crowd() {
     let start = Instant::now();
-    let mut live = Live::new(HALF_LIFE);
+    let mut live = TargetStats::new(HALF_LIFE);
     for id in 0..1000_u64 {
         let now = start + Duration::from_millis(100 * id);
-        live.started(Kind::Stream, id, now, WALL);
+        live.started(LatencyKind::Stream, id, now, WALL);
         if let Some(oldest) = id.checked_sub(20) {
-            live.ended(Kind::Stream, oldest, Outcome::Success, None, now);
+            live.ended(LatencyKind::Stream, oldest, Outcome::Success, None, now);
         }
     }
     let Score { crowding, avg_latency, .. } =
-        live.score(Kind::Stream, None, start + Duration::from_secs(100));
+        live.score(LatencyKind::Stream, None, start + Duration::from_secs(100));
     assert_eq!(crowding, 1.0, "twenty have always waited");
     assert!((avg_latency - 2.0).abs() < 0.01);
 }
@@ -96,14 +96,14 @@ fn as_many_as_always_are_no_crowd() {
 #[test]
 fn what_is_not_the_targets_doing_changes_no_score() {
     let now = Instant::now();
-    let mut live = Live::new(HALF_LIFE);
-    let before = live.score(Kind::Whole, None, now);
+    let mut live = TargetStats::new(HALF_LIFE);
+    let before = live.score(LatencyKind::Whole, None, now);
     let neutral = [Outcome::ClientFault, Outcome::TooBig, Outcome::Cancelled, Outcome::KeyRefused];
     for id in 0..1000 {
-        live.started(Kind::Whole, id, now, WALL);
-        live.ended(Kind::Whole, id, neutral[id as usize % 4], None, now);
+        live.started(LatencyKind::Whole, id, now, WALL);
+        live.ended(LatencyKind::Whole, id, neutral[id as usize % 4], None, now);
     }
-    assert_eq!(live.score(Kind::Whole, None, now), before);
+    assert_eq!(live.score(LatencyKind::Whole, None, now), before);
     assert_eq!(live.counters().total_calls, 1000);
     assert_eq!(live.counters().success_count, 0);
     assert_eq!(live.counters().failure_count, 250, "refused keys are counted, as failures of kind auth");
@@ -112,15 +112,15 @@ fn what_is_not_the_targets_doing_changes_no_score() {
 #[test]
 fn every_attempt_is_counted_once() {
     let start = Instant::now();
-    let mut live = Live::new(HALF_LIFE);
+    let mut live = TargetStats::new(HALF_LIFE);
     let later = start + Duration::from_secs(2);
     let ends = [Outcome::Success, FAIL, Outcome::Throttled { rest: None }, Outcome::Success];
     for (id, outcome) in (0..).zip(ends) {
-        live.started(Kind::Stream, id, start, WALL);
-        let latency = live.ended(Kind::Stream, id, outcome, None, later);
+        live.started(LatencyKind::Stream, id, start, WALL);
+        let latency = live.ended(LatencyKind::Stream, id, outcome, None, later);
         assert_eq!(latency.is_some(), outcome == Outcome::Success);
     }
-    live.ended(Kind::Stream, 3, Outcome::Broken(BrokenKind::Cut), None, later);
+    live.ended(LatencyKind::Stream, 3, Outcome::Broken(BrokenKind::Cut), None, later);
     let c = live.counters();
     assert_eq!((c.success_count, c.failure_count, c.total_calls), (1, 3, 4));
     assert_eq!(c.total_latency, Duration::from_secs(4));
@@ -142,7 +142,7 @@ fn the_median_is_the_lower_one() {
 #[test]
 fn tokens_per_second_ignore_answers_without_duration() {
     let now = Instant::now();
-    let mut live = Live::new(HALF_LIFE);
+    let mut live = TargetStats::new(HALF_LIFE);
     live.produced(100, Duration::ZERO, now);
     live.produced(0, Duration::from_secs(1), now);
     assert_eq!(live.tokens_per_second(), None);
@@ -155,7 +155,7 @@ type Answer = (f64, Outcome);
 
 /// Requests at a fixed rate over simulated targets, ordered by score at temperature 1; no breaker, no failover.
 struct Pool {
-    targets: Vec<Live>,
+    targets: Vec<TargetStats>,
     /// (due in µs since start, target, id, outcome)
     pending: std::collections::BTreeSet<(u64, usize, u64)>,
     outcomes: BTreeMap<u64, Outcome>,
@@ -168,7 +168,7 @@ struct Pool {
 impl Pool {
     fn new(targets: usize, seed: u64) -> Self {
         Self {
-            targets: vec![Live::new(HALF_LIFE); targets],
+            targets: vec![TargetStats::new(HALF_LIFE); targets],
             pending: Default::default(),
             outcomes: BTreeMap::new(),
             start: Instant::now(),
@@ -179,7 +179,7 @@ impl Pool {
     }
 
     fn prior(&self) -> Option<f64> {
-        pool_latency(self.targets.iter().filter_map(|t| t.measured_latency(Kind::Stream)))
+        pool_latency(self.targets.iter().filter_map(|t| t.measured_latency(LatencyKind::Stream)))
     }
 
     fn settle(&mut self) {
@@ -188,7 +188,7 @@ impl Pool {
             let outcome = self.outcomes.remove(&id).unwrap();
             let now = self.start + Duration::from_micros(due);
             let prior = self.prior();
-            self.targets[target].ended(Kind::Stream, id, outcome, prior, now);
+            self.targets[target].ended(LatencyKind::Stream, id, outcome, prior, now);
         }
     }
 
@@ -206,11 +206,11 @@ impl Pool {
             self.settle();
             let now = self.start + Duration::from_micros(self.micros);
             let prior = self.prior();
-            let scores = self.targets.iter().map(|t| (t.score(Kind::Stream, prior, now).score, 1.0));
+            let scores = self.targets.iter().map(|t| (t.score(LatencyKind::Stream, prior, now).score, 1.0));
             let target = selection::by_score(scores, 1.0, &mut self.rng).unwrap();
             let (latency, outcome) = answer(target, &mut self.rng);
             self.ids += 1;
-            self.targets[target].started(Kind::Stream, self.ids, now, WALL);
+            self.targets[target].started(LatencyKind::Stream, self.ids, now, WALL);
             self.pending.insert((self.micros + (latency * 1e6) as u64, target, self.ids));
             self.outcomes.insert(self.ids, outcome);
             sent[target] += 1.0 / total as f64;
@@ -298,7 +298,7 @@ fn one_failure_does_not_cost_a_busy_target_its_traffic() {
     let mut pool = Pool::new(2, 4);
     pool.run(60.0, 20.0, healthy);
     let now = pool.start + Duration::from_micros(pool.micros);
-    pool.targets[0].started(Kind::Stream, u64::MAX, now, WALL);
-    pool.targets[0].ended(Kind::Stream, u64::MAX, FAIL, None, now);
+    pool.targets[0].started(LatencyKind::Stream, u64::MAX, now, WALL);
+    pool.targets[0].ended(LatencyKind::Stream, u64::MAX, FAIL, None, now);
     assert!(pool.run(10.0, 20.0, healthy)[0] > 0.3);
 }

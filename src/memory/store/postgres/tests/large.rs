@@ -57,8 +57,8 @@ async fn who_has_too_much_is_told_so_until_it_is_forgotten() {
     let Some(place) = Place::new() else { return };
     let (store, alice) = (place.ready().await, user("alice"));
     let first = store.append(&alice, batch(&["a"]), NOW).await.unwrap();
-    let known = Some(Known { epoch: first.epoch, seq: first.memories[0].seq });
-    assert_eq!(store.news(&alice, known).await.unwrap(), News::Same);
+    let known = Some(IndexVersion { epoch: first.epoch, seq: first.memories[0].seq });
+    assert_eq!(store.news(&alice, known).await.unwrap(), Changes::Same);
     place.run("UPDATE concierge.users SET bytes = bytes + 40000000");
-    assert_eq!(store.news(&alice, known).await.unwrap(), News::TooLarge { epoch: 1 });
+    assert_eq!(store.news(&alice, known).await.unwrap(), Changes::TooLarge { epoch: 1 });
 }

@@ -2,29 +2,29 @@
 
 use super::*;
 
-fn known(memories: &[Memory], epoch: u64) -> Option<Known> {
-    Some(Known { epoch, seq: memories.iter().map(|memory| memory.seq).max().unwrap_or(0) })
+fn known(memories: &[MemoryRecord], epoch: u64) -> Option<IndexVersion> {
+    Some(IndexVersion { epoch, seq: memories.iter().map(|memory| memory.seq).max().unwrap_or(0) })
 }
 
 #[tokio::test]
 async fn news_are_what_the_other_gateway_has_done() {
     let Some(place) = Place::new() else { return };
     let (one, other, alice) = (place.open(), place.open(), user("alice"));
-    assert_eq!(one.news(&alice, None).await.unwrap(), News::Rewritten { epoch: 0 });
+    assert_eq!(one.news(&alice, None).await.unwrap(), Changes::Rewritten { epoch: 0 });
     let first = one.append(&alice, batch(&["a"]), NOW).await.unwrap();
     let seen = known(&first.memories, 1);
-    assert_eq!(other.news(&alice, seen).await.unwrap(), News::Same);
+    assert_eq!(other.news(&alice, seen).await.unwrap(), Changes::Same);
 
     let second = other.append(&alice, batch(&["b", "c"]), UnixMillis(0)).await.unwrap();
     let news = one.news(&alice, seen).await.unwrap();
-    assert_eq!(news, News::Added { epoch: 2, memories: second.memories.clone() });
+    assert_eq!(news, Changes::Added { epoch: 2, memories: second.memories.clone() });
 
     other.write_context(&alice, ContextChange::Replace("{}".into()), Condition::Always, NOW).await.unwrap();
     let seen = known(&second.memories, 2);
-    assert_eq!(one.news(&alice, seen).await.unwrap(), News::Added { epoch: 3, memories: vec![] });
+    assert_eq!(one.news(&alice, seen).await.unwrap(), Changes::Added { epoch: 3, memories: vec![] });
     other.forget(&alice, Forget::Id(first.memories[0].id.clone()), NOW).await.unwrap();
-    assert_eq!(one.news(&alice, seen).await.unwrap(), News::Rewritten { epoch: 4 });
-    assert_eq!(one.news(&user("bob"), seen).await.unwrap(), News::Rewritten { epoch: 0 });
+    assert_eq!(one.news(&alice, seen).await.unwrap(), Changes::Rewritten { epoch: 4 });
+    assert_eq!(one.news(&user("bob"), seen).await.unwrap(), Changes::Rewritten { epoch: 0 });
 }
 
 /// Each gateway's view grown from news alone is the table itself, whatever both do at the same time.
@@ -51,11 +51,13 @@ async fn a_view_grown_from_news_is_never_behind_what_was_acknowledged() {
     loop {
         let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
         let acknowledged = *newest.lock();
-        let seen =
-            epoch.map(|epoch| Known { epoch, seq: view.iter().map(|m: &Memory| m.seq).max().unwrap_or(0) });
+        let seen = epoch.map(|epoch| IndexVersion {
+            epoch,
+            seq: view.iter().map(|m: &MemoryRecord| m.seq).max().unwrap_or(0),
+        });
         match stores[0].news(&alice, seen).await.unwrap() {
-            News::Same => {}
-            News::Added { epoch: now, memories } => {
+            Changes::Same => {}
+            Changes::Added { epoch: now, memories } => {
                 view.extend(memories);
                 epoch = Some(now);
             }
@@ -111,15 +113,16 @@ async fn of_two_embedders_the_last_chosen_is_in_force() {
     let (one, other, alice) = (place.open(), place.open(), user("alice"));
     let appended = one.append(&alice, batch(&["a"]), NOW).await.unwrap();
     let set = async |store: &PostgresStore, embedder: &str| {
-        let embedding = Embedding { embedder: embedder.into(), ..embedding(1) };
+        let embedding = StoredEmbedding { embedder: embedder.into(), ..embedding(1) };
         store.set_embeddings(&alice, vec![(appended.memories[0].seq, embedding)]).await.unwrap();
     };
-    let stands_back = |instead: &str| Pending { instead: Some(instead.into()), ..Pending::default() };
+    let stands_back =
+        |instead: &str| PendingRecords { instead: Some(instead.into()), ..PendingRecords::default() };
     one.embed_by("m/1").await.unwrap();
     let found = one.pending("m/1", None, 9).await.unwrap();
     assert_eq!(found.items.len(), 1);
     set(&one, "m/1").await;
-    assert_eq!(one.pending("m/1", found.covered.clone(), 9).await.unwrap(), Pending::default());
+    assert_eq!(one.pending("m/1", found.covered.clone(), 9).await.unwrap(), PendingRecords::default());
 
     other.embed_by("m/2").await.unwrap();
     let taken = other.pending("m/2", None, 9).await.unwrap();
@@ -127,7 +130,7 @@ async fn of_two_embedders_the_last_chosen_is_in_force() {
     set(&other, "m/2").await;
     for _ in 0..3 {
         assert_eq!(one.pending("m/1", found.covered.clone(), 9).await.unwrap(), stands_back("m/2"));
-        assert_eq!(other.pending("m/2", taken.covered.clone(), 9).await.unwrap(), Pending::default());
+        assert_eq!(other.pending("m/2", taken.covered.clone(), 9).await.unwrap(), PendingRecords::default());
     }
     // It starts again.
     one.embed_by("m/1").await.unwrap();
@@ -143,12 +146,12 @@ async fn two_gateways_do_not_embed_the_same() {
     let first = one.append(&alice, batch(&["a", "b"]), NOW).await.unwrap();
     let found = one.pending("m/1", None, 9).await.unwrap();
     assert_eq!(found.items.len(), 2);
-    assert_eq!(other.pending("m/1", None, 9).await.unwrap(), Pending::default());
+    assert_eq!(other.pending("m/1", None, 9).await.unwrap(), PendingRecords::default());
     place.run("UPDATE concierge.users SET leased_to = now() - interval '1 second'");
     let taken = other.pending("m/1", None, 9).await.unwrap();
     assert_eq!(taken.items, found.items, "the first is gone");
     // It was not, but the mark is no longer its to move.
-    assert_eq!(one.pending("m/1", found.covered, 9).await.unwrap(), Pending::default());
+    assert_eq!(one.pending("m/1", found.covered, 9).await.unwrap(), PendingRecords::default());
     assert_eq!(other.pending("m/1", None, 9).await.unwrap().items, found.items);
 
     // What is put back before the mark while it is moved is found, too.
@@ -156,5 +159,5 @@ async fn two_gateways_do_not_embed_the_same() {
     one.restore(&alice, first.memories.clone()).await.unwrap();
     let found = other.pending("m/1", taken.covered, 9).await.unwrap();
     assert_eq!(found.items.len(), 2);
-    assert_eq!(other.pending("m/1", found.covered, 9).await.unwrap(), Pending::default());
+    assert_eq!(other.pending("m/1", found.covered, 9).await.unwrap(), PendingRecords::default());
 }

@@ -59,7 +59,7 @@ async fn no_page_keeps_a_copy_whatever_came_before() {
             let new = NewMemory {
                 session: Some(canary.clone()),
                 metadata: Some(canary.clone()),
-                embedding: Some(Embedding {
+                embedding: Some(StoredEmbedding {
                     vector: canary.bytes().cycle().take(256).map(|b| b as i8).collect(),
                     ..embedding(0)
                 }),
@@ -116,7 +116,7 @@ async fn what_was_replaced_leaves_no_copy_either() {
             "context"
         } else {
             let vector = text.bytes().map(|b| b as i8).collect();
-            let made = vec![(seqs[at], Embedding { vector, ..embedding(0) })];
+            let made = vec![(seqs[at], StoredEmbedding { vector, ..embedding(0) })];
             store.set_embeddings(&owners[at], made).await.unwrap();
             "vector"
         };

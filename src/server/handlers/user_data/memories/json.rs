@@ -12,11 +12,11 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::{
     memory::{
-        service::{Found, NewItem},
-        store::{Cursor, MAX_PAGE, Memory, UnixMillis},
+        service::{NewItem, SearchResult},
+        store::{Cursor, MAX_PAGE, MemoryRecord, UnixMillis},
     },
     refusal::Refusal,
-    server::http::{error_response, response_body::ReplyBody},
+    server::http::{error_response, response_body::ResponseBody},
 };
 
 /// Most memories in one request.
@@ -31,11 +31,11 @@ pub const MAX_NAME: usize = 256;
 const SEARCH_LIMIT: usize = 10;
 const ROLES: [&str; 3] = ["user", "assistant", "system"];
 
-type Object = BTreeMap<String, Box<RawValue>>;
+type JsonFields = BTreeMap<String, Box<RawValue>>;
 
 /// What to search for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Search {
+pub struct SearchRequest {
     /// In the words of whoever asks.
     pub query: String,
     /// Most items.
@@ -49,7 +49,7 @@ pub struct Search {
 /// # Errors
 /// The first thing that is wrong, with its place: `memories[3].text`.
 pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
-    let root = Fields::read(body)?;
+    let root = FieldReader::read(body)?;
     let Some(list) = root.get::<Vec<Box<RawValue>>>("memories", "must be a list")? else {
         return Ok((vec![item(&root)?], false));
     };
@@ -59,7 +59,7 @@ pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
     let items = list.iter().enumerate().map(|(place, json)| {
         let path = format!("memories[{place}]");
         let object = serde_json::from_str(json.get()).map_err(|_| root.wrong(&path, "must be an object"))?;
-        item(&Fields { object, path: format!("{path}.") })
+        item(&FieldReader { object, path: format!("{path}.") })
     });
     items.collect::<Result<_, _>>().map(|items| (items, true))
 }
@@ -68,18 +68,18 @@ pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn search(body: &[u8]) -> Result<Search, Refusal> {
-    let root = Fields::read(body)?;
+pub fn search(body: &[u8]) -> Result<SearchRequest, Refusal> {
+    let root = FieldReader::read(body)?;
     let positive = "must be a whole number from 1";
     let limit = root.get::<usize>("limit", positive)?.unwrap_or(SEARCH_LIMIT);
     let max_tokens = root.get::<u32>("max_tokens", positive)?;
     if limit == 0 || max_tokens == Some(0) {
         return Err(root.wrong(if limit == 0 { "limit" } else { "max_tokens" }, positive));
     }
-    Ok(Search { query: root.words("query")?, limit: limit.min(MAX_PAGE), max_tokens })
+    Ok(SearchRequest { query: root.words("query")?, limit: limit.min(MAX_PAGE), max_tokens })
 }
 
-fn item(fields: &Fields) -> Result<NewItem, Refusal> {
+fn item(fields: &FieldReader) -> Result<NewItem, Refusal> {
     let role = fields.get::<String>("role", "must be a string")?.unwrap_or_else(|| ROLES[0].to_owned());
     if !ROLES.contains(&role.as_str()) {
         return Err(fields.wrong("role", "must be user, assistant or system"));
@@ -98,12 +98,12 @@ fn item(fields: &Fields) -> Result<NewItem, Refusal> {
 }
 
 /// The fields of an object, and where it is.
-struct Fields {
-    object: Object,
+struct FieldReader {
+    object: JsonFields,
     path: String,
 }
 
-impl Fields {
+impl FieldReader {
     fn read(body: &[u8]) -> Result<Self, Refusal> {
         let json: &RawValue = serde_json::from_slice(body).map_err(|error| {
             Refusal::bad_request("invalid_json", None, format!("The body is not valid JSON: {error}."))
@@ -173,7 +173,7 @@ pub fn date(at: UnixMillis) -> Option<String> {
 
 /// A memory as the client sees it.
 #[derive(Serialize)]
-pub struct Shown<'a> {
+pub struct MemoryJson<'a> {
     object: &'static str,
     id: &'a str,
     text: &'a str,
@@ -186,8 +186,8 @@ pub struct Shown<'a> {
     score: Option<f32>,
 }
 
-impl<'a> From<&'a Memory> for Shown<'a> {
-    fn from(memory: &'a Memory) -> Self {
+impl<'a> From<&'a MemoryRecord> for MemoryJson<'a> {
+    fn from(memory: &'a MemoryRecord) -> Self {
         let metadata = memory.metadata.clone().unwrap_or_else(|| "{}".to_owned());
         Self {
             object: "memory",
@@ -205,9 +205,9 @@ impl<'a> From<&'a Memory> for Shown<'a> {
 
 /// A list in OpenAI's shape.
 #[derive(Serialize)]
-pub struct List<'a> {
+pub struct ListJson<'a> {
     object: &'static str,
-    data: &'a [Shown<'a>],
+    data: &'a [MemoryJson<'a>],
     has_more: bool,
     next_cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,14 +216,14 @@ pub struct List<'a> {
     embedding: Option<&'static str>,
 }
 
-impl<'a> List<'a> {
+impl<'a> ListJson<'a> {
     /// All there is.
-    pub fn whole(data: &'a [Shown<'a>]) -> Self {
+    pub fn whole(data: &'a [MemoryJson<'a>]) -> Self {
         Self::page(data, None)
     }
 
     /// A part; `next` is where the rest begins.
-    pub fn page(data: &'a [Shown<'a>], next: Option<Cursor>) -> Self {
+    pub fn page(data: &'a [MemoryJson<'a>], next: Option<Cursor>) -> Self {
         let next_cursor = next.map(|cursor| cursor.to_string());
         Self { object: "list", data, has_more: next.is_some(), next_cursor, cache: None, embedding: None }
     }
@@ -233,24 +233,25 @@ impl<'a> List<'a> {
 ///
 /// # Errors
 /// None but a bug.
-pub fn found(found: &Found) -> Result<Response<ReplyBody>, Refusal> {
-    let scored = found.hits.iter().map(|hit| Shown { score: Some(hit.score), ..Shown::from(&hit.memory) });
-    let shown: Vec<Shown> = scored.collect();
+pub fn found(found: &SearchResult) -> Result<Response<ResponseBody>, Refusal> {
+    let scored =
+        found.hits.iter().map(|hit| MemoryJson { score: Some(hit.score), ..MemoryJson::from(&hit.memory) });
+    let shown: Vec<MemoryJson> = scored.collect();
     let cache = Some(if found.cached { "hit" } else { "miss" });
     let embedding = found.unembedded.as_ref().map(|why| why.word());
-    answer(StatusCode::OK, &List { cache, embedding, ..List::whole(&shown) })
+    answer(StatusCode::OK, &ListJson { cache, embedding, ..ListJson::whole(&shown) })
 }
 
 /// A line for each memory.
 ///
 /// # Errors
 /// None but a bug.
-pub fn lines(memories: &[Memory]) -> Result<Vec<u8>, Refusal> {
+pub fn lines(memories: &[MemoryRecord]) -> Result<Vec<u8>, Refusal> {
     let mut text = Vec::new();
     for memory in memories {
         // Metadata may have come on several lines; within a string no line ends unescaped.
         let one_line = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-        text.extend(bytes(&Shown::from(memory))?.into_iter().map(one_line));
+        text.extend(bytes(&MemoryJson::from(memory))?.into_iter().map(one_line));
         text.push(b'\n');
     }
     Ok(text)
@@ -260,7 +261,7 @@ pub fn lines(memories: &[Memory]) -> Result<Vec<u8>, Refusal> {
 ///
 /// # Errors
 /// None but a bug.
-pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<ReplyBody>, Refusal> {
+pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Refusal> {
     bytes(body).map(|body| error_response::json(status, body))
 }
 

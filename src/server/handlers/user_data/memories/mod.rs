@@ -14,19 +14,19 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts}
 use serde_json::json;
 
 use self::{
-    json::{Search, Shown},
-    query::Listing,
+    json::{MemoryJson, SearchRequest},
+    query::PageRequest,
 };
-use super::{Desk, erased};
+use super::{StoreAccess, erased};
 use crate::{
     memory::{
         service::NewItem,
-        store::{Cursor, Forget, MAX_PAGE, Page},
+        store::{Cursor, Forget, MAX_PAGE, RecordPage},
     },
     refusal::Refusal,
     server::{
-        http::response_body::{BrokenOff, ReplyBody},
-        router::Own,
+        http::response_body::{ResponseBody, TruncatedBody},
+        router::UserDataRoute,
     },
 };
 
@@ -34,7 +34,7 @@ const LINES: &str = "application/x-ndjson";
 
 /// What a caller wants of its memories.
 #[derive(Debug, PartialEq)]
-pub enum MemoryErrand {
+pub enum MemoryRequest {
     /// Keep these.
     Add {
         /// What is to be kept.
@@ -45,7 +45,7 @@ pub enum MemoryErrand {
         idempotency_key: Option<String>,
     },
     /// One page.
-    List(Listing),
+    List(PageRequest),
     /// All of them from here on, a line each.
     Export(Option<Cursor>),
     /// One.
@@ -55,10 +55,10 @@ pub enum MemoryErrand {
     /// Forget what matches.
     Forget(Forget),
     /// Find what fits.
-    Search(Search),
+    Search(SearchRequest),
 }
 
-impl MemoryErrand {
+impl MemoryRequest {
     /// Whether it changes anything.
     pub fn writes(&self) -> bool {
         matches!(self, Self::Add { .. } | Self::ForgetOne(_) | Self::Forget(_))
@@ -69,22 +69,22 @@ impl MemoryErrand {
 ///
 /// # Errors
 /// What is wrong with it, with the name of the field, header or parameter.
-pub fn read(own: Own, parts: &Parts, body: &Bytes) -> Result<MemoryErrand, Refusal> {
+pub fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<MemoryRequest, Refusal> {
     let query = parts.uri.query();
     Ok(match own {
-        Own::Get(id) => MemoryErrand::Get(id),
-        Own::ForgetOne(id) => MemoryErrand::ForgetOne(id),
-        Own::Forget => MemoryErrand::Forget(query::forget(query)?),
-        Own::Search => MemoryErrand::Search(json::search(body)?),
-        Own::Add => {
+        UserDataRoute::Get(id) => MemoryRequest::Get(id),
+        UserDataRoute::ForgetOne(id) => MemoryRequest::ForgetOne(id),
+        UserDataRoute::Forget => MemoryRequest::Forget(query::forget(query)?),
+        UserDataRoute::Search => MemoryRequest::Search(json::search(body)?),
+        UserDataRoute::Add => {
             let (items, many) = json::items(body)?;
-            MemoryErrand::Add { items, many, idempotency_key: idempotency_key(&parts.headers)? }
+            MemoryRequest::Add { items, many, idempotency_key: idempotency_key(&parts.headers)? }
         }
         _ => {
             let listing = query::listing(query)?;
             match wants_lines(&parts.headers) {
-                true => MemoryErrand::Export(listing.cursor),
-                false => MemoryErrand::List(listing),
+                true => MemoryRequest::Export(listing.cursor),
+                false => MemoryRequest::List(listing),
             }
         }
     })
@@ -93,39 +93,39 @@ pub fn read(own: Own, parts: &Parts, body: &Bytes) -> Result<MemoryErrand, Refus
 /// Does it.
 ///
 /// # Errors
-/// [`Refusal::MemoryNotFound`], and what the store says, see [`Desk::ask`].
-pub async fn run(desk: &Desk, errand: MemoryErrand) -> Result<Response<ReplyBody>, Refusal> {
+/// [`Refusal::MemoryNotFound`], and what the store says, see [`StoreAccess::ask`].
+pub async fn run(desk: &StoreAccess, errand: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&desk.memory, &desk.user);
     match errand {
-        MemoryErrand::Add { items, many, idempotency_key } => {
+        MemoryRequest::Add { items, many, idempotency_key } => {
             let kept = desk.ask(memory.add(user, items, idempotency_key)).await?;
-            let shown: Vec<Shown> = kept.iter().map(Shown::from).collect();
+            let shown: Vec<MemoryJson> = kept.iter().map(MemoryJson::from).collect();
             match shown.as_slice() {
                 [one] if !many => json::answer(StatusCode::CREATED, one),
-                _ => json::answer(StatusCode::CREATED, &json::List::whole(&shown)),
+                _ => json::answer(StatusCode::CREATED, &json::ListJson::whole(&shown)),
             }
         }
-        MemoryErrand::List(listing) => {
+        MemoryRequest::List(listing) => {
             let page = desk.ask(memory.list(user, listing.cursor, listing.limit)).await?;
             page_of(&page)
         }
-        MemoryErrand::Export(cursor) => export(desk.clone(), cursor).await,
-        MemoryErrand::Get(id) => {
+        MemoryRequest::Export(cursor) => export(desk.clone(), cursor).await,
+        MemoryRequest::Get(id) => {
             let found = desk.ask(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
-            json::answer(StatusCode::OK, &Shown::from(&found))
+            json::answer(StatusCode::OK, &MemoryJson::from(&found))
         }
-        MemoryErrand::ForgetOne(id) => {
+        MemoryRequest::ForgetOne(id) => {
             let forgotten = desk.ask(memory.forget(user, Forget::Id(id.clone()))).await?;
             match erased(&forgotten)? {
                 0 => Err(Refusal::MemoryNotFound),
                 _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
             }
         }
-        MemoryErrand::Forget(which) => {
+        MemoryRequest::Forget(which) => {
             let forgotten = desk.ask(memory.forget(user, which)).await?;
             json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
         }
-        MemoryErrand::Search(Search { query, limit, max_tokens }) => {
+        MemoryRequest::Search(SearchRequest { query, limit, max_tokens }) => {
             let found = desk.ask(memory.search(user, &query, limit, max_tokens)).await?;
             json::found(&found)
         }
@@ -136,16 +136,16 @@ pub async fn run(desk: &Desk, errand: MemoryErrand) -> Result<Response<ReplyBody
 ///
 /// # Errors
 /// None but a bug.
-pub fn page_of(page: &Page) -> Result<Response<ReplyBody>, Refusal> {
-    let shown: Vec<Shown> = page.memories.iter().map(Shown::from).collect();
-    json::answer(StatusCode::OK, &json::List::page(&shown, page.next))
+pub fn page_of(page: &RecordPage) -> Result<Response<ResponseBody>, Refusal> {
+    let shown: Vec<MemoryJson> = page.memories.iter().map(MemoryJson::from).collect();
+    json::answer(StatusCode::OK, &json::ListJson::page(&shown, page.next))
 }
 
 /// All memories, a line each, page by page as the client takes them. What fails before the first byte is refused;
 /// what fails later cuts the connection, for an export that ends early must not look like a whole one.
-async fn export(desk: Desk, cursor: Option<Cursor>) -> Result<Response<ReplyBody>, Refusal> {
+async fn export(desk: StoreAccess, cursor: Option<Cursor>) -> Result<Response<ResponseBody>, Refusal> {
     let first = desk.ask(desk.memory.list(&desk.user, cursor, MAX_PAGE)).await?;
-    let mut response = Response::new(ReplyBody::stream(lines(desk, first)));
+    let mut response = Response::new(ResponseBody::stream(lines(desk, first)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -153,30 +153,33 @@ async fn export(desk: Desk, cursor: Option<Cursor>) -> Result<Response<ReplyBody
 }
 
 /// Where an export is.
-enum Place {
-    At(Page),
+enum ExportPosition {
+    At(RecordPage),
     After(Cursor),
     End,
 }
 
-fn lines(desk: Desk, first: Page) -> Pin<Box<dyn Stream<Item = Result<Bytes, BrokenOff>> + Send>> {
-    let step = |(desk, place): (Desk, Place)| async move {
+fn lines(
+    desk: StoreAccess,
+    first: RecordPage,
+) -> Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + Send>> {
+    let step = |(desk, place): (StoreAccess, ExportPosition)| async move {
         let page = match place {
-            Place::At(page) => page,
-            Place::After(cursor) => next_page(&desk, cursor).await?,
-            Place::End => return Ok(None),
+            ExportPosition::At(page) => page,
+            ExportPosition::After(cursor) => next_page(&desk, cursor).await?,
+            ExportPosition::End => return Ok(None),
         };
-        let text = json::lines(&page.memories).map_err(|_| BrokenOff)?;
-        let next = page.next.map_or(Place::End, Place::After);
+        let text = json::lines(&page.memories).map_err(|_| TruncatedBody)?;
+        let next = page.next.map_or(ExportPosition::End, ExportPosition::After);
         Ok(Some((Bytes::from(text), (desk, next))))
     };
-    Box::pin(stream::try_unfold((desk, Place::At(first)), step))
+    Box::pin(stream::try_unfold((desk, ExportPosition::At(first)), step))
 }
 
-async fn next_page(desk: &Desk, cursor: Cursor) -> Result<Page, BrokenOff> {
+async fn next_page(desk: &StoreAccess, cursor: Cursor) -> Result<RecordPage, TruncatedBody> {
     tokio::select! {
-        page = desk.ask(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| BrokenOff),
-        () = desk.tasks.cut().cancelled() => Err(BrokenOff),
+        page = desk.ask(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| TruncatedBody),
+        () = desk.tasks.cut().cancelled() => Err(TruncatedBody),
     }
 }
 

@@ -18,7 +18,7 @@ const PAGE: usize = 100;
 
 /// Which page.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Listing {
+pub struct PageRequest {
     /// Where it begins.
     pub cursor: Option<Cursor>,
     /// Most items, 1..=[`MAX_PAGE`].
@@ -29,7 +29,7 @@ pub struct Listing {
 ///
 /// # Errors
 /// A parameter that is wrong.
-pub fn listing(query: Option<&str>) -> Result<Listing, Refusal> {
+pub fn listing(query: Option<&str>) -> Result<PageRequest, Refusal> {
     let given = parameters(query, &["limit", "cursor"])?;
     let limit = given.get("limit").map(|text| match text.parse() {
         Ok(limit @ 1usize..) => Ok(limit.min(MAX_PAGE)),
@@ -38,7 +38,7 @@ pub fn listing(query: Option<&str>) -> Result<Listing, Refusal> {
     let cursor = given.get("cursor").map(|text| {
         Cursor::parse(text).ok_or_else(|| wrong("cursor", "must be the `next_cursor` of an earlier page"))
     });
-    Ok(Listing { cursor: cursor.transpose()?, limit: limit.transpose()?.unwrap_or(PAGE) })
+    Ok(PageRequest { cursor: cursor.transpose()?, limit: limit.transpose()?.unwrap_or(PAGE) })
 }
 
 /// Reads `?session=&before=`; without either it is everything.
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn a_page_has_a_limit_and_a_place() {
         let cursor = Cursor::parse("5.7");
-        assert_eq!(listing(None), Ok(Listing { cursor: None, limit: 100 }));
-        assert_eq!(listing(Some("cursor=5.7&limit=3")), Ok(Listing { cursor, limit: 3 }));
+        assert_eq!(listing(None), Ok(PageRequest { cursor: None, limit: 100 }));
+        assert_eq!(listing(Some("cursor=5.7&limit=3")), Ok(PageRequest { cursor, limit: 3 }));
         assert_eq!(listing(Some("limit=1000")).unwrap().limit, 200);
         for bad in [
             "limit=0",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::memory::service::Hit;
+use crate::memory::service::SearchHit;
 
 fn refused(result: Result<impl std::fmt::Debug, Refusal>) -> (&'static str, String) {
     match result {
@@ -16,8 +16,8 @@ fn add(body: &Value) -> Result<(Vec<NewItem>, bool), Refusal> {
     items(body.to_string().as_bytes())
 }
 
-fn memory() -> Memory {
-    Memory {
+fn memory() -> MemoryRecord {
+    MemoryRecord {
         id: "ID".into(),
         seq: 1,
         session: None,
@@ -109,9 +109,9 @@ fn times_have_any_offset_and_are_shown_in_utc() {
 fn a_search_needs_words_and_takes_bounds() {
     let read = |body: Value| search(body.to_string().as_bytes());
     let found = read(json!({ "query": "q" }));
-    assert_eq!(found, Ok(Search { query: "q".into(), limit: 10, max_tokens: None }));
+    assert_eq!(found, Ok(SearchRequest { query: "q".into(), limit: 10, max_tokens: None }));
     let found = read(json!({ "query": "q", "limit": 1000, "max_tokens": 5 }));
-    assert_eq!(found, Ok(Search { query: "q".into(), limit: 200, max_tokens: Some(5) }));
+    assert_eq!(found, Ok(SearchRequest { query: "q".into(), limit: 200, max_tokens: Some(5) }));
     assert_eq!(refused(read(json!({}))), ("missing_field", "query".into()));
     for (name, value) in
         [("limit", json!(0)), ("limit", json!("3")), ("limit", json!(1.5)), ("max_tokens", json!(-1))]
@@ -124,19 +124,20 @@ fn a_search_needs_words_and_takes_bounds() {
 
 #[test]
 fn a_memory_is_shown_in_the_promised_shape() {
-    let shown = serde_json::to_value(Shown::from(&memory())).unwrap();
+    let shown = serde_json::to_value(MemoryJson::from(&memory())).unwrap();
     let expected = json!({
         "object": "memory", "id": "ID", "text": "a\nb\0\u{202e}🦀", "role": "user", "session": null,
         "speaker": "Ann", "created_at": "2023-05-08T13:56:00.12Z", "metadata": {},
     });
     assert_eq!(shown, expected);
-    let list = serde_json::to_value(List::page(&[Shown::from(&memory())], Cursor::parse("5.7"))).unwrap();
+    let list =
+        serde_json::to_value(ListJson::page(&[MemoryJson::from(&memory())], Cursor::parse("5.7"))).unwrap();
     assert_eq!(list, json!({ "object": "list", "data": [expected], "has_more": true, "next_cursor": "5.7" }));
 }
 
 #[test]
 fn a_line_stays_one_line() {
-    let odd = Memory { metadata: Some("{\n  \"a\": \"b\\n\"\r\n}".into()), ..memory() };
+    let odd = MemoryRecord { metadata: Some("{\n  \"a\": \"b\\n\"\r\n}".into()), ..memory() };
     let text = String::from_utf8(lines(&[odd, memory()]).unwrap()).unwrap();
     let read: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(read.len(), 2);
@@ -146,13 +147,13 @@ fn a_line_stays_one_line() {
 
 #[test]
 fn a_search_says_how_well_each_fits_and_whether_it_was_known() {
-    let hits = vec![Hit { memory: memory(), score: 0.5 }];
+    let hits = vec![SearchHit { memory: memory(), score: 0.5 }];
     for (cached, word) in [(true, "hit"), (false, "miss")] {
-        let list = found(&Found { hits: hits.clone(), cached, unembedded: None }).unwrap();
+        let list = found(&SearchResult { hits: hits.clone(), cached, unembedded: None }).unwrap();
         assert_eq!(list.status(), 200);
         assert_eq!(list.headers()["cache-control"], "no-store");
-        let shown = Shown { score: Some(0.5), ..Shown::from(&hits[0].memory) };
-        let body = List { cache: Some(word), ..List::whole(std::slice::from_ref(&shown)) };
+        let shown = MemoryJson { score: Some(0.5), ..MemoryJson::from(&hits[0].memory) };
+        let body = ListJson { cache: Some(word), ..ListJson::whole(std::slice::from_ref(&shown)) };
         let body = serde_json::to_value(body).unwrap();
         assert_eq!((&body["cache"], &body["data"][0]["score"]), (&json!(word), &json!(0.5)));
     }
