@@ -23,19 +23,19 @@ struct CachedTime {
 }
 
 thread_local! {
-    static READING: Cell<Option<CachedTime>> = const { Cell::new(None) };
+    static CACHED: Cell<Option<CachedTime>> = const { Cell::new(None) };
 }
 
 /// The time, as it was when this poll began or [`fresh`] was asked for.
 pub fn now() -> Instant {
-    READING.get().map_or_else(Instant::now, |reading| reading.now)
+    CACHED.get().map_or_else(Instant::now, |reading| reading.now)
 }
 
 /// The time as it is, also for whoever asks for [`now`] later in this poll.
-pub fn fresh() -> Instant {
+pub fn refresh() -> Instant {
     let now = Instant::now();
-    if let Some(reading) = READING.get() {
-        READING.set(Some(CachedTime { now, ..reading }));
+    if let Some(reading) = CACHED.get() {
+        CACHED.set(Some(CachedTime { now, ..reading }));
     }
     now
 }
@@ -47,16 +47,16 @@ pub fn since(earlier: Instant) -> Duration {
 
 /// The time of day, as it was when it was first asked for in this poll.
 pub fn wall() -> SystemTime {
-    let Some(reading) = READING.get() else { return SystemTime::now() };
+    let Some(reading) = CACHED.get() else { return SystemTime::now() };
     reading.wall.unwrap_or_else(|| {
         let wall = SystemTime::now();
-        READING.set(Some(CachedTime { wall: Some(wall), ..reading }));
+        CACHED.set(Some(CachedTime { wall: Some(wall), ..reading }));
         wall
     })
 }
 
 /// Runs `task` by one reading of the clock for each poll.
-pub fn by_the_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
+pub fn cached_per_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
     let mut task = Box::pin(task);
     poll_fn(move |cx| {
         let _reading = CachedTime::begin();
@@ -69,10 +69,10 @@ impl CachedTime {
         struct Poll;
         impl Drop for Poll {
             fn drop(&mut self) {
-                READING.set(None);
+                CACHED.set(None);
             }
         }
-        READING.set(Some(Self { now: Instant::now(), wall: None }));
+        CACHED.set(Some(Self { now: Instant::now(), wall: None }));
         Poll
     }
 }
@@ -94,20 +94,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_stands_still_within_a_poll_and_goes_on_with_the_next() {
         let begun = Instant::now();
-        by_the_poll(async {
+        cached_per_poll(async {
             advance(STEP).now_or_never();
             assert_eq!((now(), since(begun)), (begun, Duration::ZERO));
             yield_now().await;
             assert_eq!(now(), begun + STEP);
             advance(STEP).now_or_never();
-            assert_eq!((fresh(), now()), (begun + 2 * STEP, begun + 2 * STEP));
+            assert_eq!((refresh(), now()), (begun + 2 * STEP, begun + 2 * STEP));
         })
         .await;
     }
 
     #[tokio::test]
     async fn the_time_of_day_is_read_once_in_a_poll() {
-        by_the_poll(async {
+        cached_per_poll(async {
             let first = wall();
             while SystemTime::now() == first {}
             assert_eq!(wall(), first);
@@ -119,7 +119,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_panics_does_not_stop_the_clock() {
-        let died = AssertUnwindSafe(by_the_poll(async { panic!("a bug") })).catch_unwind().await;
+        let died = AssertUnwindSafe(cached_per_poll(async { panic!("a bug") })).catch_unwind().await;
         assert!(died.is_err());
         let before = now();
         sleep(STEP).await;
@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn outside_of_a_poll_it_is_the_clock_itself() {
-        by_the_poll(async {}).await;
+        cached_per_poll(async {}).await;
         let before = now();
         sleep(STEP).await;
         assert_eq!(since(before), STEP);

@@ -150,7 +150,7 @@ impl Events {
     }
 
     /// Tells `event` to whoever watches; it is forgotten at once.
-    pub fn tell(&self, event: impl FnOnce() -> Event) {
+    pub fn publish(&self, event: impl FnOnce() -> Event) {
         if self.is_watched() {
             self.send(Stamped::now(event()));
         }
@@ -253,7 +253,7 @@ mod tests {
     async fn what_is_only_told_is_not_kept_and_what_is_recorded_is_told_as_well() {
         let events = Events::new();
         let mut watcher = events.watch();
-        events.tell(|| reload(1));
+        events.publish(|| reload(1));
         events.record(reload(2));
         for number in ["1", "2"] {
             let Event::Reload { message, .. } = watcher.recv().await.unwrap().event else { panic!() };

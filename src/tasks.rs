@@ -52,7 +52,7 @@ impl Tasks {
 
     /// Runs what `make` makes until it ends or the process does; what panics is made anew. The first is made at once, before
     /// this returns.
-    pub fn keep<F>(&self, name: &'static str, mut make: impl FnMut() -> F + Send + 'static)
+    pub fn spawn_restarting<F>(&self, name: &'static str, mut make: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -79,7 +79,7 @@ impl Tasks {
     }
 
     /// Cancelled when calls that still run must end now, with a word to their clients.
-    pub fn cut(&self) -> &CancellationToken {
+    pub fn abort_streams(&self) -> &CancellationToken {
         &self.cut
     }
 
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_is_started_again_until_it_ends() {
         let (tasks, starts) = (Tasks::new(), Arc::new(AtomicU32::new(0)));
-        tasks.keep("test", {
+        tasks.spawn_restarting("test", {
             let starts = starts.clone();
             move || {
                 let start = starts.fetch_add(1, SeqCst) + 1;
@@ -122,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_the_process_ends_a_task_that_always_panics() {
         let tasks = Tasks::new();
-        tasks.keep("test", || async { panic!("a bug") });
+        tasks.spawn_restarting("test", || async { panic!("a bug") });
         sleep(10 * RESTART).await;
         tasks.shutdown().cancel();
         tasks.finished().await;

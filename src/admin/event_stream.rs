@@ -65,8 +65,8 @@ pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> Opera
             history.sample(&rows);
         }
         if events.is_watched() {
-            told.tell_figures(&events, &scene, &rows, looks);
-            told.tell_moves(&events, rows);
+            told.publish_figures(&events, &scene, &rows, looks);
+            told.publish_moves(&events, rows);
         }
     }
 }
@@ -80,7 +80,7 @@ struct LastSent {
 }
 
 impl LastSent {
-    fn tell_moves(&mut self, events: &Events, rows: Vec<TargetRow>) {
+    fn publish_moves(&mut self, events: &Events, rows: Vec<TargetRow>) {
         self.scores.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             let moved = self.scores.get(&row.id).is_none_or(|(score, share)| {
@@ -88,20 +88,20 @@ impl LastSent {
             });
             if moved {
                 self.scores.insert(row.id.clone(), (row.score, row.share));
-                events.tell(|| Event::Score { target: row.id, score: row.score, share: row.share });
+                events.publish(|| Event::Score { target: row.id, score: row.score, share: row.share });
             }
         }
     }
 
     /// Every second look, if they have changed or requests are in flight, which move on without changing a number. A
     /// gateway at rest says nothing.
-    fn tell_figures(&mut self, events: &Events, scene: &OperatorSample, rows: &[TargetRow], looks: u64) {
+    fn publish_figures(&mut self, events: &Events, scene: &OperatorSample, rows: &[TargetRow], looks: u64) {
         let attempts = rows.iter().map(|row| row.total_calls).sum();
         let (in_flight, waiting) = (scene.in_flight, scene.waiting);
         let figures = Some((in_flight, waiting, attempts));
         if looks.is_multiple_of(2) && (in_flight > 0 || figures != self.figures) {
             self.figures = figures;
-            events.tell(|| Event::Tick { in_flight, waiting, attempts });
+            events.publish(|| Event::Tick { in_flight, waiting, attempts });
         }
     }
 }

@@ -85,7 +85,7 @@ pub struct NotAsked {
 
 /// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
 pub fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
-    let target = || snapshot.look_at_direct(&TargetName::parse(name)?);
+    let target = || snapshot.ad_hoc_views(&TargetName::parse(name)?);
     snapshot.model(name).cloned().or_else(target)
 }
 
@@ -94,7 +94,7 @@ pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: M
     let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
     let rules = snapshot.config.resilience.clone();
     let max_attempts = rules.max_attempts;
-    let rehearsal = Plan::new(chain, Vec::new(), need, rules).rehearse(at.now);
+    let rehearsal = Plan::new(chain, Vec::new(), need, rules).dry_run(at.now);
     let words = ReasonContext { asked: model, rehearsal: &rehearsal, need, max_attempts, at };
     Explanation {
         model: model.config.name.clone(),

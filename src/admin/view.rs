@@ -153,7 +153,8 @@ pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<TargetRow> {
 fn rows_of_pool(snapshot: &Snapshot, pool: &[(Arc<Model>, Arc<Target>)], at: Moment) -> Vec<TargetRow> {
     let Some((model, _)) = pool.first() else { return Vec::new() };
     let priors = KINDS.map(|kind| model.prior(kind));
-    let shares = KINDS.map(|kind| model.shares(&model.standings(&RequestNeed { kind, tokens: 0 }, at.now)));
+    let shares =
+        KINDS.map(|kind| model.shares(&model.eligibilities(&RequestNeed { kind, tokens: 0 }, at.now)));
     let views: Vec<TargetView> = pool.iter().map(|(_, target)| target.view(priors, at.now)).collect();
     // One kind for the whole pool, or the shares would not add up to 1.
     let latest =
@@ -271,7 +272,7 @@ impl HeadroomRow {
 fn first_token_timeout(snapshot: &Snapshot, model: &Model, target: &Target) -> Duration {
     let configured =
         model.config.first_token_timeout.unwrap_or(snapshot.config.resilience.first_token_timeout);
-    target.known.first_token_deadline(configured, 0)
+    target.state.first_token_deadline(configured, 0)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub const PER_ADDRESS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 /// Wrong keys a minute from all addresses.
 const FROM_ALL: NonZeroU32 = NonZeroU32::MIN.saturating_add(2999);
 /// Cells of the table: less than a megabyte.
-const CELLS: usize = 4096;
+const MAX_ADDRESSES: usize = 4096;
 
 type Cell = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>;
 
@@ -40,7 +40,7 @@ impl Default for FailedAuthLimiter {
     fn default() -> Self {
         let cell = |limit| RateLimiter::direct_with_clock(Quota::per_minute(limit), SinceStart::default());
         Self {
-            cells: std::iter::repeat_with(|| cell(PER_ADDRESS)).take(CELLS).collect(),
+            cells: std::iter::repeat_with(|| cell(PER_ADDRESS)).take(MAX_ADDRESSES).collect(),
             all: cell(FROM_ALL),
             secret: RandomState::new(),
         }
@@ -52,8 +52,8 @@ impl FailedAuthLimiter {
     ///
     /// # Errors
     /// When the next one would not be too many.
-    pub fn knock(&self, address: IpAddr) -> Result<(), Duration> {
-        let place = self.secret.hash_one(network(address)) as usize % CELLS;
+    pub fn record(&self, address: IpAddr) -> Result<(), Duration> {
+        let place = self.secret.hash_one(network(address)) as usize % MAX_ADDRESSES;
         let cells = self.cells.get(place).into_iter().chain([&self.all]);
         cells.into_iter().try_for_each(|cell| {
             cell.check().map_err(|full| in_whole_millis(full.wait_time_from(cell.clock().now())))
@@ -80,14 +80,14 @@ mod tests {
     }
 
     fn knocks(strangers: &FailedAuthLimiter, address: IpAddr, count: u32) -> usize {
-        (0..count).filter(|_| strangers.knock(address).is_ok()).count()
+        (0..count).filter(|_| strangers.record(address).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_may_be_wrong_so_often_and_then_slowly() {
         let (strangers, one) = (FailedAuthLimiter::default(), address("192.0.2.1"));
         assert_eq!(knocks(&strangers, one, 100), PER_ADDRESS.get() as usize);
-        let wait = strangers.knock(one).unwrap_err();
+        let wait = strangers.record(one).unwrap_err();
         assert_eq!(wait, Duration::from_secs(2));
         advance(wait).await;
         assert_eq!(knocks(&strangers, one, 100), 1);
@@ -108,9 +108,9 @@ mod tests {
     async fn many_addresses_share_a_limit_and_no_memory() {
         let strangers = FailedAuthLimiter::default();
         let from = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n));
-        let allowed = (0..1_000_000).filter(|n| strangers.knock(from(*n)).is_ok()).count();
+        let allowed = (0..1_000_000).filter(|n| strangers.record(from(*n)).is_ok()).count();
         assert_eq!(allowed, FROM_ALL.get() as usize);
-        let cells = CELLS * size_of::<Cell>();
+        let cells = MAX_ADDRESSES * size_of::<Cell>();
         assert!(cells < 1 << 20, "{cells} bytes");
     }
 }

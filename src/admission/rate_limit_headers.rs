@@ -44,13 +44,13 @@ impl RateHeaders {
             let (Some(left), [limit, remaining, reset]) = (left, names) else { continue };
             line(limit, digits(left.limit, &mut [0; 20]));
             line(remaining, digits(left.remaining, &mut [0; 20]));
-            line(reset, in_words(left.reset).written());
+            line(reset, duration_text(left.reset).written());
         }
     }
 }
 
 /// `12ms`, `7.66s`, `6m0s`, `1h0m0s`: as Go prints durations, which is what OpenAI sends. Rounded up to a millisecond.
-fn in_words(duration: Duration) -> HeaderValues {
+fn duration_text(duration: Duration) -> HeaderValues {
     let millis = u64::from(duration.subsec_nanos().div_ceil(1_000_000)) + duration.as_secs() * 1000;
     let mut words = HeaderValues::default();
     if (1..1000).contains(&millis) {
@@ -117,10 +117,10 @@ mod tests {
             (179_560, "2m59.56s"),
             (3_600_000, "1h0m0s"),
         ] {
-            assert_eq!(in_words(Duration::from_millis(millis)).written(), words.as_bytes());
+            assert_eq!(duration_text(Duration::from_millis(millis)).written(), words.as_bytes());
         }
-        assert_eq!(in_words(Duration::from_nanos(1)).written(), b"1ms", "never too early");
-        let longest = in_words(Duration::from_millis(u64::MAX / 1000 * 1000 + 551));
+        assert_eq!(duration_text(Duration::from_nanos(1)).written(), b"1ms", "never too early");
+        let longest = duration_text(Duration::from_millis(u64::MAX / 1000 * 1000 + 551));
         assert_eq!(longest.written(), b"5124095576030h25m51.551s");
     }
 

@@ -35,9 +35,9 @@ use crate::{
 };
 
 /// How long ended streams may take to say their last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FINAL_FLUSH: Duration = Duration::from_secs(1);
 /// How long the memory store may take to write what was said last: a disk that others are busy with is slow.
-const LAST_WRITES: Duration = Duration::from_secs(5);
+const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a draining gateway looks whether it is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
@@ -111,26 +111,26 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
     connect_memory(gateway);
     let (listener, accepting) = (Arc::new(listener), gateway.clone());
-    tasks.keep("accept", move || listener::accept(listener.clone(), accepting.clone()));
+    tasks.spawn_restarting("accept", move || listener::accept(listener.clone(), accepting.clone()));
     let probed = gateway.clone();
-    tasks.keep("probe", move || {
+    tasks.spawn_restarting("probe", move || {
         let probed = probed.clone();
-        health_check::run(move || probed.edge().snapshot.clone())
+        health_check::run(move || probed.active_config().snapshot.clone())
     });
-    if let Some(peers) = &gateway.peers {
+    if let Some(peers) = &gateway.gossip {
         let (peers, current) = (peers.clone(), gateway.clone());
-        tasks.keep("peers", move || {
+        tasks.spawn_restarting("peers", move || {
             let current = current.clone();
-            peers.clone().run(move || current.edge().snapshot.clone())
+            peers.clone().run(move || current.active_config().snapshot.clone())
         });
     }
     let seen = gateway.clone();
-    tasks.keep("watch", move || {
+    tasks.spawn_restarting("watch", move || {
         let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
-        admin::event_stream::run(events, history, move || seen.scene())
+        admin::event_stream::run(events, history, move || seen.operator_sample())
     });
     let leaning = gateway.clone();
-    tasks.keep("parts", move || {
+    tasks.spawn_restarting("parts", move || {
         let (events, leaning) = (leaning.events.clone(), leaning.clone());
         admin::dependencies::run(events, move || {
             let gateway = leaning.clone();
@@ -139,7 +139,7 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     });
     let reloading = gateway.clone();
     match gateway.path {
-        Some(_) => tasks.keep("reload", move || reload_trigger::watch(reloading.clone())),
+        Some(_) => tasks.spawn_restarting("reload", move || reload_trigger::watch(reloading.clone())),
         None => demo::start_traffic(address, tasks),
     }
 }
@@ -151,34 +151,34 @@ fn connect_memory(gateway: &Arc<Gateway>) {
     memory.connect(EmbedderContext {
         dispatcher: gateway.dispatcher.clone(),
         calls: gateway.calls.clone(),
-        snapshot: Box::new(move || Some(current.upgrade()?.edge().snapshot.clone())),
+        snapshot: Box::new(move || Some(current.upgrade()?.active_config().snapshot.clone())),
     });
 }
 
 /// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.
 async fn drain(gateway: &Gateway) {
-    let limit = gateway.edge().snapshot.config.server.drain_timeout;
+    let limit = gateway.active_config().snapshot.config.server.drain_timeout;
     tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");
     gateway.tasks.draining().cancel();
     if !idle_before(gateway, Instant::now() + limit).await {
         tracing::warn!(in_flight = gateway.calls.len(), "cutting what still runs");
     }
-    gateway.tasks.cut().cancel();
-    idle_before(gateway, Instant::now() + LAST_WORDS).await;
+    gateway.tasks.abort_streams().cancel();
+    idle_before(gateway, Instant::now() + FINAL_FLUSH).await;
     // A moment for the last bytes to leave the sockets.
     sleep(DRAIN_TICK).await;
     if let Some(memory) = &gateway.memory
-        && timeout(LAST_WRITES, memory.close()).await.is_err()
+        && timeout(STORE_CLOSE_TIMEOUT, memory.close()).await.is_err()
     {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
-    gateway.tracer.close(LAST_WORDS).await;
-    if let (Some(fleet), Some(link)) = (&gateway.fleet, &gateway.link) {
+    gateway.tracer.close(FINAL_FLUSH).await;
+    if let (Some(fleet), Some(link)) = (&gateway.distributed, &gateway.redis) {
         fleet.close().await;
         link.close().await;
     }
     gateway.tasks.shutdown().cancel();
-    if timeout(LAST_WORDS, gateway.tasks.finished()).await.is_err() {
+    if timeout(FINAL_FLUSH, gateway.tasks.finished()).await.is_err() {
         tracing::warn!("some tasks did not end");
     }
     tracing::info!("stopped");

@@ -15,7 +15,7 @@ use crate::{
 /// Reads the file again, and puts it in force if it is good. One at a time.
 pub fn reload(gateway: &Gateway) -> Reloaded {
     let mut last = gateway.last_reload.lock();
-    let (ok, messages) = match load(gateway).and_then(|loaded| put_in_force(gateway, loaded)) {
+    let (ok, messages) = match load(gateway).and_then(|loaded| activate(gateway, loaded)) {
         Ok(messages) => (true, messages),
         Err(reasons) => (false, reasons),
     };
@@ -41,9 +41,9 @@ fn load(gateway: &Gateway) -> Result<Loaded, Vec<String>> {
 }
 
 /// What changed, or why it was refused.
-fn put_in_force(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
+fn activate(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
     let Loaded { mut config, warnings } = loaded;
-    let old = gateway.edge().snapshot.clone();
+    let old = gateway.active_config().snapshot.clone();
     let moved = keep_listener(&old.config, &mut config)?;
     keep_redis(&old.config, &config)?;
     let mut messages = config::changes(&old.config, &config);

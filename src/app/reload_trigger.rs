@@ -73,7 +73,8 @@ async fn reload_if_changed(gateway: &Gateway, path: &Path, last: &mut Option<Str
         return;
     }
     *last = text;
-    let in_force = config::load(path).is_ok_and(|loaded| loaded.config == gateway.edge().snapshot.config);
+    let in_force =
+        config::load(path).is_ok_and(|loaded| loaded.config == gateway.active_config().snapshot.config);
     if !in_force {
         reload(gateway);
     }

@@ -47,7 +47,7 @@ impl AnswerCapture {
     }
 
     /// The stream has come to its proper end.
-    pub fn ended(&self) {
+    pub fn finish(&self) {
         let mut heard = self.0.lock();
         if let Captured::Pieces(said) = &*heard {
             *heard = stream_event::unescape(said)
@@ -100,7 +100,7 @@ mod tests {
             let heard = hear(&[thought, &said("a \\ud83d"), &said("\\udc1d \\n"), &end(reason)]);
             assert_eq!(heard.take(), None, "not before its end");
             let heard = hear(&[thought, &said("a \\ud83d"), &said("\\udc1d \\n"), &end(reason)]);
-            heard.ended();
+            heard.finish();
             assert_eq!(heard.take().as_deref(), Some("a 🐝 \n"));
             assert_eq!(heard.take(), None);
         }
@@ -121,11 +121,11 @@ mod tests {
             [&a, &filtered, ""],
         ] {
             let heard = hear(&chunks);
-            heard.ended();
+            heard.finish();
             assert_eq!(heard.take(), None, "{:.60}", chunks[1]);
         }
         let silent = hear(&[&stop]);
-        silent.ended();
+        silent.finish();
         assert_eq!(silent.take(), None);
     }
 }

@@ -42,7 +42,7 @@ pub struct Call {
     /// What it speaks.
     pub api: Api,
     /// What it asks for.
-    pub ask: UpstreamRequest,
+    pub upstream: UpstreamRequest,
     /// The configuration and targets it was admitted under.
     pub snapshot: Arc<Snapshot>,
     /// When its head had arrived.
@@ -54,15 +54,15 @@ pub struct Call {
     /// The user's right to run.
     pub slot: Slot,
     /// The client itself set the deadline.
-    pub impatient: bool,
+    pub client_timeout: bool,
     /// What the client wants of the memory.
     pub memory: MemoryUse,
     /// Who listens to the answer; usually nobody.
-    pub overheard: Option<Arc<AnswerCapture>>,
+    pub capture: Option<Arc<AnswerCapture>>,
     /// Its line in `/admin/requests`.
-    pub entry: InFlightCall,
+    pub in_flight: InFlightCall,
     /// Its line in the log.
-    pub report: RequestRecord,
+    pub record: RequestRecord,
 }
 
 /// What a call may do with the user's memory (`x-concierge-memory`).
@@ -170,7 +170,7 @@ struct InFlightRow {
 #[derive(Debug)]
 pub struct InFlightCall {
     key: u64,
-    line: Arc<InFlightRow>,
+    row: Arc<InFlightRow>,
     registry: Arc<Registry>,
 }
 
@@ -216,7 +216,7 @@ impl Registry {
             target: Mutex::new(None),
         });
         self.calls.lock().insert(key, line.clone());
-        InFlightCall { key, line, registry: self.clone() }
+        InFlightCall { key, row: line, registry: self.clone() }
     }
 
     /// How many calls are in flight.
@@ -255,19 +255,19 @@ impl InFlightRow {
 impl InFlightCall {
     /// The call is here now.
     pub fn phase(&self, phase: Phase) {
-        self.line.phase.store(phase as u8, Ordering::Relaxed);
+        self.row.phase.store(phase as u8, Ordering::Relaxed);
     }
 
     /// `target` is asked now.
     pub fn asks(&self, target: Arc<str>) {
-        self.line.attempts.fetch_add(1, Ordering::Relaxed);
-        *self.line.target.lock() = Some(target);
+        self.row.attempts.fetch_add(1, Ordering::Relaxed);
+        *self.row.target.lock() = Some(target);
         self.phase(Phase::Asking);
     }
 
     /// Attempts so far.
     pub fn attempts(&self) -> u32 {
-        self.line.attempts.load(Ordering::Relaxed)
+        self.row.attempts.load(Ordering::Relaxed)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What the client gets no status for: it left before the answer.
-const LEFT: u16 = 499;
+const CLIENT_LEFT: u16 = 499;
 
 /// What OpenTelemetry calls that which `api` is for.
 pub fn gen_ai(api: Api) -> GenAi {
@@ -141,12 +141,12 @@ impl RequestRecord {
     pub fn streamed(&mut self, usage: Option<Usage>, events: u64) {
         self.carried(StatusCode::OK);
         self.usage = usage;
-        self.heard(usage, events);
+        self.captured(usage, events);
     }
 
     /// A stream has cost this much, even if nobody hears the end: what the provider counted, else the prompt and a token
     /// for each of its `events` with content.
-    pub fn heard(&mut self, usage: Option<Usage>, events: u64) {
+    pub fn captured(&mut self, usage: Option<Usage>, events: u64) {
         let counted = usage.map(|usage| usage.total_tokens);
         let spent = counted.unwrap_or_else(|| self.reservation.cost().prompt.saturating_add(events));
         self.spent = self.spent.saturating_add(spent);
@@ -198,11 +198,11 @@ impl RequestRecord {
 
     fn trace(&mut self, status: u16, error: Option<&'static str>) {
         let attempts = i64::from(self.attempts);
-        self.span.note(|| {
+        self.span.set_attribute(|| {
             [("http.response.status_code", i64::from(status).into()), ("concierge.attempts", attempts.into())]
         });
         if let Some(target) = &self.target {
-            self.span.note(|| [("concierge.target", target.to_string().into())]);
+            self.span.set_attribute(|| [("concierge.target", target.to_string().into())]);
         }
         if let Some(error) = error {
             self.span.failed(error);
@@ -215,9 +215,9 @@ impl Drop for RequestRecord {
         self.reservation.settle(self.spent);
         // A bug of ours, on its way up to where it is caught.
         let panicked = std::thread::panicking();
-        let status = self.status.unwrap_or(if panicked { 500 } else { LEFT });
+        let status = self.status.unwrap_or(if panicked { 500 } else { CLIENT_LEFT });
         let error = self.error.or(panicked.then_some("internal_error"));
-        let error = error.or((status == LEFT).then_some("cancelled"));
+        let error = error.or((status == CLIENT_LEFT).then_some("cancelled"));
         self.count(error);
         self.trace(status, error);
         let millis = |time: Duration| time.as_millis() as u64;

@@ -35,11 +35,11 @@ use crate::{
 };
 
 /// The longest that a call waits for its answer.
-pub const PATIENCE: Duration = Duration::from_millis(250);
+pub const CALL_TIMEOUT: Duration = Duration::from_millis(250);
 /// How a call can go without an answer: it came too late, the connection or the server broke, the server refused it.
 pub const ERRORS: [&str; 3] = ["timeout", "broken", "refused"];
 /// Errors of single calls are told this far apart: a bug of ours must not fill the log.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The line to Redis. Clones share it.
 #[derive(Clone)]
@@ -129,7 +129,7 @@ impl RedisClient {
             told_away: AtomicBool::new(false),
         });
         let kept = inner.clone();
-        tasks.keep("redis", move || reconnect::run(kept.clone()));
+        tasks.spawn_restarting("redis", move || reconnect::run(kept.clone()));
         Ok(Some(Self(inner)))
     }
 
@@ -138,7 +138,7 @@ impl RedisClient {
     /// # Errors
     /// [`RedisUnavailable`], after [`PATIENCE`] at most.
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisUnavailable> {
-        let line = self.0.line()?;
+        let line = self.0.connection()?;
         let mut connection = line.connection.clone();
         self.0.answer(&line, script.invoke_async(&mut connection)).await
     }
@@ -148,7 +148,7 @@ impl RedisClient {
     /// # Errors
     /// [`RedisUnavailable`], after [`PATIENCE`] at most.
     pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, RedisUnavailable> {
-        let line = self.0.line()?;
+        let line = self.0.connection()?;
         let mut connection = line.connection.clone();
         self.0.answer(&line, pipe.query_async(&mut connection)).await
     }
@@ -196,7 +196,7 @@ impl RedisClient {
     /// The server's time in milliseconds at which a call that is made now has been given up. A script that is run later,
     /// because the server was stopped with our words in its ear, must do nothing: nobody would hear of it.
     pub fn latest(&self) -> i64 {
-        self.0.server_time() + PATIENCE.as_millis() as i64
+        self.0.server_time() + CALL_TIMEOUT.as_millis() as i64
     }
 
     /// The server's clock says `millis`: it was set, or we have lost count.
@@ -205,13 +205,13 @@ impl RedisClient {
     }
 
     /// What others publish on `channel` from now on. Messages may be lost: they are hints.
-    pub fn hear(&self, channel: &str) -> broadcast::Receiver<Bytes> {
-        self.0.channels.hear(channel)
+    pub fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
+        self.0.channels.subscribe(channel)
     }
 
     /// Publishes a message soon, or never: it is a hint.
-    pub fn tell(&self, channel: &str, message: Bytes) {
-        if !self.0.channels.tell(channel, message) {
+    pub fn publish(&self, channel: &str, message: Bytes) {
+        if !self.0.channels.publish(channel, message) {
             self.0.meters.untold.inc();
         }
     }
@@ -223,14 +223,14 @@ impl RedisClient {
 
     /// Says goodbye, so that the others need not wait until this gateway has been silent for long.
     pub async fn close(&self) {
-        if self.pipe::<()>(&reconnect::goodbye(&self.0.id)).await == Err(RedisUnavailable) {
+        if self.pipe::<()>(&reconnect::deregister(&self.0.id)).await == Err(RedisUnavailable) {
             tracing::debug!("Redis did not hear that this gateway ends");
         }
     }
 }
 
 impl ClientInner {
-    fn line(&self) -> Result<Arc<RedisConnection>, RedisUnavailable> {
+    fn connection(&self) -> Result<Arc<RedisConnection>, RedisUnavailable> {
         self.line.load_full().ok_or(RedisUnavailable)
     }
 
@@ -239,7 +239,7 @@ impl ClientInner {
         line: &Arc<RedisConnection>,
         call: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisUnavailable> {
-        match timeout(PATIENCE, call).await {
+        match timeout(CALL_TIMEOUT, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.failed(line, &error);
@@ -247,7 +247,7 @@ impl ClientInner {
             }
             Err(_) => {
                 self.meters.errors.add(ERRORS[0]);
-                self.lose(line, &format!("no answer within {PATIENCE:?}"));
+                self.disconnect(line, &format!("no answer within {CALL_TIMEOUT:?}"));
                 Err(RedisUnavailable)
             }
         }
@@ -262,11 +262,11 @@ impl ClientInner {
         ) || error.code() == Some("WRONGTYPE");
         if !refused {
             self.meters.errors.add(ERRORS[1]);
-            return self.lose(line, &error.to_string());
+            return self.disconnect(line, &error.to_string());
         }
         self.meters.errors.add(ERRORS[2]);
         let now = self.start.elapsed().as_millis() as u64;
-        let until = now + TOLD_EVERY.as_millis() as u64;
+        let until = now + LOG_INTERVAL.as_millis() as u64;
         if self.quiet_until.fetch_max(until, Relaxed) <= now {
             tracing::error!(%error, "Redis refuses a call");
         }
@@ -281,7 +281,7 @@ impl ClientInner {
     }
 
     /// `line` is not any more, if it still was.
-    pub fn lose(&self, line: &Arc<RedisConnection>, why: &str) {
+    pub fn disconnect(&self, line: &Arc<RedisConnection>, why: &str) {
         line.broken.cancel();
         let now = self.line.load();
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, line)) {

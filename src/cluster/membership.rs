@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A gateway that has been silent for so long is gone.
-pub const SILENCE: Duration = Duration::from_secs(10);
+pub const MEMBER_TTL: Duration = Duration::from_secs(10);
 
 /// The highest count of the last moments.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Membership {
     /// Redis knows of `count` gateways.
     pub fn counted(&mut self, count: usize, now: Instant) {
         let count = count.max(1);
-        if count >= self.count || now.saturating_duration_since(self.at) > SILENCE {
+        if count >= self.count || now.saturating_duration_since(self.at) > MEMBER_TTL {
             *self = Self { count, at: now };
         }
     }
@@ -48,13 +48,13 @@ mod tests {
         let start = Instant::now();
         let mut census = Membership::new(start);
         census.counted(3, start);
-        census.counted(1, start + SILENCE);
+        census.counted(1, start + MEMBER_TTL);
         assert_eq!(census.gateways(), 3, "Redis may have been restarted a moment ago");
-        census.counted(2, start + SILENCE + Duration::from_secs(1));
+        census.counted(2, start + MEMBER_TTL + Duration::from_secs(1));
         assert_eq!(census.gateways(), 2);
-        census.counted(4, start + SILENCE + Duration::from_secs(2));
+        census.counted(4, start + MEMBER_TTL + Duration::from_secs(2));
         assert_eq!(census.gateways(), 4);
-        census.counted(0, start + 9 * SILENCE);
+        census.counted(0, start + 9 * MEMBER_TTL);
         assert_eq!(census.gateways(), 1, "we are there ourselves");
     }
 }

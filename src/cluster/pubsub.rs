@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc};
 
 /// Messages that a listener may be behind.
-const BEHIND: usize = 1024;
+const SUBSCRIBER_QUEUE: usize = 1024;
 /// Messages that wait to be sent.
-const UNSENT: usize = 1024;
+const PUBLISH_QUEUE: usize = 1024;
 
 /// All channels.
 pub struct Channels {
@@ -26,19 +26,19 @@ pub struct Channels {
 
 impl Default for Channels {
     fn default() -> Self {
-        let (sender, unsent) = mpsc::channel(UNSENT);
+        let (sender, unsent) = mpsc::channel(PUBLISH_QUEUE);
         Self { heard: Mutex::default(), more: Notify::new(), sender, unsent: unsent.into() }
     }
 }
 
 impl Channels {
     /// Listens to `channel` from now on.
-    pub fn hear(&self, channel: &str) -> broadcast::Receiver<Bytes> {
+    pub fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
         let mut heard = self.heard.lock();
         if let Some(known) = heard.get(channel) {
             return known.subscribe();
         }
-        let (sender, receiver) = broadcast::channel(BEHIND);
+        let (sender, receiver) = broadcast::channel(SUBSCRIBER_QUEUE);
         heard.insert(channel.to_owned(), sender);
         self.more.notify_one();
         receiver
@@ -59,7 +59,7 @@ impl Channels {
     }
 
     /// Sends `message` when it can; false if too many wait.
-    pub fn tell(&self, channel: &str, message: Bytes) -> bool {
+    pub fn publish(&self, channel: &str, message: Bytes) -> bool {
         self.sender.try_send((channel.to_owned(), message)).is_ok()
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_message_reaches_those_who_listen_to_its_channel() {
         let channels = Channels::default();
-        let (mut ann, mut bob) = (channels.hear("a"), channels.hear("b"));
+        let (mut ann, mut bob) = (channels.subscribe("a"), channels.subscribe("b"));
         channels.deliver(b"a", Bytes::from_static(b"hello"));
         channels.deliver(b"nobody's", Bytes::new());
         channels.deliver(b"\xff", Bytes::new());
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn what_waits_to_be_sent_is_bounded() {
         let channels = Channels::default();
-        assert!((0..UNSENT).all(|_| channels.tell("a", Bytes::new())));
-        assert!(!channels.tell("a", Bytes::new()));
+        assert!((0..PUBLISH_QUEUE).all(|_| channels.publish("a", Bytes::new())));
+        assert!(!channels.publish("a", Bytes::new()));
     }
 }

@@ -20,17 +20,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     client::{ClientInner, GatewayId, RedisConnection},
-    membership::SILENCE,
+    membership::MEMBER_TTL,
 };
 
 /// For a connection and all that is said at its beginning.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Between two attempts to connect: first,
-const PAUSE: Duration = Duration::from_millis(50);
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
 /// and later.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Between two signs of life; as long as one may take.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// Messages that go out together.
 const AT_ONCE: usize = 64;
 
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 64;
 const GATEWAYS: &str = "concierge:gateways";
 
 /// A sign of life: how many gateways there are, the server's time, and whether it knew us.
-static SIGN: LazyLock<Script> = LazyLock::new(|| {
+static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local time = redis.call('TIME')
          local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -50,25 +50,25 @@ static SIGN: LazyLock<Script> = LazyLock::new(|| {
 
 /// Keeps a connection for as long as the process lives.
 pub async fn run(link: Arc<ClientInner>) {
-    let mut pause = PAUSE;
+    let mut pause = MIN_BACKOFF;
     loop {
         match timeout(CONNECT, connect(&link)).await {
             Ok(Ok(line)) => {
-                pause = PAUSE;
+                pause = MIN_BACKOFF;
                 link.connected(&line);
                 let why = serve(&link, &line).await;
-                link.lose(&line, &why);
+                link.disconnect(&line, &why);
             }
             Ok(Err(error)) => link.away(&error.to_string()),
             Err(_) => link.away(&format!("no connection within {CONNECT:?}")),
         }
         sleep(pause).await;
-        pause = min(2 * pause, LONGEST_PAUSE);
+        pause = min(2 * pause, MAX_BACKOFF);
     }
 }
 
 /// What takes this gateway off the list.
-pub fn goodbye(id: &GatewayId) -> Pipeline {
+pub fn deregister(id: &GatewayId) -> Pipeline {
     let mut pipe = redis::pipe();
     pipe.zrem(GATEWAYS, id.as_str()).ignore();
     pipe
@@ -78,7 +78,7 @@ async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisE
     let stream = link.address.dial().await?;
     let heard = link.clone();
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(move |push| {
-        hear(&heard, push);
+        read_messages(&heard, push);
         Ok::<(), ()>(())
     });
     let (connection, driver) =
@@ -95,7 +95,7 @@ async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisE
     let guard = broken.clone().drop_guard();
     let mut line = RedisConnection { connection, run_id: "".into(), broken };
     line.run_id = run_id(&mut line.connection).await?.into();
-    sign(link, &mut line.connection).await?;
+    heartbeat(link, &mut line.connection).await?;
     subscribe(link, &mut line.connection).await?;
     guard.disarm();
     Ok(Arc::new(line))
@@ -104,13 +104,13 @@ async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisE
 /// Until the connection ends; why it did.
 async fn serve(link: &Arc<ClientInner>, line: &RedisConnection) -> String {
     let mut connection = line.connection.clone();
-    let mut beat = interval(BEAT);
+    let mut beat = interval(HEARTBEAT_INTERVAL);
     let mut unsent = link.channels.unsent.lock().await;
     let mut messages = Vec::with_capacity(AT_ONCE);
     loop {
         let said = select! {
             () = line.broken.cancelled() => return "the connection has ended".to_owned(),
-            _ = beat.tick() => in_time(sign(link, &mut connection)).await.map(|known| {
+            _ = beat.tick() => in_time(heartbeat(link, &mut connection)).await.map(|known| {
                 if !known {
                     link.forgotten();
                 }
@@ -128,17 +128,17 @@ async fn serve(link: &Arc<ClientInner>, line: &RedisConnection) -> String {
 
 /// Whatever is said, a server that does not answer within a beat is gone: while we wait for it nobody sees us live.
 async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
-    match timeout(BEAT, said).await {
+    match timeout(HEARTBEAT_INTERVAL, said).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {BEAT:?}")),
+        Err(_) => Err(format!("no answer within {HEARTBEAT_INTERVAL:?}")),
     }
 }
 
 /// Tells that we live; false if Redis did not know it.
-async fn sign(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
+async fn heartbeat(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
     let begun = Instant::now();
-    let mut sign = SIGN.key(GATEWAYS);
-    let sign = sign.arg(link.id.as_str()).arg(SILENCE.as_millis() as u64);
+    let mut sign = HEARTBEAT.key(GATEWAYS);
+    let sign = sign.arg(link.id.as_str()).arg(MEMBER_TTL.as_millis() as u64);
     let (gateways, now, new): (usize, i64, u8) = sign.invoke_async(connection).await?;
     link.counted(gateways);
     link.set_clock(now, begun);
@@ -168,7 +168,7 @@ async fn publish(
     pipe.query_async(connection).await
 }
 
-fn hear(link: &ClientInner, push: PushInfo) {
+fn read_messages(link: &ClientInner, push: PushInfo) {
     if let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) =
         (&push.kind, push.data.as_slice())
     {

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 /// What is not acknowledged for so long is not there any more (Linux; elsewhere the limits of the calls hold).
-const UNHEARD: Duration = Duration::from_secs(5);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where Redis listens if nothing is said.
 const PORT: u16 = 6379;
 
@@ -75,7 +75,7 @@ impl RedisUrl {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
-        SockRef::from(&stream).set_tcp_user_timeout(Some(UNHEARD))?;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
         match &self.tls {
             None => Ok(Box::new(stream)),
             Some((connector, name)) => Ok(Box::new(connector.connect(name.clone(), stream).await?)),

@@ -26,7 +26,7 @@ use crate::{
     upstream::{
         Attempt, RequestNeed, Target,
         exchange::{
-            ExchangeRequest, UpstreamResponse, ask, attempt::AttemptContext, failure::Failure,
+            ExchangeRequest, UpstreamResponse, attempt::AttemptContext, exchange_once, failure::Failure,
             outcome::Outcome,
         },
         health::score::LatencyKind,
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The label of a failover that found nobody.
-const NOBODY: &str = "none";
+const NO_TARGET: &str = "none";
 
 /// One call's search.
 pub struct AttemptLoop {
@@ -69,12 +69,12 @@ impl AttemptLoop {
     /// A search that has asked nobody yet.
     pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
         let mut rules = call.snapshot.config.resilience.clone();
-        if call.ask.pinned {
+        if call.upstream.pinned {
             rules.max_attempts = 1;
         }
-        let kind = if call.ask.content.stream() { LatencyKind::Stream } else { LatencyKind::Whole };
-        let need = RequestNeed { kind, tokens: call.ask.content.prompt_tokens() };
-        let plan = Plan::new(call.ask.models.clone(), unsuited(&call), need, rules);
+        let kind = if call.upstream.content.stream() { LatencyKind::Stream } else { LatencyKind::Whole };
+        let need = RequestNeed { kind, tokens: call.upstream.content.prompt_tokens() };
+        let plan = Plan::new(call.upstream.models.clone(), unsuited(&call), need, rules);
         dispatcher.hedges.earn(call.snapshot.config.resilience.hedge_budget);
         let in_flight = dispatcher.budget.enter();
         Self {
@@ -92,11 +92,11 @@ impl AttemptLoop {
 
     /// The first answer, before the call's deadline and before the process ends.
     pub async fn find_in_time(&mut self) -> Result<UpstreamResponse, Refusal> {
-        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.cut().clone());
+        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.abort_streams().clone());
         select! {
             found = timeout_at(deadline, self.find(None)) => match found {
                 Ok(found) => found,
-                Err(_) => Err(self.out_of_time()),
+                Err(_) => Err(self.deadline_exceeded()),
             },
             () = cut.cancelled() => Err(Refusal::ShuttingDown),
         }
@@ -110,17 +110,17 @@ impl AttemptLoop {
         loop {
             match self.plan.next(clock::now(), &mut self.rng) {
                 Step::Refuse(refusal) => {
-                    self.tell_of_failover(None);
+                    self.record_failover(None);
                     return Err(refusal);
                 }
                 Step::Wait(until) => {
-                    self.call.entry.phase(Phase::Waiting);
+                    self.call.in_flight.phase(Phase::Waiting);
                     sleep_until(until).await;
                 }
                 Step::Try(candidate) => match self.try_one(candidate, continuation).await? {
                     Some(Ok(answer)) => return Ok(self.found(answer)),
                     Some(Err((candidate, failure))) => self.failed(&candidate, failure)?,
-                    None => self.plan.turned_away(),
+                    None => self.plan.ineligible_reason(),
                 },
             }
         }
@@ -156,17 +156,17 @@ impl AttemptLoop {
             Some(AbandonedTarget { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
         let goes_on = self.plan.failed(candidate, failure, clock::now());
         if goes_on.is_err() {
-            self.tell_of_failover(None);
+            self.record_failover(None);
         }
         goes_on
     }
 
-    fn tell_of_failover(&mut self, to: Option<&Target>) {
+    fn record_failover(&mut self, to: Option<&Target>) {
         let Some(AbandonedTarget { from, outcome, reason, elapsed }) = self.left.take() else { return };
         if let Some(meters) = &from.meters {
             let to =
-                to.and_then(|to| to.meters.as_ref()).map_or_else(|| NOBODY.into(), |to| to.label.clone());
-            meters.failovers.add((to, outcome.word()));
+                to.and_then(|to| to.meters.as_ref()).map_or_else(|| NO_TARGET.into(), |to| to.label.clone());
+            meters.failovers.add((to, outcome.as_str()));
         }
         self.dispatcher.events.record(Event::Failover {
             request: self.call.id.to_string(),
@@ -190,9 +190,9 @@ impl AttemptLoop {
         let hedge = self.call.snapshot.config.resilience.hedge;
         let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
         match delay.filter(|_| continuation.is_none()) {
-            None => Ok(Some(ask(asking).await.map_err(|failure| (candidate, failure)))),
+            None => Ok(Some(exchange_once(asking).await.map_err(|failure| (candidate, failure)))),
             // On the heap: who races holds two attempts, and hardly anybody does.
-            Some(delay) => Box::pin(self.race(candidate, ask(asking), delay)).await.map(Some),
+            Some(delay) => Box::pin(self.race(candidate, exchange_once(asking), delay)).await.map(Some),
         }
     }
 
@@ -212,7 +212,7 @@ impl AttemptLoop {
         let Some((other, asking)) = self.prepare_hedge() else {
             return Ok(first.await.map_err(|failure| (candidate, failure)));
         };
-        let second = ask(asking);
+        let second = exchange_once(asking);
         pin!(second);
         let (winner, loser, ended, rest) = select! {
             ended = &mut first => (candidate, other, ended, Either::Right(second)),
@@ -237,7 +237,7 @@ impl AttemptLoop {
         match self.prepare(&candidate, None) {
             Some(asking) => Some((candidate, asking)),
             None => {
-                self.plan.turned_away();
+                self.plan.ineligible_reason();
                 None
             }
         }
@@ -258,30 +258,30 @@ impl AttemptLoop {
         let Candidate { target, model, others, .. } = candidate;
         let need = *self.plan.need();
         let attempt = Attempt::begin(target, &need, model.prior(need.kind), *others)?;
-        self.tell_of_failover(Some(target));
+        self.record_failover(Some(target));
         self.first_asked.get_or_insert(attempt.started);
         self.target = Some(target.id.clone());
-        self.call.entry.asks(target.id.clone());
-        self.call.report.asks(target, self.plan.attempts());
-        let ask = &self.call.ask;
+        self.call.in_flight.asks(target.id.clone());
+        self.call.record.asks(target, self.plan.attempts());
+        let ask = &self.call.upstream;
         let body = match continuation {
             Some(continuation) => continuation.body_for(&self.call, target),
             None => ask.content.with_model(&ask.body, &target.name.model),
         };
-        let mut asking = Box::new(self.asking(attempt, candidate, (body, continuation.is_some())));
+        let mut asking = Box::new(self.exchange_request(attempt, candidate, (body, continuation.is_some())));
         let span = self.span_of(target);
-        span.tell(&mut asking.question.headers);
-        let (request, operation) = (self.call.id.clone(), self.call.report.gen_ai());
+        span.record(&mut asking.question.headers);
+        let (request, operation) = (self.call.id.clone(), self.call.record.gen_ai());
         asking.attempt.is_for(AttemptContext { request, operation, span });
         Some(asking)
     }
 
     /// The attempt in the trace of the call.
     fn span_of(&self, target: &Target) -> Span {
-        let operation = self.call.report.gen_ai().as_str();
+        let operation = self.call.record.gen_ai().as_str();
         let (provider, model) = (&target.name.provider, &target.name.model);
-        let mut span = self.call.report.span.child(|| format!("{operation} {model}"), SpanKind::Client);
-        span.note(|| {
+        let mut span = self.call.record.span.child(|| format!("{operation} {model}"), SpanKind::Client);
+        span.set_attribute(|| {
             let url = &target.provider.config.base_url;
             [
                 ("gen_ai.operation.name", operation.into()),
@@ -294,38 +294,38 @@ impl AttemptLoop {
         span
     }
 
-    fn asking(
+    fn exchange_request(
         &self,
         attempt: Attempt,
         candidate: &Candidate,
         (body, rescue): (splice::SplicedParts, bool),
     ) -> ExchangeRequest {
-        let (call, known) = (&self.call, &candidate.target.known);
+        let (call, known) = (&self.call, &candidate.target.state);
         let resilience = &call.snapshot.config.resilience;
-        let stream = call.ask.content.stream();
+        let stream = call.upstream.content.stream();
         let left = call.deadline.saturating_duration_since(clock::now());
         let (usual, first) = self.plan.deadlines(candidate, left, rescue);
         ExchangeRequest {
             attempt,
             api: call.api,
             stream,
-            wants_usage: call.ask.content.json().is_some_and(|peek| peek.include_usage),
+            wants_usage: call.upstream.content.json().is_some_and(|peek| peek.include_usage),
             question: RequestTarget {
-                method: call.ask.method.clone(),
-                path: call.ask.path.clone(),
-                headers: call.ask.headers.clone(),
+                method: call.upstream.method.clone(),
+                path: call.upstream.path.clone(),
+                headers: call.upstream.headers.clone(),
                 body: body.into(),
             },
             first,
             stall: known.stall_deadline(resilience.stall_timeout),
             total: call.deadline,
-            impatient: call.impatient && left < usual,
+            impatient: call.client_timeout && left < usual,
             quiet: call.user.is_gateway(),
         }
     }
 
     /// The call's own time is up, wherever it was.
-    fn out_of_time(&self) -> Refusal {
+    fn deadline_exceeded(&self) -> Refusal {
         let limit = self.call.deadline.saturating_duration_since(self.call.received);
         let what = self.plan.last_message().map(|message| format!(" Last: {message}")).unwrap_or_default();
         let message = format!("No answer within {:.1} s.{what}", Duration::as_secs_f64(&limit));
@@ -335,11 +335,11 @@ impl AttemptLoop {
 
 /// The targets whose provider is known to refuse a field of this request.
 fn unsuited(call: &Call) -> Vec<Arc<str>> {
-    let RequestContent::Json(peek) = &call.ask.content else { return Vec::new() };
-    let targets = call.ask.models.iter().flat_map(|model| &model.targets);
+    let RequestContent::Json(peek) = &call.upstream.content else { return Vec::new() };
+    let targets = call.upstream.models.iter().flat_map(|model| &model.targets);
     let refuses = |target: &&Arc<Target>| {
         let quirks = target.provider.quirks;
-        let field = |path: &str| peek.field(&call.ask.body, path);
+        let field = |path: &str| peek.field(&call.upstream.body, path);
         !quirks.refused_params.is_empty() && quirks.refusal(field).is_some()
     };
     targets.filter(refuses).map(|target| target.id.clone()).collect()

@@ -19,7 +19,7 @@ impl Continuation<'_> {
     /// The body for `target`: with the text to go on from, where it can.
     pub fn body_for(&self, call: &Call, target: &Target) -> splice::SplicedParts {
         self.prefilled(call, target)
-            .unwrap_or_else(|| call.ask.content.with_model(&call.ask.body, &target.name.model))
+            .unwrap_or_else(|| call.upstream.content.with_model(&call.upstream.body, &target.name.model))
     }
 
     /// The body with that text as the assistant's own; `None` where the target cannot, or may not, be asked so.
@@ -31,6 +31,6 @@ impl Continuation<'_> {
             Prefill::Prefix => How::Prefix,
             Prefill::Vllm => How::Vllm,
         };
-        call.ask.content.continue_from(&call.ask.body, &target.name.model, self.said, how)
+        call.upstream.content.continue_from(&call.upstream.body, &target.name.model, self.said, how)
     }
 }

@@ -51,7 +51,7 @@ pub fn delay(hedge: Hedge, target: &Target, kind: LatencyKind) -> Option<Duratio
         Hedge::Off => None,
         Hedge::After(delay) => Some(delay),
         Hedge::Auto if kind == LatencyKind::Whole => None,
-        Hedge::Auto => target.known.usual_first_token().map(|usual| usual.max(FLOOR)),
+        Hedge::Auto => target.state.usual_first_token().map(|usual| usual.max(FLOOR)),
     }
 }
 

@@ -102,19 +102,19 @@ pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Dispat
     let (head, body) = match found {
         Err(refusal) => return Err(DispatchRefusal { refusal, trail, call: search.call }),
         Ok(UpstreamResponse::Whole(head, body, usage)) => {
-            search.call.report.answered(&head, usage);
-            if let Some(overheard) = &search.call.overheard {
+            search.call.record.answered(&head, usage);
+            if let Some(overheard) = &search.call.capture {
                 overheard.whole(search.call.api, &body);
             }
             (head, AnsweredBody::Whole(body, search.call))
         }
         Ok(UpstreamResponse::Stream(open)) => {
-            search.call.report.begins();
-            search.call.entry.phase(Phase::Streaming);
+            search.call.record.begins();
+            search.call.in_flight.phase(Phase::Streaming);
             (open.head.clone(), AnsweredBody::Events(Box::new(Relay::new(search, *open))))
         }
         Ok(UpstreamResponse::Raw(raw)) => {
-            search.call.entry.phase(Phase::Streaming);
+            search.call.in_flight.phase(Phase::Streaming);
             (raw.head.clone(), AnsweredBody::Raw(Box::new(RawRelay::new(search, *raw))))
         }
     };

@@ -35,7 +35,7 @@ impl RawRelay {
             return Some(Ok(std::mem::take(&mut self.raw.first)));
         }
         while !self.over {
-            let cut = self.search.dispatcher.tasks().cut().clone();
+            let cut = self.search.dispatcher.tasks().abort_streams().clone();
             let (stalls, ends) = (clock::now() + self.raw.stall, self.search.call.deadline);
             let frame = select! {
                 biased;
@@ -54,7 +54,7 @@ impl RawRelay {
                 Some(Err(_)) => return self.broken(BrokenKind::Cut),
                 None => {
                     self.over = true;
-                    self.search.call.report.carried(self.raw.head.status);
+                    self.search.call.record.carried(self.raw.head.status);
                 }
             }
         }
@@ -69,7 +69,7 @@ impl RawRelay {
     /// The end of the call's time, or of ours: nobody's fault.
     fn cut_off(&mut self) -> Option<Result<Bytes, ()>> {
         self.over = true;
-        let report = &mut self.search.call.report;
+        let report = &mut self.search.call.record;
         report.carried(self.raw.head.status);
         report.broke();
         report.ended_with("stream_interrupted");

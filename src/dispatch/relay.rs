@@ -40,9 +40,9 @@ pub const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// For usage and `[DONE]` after the answer is whole.
 const AFTER_THE_END: Duration = Duration::from_secs(2);
 /// For the end of the message after `[DONE]`, so that the connection can be used again.
-const LAST_BYTES: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// More text than this is not kept for a rescue.
-const MAX_SAID: usize = 256 << 10;
+const MAX_TRANSCRIPT: usize = 256 << 10;
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 /// An event stream on its way to the client.
@@ -98,7 +98,7 @@ impl Relay {
     pub fn new(search: AttemptLoop, open: OpenStream) -> Self {
         let said = rescue::can_splice(&search.call).then(Transcript::default);
         let alarm = Box::pin(sleep(KEEP_ALIVE));
-        let cut = Box::pin(search.dispatcher.tasks().cut().clone().cancelled_owned());
+        let cut = Box::pin(search.dispatcher.tasks().abort_streams().clone().cancelled_owned());
         let mut relay = Self {
             search,
             source: None,
@@ -143,7 +143,7 @@ impl Relay {
                 }
                 RelayState::Broken(broken) => {
                     // On the heap, for it is rare and large: a stream that flows must not carry its room.
-                    if let Some(error) = Box::pin(self.go_on_after(broken)).await {
+                    if let Some(error) = Box::pin(self.resume_after(broken)).await {
                         return Some(error);
                     }
                 }
@@ -171,7 +171,7 @@ impl Relay {
             match self.next_item() {
                 Some(StreamItem::Event(event, role)) => {
                     if role == EventRole::Content {
-                        self.content_came(*now.get_or_insert_with(clock::now));
+                        self.content_received(*now.get_or_insert_with(clock::now));
                     }
                     if let Some(bytes) = self.run.add(event) {
                         return Some(bytes);
@@ -189,12 +189,12 @@ impl Relay {
 
     fn next_item(&mut self) -> Option<StreamItem> {
         let Self { search, source, lead, said, .. } = self;
-        let mut ears = TextObservers { said, overheard: search.call.overheard.as_deref() };
+        let mut ears = TextObservers { said, overheard: search.call.capture.as_deref() };
         if let Some(event) = lead.next() {
-            ears.hear(&stream_event::read(search.call.api, &event));
+            ears.observe(&stream_event::read(search.call.api, &event));
             return Some(StreamItem::Event(event, EventRole::Frame));
         }
-        source.as_mut()?.stream.next_heard(|reading| ears.hear(reading))
+        source.as_mut()?.stream.next_heard(|reading| ears.observe(reading))
     }
 
     /// What ends a whole answer whose provider forgot to.
@@ -202,7 +202,7 @@ impl Relay {
         matches!(self.search.call.api, Api::Chat | Api::Completions).then_some(DONE)
     }
 
-    fn content_came(&mut self, now: Instant) {
+    fn content_received(&mut self, now: Instant) {
         if let Some(source) = &mut self.source {
             let gap = now.saturating_duration_since(source.last_content.max(self.resumed_at));
             source.longest_gap = source.longest_gap.max(Some(gap));
@@ -260,7 +260,7 @@ impl Relay {
         self.state = RelayState::Over;
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
-            self.search.call.report.streamed(tally.usage, tally.events);
+            self.search.call.record.streamed(tally.usage, tally.events);
         }
         let message = "The answer is not complete: the time that the request may take is over.";
         self.error(message, "upstream_error", "stream_interrupted")
@@ -269,17 +269,17 @@ impl Relay {
     /// The answer is whole.
     fn complete(&mut self) {
         let Some(mut source) = self.source.take() else { return };
-        if let Some(overheard) = &self.search.call.overheard {
-            overheard.ended();
+        if let Some(overheard) = &self.search.call.capture {
+            overheard.finish();
         }
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
-        self.search.call.report.streamed(tally.usage, tally.events);
+        self.search.call.record.streamed(tally.usage, tally.events);
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
         // Nearly always the end is here already; else a task waits a moment for it.
         if source.stream.drain().now_or_never().is_none() {
-            let drain = async move { drop(timeout(LAST_BYTES, source.stream.drain()).await) };
+            let drain = async move { drop(timeout(FLUSH_TIMEOUT, source.stream.drain()).await) };
             self.search.dispatcher.tasks().spawn(drain);
         }
     }
@@ -288,26 +288,26 @@ impl Relay {
     fn abandon(&mut self) {
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
-            self.search.call.report.heard(tally.usage, tally.events);
+            self.search.call.record.captured(tally.usage, tally.events);
         }
     }
 
     /// Another target goes on, or the client is told. `Some`: the last bytes.
-    async fn go_on_after(&mut self, broken: StreamError) -> Option<Bytes> {
+    async fn resume_after(&mut self, broken: StreamError) -> Option<Bytes> {
         let (outcome, what) = rescue::of_break(broken.kind);
         if let Some(mut source) = self.source.take() {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             let message = format!("{}: {what} {said}", source.attempt.target.id);
             tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
             let tally = &source.stream.tally;
-            self.search.call.report.streamed(tally.usage, tally.events);
+            self.search.call.record.streamed(tally.usage, tally.events);
             source.attempt.used(source.stream.tally.usage);
             source.attempt.failed(outcome, message.trim_end());
         }
-        self.search.call.report.broke();
+        self.search.call.record.broke();
         if let Some(open) = self.rescued().await {
-            self.search.call.report.rescued();
-            self.search.call.entry.phase(Phase::Streaming);
+            self.search.call.record.rescued();
+            self.search.call.in_flight.phase(Phase::Streaming);
             self.take_over(open);
             return None;
         }
@@ -318,8 +318,8 @@ impl Relay {
 
     async fn rescued(&mut self) -> Option<OpenStream> {
         let said = stream_event::unescape(&self.said.as_ref()?.whole())?.into_owned();
-        self.search.call.entry.phase(Phase::Rescuing);
-        let cut = self.search.dispatcher.tasks().cut().clone();
+        self.search.call.in_flight.phase(Phase::Rescuing);
+        let cut = self.search.dispatcher.tasks().abort_streams().clone();
         let deadline = self.search.call.deadline;
         select! {
             biased;
@@ -331,7 +331,7 @@ impl Relay {
 
     /// The last event of an answer that is not whole. No `[DONE]` follows.
     fn error(&mut self, message: &str, kind: &str, code: &'static str) -> Bytes {
-        self.search.call.report.ended_with(code);
+        self.search.call.record.ended_with(code);
         match self.search.call.api {
             Api::Responses => error::responses_event(message, kind, code),
             _ => error::event(message, kind, None, code),
@@ -346,7 +346,7 @@ struct TextObservers<'a> {
 }
 
 impl TextObservers<'_> {
-    fn hear(&mut self, reading: &StreamEvent<'_>) {
+    fn observe(&mut self, reading: &StreamEvent<'_>) {
         if let Some(overheard) = self.overheard {
             overheard.event(reading);
         }
@@ -354,7 +354,7 @@ impl TextObservers<'_> {
         if let Some(text) = &reading.text {
             said.push(text.escaped());
         }
-        if reading.opaque || reading.reasoning || said.len() > MAX_SAID {
+        if reading.opaque || reading.reasoning || said.len() > MAX_TRANSCRIPT {
             *self.said = None;
         }
     }

@@ -52,9 +52,9 @@ impl ResumeMode {
 /// Whether an answer to this call can be spliced at all.
 pub fn can_splice(call: &Call) -> bool {
     let rules = &call.snapshot.config.resilience;
-    let RequestContent::Json(peek) = &call.ask.content else { return false };
+    let RequestContent::Json(peek) = &call.upstream.content else { return false };
     let plain = !peek.has_tools && !peek.json_output && peek.choices == 1;
-    rules.rescue == Rescue::Continue && call.api == Api::Chat && plain && !call.ask.pinned
+    rules.rescue == Rescue::Continue && call.api == Api::Chat && plain && !call.upstream.pinned
 }
 
 /// A stream that goes on where `said` ends; its lead is what the client does not have yet.

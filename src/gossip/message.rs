@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use crate::upstream::health::breaker::OpenCause;
 
 /// Nothing that was told may take a target out for longer.
-const MOST_LEFT: Duration = Duration::from_secs(300);
+const MAX_REMAINING: Duration = Duration::from_secs(300);
 /// What happened longer ago says nothing about now.
 const LIFE: Duration = Duration::from_secs(600);
 /// Samples beyond which more say nothing new.
-const MOST_SAMPLES: f64 = 1e6;
+const MAX_SAMPLES: f64 = 1e6;
 
 /// A gateway, by a number that it drew at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ impl Age {
     }
 
     /// The same for what has no end, such as an operator's order.
-    pub fn ever(self, written: Instant) -> Option<Instant> {
+    pub fn saturating_ms(self, written: Instant) -> Option<Instant> {
         written.checked_sub(Duration::from_millis(self.0))
     }
 }
@@ -65,7 +65,7 @@ impl Remaining {
 
     /// When it ends, told in a message of `written`.
     pub fn end(self, written: Instant) -> Instant {
-        written + Duration::from_millis(self.0).min(MOST_LEFT)
+        written + Duration::from_millis(self.0).min(MAX_REMAINING)
     }
 }
 
@@ -101,7 +101,7 @@ pub struct Received {
 impl SampleMsg {
     /// In our own time; `None` without sense, where a mean must lie within 0 and `most`.
     pub fn heard(self, most: f64, written: Instant) -> Option<Received> {
-        let sane = (0.0..=most).contains(&self.mean) && self.count > 0.0 && self.count <= MOST_SAMPLES;
+        let sane = (0.0..=most).contains(&self.mean) && self.count > 0.0 && self.count <= MAX_SAMPLES;
         let last = self.age.at(written).filter(|_| sane)?;
         Some(Received { mean: self.mean, count: self.count, last })
     }
@@ -270,7 +270,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(Age(u64::MAX).at(now), None);
         assert_eq!(Age(601_000).at(now), None);
-        assert_eq!(Remaining(u64::MAX).end(now), now + MOST_LEFT);
+        assert_eq!(Remaining(u64::MAX).end(now), now + MAX_REMAINING);
         for (mean, count) in
             [(f64::NAN, 1.0), (-1.0, 1.0), (2.0, 1.0), (0.5, 0.0), (0.5, f64::NAN), (0.5, 1e9)]
         {

@@ -75,7 +75,7 @@ impl Gossip {
     /// Tells and hears for ever; `current` gives the configuration in force.
     pub async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
         let GossipInner { link, outbox, .. } = &*self.0;
-        let (mut heard, mut news) = (link.hear(CHANNEL), link.watch());
+        let (mut heard, mut news) = (link.subscribe(CHANNEL), link.watch());
         // Also if it was there before we looked.
         news.mark_changed();
         let mut tick = interval(TICK);
@@ -85,21 +85,21 @@ impl Gossip {
         loop {
             select! {
                 message = heard.recv() => match message {
-                    Ok(message) => round.hear(&message, Instant::now(), &current()),
+                    Ok(message) => round.merge(&message, Instant::now(), &current()),
                     // What was missed is told again.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
                 notes = async { sleep_until(quiet_until).await; outbox.notes().await } => {
-                    round.tell_news(&notes, &current());
+                    round.publish_changes(&notes, &current());
                     quiet_until = Instant::now() + GAP;
-                    round.ask_leave(&notes, &current()).await;
+                    round.request_probe_lease(&notes, &current()).await;
                 }
                 _ = news.changed() => {
                     let up = news.borrow_and_update().up;
-                    round.company(up, &current()).await;
+                    round.cluster_size(up, &current()).await;
                 }
-                _ = tick.tick() => round.tell_figures(&current()).await,
+                _ = tick.tick() => round.publish_measurements(&current()).await,
             }
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Notes beyond which no more are taken: what they were about is told with the next round of figures.
-const MOST: usize = 10_000;
+const MAX_TARGETS: usize = 10_000;
 
 /// The notes. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -32,12 +32,12 @@ pub struct PendingUpdates {
 
 impl Outbox {
     /// Something has happened to `target`.
-    pub fn news(&self, target: &Arc<str>) {
+    pub fn changed(&self, target: &Arc<str>) {
         self.note(|notes| &mut notes.news, target);
     }
 
     /// A request would be the probe of `target`, if the peers leave it to us.
-    pub fn wish(&self, target: &Arc<str>) {
+    pub fn request_probe(&self, target: &Arc<str>) {
         self.note(|notes| &mut notes.wishes, target);
     }
 
@@ -56,7 +56,7 @@ impl Outbox {
     fn note(&self, which: fn(&mut PendingUpdates) -> &mut BTreeSet<Arc<str>>, target: &Arc<str>) {
         let mut notes = self.0.notes.lock();
         let set = which(&mut notes);
-        if set.len() < MOST && set.insert(target.clone()) {
+        if set.len() < MAX_TARGETS && set.insert(target.clone()) {
             drop(notes);
             self.0.left.notify_one();
         }
@@ -70,20 +70,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn notes_wait_for_who_reads_them_and_wake_him() {
         let (outbox, target) = (Outbox::default(), Arc::<str>::from("a/m"));
-        outbox.news(&target);
-        outbox.news(&target);
-        outbox.wish(&target);
+        outbox.changed(&target);
+        outbox.changed(&target);
+        outbox.request_probe(&target);
         let notes = outbox.notes().await;
         assert_eq!((notes.news.len(), notes.wishes.len()), (1, 1));
         let later = outbox.clone();
-        let (notes, ()) = tokio::join!(outbox.notes(), async move { later.wish(&target) });
+        let (notes, ()) = tokio::join!(outbox.notes(), async move { later.request_probe(&target) });
         assert_eq!((notes.news.len(), notes.wishes.len()), (0, 1));
     }
 
     #[test]
     fn they_are_bounded() {
         let outbox = Outbox::default();
-        (0..2 * MOST).for_each(|i| outbox.news(&Arc::from(i.to_string())));
-        assert_eq!(outbox.0.notes.lock().news.len(), MOST);
+        (0..2 * MAX_TARGETS).for_each(|i| outbox.changed(&Arc::from(i.to_string())));
+        assert_eq!(outbox.0.notes.lock().news.len(), MAX_TARGETS);
     }
 }

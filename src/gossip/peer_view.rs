@@ -12,15 +12,15 @@ use super::message::{self, PeerId, Received, TargetReport};
 use crate::upstream::health::{breaker::OpenCause, score::LatencyKind};
 
 /// Peers whose word is kept; of more, those that were heard last.
-const MOST_PEERS: usize = 64;
+const MAX_PEERS: usize = 64;
 /// So long after a peer's failure others are preferred to the target, for each failure of its row:
-const DOUBT: Duration = Duration::from_secs(1);
+const SUSPICION_TTL: Duration = Duration::from_secs(1);
 /// but for no more than these. One failure is nothing much; a row that goes on slowly, because scores have fallen, is.
-const MOST_DOUBTED: u32 = 5;
+const MAX_SUSPICIONS: u32 = 5;
 /// A row of failures that has not gone on for so long says nothing any more.
-const ROW: Duration = Duration::from_secs(30);
+const STREAK_TTL: Duration = Duration::from_secs(30);
 /// No answer takes longer: the largest latency that makes sense, in seconds.
-const LONGEST: f64 = 3600.0;
+const MAX_AGE: f64 = 3600.0;
 
 /// A breaker that a peer has opened.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,11 +101,11 @@ impl PeerEntry {
 
 impl PeerView {
     /// Takes note of what a peer says in its message `number`, written at `written`; `false` if it is no news.
-    pub fn hear(&mut self, peer: PeerId, number: u64, report: TargetReport, written: Instant) -> bool {
+    pub fn merge(&mut self, peer: PeerId, number: u64, report: TargetReport, written: Instant) -> bool {
         if self.peers.get(&peer).is_some_and(|told| told.number >= number) {
             return false;
         }
-        if self.peers.len() >= MOST_PEERS && !self.peers.contains_key(&peer) {
+        if self.peers.len() >= MAX_PEERS && !self.peers.contains_key(&peer) {
             let quietest = self.peers.iter().min_by_key(|(_, told)| told.written).map(|(peer, _)| *peer);
             quietest.and_then(|peer| self.peers.remove(&peer));
         }
@@ -131,19 +131,19 @@ impl PeerView {
     }
 
     /// The newest recovery.
-    pub fn back(&self) -> Option<Instant> {
+    pub fn recovered_at(&self) -> Option<Instant> {
         self.peers.values().filter_map(|told| self.dated(told.back?)).max()
     }
 
     /// The longest doubt by failures after `success`, our own last one. `ours`: we are in a row of our own, so only a peer of a
     /// lower number than ours goes on asking instead of us.
-    pub fn doubt(&self, success: Option<Instant>, ours: Option<PeerId>) -> Option<PeerSuspicion> {
+    pub fn suspect(&self, success: Option<Instant>, ours: Option<PeerId>) -> Option<PeerSuspicion> {
         let asks_on = |peer: PeerId| ours.is_none_or(|ours| peer < ours);
         let each = self.peers.iter().filter(|(peer, _)| asks_on(**peer)).filter_map(|(peer, told)| {
             let row = told.report.row?;
             let failed = self.dated(row.age.at(told.written)?).filter(|failed| success < Some(*failed))?;
             Some(PeerSuspicion {
-                until: failed + DOUBT * row.failures.min(MOST_DOUBTED),
+                until: failed + SUSPICION_TTL * row.failures.min(MAX_SUSPICIONS),
                 peer: *peer,
                 failed,
             })
@@ -152,26 +152,26 @@ impl PeerView {
     }
 
     /// The longest row of failures that one peer is in, if nothing was seen to succeed here since `success`, our own last one.
-    pub fn row(&self, success: Option<Instant>, now: Instant) -> u32 {
+    pub fn failure_streak(&self, success: Option<Instant>, now: Instant) -> u32 {
         let each = self.peers.values().filter_map(|told| {
             let row = told.report.row?;
             let failed = self.dated(row.age.at(told.written)?).filter(|failed| success < Some(*failed))?;
-            (now.saturating_duration_since(failed) < ROW).then_some(row.failures)
+            (now.saturating_duration_since(failed) < STREAK_TTL).then_some(row.failures)
         });
-        each.max().unwrap_or(0).min(MOST_DOUBTED)
+        each.max().unwrap_or(0).min(MAX_SUSPICIONS)
     }
 
     /// The longest rest that a provider asked a peer for.
     pub fn rest(&self) -> Option<PeerCooldown> {
-        self.holds(|report| report.rest).max()
+        self.cooldowns(|report| report.rest).max()
     }
 
     /// How long the provider's rate limit has no room, by the newest word.
     pub fn full(&self) -> Option<PeerCooldown> {
-        self.holds(|report| report.full).max_by_key(|hold| (hold.told, hold.peer))
+        self.cooldowns(|report| report.full).max_by_key(|hold| (hold.told, hold.peer))
     }
 
-    fn holds(
+    fn cooldowns(
         &self,
         which: fn(&TargetReport) -> Option<message::CooldownMsg>,
     ) -> impl Iterator<Item = PeerCooldown> + '_ {
@@ -186,7 +186,7 @@ impl PeerView {
     pub fn drain(&self) -> Option<(Instant, u64, bool)> {
         let each = self.peers.values().filter_map(|told| {
             let drain = told.report.drain?;
-            Some((drain.age.ever(told.written)?, drain.id, drain.drained))
+            Some((drain.age.saturating_ms(told.written)?, drain.id, drain.drained))
         });
         each.max()
     }
@@ -208,7 +208,7 @@ impl PeerView {
     /// The latencies of `kind`, in seconds.
     pub fn latencies(&self, kind: LatencyKind) -> impl Iterator<Item = Received> + '_ {
         self.since_reset().filter_map(move |(_, told)| {
-            told.report.kinds[kind as usize].latency?.heard(LONGEST, told.written)
+            told.report.kinds[kind as usize].latency?.heard(MAX_AGE, told.written)
         })
     }
 

@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(3);
 pub const UNUSED: Duration = Duration::from_secs(2);
 
 /// Takes the key, or holds it for longer: 1, or 0 if somebody else has it.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
+static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local holder = redis.call('GET', KEYS[1])
          if holder and holder ~= ARGV[1] then return 0 end
@@ -26,7 +26,7 @@ static TAKE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-static GIVE_BACK: LazyLock<Script> = LazyLock::new(|| {
+static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0",
     )
@@ -41,14 +41,14 @@ impl Leaves {
     ///
     /// # Errors
     /// Nobody can be asked.
-    pub async fn take(
+    pub async fn acquire(
         &mut self,
         link: &RedisClient,
         me: PeerId,
         target: &str,
     ) -> Result<bool, RedisUnavailable> {
         let lease = LEASE.as_millis() as u64;
-        let taken = link.run::<u8>(TAKE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
+        let taken = link.run::<u8>(ACQUIRE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
         if taken {
             self.0.insert(target.to_owned(), Instant::now());
         }
@@ -62,10 +62,10 @@ impl Leaves {
     }
 
     /// Somebody else may take it.
-    pub async fn give_back(&mut self, link: &RedisClient, me: PeerId, target: &str) {
+    pub async fn release(&mut self, link: &RedisClient, me: PeerId, target: &str) {
         self.0.remove(target);
         // It runs out by itself if this is not heard.
-        link.run::<u8>(GIVE_BACK.key(key(target)).arg(me.to_string())).await.ok();
+        link.run::<u8>(RELEASE.key(key(target)).arg(me.to_string())).await.ok();
     }
 
     /// Redis is away: what was held is lost.

@@ -32,7 +32,7 @@ const LARGEST: usize = 4 << 20;
 /// A copy is kept for so long.
 const KEPT: Duration = Duration::from_secs(10);
 /// When somebody else has leave to probe, and we may ask again.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+const LEASE_RETRY: Duration = Duration::from_millis(200);
 
 /// Every copy that is still kept, with the milliseconds for which it will be.
 static COPIES: LazyLock<Script> = LazyLock::new(|| {
@@ -68,28 +68,28 @@ impl<'a> SyncTask<'a> {
     }
 
     /// Redis is there, or has gone. Who comes asks what the others know.
-    pub(super) async fn company(&mut self, up: bool, snapshot: &Snapshot) {
+    pub(super) async fn cluster_size(&mut self, up: bool, snapshot: &Snapshot) {
         self.up = up;
         self.join(snapshot);
         if !up {
             return self.leaves.lose();
         }
-        if self.read_copies(snapshot).await.is_ok() {
+        if self.load_snapshots(snapshot).await.is_ok() {
             let reports = reports(snapshot, |_| true);
-            self.tell(reports, true);
+            self.publish(reports, true);
         }
     }
 
     /// Tells at once what has happened.
-    pub(super) fn tell_news(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
+    pub(super) fn publish_changes(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
         if !notes.news.is_empty() {
             let reports = reports(snapshot, |target| notes.news.contains(&target.id));
-            self.tell(reports, false);
+            self.publish(reports, false);
         }
     }
 
     /// Tells what was measured since the last time, and again what is out of the ordinary: a message may have been lost.
-    pub(super) async fn tell_figures(&mut self, snapshot: &Snapshot) {
+    pub(super) async fn publish_measurements(&mut self, snapshot: &Snapshot) {
         self.join(snapshot);
         if !self.up {
             return;
@@ -97,21 +97,21 @@ impl<'a> SyncTask<'a> {
         let now = Instant::now();
         let mut told = HashMap::new();
         let reports = reports(snapshot, |target| {
-            let (measured, waiting) = target.known.measurements();
+            let (measured, waiting) = target.state.measurements();
             told.insert(target.id.clone(), measured);
-            waiting || self.told.get(&target.id) != Some(&measured) || target.known.is_troubled(now)
+            waiting || self.told.get(&target.id) != Some(&measured) || target.state.is_troubled(now)
         });
         self.told = told;
-        self.tell(reports, false);
-        self.keep_leaves(snapshot, now).await;
+        self.publish(reports, false);
+        self.renew_probe_leases(snapshot, now).await;
         if self.ticks.is_multiple_of(TICKS_PER_COPY) {
-            self.leave_copy(snapshot).await;
+            self.store_snapshot(snapshot).await;
         }
         self.ticks += 1;
     }
 
     /// Takes note of what another gateway says.
-    pub(super) fn hear(&mut self, message: &Bytes, written: Instant, snapshot: &Snapshot) {
+    pub(super) fn merge(&mut self, message: &Bytes, written: Instant, snapshot: &Snapshot) {
         let readable = (message.len() <= LARGEST).then(|| serde_json::from_slice::<Envelope>(message).ok());
         let Some(message) = readable.flatten() else {
             self.peers.meters.unreadable.inc();
@@ -128,24 +128,24 @@ impl<'a> SyncTask<'a> {
             // What is in no model of ours is none of our business.
             let Some(target) = targets.get(&*report.target) else { continue };
             let heard = IncomingReport { peer, number, written, report };
-            note(target, target.known.hear(heard, self.peers.me, Instant::now()));
+            note(target, target.state.merge(heard, self.peers.me, Instant::now()));
         }
         if message.asks {
             let reports = reports(snapshot, |_| true);
-            self.tell(reports, false);
+            self.publish(reports, false);
         }
     }
 
     /// Asks the peers to leave probes to us, for requests that would be those.
-    pub(super) async fn ask_leave(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
+    pub(super) async fn request_probe_lease(&mut self, notes: &PendingUpdates, snapshot: &Snapshot) {
         for target in configured(snapshot).filter(|target| notes.wishes.contains(&target.id)) {
-            if target.known.probe(Instant::now()) != ProbeState::Due {
+            if target.state.probe(Instant::now()) != ProbeState::Due {
                 continue;
             }
-            let left = self.leaves.take(&self.peers.link, self.peers.me, &target.id).await;
+            let left = self.leaves.acquire(&self.peers.link, self.peers.me, &target.id).await;
             let now = Instant::now();
-            target.known.leave(match left {
-                Ok(false) => ProbeLease::Refused(now + ASK_AGAIN),
+            target.state.leave(match left {
+                Ok(false) => ProbeLease::Refused(now + LEASE_RETRY),
                 // With nobody to ask each gateway probes for itself.
                 Ok(true) | Err(RedisUnavailable) => ProbeLease::Granted(now + UNUSED),
             });
@@ -153,16 +153,16 @@ impl<'a> SyncTask<'a> {
     }
 
     /// Holds what is used, and gives back what is not.
-    async fn keep_leaves(&mut self, snapshot: &Snapshot, now: Instant) {
+    async fn renew_probe_leases(&mut self, snapshot: &Snapshot, now: Instant) {
         for (id, old) in self.leaves.held(now) {
-            let stage = snapshot.find(&id).map(|target| target.known.probe(now));
+            let stage = snapshot.find(&id).map(|target| target.state.probe(now));
             let (link, me) = (&self.peers.link, self.peers.me);
             match stage {
                 Some(ProbeState::Running | ProbeState::Allowed) if old => {
-                    self.leaves.take(link, me, &id).await.ok();
+                    self.leaves.acquire(link, me, &id).await.ok();
                 }
                 Some(ProbeState::Running | ProbeState::Allowed) => {}
-                _ => self.leaves.give_back(link, me, &id).await,
+                _ => self.leaves.release(link, me, &id).await,
             }
         }
     }
@@ -170,24 +170,24 @@ impl<'a> SyncTask<'a> {
     /// Whether there are peers is known to every target, those of a new configuration too.
     fn join(&self, snapshot: &Snapshot) {
         let (outbox, now) = (self.up.then_some(&self.peers.outbox), Instant::now());
-        configured(snapshot).for_each(|target| target.known.join(outbox, now));
+        configured(snapshot).for_each(|target| target.state.join(outbox, now));
     }
 
     /// Publishes `reports`; nothing, if there are none and nothing is asked.
-    fn tell(&mut self, reports: Vec<TargetReport>, asks: bool) {
+    fn publish(&mut self, reports: Vec<TargetReport>, asks: bool) {
         let mut rest = reports.into_iter().peekable();
         let mut asks = asks;
         while self.up && (asks || rest.peek().is_some()) {
             let reports = rest.by_ref().take(AT_ONCE).collect();
             let message = self.message(reports, asks);
-            self.peers.link.tell(CHANNEL, message);
+            self.peers.link.publish(CHANNEL, message);
             self.peers.meters.told.inc();
             asks = false;
         }
     }
 
     /// Leaves what is known here where gateways find it that come later.
-    async fn leave_copy(&mut self, snapshot: &Snapshot) {
+    async fn store_snapshot(&mut self, snapshot: &Snapshot) {
         let copy = self.message(reports(snapshot, |_| true), false);
         let me = self.peers.me.to_string();
         let mut pipe = redis::pipe();
@@ -199,12 +199,12 @@ impl<'a> SyncTask<'a> {
         self.peers.link.pipe::<()>(&pipe).await.ok();
     }
 
-    async fn read_copies(&mut self, snapshot: &Snapshot) -> Result<(), RedisUnavailable> {
+    async fn load_snapshots(&mut self, snapshot: &Snapshot) -> Result<(), RedisUnavailable> {
         let copies: Vec<(Vec<u8>, u64)> = self.peers.link.run(&COPIES.key(CHANNEL)).await?;
         let now = Instant::now();
         for (copy, left) in copies {
             let age = KEPT.saturating_sub(Duration::from_millis(left));
-            self.hear(&Bytes::from(copy), now.checked_sub(age).unwrap_or(now), snapshot);
+            self.merge(&Bytes::from(copy), now.checked_sub(age).unwrap_or(now), snapshot);
         }
         Ok(())
     }
@@ -226,7 +226,7 @@ fn configured(snapshot: &Snapshot) -> impl Iterator<Item = Arc<Target>> + '_ {
 
 fn reports(snapshot: &Snapshot, mut which: impl FnMut(&Target) -> bool) -> Vec<TargetReport> {
     let now = Instant::now();
-    configured(snapshot).filter(|target| which(target)).map(|target| target.known.report(now)).collect()
+    configured(snapshot).filter(|target| which(target)).map(|target| target.state.report(now)).collect()
 }
 
 fn note(target: &Target, change: Option<BreakerChange>) {

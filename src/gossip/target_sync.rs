@@ -77,25 +77,25 @@ impl PeerLink {
     }
 
     /// Leaves a note that something has happened.
-    pub fn tell(&self, target: &Arc<str>) {
+    pub fn log_change(&self, target: &Arc<str>) {
         if let Some(outbox) = &self.outbox {
-            outbox.news(target);
+            outbox.changed(target);
         }
     }
 
     /// Leaves a note that a request would be the probe.
-    pub fn wish(&self, target: &Arc<str>) {
+    pub fn request_probe(&self, target: &Arc<str>) {
         if let Some(outbox) = &self.outbox {
-            outbox.wish(target);
+            outbox.request_probe(target);
         }
     }
 }
 
 impl TargetHealth {
     /// Whose word keeps it out; `None` if it is not out, or we know it ourselves.
-    pub fn told_by(&self, now: Instant) -> Option<ReportedBy> {
-        let breaker = self.breaker.told_by().map(|(peer, at)| ReportedBy { peer, at });
-        let hold = || self.rest.told_by(now).or_else(|| self.headroom.told_by(now));
+    pub fn reported_by(&self, now: Instant) -> Option<ReportedBy> {
+        let breaker = self.breaker.reported_by().map(|(peer, at)| ReportedBy { peer, at });
+        let hold = || self.cooldown.reported_by(now).or_else(|| self.headroom.reported_by(now));
         breaker.or_else(|| hold().map(|hold| ReportedBy { peer: hold.peer, at: hold.told }))
     }
 }
@@ -104,7 +104,7 @@ impl TargetState {
     /// From now on there are peers: notes for them go into `outbox`, and they are asked before a probe. `None`: there are
     /// none, and each gateway is on its own.
     pub fn join(&self, outbox: Option<&Outbox>, now: Instant) {
-        let mut facts = self.facts.lock();
+        let mut facts = self.health.lock();
         facts.breaker.join(outbox.is_some());
         facts.fellows.outbox = outbox.cloned();
         facts.fellows.since.get_or_insert(now);
@@ -112,9 +112,9 @@ impl TargetState {
 
     /// All that is known here, for the peers.
     pub fn report(&self, now: Instant) -> TargetReport {
-        let facts = self.facts.lock();
-        let (row, outage, back) = facts.breaker.tell(now);
-        let (rate, kinds) = facts.live.tell(now);
+        let facts = self.health.lock();
+        let (row, outage, back) = facts.breaker.report(now);
+        let (rate, kinds) = facts.stats.report(now);
         // Who comes later is to hear of a drain also when the gateway is gone at which it was ordered.
         let (drain, drained) = (facts.fellows.drain, facts.drained);
         let reset = facts.fellows.reset.filter(|order| order.here);
@@ -124,8 +124,8 @@ impl TargetState {
             row,
             outage,
             back,
-            rest: facts.rest.tell(now),
-            full: facts.headroom.tell(now),
+            rest: facts.cooldown.report(now),
+            full: facts.headroom.report(now),
             drain: drain.map(|order| Drain { id: order.id, drained, age: Age::of(order.at, now) }),
             reset: reset.map(|order| Reset { id: order.id, age: Age::of(order.at, now) }),
             rate,
@@ -135,79 +135,79 @@ impl TargetState {
 
     /// A number that grows with everything that is measured here, and whether a request waits for its first content.
     pub fn measurements(&self) -> (u64, bool) {
-        let facts = self.facts.lock();
-        (facts.live.measurements(), facts.live.waiting() > 0)
+        let facts = self.health.lock();
+        (facts.stats.measurements(), facts.stats.waiting() > 0)
     }
 
     /// Whether something keeps requests away, or is about to.
     pub fn is_troubled(&self, now: Instant) -> bool {
-        let facts = self.facts.lock();
-        facts.breaker.failing() > 0 || facts.obstacle(0, now).is_some()
+        let facts = self.health.lock();
+        facts.breaker.failing() > 0 || facts.ineligible_reason(0, now).is_some()
     }
 
     /// A peer speaks of this target; `me` is how the peers know this gateway. Returns how its word changed the breaker.
-    pub fn hear(&self, heard: IncomingReport, me: PeerId, now: Instant) -> Option<BreakerChange> {
-        let mut guard = self.facts.lock();
+    pub fn merge(&self, heard: IncomingReport, me: PeerId, now: Instant) -> Option<BreakerChange> {
+        let mut guard = self.health.lock();
         let facts = &mut *guard;
         let IncomingReport { peer, number, written, report } = heard;
-        if !facts.fellows.said.hear(peer, number, report, written) {
+        if !facts.fellows.said.merge(peer, number, report, written) {
             return None;
         }
-        let order = facts.obey(now);
+        let order = facts.apply_command(now);
         let said = &facts.fellows.said;
-        facts.live.hear(said);
-        facts.rest.hear(said.rest());
-        facts.headroom.hear(said.full());
-        let change = facts.breaker.hear(said, me, now);
+        facts.stats.merge(said);
+        facts.cooldown.merge(said.rest());
+        facts.headroom.merge(said.full());
+        let change = facts.breaker.merge(said, me, now);
         let (state, cause) = (facts.state(now), facts.breaker.cause());
         drop(guard);
         if let Some(what) = order {
-            self.tell(state.as_str(), format!("{what} by an operator at gateway {peer}"));
+            self.publish_state(state.as_str(), format!("{what} by an operator at gateway {peer}"));
         }
         if let Some(change) = change {
-            self.tell_of_word(change, cause, peer);
+            self.log_peer_report(change, cause, peer);
         }
         change
     }
 
-    fn tell_of_word(&self, change: BreakerChange, cause: Option<OpenCause>, peer: PeerId) {
+    fn log_peer_report(&self, change: BreakerChange, cause: Option<OpenCause>, peer: PeerId) {
         let id = &self.id;
         match change {
             BreakerChange::Opened => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %id, gateway = %peer, %reason, "a target is left alone, says another gateway");
-                self.tell("open", format!("tripped by gateway {peer}: {reason}"));
+                self.publish_state("open", format!("tripped by gateway {peer}: {reason}"));
             }
             BreakerChange::Closed => {
                 tracing::info!(target_id = %id, gateway = %peer, "a target is back, says another gateway");
-                self.tell("closed", format!("the probe of gateway {peer} succeeded"));
+                self.publish_state("closed", format!("the probe of gateway {peer} succeeded"));
             }
         }
     }
 
     /// A request would be the probe, if the peers leave it to us.
-    pub fn wish_to_probe(&self) {
-        self.facts.lock().fellows.wish(&self.id);
+    pub fn probe_request(&self) {
+        self.health.lock().fellows.request_probe(&self.id);
     }
 
     /// How it stands to a probe.
     pub fn probe(&self, now: Instant) -> ProbeState {
-        self.facts.lock().breaker.probe(now)
+        self.health.lock().breaker.probe(now)
     }
 
     /// The answer of the peers to a wish.
     pub fn leave(&self, leave: ProbeLease) {
-        self.facts.lock().breaker.leave(leave);
+        self.health.lock().breaker.set_probe_lease(leave);
     }
 }
 
 impl TargetHealth {
     /// What operators have ordered at other gateways counts here if it is newer than what was ordered before.
-    fn obey(&mut self, now: Instant) -> Option<&'static str> {
+    fn apply_command(&mut self, now: Instant) -> Option<&'static str> {
         let (reset, drain) = (self.fellows.said.reset(), self.fellows.said.drain());
         let mut done = None;
         if let Some((at, id)) = reset.filter(|(at, id)| self.fellows.is_new_reset(*at, *id)) {
-            let live = self.live.emptied();
+            let live = self.stats.emptied();
             self.forget(live);
             self.fellows.said.forget(now);
             self.fellows.reset = Some(OperatorCommand { at, id, here: false });

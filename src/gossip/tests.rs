@@ -51,7 +51,7 @@ impl Gateway {
             target: snapshot.find("a/x").unwrap(),
             outbox: Outbox::default(),
         };
-        gateway.target.known.join(Some(&gateway.outbox), Instant::now());
+        gateway.target.state.join(Some(&gateway.outbox), Instant::now());
         gateway
     }
 
@@ -78,16 +78,16 @@ impl Gateway {
             peer: self.me,
             number: self.told,
             written: now,
-            report: self.target.known.report(now),
+            report: self.target.state.report(now),
         }
     }
 
     fn hears(&self, heard: IncomingReport) -> Option<BreakerChange> {
-        self.target.known.hear(heard, self.me, Instant::now())
+        self.target.state.merge(heard, self.me, Instant::now())
     }
 
     fn standing(&self) -> Eligibility {
-        self.target.standing(&RequestNeed::default(), None, Instant::now())
+        self.target.eligibility(&RequestNeed::default(), None, Instant::now())
     }
 
     fn view(&self) -> TargetView {
@@ -95,11 +95,11 @@ impl Gateway {
     }
 
     fn probe(&self) -> ProbeState {
-        self.target.known.probe(Instant::now())
+        self.target.state.probe(Instant::now())
     }
 
     fn leave(&self, leave: ProbeLease) {
-        self.target.known.leave(leave);
+        self.target.state.leave(leave);
     }
 }
 
@@ -225,7 +225,7 @@ async fn a_probe_needs_leave_and_each_leave_is_for_one() {
     b.leave(ProbeLease::Granted(Instant::now() + ms(200)));
     b.asks(Outcome::Cancelled, 1);
     assert_eq!(b.probe(), ProbeState::Due, "it was used");
-    b.target.known.join(None, Instant::now());
+    b.target.state.join(None, Instant::now());
     assert!(b.ask(DOWN), "alone, each probes for itself");
 }
 
@@ -300,7 +300,7 @@ async fn what_was_measured_elsewhere_counts_and_less_than_our_own() {
     assert!((0.5..0.9).contains(&rate), "{rate}");
     b.hears(a.tells());
     assert_eq!(b.standing().score.success_rate, rate, "nothing counts twice");
-    b.target.known.hear(IncomingReport { report: empty(), ..a.tells() }, b.me, Instant::now());
+    b.target.state.merge(IncomingReport { report: empty(), ..a.tells() }, b.me, Instant::now());
     b.asks(Outcome::Success, 50);
     b.hears(a.tells());
     assert!(b.standing().score.success_rate > 0.95);
@@ -357,21 +357,21 @@ async fn a_limit_of_the_common_key_holds_for_all() {
 #[tokio::test(start_paused = true)]
 async fn an_operators_order_reaches_all_and_the_latest_counts() {
     let (mut a, mut b) = two();
-    a.target.known.drain(true, Instant::now());
+    a.target.state.drain(true, Instant::now());
     b.hears(a.tells());
     assert_eq!(b.view().state, ReportedState::Drained);
     advance(ms(60_000_000)).await;
     let mut late = Gateway::new(3);
     late.hears(a.tells());
     assert_eq!(late.view().state, ReportedState::Drained, "however long ago");
-    b.target.known.drain(false, Instant::now());
+    b.target.state.drain(false, Instant::now());
     a.hears(b.tells());
     late.hears(b.tells());
     late.hears(a.tells());
     assert_eq!((a.view().state, late.view().state), (ReportedState::Closed, ReportedState::Closed));
     let mut later = Gateway::new(4);
     advance(ms(10)).await;
-    a.target.known.drain(true, Instant::now());
+    a.target.state.drain(true, Instant::now());
     late.hears(a.tells());
     later.hears(late.tells());
     assert_eq!(later.view().state, ReportedState::Drained, "told on");
@@ -387,7 +387,7 @@ async fn a_reset_is_for_all_and_once() {
     b.asks(Outcome::Success, 0);
     let before = a.tells();
     advance(ms(10)).await;
-    b.target.known.reset(ms(60_000), Instant::now());
+    b.target.state.reset(ms(60_000), Instant::now());
     assert_eq!(b.view().state, ReportedState::Closed);
     b.hears(before);
     assert_eq!(b.view().state, ReportedState::Closed, "news from before it");
@@ -459,16 +459,16 @@ fn after(
 ) -> (ReportedState, Option<Instant>) {
     let b = Gateway::new(7);
     if let Some(at) = own_success {
-        let mut facts = b.target.known.facts.lock();
+        let mut facts = b.target.state.health.lock();
         let pass = facts.breaker.admit(start).unwrap();
         facts.breaker.on(pass, Outcome::Success, true, start + ms(at), &mut fastrand::Rng::with_seed(1));
     }
     for IncomingReport { peer, number, written, report } in told {
         let heard =
             IncomingReport { peer: *peer, number: *number, written: *written, report: report.clone() };
-        b.target.known.hear(heard, b.me, now);
+        b.target.state.merge(heard, b.me, now);
     }
-    let facts = b.target.known.facts.lock();
+    let facts = b.target.state.health.lock();
     (facts.state(now), facts.breaker.retry_at())
 }
 

@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 /// Bytes of one chunk's extensions, or of all trailers.
-const MAX_ASIDE: usize = 16 * 1024;
+const MAX_EXTENSION_BYTES: usize = 16 * 1024;
 
 /// The framing is not HTTP/1.1: nothing after it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -116,8 +116,8 @@ impl Chunked {
             (ChunkState::Trailer, b'\r') => Ok(ChunkState::TrailerLf),
             (ChunkState::Trailer, b'\n') => Err(FramingError("a trailer without its end of line")),
             (ChunkState::TrailerBegin, b'\r') => Ok(ChunkState::EndLf),
-            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => self.aside(ChunkState::Trailer),
-            (ChunkState::Extension, _) => self.aside(ChunkState::Extension),
+            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => self.extension_byte(ChunkState::Trailer),
+            (ChunkState::Extension, _) => self.extension_byte(ChunkState::Extension),
             (ChunkState::SizeLf, b'\n') => Ok(self.begin_data()),
             (ChunkState::DataCr, b'\r') => Ok(ChunkState::DataLf),
             (ChunkState::DataLf, b'\n') => Ok(ChunkState::Size),
@@ -149,9 +149,9 @@ impl Chunked {
         if self.left == 0 { ChunkState::TrailerBegin } else { ChunkState::Data }
     }
 
-    fn aside(&mut self, at: ChunkState) -> Result<ChunkState, FramingError> {
+    fn extension_byte(&mut self, at: ChunkState) -> Result<ChunkState, FramingError> {
         self.aside += 1;
-        if self.aside > MAX_ASIDE {
+        if self.aside > MAX_EXTENSION_BYTES {
             Err(FramingError("endless chunk extensions or trailers"))
         } else {
             Ok(at)

@@ -68,12 +68,12 @@ impl<'a> FramingHeaders<'a> {
             keep_alive: false,
         };
         for (name, value) in headers {
-            says.hear(name, value.as_bytes());
+            says.observe(name, value.as_bytes());
         }
         says
     }
 
-    fn hear(&mut self, name: &HeaderName, value: &'a [u8]) {
+    fn observe(&mut self, name: &HeaderName, value: &'a [u8]) {
         match name.as_str() {
             "content-length" => {
                 self.lists_lengths |= value.contains(&b',');

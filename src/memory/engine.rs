@@ -65,10 +65,10 @@ pub struct Engine {
 
 impl Engine {
     /// What the store said; its troubles are counted.
-    pub fn heard<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn ingest<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
         said.inspect_err(|error| {
             if error.is_outage() {
-                self.meters.store_errors.add(error.word());
+                self.meters.store_errors.add(error.as_str());
             }
         })
     }
@@ -101,7 +101,7 @@ impl Engine {
         let forgotten = match forgotten {
             Ok(forgotten) => forgotten,
             Err(error) => {
-                self.indexes.distrust(&user, &place).await;
+                self.indexes.invalidate(&user, &place).await;
                 return Err(error);
             }
         };
@@ -137,7 +137,7 @@ impl Engine {
         max_tokens: Option<u32>,
         due: Instant,
     ) -> Result<SearchResult, StoreError> {
-        let asked = self.asked(user, &query);
+        let asked = self.recall_query(user, &query);
         asked.place.recalled();
         let (seen, part) = self.look(&asked).await?;
         if let Some(part) = part
@@ -157,7 +157,7 @@ impl Engine {
         wanted: SearchQuery<'static>,
         due: Instant,
     ) -> Result<RecallOutcome, StoreError> {
-        let asked = self.asked(user, &wanted.query);
+        let asked = self.recall_query(user, &wanted.query);
         asked.place.recalled();
         let wanted = Arc::new(wanted);
         let (seen, part) = self.look(&asked).await?;
@@ -210,7 +210,7 @@ impl Engine {
         self.indexes.apply(&user, &place, epoch, IndexChange::Embedded(embeddings)).await
     }
 
-    pub(crate) fn asked(&self, user: UserId, query: &str) -> RecallQuery {
+    pub(crate) fn recall_query(&self, user: UserId, query: &str) -> RecallQuery {
         let place = self.indexes.place(&user);
         RecallQuery { user, place, query: tokenize::gist(query.trim()).into() }
     }
@@ -220,7 +220,8 @@ impl Engine {
     /// acknowledged: so it is as new as the store, whatever became of the cache in between.
     async fn look(&self, asked: &RecallQuery) -> Result<(StoreVersion, Option<RankedItems>), StoreError> {
         let RecallQuery { user, place, .. } = asked;
-        let (seen, told) = join(self.indexes.look(&*self.store, user, place), self.told(asked)).await;
+        let (seen, told) =
+            join(self.indexes.check_version(&*self.store, user, place), self.note_prompted(asked)).await;
         let seen = seen?;
         let Some(entry) = told.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
             return Ok((seen, None));
@@ -232,7 +233,7 @@ impl Engine {
     }
 
     /// What another gateway has told of the question; it is not asked where the answer is here.
-    async fn told(&self, asked: &RecallQuery) -> Option<SharedEntry> {
+    async fn note_prompted(&self, asked: &RecallQuery) -> Option<SharedEntry> {
         let shared = self.shared.as_ref()?;
         let bounds = self.bounds();
         let here = asked.place.epoch().is_some_and(|epoch| {
@@ -246,7 +247,7 @@ impl Engine {
     }
 
     /// Tells a ranking to the other gateways, if it is new and as good as it can be.
-    fn tell(&self, asked: &RecallQuery, ranked: &RankedItems) {
+    fn log_outage(&self, asked: &RecallQuery, ranked: &RankedItems) {
         let Some(shared) = &self.shared else { return };
         let ttl = self.bounds().ttl;
         let known = ranked.cached || ranked.reading.index.is_empty() || ttl.is_zero();
@@ -276,7 +277,7 @@ impl Engine {
             None => self.among_candidates(user, place, query.clone()).await?,
         };
         let ranked = self.rank(asked, Arc::new(reading), due).await?;
-        self.tell(asked, &ranked);
+        self.log_outage(asked, &ranked);
         Ok(ranked)
     }
 

@@ -20,8 +20,8 @@ impl Engine {
         if self.indexes.is_shared() {
             return None;
         }
-        let asked = self.asked(user.clone(), &wanted.query);
-        let reading = asked.place.reading()?;
+        let asked = self.recall_query(user.clone(), &wanted.query);
+        let reading = asked.place.guard()?;
         if self.remote.is_some() && !reading.index.has_vectors() {
             return None;
         }
@@ -42,12 +42,12 @@ impl Engine {
     }
 
     /// Whether the user said the same in the same role so lately that the store would not keep it once more.
-    pub fn has_heard(&self, user: &UserId, role: &str, text: &str) -> bool {
+    pub fn has_prompted(&self, user: &UserId, role: &str, text: &str) -> bool {
         self.indexes.place(user).said.lock().has(role, text, now())
     }
 
     /// The store keeps what the user said: it need not be asked again, for as long as it would remember that itself.
-    pub fn heard_turn(&self, user: &UserId, turn: &Stored) {
+    pub fn ingested_turn(&self, user: &UserId, turn: &Stored) {
         self.indexes.place(user).said.lock().note(&turn.role, &turn.text, turn.created_at);
     }
 }

@@ -102,7 +102,7 @@ impl MemoryService {
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),
             meters: MemoryMeters::default(),
         });
-        crate::memory::ranking::shared_cache::heed_clears(&engine, tasks);
+        crate::memory::ranking::shared_cache::apply_invalidations(&engine, tasks);
         let queue = capture::start(engine.clone(), tasks);
         // The first recall would wait for it else.
         tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
@@ -117,7 +117,7 @@ impl MemoryService {
         let Some(remote) = self.engine.remote.clone() else { return };
         remote.connect(line);
         let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
-        self.tasks.keep("embed", move || {
+        self.tasks.spawn_restarting("embed", move || {
             let (embedding, draining) = (backlog::run(engine.clone(), remote.clone()), draining.clone());
             async move {
                 select! {
@@ -159,7 +159,7 @@ impl MemoryService {
 
     /// One memory of the user.
     pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
-        self.engine.heard(self.engine.store.get(user, id).await)
+        self.engine.ingest(self.engine.store.get(user, id).await)
     }
 
     /// A page, oldest first.
@@ -169,7 +169,7 @@ impl MemoryService {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<RecordPage, StoreError> {
-        self.engine.heard(self.engine.store.list(user, cursor, limit).await)
+        self.engine.ingest(self.engine.store.list(user, cursor, limit).await)
     }
 
     /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
@@ -193,7 +193,7 @@ impl MemoryService {
         let due = Instant::now() + stop / 2;
         let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
         let found = timeout(stop, searching).await;
-        self.engine.heard(found.unwrap_or(Err(StoreError::Busy)))
+        self.engine.ingest(found.unwrap_or(Err(StoreError::Busy)))
     }
 
     /// What [`MemoryService::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
@@ -233,7 +233,7 @@ impl MemoryService {
 
     /// Whether the user said this so lately that it would not be remembered once more.
     pub fn has_heard(&self, user: &UserId, said: &str) -> bool {
-        self.engine.has_heard(user, capture::USER, said)
+        self.engine.has_prompted(user, capture::USER, said)
     }
 
     /// Remembers what was said, later; whoever says it does not wait.
@@ -243,7 +243,7 @@ impl MemoryService {
 
     /// The user's own context.
     pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
-        self.engine.heard(self.engine.store.context(user).await)
+        self.engine.ingest(self.engine.store.context(user).await)
     }
 
     /// Changes it, and with it what is recalled.
@@ -261,7 +261,7 @@ impl MemoryService {
 
     /// For operators.
     pub async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
-        let counts = self.engine.heard(self.engine.store.counts(user).await)?;
+        let counts = self.engine.ingest(self.engine.store.counts(user).await)?;
         let place = self.engine.indexes.peek(user);
         Ok(UserMemoryState {
             counts,
@@ -275,7 +275,7 @@ impl MemoryService {
 
     /// For operators: the newest events.
     pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
-        self.engine.heard(self.engine.store.activity(user).await)
+        self.engine.ingest(self.engine.store.activity(user).await)
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
@@ -330,7 +330,7 @@ impl MemoryService {
             return Some(items);
         }
         let counted = timeout(CHECK, self.engine.store.total()).await.unwrap_or(Err(StoreError::Busy));
-        let items = self.engine.heard(counted).ok()?;
+        let items = self.engine.ingest(counted).ok()?;
         *self.counted.lock() = Some((Instant::now(), items));
         Some(items)
     }
@@ -381,7 +381,7 @@ impl MemoryService {
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let engine = self.engine.clone();
-        let work = AssertUnwindSafe(async move { engine.heard(work.await) }).catch_unwind();
+        let work = AssertUnwindSafe(async move { engine.ingest(work.await) }).catch_unwind();
         let mut work = Box::pin(work.map(|done| done.unwrap_or(Err(StoreError::Closed))));
         if let Some(done) = work.as_mut().now_or_never() {
             return done;

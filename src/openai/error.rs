@@ -47,11 +47,12 @@ impl ProviderError {
             Value::Array(list) => list.first().unwrap_or(&Value::Null),
             other => other,
         };
-        let inner = ["error", "response"].iter().find_map(|key| said(outer.get(key))).unwrap_or(outer);
+        let inner =
+            ["error", "response"].iter().find_map(|key| error_fields(outer.get(key))).unwrap_or(outer);
         // `response.failed` carries its error one level deeper.
-        let inner = said(inner.get("error")).filter(|e| e.is_object()).unwrap_or(inner);
+        let inner = error_fields(inner.get("error")).filter(|e| e.is_object()).unwrap_or(inner);
         let both = |keys: &[&str]| {
-            [inner, outer].iter().find_map(|level| keys.iter().find_map(|key| said(level.get(key))))
+            [inner, outer].iter().find_map(|level| keys.iter().find_map(|key| error_fields(level.get(key))))
         };
         let message = match inner {
             Value::String(text) => text.clone(),
@@ -61,10 +62,15 @@ impl ProviderError {
         };
         // The type of the envelope ("error") is no type of error.
         let kind = both(&["type", "status"])
-            .and_then(word)
+            .and_then(code_token)
             .filter(|kind| kind != "error" && kind != "response.failed");
-        let code = both(&["code", "error_code"]).and_then(word);
-        Self { message: bounded(&message, MAX_MESSAGE), kind, code, param: both(&["param"]).and_then(word) }
+        let code = both(&["code", "error_code"]).and_then(code_token);
+        Self {
+            message: bounded(&message, MAX_MESSAGE),
+            kind,
+            code,
+            param: both(&["param"]).and_then(code_token),
+        }
     }
 
     fn plain(text: &str) -> Self {
@@ -108,7 +114,7 @@ pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
 }
 
 /// A value that says something.
-fn said(value: Option<&Value>) -> Option<&Value> {
+fn error_fields(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
@@ -132,13 +138,13 @@ fn words(value: &Value) -> String {
         }
         Value::Object(map) => ["message", "msg", "detail"]
             .iter()
-            .find_map(|key| said(map.get(*key)))
+            .find_map(|key| error_fields(map.get(*key)))
             .map_or_else(|| value.to_string(), words),
         other => other.to_string(),
     }
 }
 
-fn word(value: &Value) -> Option<String> {
+fn code_token(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(bounded(text, MAX_WORD)),
         Value::Number(number) => Some(number.to_string()),

@@ -99,7 +99,7 @@ impl CaptureOnDrop {
     }
 
     /// There was no answer, and the client will ask again.
-    pub fn never_mind(mut self) {
+    pub fn discard(mut self) {
         self.0 = None;
     }
 }
@@ -150,12 +150,12 @@ pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> CaptureQueue {
     let written = CancellationToken::new();
     let done = written.clone().drop_guard();
     let (writing, exchanges) = (engine.clone(), Arc::new(AsyncMutex::new(exchanges)));
-    tasks.keep("remember", move || {
+    tasks.spawn_restarting("remember", move || {
         // Dropped with the last of them.
         let _done = &done;
         write(writing.clone(), exchanges.clone())
     });
-    tasks.keep("sweep", move || sweep_for_ever(engine.clone()));
+    tasks.spawn_restarting("sweep", move || run_sweeps(engine.clone()));
     CaptureQueue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
 }
 
@@ -164,8 +164,8 @@ async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exc
     while let Some(exchange) = exchanges.recv().await {
         let user = exchange.user.clone();
         for (role, text) in exchange.turns() {
-            if !engine.has_heard(&user, role, &text) {
-                keep(&engine, &user, batch(role, text)).await;
+            if !engine.has_prompted(&user, role, &text) {
+                enqueue(&engine, &user, batch(role, text)).await;
             }
         }
     }
@@ -173,11 +173,11 @@ async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exc
 
 /// Tries until the store is back: what waits meanwhile is bounded by the queue, and the turn's own idempotency key
 /// keeps it from being remembered twice.
-async fn keep(engine: &Engine, user: &UserId, turn: Batch) {
+async fn enqueue(engine: &Engine, user: &UserId, turn: Batch) {
     let mut waits = false;
     loop {
-        match engine.heard(engine.add(user.clone(), turn.clone()).await) {
-            Ok(kept) => return kept.iter().for_each(|turn| engine.heard_turn(user, turn)),
+        match engine.ingest(engine.add(user.clone(), turn.clone()).await) {
+            Ok(kept) => return kept.iter().for_each(|turn| engine.ingested_turn(user, turn)),
             // Said before, and forgotten since: it stays forgotten.
             Err(StoreError::Duplicate) => return,
             Err(error) if error.is_passing() => {
@@ -192,14 +192,14 @@ async fn keep(engine: &Engine, user: &UserId, turn: Batch) {
     }
 }
 
-async fn sweep_for_ever(engine: Arc<Engine>) {
+async fn run_sweeps(engine: Arc<Engine>) {
     let mut hours = interval(SWEEP);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         hours.tick().await;
         let Some(kept) = engine.settings.load().retention else { continue };
         let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = engine.heard(sweep(&engine, before.into()).await) {
+        if let Err(error) = engine.ingest(sweep(&engine, before.into()).await) {
             tracing::warn!(%error, "memories that are too old are still there");
         }
     }

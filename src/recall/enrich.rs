@@ -63,7 +63,7 @@ impl SkipReason {
     }
 
     /// Its word in metrics: the reason alone.
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         let note = self.note();
         note.rsplit_once('=').map_or(note, |(_, reason)| reason)
     }
@@ -96,7 +96,7 @@ pub async fn enrich(memory: Option<&Arc<MemoryService>>, mut call: Box<Call>) ->
         Some(PreparedRecall { recall: RecallState::Waits { begun, wanted, place }, remember }) => {
             // On the heap: a call whose recall is cached must not carry the room for it.
             let recalled = Box::pin(memory.recall(&call.user, wanted)).await.map_err(SkipReason::from);
-            let recalled = recalled.and_then(|recalled| put(&mut call.ask, &place, recalled));
+            let recalled = recalled.and_then(|recalled| put(&mut call.upstream, &place, recalled));
             observe(memory, begun, &recalled);
             (recalled, remember)
         }
@@ -130,11 +130,11 @@ enum RecallState {
 /// Does what need not wait; `None` if there is no conversation.
 fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall> {
     // The words are slices of it, and the call gets another one.
-    let body = call.ask.body.clone();
-    let conversation = Conversation::read(&body, call.ask.content.json()?)?;
+    let body = call.upstream.body.clone();
+    let conversation = Conversation::read(&body, call.upstream.content.json()?)?;
     let last = conversation.last_user()?;
     let (said, place) = (last.text.clone(), conversation.before(last));
-    let remember = listen(memory, call, &said);
+    let remember = capture_answer(memory, call, &said);
     if !call.memory.reads() {
         return Some(PreparedRecall { recall: RecallState::Made(Err(SkipReason::Off)), remember });
     }
@@ -142,11 +142,11 @@ fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall>
     let wanted = SearchQuery {
         query: gist(said),
         conversation: conversation.said.into_iter().map(|said| said.text).collect(),
-        max_tokens: room(&call.ask),
+        max_tokens: room(&call.upstream),
     };
     let recall = match memory.recall_at_once(&call.user, &wanted) {
         Some(recalled) => {
-            let recalled = put(&mut call.ask, &place, recalled);
+            let recalled = put(&mut call.upstream, &place, recalled);
             observe(memory, begun, &recalled);
             RecallState::Made(recalled)
         }
@@ -156,17 +156,17 @@ fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall>
 }
 
 /// What is to be remembered of the call when it is over, if anything: most of what agents send was said before.
-fn listen(memory: &Arc<MemoryService>, call: &mut Call, said: &str) -> Option<CaptureOnDrop> {
+fn capture_answer(memory: &Arc<MemoryService>, call: &mut Call, said: &str) -> Option<CaptureOnDrop> {
     let capture = memory.settings().capture;
     if !call.memory.writes() || capture == Capture::Off {
         return None;
     }
     if capture == Capture::Both {
-        call.overheard = Some(Arc::default());
+        call.capture = Some(Arc::default());
     } else if memory.has_heard(&call.user, said) {
         return None;
     }
-    Some(CaptureOnDrop::new(memory.clone(), call.user.clone(), said.to_owned(), call.overheard.clone()))
+    Some(CaptureOnDrop::new(memory.clone(), call.user.clone(), said.to_owned(), call.capture.clone()))
 }
 
 /// What to look for: most of what is said is short, and then it is all of it.
@@ -188,7 +188,7 @@ fn room(ask: &UpstreamRequest) -> u32 {
 }
 
 fn observe(memory: &MemoryService, begun: Instant, recalled: &Result<String, SkipReason>) {
-    let skipped = recalled.as_ref().err().map(|skipped| skipped.word());
+    let skipped = recalled.as_ref().err().map(|skipped| skipped.as_str());
     memory.meters().recalls.observe(begun.elapsed(), skipped);
 }
 
@@ -202,7 +202,7 @@ fn put(
     let block = block.ok_or(SkipReason::Empty)?;
     let RequestContent::Json(peek) = &mut ask.content else { return Err(SkipReason::Shape) };
     place.put(&mut ask.body, peek, &block).ok_or(SkipReason::Shape)?;
-    Ok(note(items, tokens, cached, unembedded.map(|why| why.word())))
+    Ok(note(items, tokens, cached, unembedded.map(|why| why.as_str())))
 }
 
 /// `items=3;tokens=212;cache=hit`

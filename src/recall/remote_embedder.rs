@@ -61,7 +61,7 @@ pub enum EmbedError {
 
 impl EmbedError {
     /// For headers and answers.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Late => "timeout",
             Self::Pending => "pending",
@@ -162,7 +162,7 @@ impl RemoteEmbedder {
         purpose: EmbedPurpose,
         limit: Duration,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let line = self.line.get().ok_or_else(|| away("the gateway is starting"))?;
+        let line = self.line.get().ok_or_else(|| unavailable("the gateway is starting"))?;
         let body = embeddings::request(&self.model, texts, dimensions.then_some(self.dimensions));
         let body = body.map_err(|_| EmbedError::Refused)?;
         let call = self.call(line, body, purpose, Instant::now() + limit).await?;
@@ -170,8 +170,8 @@ impl RemoteEmbedder {
         let answered = Box::pin(dispatch::run(&line.dispatcher, call)).await;
         match answered.map_err(|refused| why(&refused.refusal))?.body {
             AnsweredBody::Whole(body, _call) => embeddings::vectors(&body, texts.len())
-                .ok_or_else(|| away("the answer does not have one vector for each text")),
-            _ => Err(away("the answer is a stream")),
+                .ok_or_else(|| unavailable("the answer does not have one vector for each text")),
+            _ => Err(unavailable("the answer is a stream")),
         }
     }
 
@@ -182,7 +182,7 @@ impl RemoteEmbedder {
         purpose: EmbedPurpose,
         deadline: Instant,
     ) -> Result<Box<Call>, EmbedError> {
-        let snapshot = (line.snapshot)().ok_or_else(|| away("the gateway is stopping"))?;
+        let snapshot = (line.snapshot)().ok_or_else(|| unavailable("the gateway is stopping"))?;
         let received = Instant::now();
         let (user, operation) = (UserId::gateway(), Operation::Embeddings);
         let id: Arc<str> = format!("embed-{:016x}", fastrand::u64(..)).into();
@@ -191,8 +191,8 @@ impl RemoteEmbedder {
         // Who makes a chat wait goes first.
         let priority = if purpose == EmbedPurpose::Query { 1 } else { 0 };
         let slot = self.slots.acquire(&user, operation, priority).await;
-        let slot = slot.map_err(|_| away("too many calls wait for a slot"))?;
-        let ask = self.what_is_asked(&snapshot, body)?;
+        let slot = slot.map_err(|_| unavailable("too many calls wait for a slot"))?;
+        let ask = self.request_body(&snapshot, body)?;
         let queued = received.elapsed();
         // Of no user's model: what it cost is counted with the target, per attempt.
         let about = RequestInfo {
@@ -205,28 +205,28 @@ impl RemoteEmbedder {
             queued,
         };
         Ok(Box::new(Call {
-            report: RequestRecord::new(about, None, Span::default(), Reservation::default()),
+            record: RequestRecord::new(about, None, Span::default(), Reservation::default()),
             id,
             user,
             api: Api::Embeddings,
-            ask,
+            upstream: ask,
             snapshot,
             received,
             queued,
             deadline,
             slot,
-            impatient: purpose == EmbedPurpose::Query,
+            client_timeout: purpose == EmbedPurpose::Query,
             memory: MemoryUse::Off,
-            overheard: None,
-            entry,
+            capture: None,
+            in_flight: entry,
         }))
     }
 
     /// The model alone: a fallback is another model, and its vectors mean something else.
-    fn what_is_asked(&self, snapshot: &Snapshot, body: Bytes) -> Result<UpstreamRequest, EmbedError> {
+    fn request_body(&self, snapshot: &Snapshot, body: Bytes) -> Result<UpstreamRequest, EmbedError> {
         let model = snapshot.model(&self.model).cloned().or_else(|| self.direct(snapshot));
-        let model =
-            model.ok_or_else(|| away("memory.embedding_model is not in the configuration any more"))?;
+        let model = model
+            .ok_or_else(|| unavailable("memory.embedding_model is not in the configuration any more"))?;
         let peek = request_peek::peek(&body).map_err(|_| EmbedError::Refused)?;
         Ok(UpstreamRequest {
             method: Method::POST,
@@ -244,11 +244,11 @@ impl RemoteEmbedder {
     }
 
     fn direct(&self, snapshot: &Snapshot) -> Option<Arc<Model>> {
-        snapshot.direct(&TargetName::parse(&self.model)?)
+        snapshot.ad_hoc(&TargetName::parse(&self.model)?)
     }
 }
 
-fn away(what: &str) -> EmbedError {
+fn unavailable(what: &str) -> EmbedError {
     EmbedError::Away(what.to_owned())
 }
 
@@ -260,9 +260,9 @@ fn why(refusal: &Refusal) -> EmbedError {
         Refusal::UpstreamError(failed) | Refusal::UpstreamInvalid(failed) | Refusal::UpstreamAuth(failed) => {
             EmbedError::Away(failed.message.clone())
         }
-        Refusal::NoTarget { .. } => away("every target is out at the moment"),
-        Refusal::UpstreamRateLimited { .. } => away("every target is rate-limited"),
-        Refusal::ShuttingDown => away("the gateway is stopping"),
-        _ => away("it is refused"),
+        Refusal::NoTarget { .. } => unavailable("every target is out at the moment"),
+        Refusal::UpstreamRateLimited { .. } => unavailable("every target is rate-limited"),
+        Refusal::ShuttingDown => unavailable("the gateway is stopping"),
+        _ => unavailable("it is refused"),
     }
 }

@@ -90,7 +90,7 @@ where
             let _runs = runs;
             select! {
                 _ = READER.scope(reader.clone(), stream) => {}
-                () = reader.is_mute(patience) => tracing::debug!("an HTTP/2 client took nothing for {patience:?}"),
+                () = reader.is_stalled(patience) => tracing::debug!("an HTTP/2 client took nothing for {patience:?}"),
             }
         });
     }
@@ -120,7 +120,7 @@ impl StallReader {
     }
 
     /// Ends once it has taken nothing for as long as `patience`.
-    async fn is_mute(&self, patience: Duration) {
+    async fn is_stalled(&self, patience: Duration) {
         loop {
             let now = Instant::now();
             let until = self.given.lock().unwrap_or(now) + patience;
@@ -149,14 +149,14 @@ mod tests {
         let reader = StallReader::default();
         reader.given();
         let begun = Instant::now();
-        reader.is_mute(PATIENCE).await;
+        reader.is_stalled(PATIENCE).await;
         assert_eq!(begun.elapsed(), PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_us_or_takes_a_little_is_not() {
         let reader = Arc::new(StallReader::default());
-        assert!(timeout(secs(3600), reader.is_mute(PATIENCE)).await.is_err(), "nothing was given");
+        assert!(timeout(secs(3600), reader.is_stalled(PATIENCE)).await.is_err(), "nothing was given");
         let sipping = reader.clone();
         let sip = async move {
             for _ in 0..10 {
@@ -166,10 +166,10 @@ mod tests {
             sipping.waits();
         };
         select! {
-            () = reader.is_mute(PATIENCE) => panic!("it took something every 29 s"),
+            () = reader.is_stalled(PATIENCE) => panic!("it took something every 29 s"),
             () = sip => {}
         }
-        assert!(timeout(secs(3600), reader.is_mute(PATIENCE)).await.is_err());
+        assert!(timeout(secs(3600), reader.is_stalled(PATIENCE)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ mod tests {
             reader.given();
             Instant::now()
         };
-        let (given, ()) = tokio::join!(late, reader.is_mute(PATIENCE));
+        let (given, ()) = tokio::join!(late, reader.is_stalled(PATIENCE));
         assert_eq!(given.elapsed(), PATIENCE);
     }
 

@@ -98,10 +98,10 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 /// Accepts connections until the process ends.
 pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
     let mut complained = None;
-    while let Some(room) = gateway.load.connection().await {
-        let (stream, peer) = next_client(&listener, &gateway.load, &mut complained).await;
+    while let Some(room) = gateway.process_limits.connection().await {
+        let (stream, peer) = next_client(&listener, &gateway.process_limits, &mut complained).await;
         let gateway = gateway.clone();
-        gateway.tasks.clone().spawn_until_shutdown(clock::by_the_poll(async move {
+        gateway.tasks.clone().spawn_until_shutdown(clock::cached_per_poll(async move {
             connection(stream, peer, gateway).await;
             drop(room);
         }));
@@ -139,8 +139,8 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    give_up_on_the_mute(&stream);
-    keep_little_unsent(&stream);
+    set_tcp_user_timeout(&stream);
+    set_notsent_lowat(&stream);
     match gateway.tls() {
         None => serve(stream, peer, gateway).await,
         // On the heap: plain connections must not carry room for it.
@@ -159,7 +159,7 @@ async fn encrypted(stream: TcpStream, peer: SocketAddr, (gateway, tls): (Arc<Gat
 /// The kernel's own clock, for while a client takes nothing nobody polls the body, and no timer in it would fire. It
 /// counts while nothing is acknowledged or the client's window stays closed; who reads on is served to the end. A
 /// window of HTTP/2 is none of the kernel's: see [`super::http2_stall`].
-fn give_up_on_the_mute(stream: &TcpStream) {
+fn set_tcp_user_timeout(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {
         tracing::debug!(%error, "TCP_USER_TIMEOUT");
@@ -170,7 +170,7 @@ fn give_up_on_the_mute(stream: &TcpStream) {
 
 /// The kernel would take megabytes from us for a client that sips: they are memory all the same, and they would be sent
 /// long after the time of the call is over. What is on its way to the client does not count.
-fn keep_little_unsent(stream: &TcpStream) {
+fn set_notsent_lowat(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT) {
         tracing::debug!(%error, "TCP_NOTSENT_LOWAT");
@@ -190,7 +190,7 @@ async fn serve(
     let service = ServiceBuilder::new()
         .map_result(shed(gateway.clone()))
         .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.load.requests.clone()))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.process_limits.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
         .service_fn(move |request| {
             handle(handler.clone(), InboundRequest::new(&handler, connection, request)).boxed()

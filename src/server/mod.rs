@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// For one request to the collector of traces.
-const COLLECTOR: Duration = Duration::from_secs(5);
+const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that outlives a reload, and the [`ActiveConfig`] that does not.
 pub struct Gateway {
@@ -69,19 +69,19 @@ pub struct Gateway {
     /// Who may still ask in this minute.
     pub limits: RateLimits,
     /// The same over all gateways, if they share a Redis.
-    pub fleet: Option<DistributedLimits>,
+    pub distributed: Option<DistributedLimits>,
     /// How much the process takes on.
-    load: ProcessLimits,
+    process_limits: ProcessLimits,
     /// How many wrong keys there were.
-    strangers: FailedAuthLimiter,
+    failed_auth: FailedAuthLimiter,
     /// How answers are got.
     pub dispatcher: Arc<Dispatcher>,
     /// What users said before; `None` if nothing is remembered.
     pub memory: Option<Arc<MemoryService>>,
     /// The line to Redis; `None` if nothing is shared with other gateways.
-    pub link: Option<RedisClient>,
+    pub redis: Option<RedisClient>,
     /// What gateways tell each other of the targets; likewise.
-    pub peers: Option<Gossip>,
+    pub gossip: Option<Gossip>,
     /// What operators watch.
     pub events: Events,
     /// What they see of the last minutes.
@@ -94,7 +94,7 @@ pub struct Gateway {
     pub path: Option<PathBuf>,
     /// How the last reload went; held while one runs.
     pub last_reload: Mutex<Option<Reloaded>>,
-    edge: ArcSwap<ActiveConfig>,
+    active: ArcSwap<ActiveConfig>,
 }
 
 /// What a configuration makes of the gateway; replaced as a whole.
@@ -143,39 +143,39 @@ impl Gateway {
             calls: Arc::default(),
             slots,
             limits,
-            fleet,
-            load,
-            strangers: FailedAuthLimiter::default(),
+            distributed: fleet,
+            process_limits: load,
+            failed_auth: FailedAuthLimiter::default(),
             dispatcher,
             memory,
-            peers: link.clone().map(Gossip::new),
-            link,
+            gossip: link.clone().map(Gossip::new),
+            redis: link,
             events,
             history: Arc::default(),
             meters: Arc::default(),
             tracer,
             path,
             last_reload: Mutex::default(),
-            edge: ArcSwap::from_pointee(edge),
+            active: ArcSwap::from_pointee(edge),
         }))
     }
 
     /// What is in force now.
-    pub fn edge(&self) -> Arc<ActiveConfig> {
-        self.edge.load_full()
+    pub fn active_config(&self) -> Arc<ActiveConfig> {
+        self.active.load_full()
     }
 
     /// What the watch of operators looks at.
-    pub fn scene(&self) -> OperatorSample {
+    pub fn operator_sample(&self) -> OperatorSample {
         let (in_flight, waiting) = (self.calls.len(), self.slots.view().total.waiting);
-        OperatorSample { snapshot: self.edge().snapshot.clone(), in_flight, waiting }
+        OperatorSample { snapshot: self.active_config().snapshot.clone(), in_flight, waiting }
     }
 
     /// Puts `edge` in force. Calls in flight end under the old one.
     pub fn replace(&self, edge: ActiveConfig) {
         self.slots.reconfigure(&edge.snapshot.config.slots);
         self.limits.reconfigure(&edge.snapshot.config.limits);
-        if let (Some(link), Some(fleet)) = (&self.link, &self.fleet) {
+        if let (Some(link), Some(fleet)) = (&self.redis, &self.distributed) {
             link.set_on_error(edge.snapshot.config.redis.on_error);
             fleet.reconfigure(&edge.snapshot.config);
         }
@@ -185,17 +185,17 @@ impl Gateway {
             None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
             None => {}
         }
-        let (old, new) = (&self.edge().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
+        let (old, new) = (&self.active_config().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
         if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
             tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
         }
-        self.edge.store(Arc::new(edge));
+        self.active.store(Arc::new(edge));
     }
 
     /// A wrong key is one thing, and too many of them another.
     fn count_wrong_key(&self, incomer: &InboundRequest, refusal: Refusal) -> Refusal {
         match refusal {
-            Refusal::InvalidKey => match self.strangers.knock(incomer.connection.peer.ip()) {
+            Refusal::InvalidKey => match self.failed_auth.record(incomer.connection.peer.ip()) {
                 Ok(()) => Refusal::InvalidKey,
                 Err(retry_after) => Refusal::WrongKeys { retry_after },
             },
@@ -204,13 +204,13 @@ impl Gateway {
     }
 
     fn tls(&self) -> Option<TlsAcceptor> {
-        self.edge.load().tls.clone()
+        self.active.load().tls.clone()
     }
 }
 
 fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
     let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Tracer::default()) };
-    Tracer::to(endpoint, upstream::http_client(COLLECTOR)?, tasks)
+    Tracer::to(endpoint, upstream::http_client(COLLECTOR_TIMEOUT)?, tasks)
 }
 
 /// A request on its way to its handler.
@@ -218,7 +218,7 @@ pub struct InboundRequest {
     id: Arc<str>,
     received: Instant,
     connection: ConnectionInfo,
-    edge: Arc<ActiveConfig>,
+    active: Arc<ActiveConfig>,
     request: Request<RequestBody>,
 }
 
@@ -283,7 +283,7 @@ fn refused_early(gateway: &Gateway, refusal: &Refusal) -> Response<ResponseBody>
 }
 
 fn with_id(mut response: Response<ResponseBody>, id: Arc<str>) -> Response<ResponseBody> {
-    response.body_mut().tell().id = Some(id);
+    response.body_mut().headers_mut().id = Some(id);
     response
 }
 
@@ -299,7 +299,7 @@ async fn answer(
         RouteError::Method(allowed) => Refusal::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
-        Policy::Public => health::answer(gateway, &incomer.edge, &route).await,
+        Policy::Public => health::answer(gateway, &incomer.active, &route).await,
         Policy::Admin => {
             if let Err(refusal) = incomer.admit_operator() {
                 let refusal = gateway.count_wrong_key(&incomer, refusal);
@@ -307,24 +307,24 @@ async fn answer(
             }
             match &route {
                 Route::Users(what) => {
-                    admin::users::answer(gateway, &incomer.edge, what, incomer.request.uri().query())
+                    admin::users::answer(gateway, &incomer.active, what, incomer.request.uri().query())
                         .boxed()
                         .await
                 }
-                _ => admin::answer(gateway, &incomer.edge, &route, (&incomer.request).into()).boxed().await,
+                _ => admin::answer(gateway, &incomer.active, &route, (&incomer.request).into()).boxed().await,
             }
         }
         Policy::Client => {
-            let caller = incomer.edge.keys.identify(incomer.request.headers());
+            let caller = incomer.active.keys.identify(incomer.request.headers());
             let caller = caller.map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
             let (id, user) = (incomer.id.clone(), caller.user([None; 3]));
             let answered = match route {
                 Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).boxed().await,
                 Route::Own(own) => user_data::answer(gateway, incomer, caller, own).boxed().await,
-                Route::Model(id) => models::one(&incomer.edge, &caller, &id),
-                _ => models::all(&incomer.edge, &caller),
+                Route::Model(id) => models::one(&incomer.active, &caller, &id),
+                _ => models::all(&incomer.active, &caller),
             };
-            Ok(rate_limits::told(gateway, &id, &user, answered).await)
+            Ok(rate_limits::headers(gateway, &id, &user, answered).await)
         }
     }
 }
@@ -333,14 +333,14 @@ impl InboundRequest {
     /// `request`, which has just come; what follows is under what is in force now. On the heap: it is passed from hand to
     /// hand, and is larger than what most hands do with it.
     pub fn new(gateway: &Gateway, connection: ConnectionInfo, request: Request<RequestBody>) -> Box<Self> {
-        let (id, edge) = (request_id(request.headers()), gateway.edge.load_full());
-        Box::new(Self { id, received: clock::now(), connection, edge, request })
+        let (id, edge) = (request_id(request.headers()), gateway.active.load_full());
+        Box::new(Self { id, received: clock::now(), connection, active: edge, request })
     }
 
     fn admit_operator(&self) -> Result<(), Refusal> {
-        let token = self.edge.snapshot.config.admin.token.as_ref();
+        let token = self.active.snapshot.config.admin.token.as_ref();
         let request = (self.request.method(), self.request.version(), self.request.headers());
-        authn::admit_operator(token, &self.edge.keys, self.connection, request)
+        authn::admit_operator(token, &self.active.keys, self.connection, request)
     }
 }
 

@@ -121,7 +121,7 @@ impl Span {
     }
 
     /// Adds attributes; `attributes` is not called if nobody wants them.
-    pub fn note<const N: usize>(&mut self, attributes: impl FnOnce() -> [(&'static str, Value); N]) {
+    pub fn set_attribute<const N: usize>(&mut self, attributes: impl FnOnce() -> [(&'static str, Value); N]) {
         if let Some(live) = &mut self.0 {
             live.span.set_attributes(attributes().map(|(key, value)| KeyValue::new(key, value)));
         }
@@ -136,7 +136,7 @@ impl Span {
     }
 
     /// Tells whoever is asked with `headers` that this is the span above theirs.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    pub fn record(&self, headers: &mut HeaderMap) {
         let Some(live) = &self.0 else { return };
         let context = live.span.span_context();
         let mut text = String::with_capacity(55);
@@ -243,10 +243,10 @@ mod tests {
     fn without_an_endpoint_nothing_is_made() {
         let tracer = Tracer::default();
         let mut span = tracer.request(|| panic!("nobody asks"), &headers(&[GOOD]), Instant::now());
-        span.note(|| -> [(&'static str, Value); 1] { panic!("nobody asks") });
+        span.set_attribute(|| -> [(&'static str, Value); 1] { panic!("nobody asks") });
         span.failed("timeout");
         let mut told = headers(&[GOOD]);
-        span.child(|| panic!("nobody asks"), SpanKind::Client).tell(&mut told);
+        span.child(|| panic!("nobody asks"), SpanKind::Client).record(&mut told);
         assert_eq!((told, span.trace_id()), (headers(&[GOOD]), None));
         assert_eq!((tracer.is_on(), tracer.lost()), (false, 0));
     }

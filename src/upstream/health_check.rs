@@ -44,7 +44,7 @@ async fn check_all(client: &reqwest::Client, snapshot: &Snapshot, interval: Dura
     let now = Instant::now();
     let idle_since = SystemTime::now() - interval;
     let wanting: Vec<_> =
-        snapshot.targets().into_iter().filter(|target| target.known.wants_check(idle_since, now)).collect();
+        snapshot.targets().into_iter().filter(|target| target.state.wants_check(idle_since, now)).collect();
     let mut seen = HashSet::new();
     let providers = wanting.iter().map(|target| target.provider.clone());
     let providers: Vec<_> = providers.filter(|p| seen.insert(p.config.name.clone())).collect();
@@ -53,7 +53,7 @@ async fn check_all(client: &reqwest::Client, snapshot: &Snapshot, interval: Dura
     let results: Vec<_> = stream::iter(checks).buffer_unordered(AT_ONCE).collect().await;
     for (provider, passed) in results {
         let here = |target: &&Arc<super::Target>| Arc::ptr_eq(&target.provider, &provider);
-        wanting.iter().filter(here).for_each(|target| target.known.checked(passed, Instant::now()));
+        wanting.iter().filter(here).for_each(|target| target.state.checked(passed, Instant::now()));
     }
 }
 

@@ -28,7 +28,7 @@ async fn events_are_framed_and_kept_on_one_line() {
     let events = Events::new();
     let mut stream = Box::pin(stream(&events, CancellationToken::new()));
     assert_eq!(next(&mut stream).await, ": watching\n\n");
-    events.tell(|| reload("two\nlines\n\nevent: forged"));
+    events.publish(|| reload("two\nlines\n\nevent: forged"));
     let frame = next(&mut stream).await;
     assert_eq!(frame.lines().count(), 3, "{frame:?}");
     let (name, data) = parsed(&frame);
@@ -57,7 +57,7 @@ async fn a_slow_watcher_is_told_what_it_missed_and_goes_on() {
     let events = Events::new();
     let mut stream = Box::pin(stream(&events, CancellationToken::new()));
     next(&mut stream).await;
-    (0..1100).for_each(|i| events.tell(|| reload(&i.to_string())));
+    (0..1100).for_each(|i| events.publish(|| reload(&i.to_string())));
     let (name, data) = parsed(&next(&mut stream).await);
     assert_eq!((name.as_str(), &data["missed"]), ("lagged", &json!(76)));
     assert_eq!(parsed(&next(&mut stream).await).1["message"], "76");

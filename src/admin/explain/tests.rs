@@ -43,7 +43,7 @@ async fn the_shares_of_all_sum_to_one() {
 async fn whoever_is_out_is_told_with_reason_and_time() {
     let snapshot = snapshot(&Events::new());
     fail(&snapshot, "fast/big", Outcome::Hard(HardKind::Connect), 5);
-    snapshot.find("fast/small").unwrap().known.drain(true, Instant::now());
+    snapshot.find("fast/small").unwrap().state.drain(true, Instant::now());
     let told = explained(&snapshot, "chat");
     assert_eq!(told.order.iter().map(|step| &*step.target).collect::<Vec<_>>(), ["slow/org/big"]);
     let [open, drained] = &told.not_asked[..] else { panic!("{told:?}") };

@@ -27,9 +27,9 @@ use crate::{
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Targets that are shown; clients can make more of them by asking for names of their own.
-const MOST_TARGETS: usize = 200;
+const MAX_TARGETS: usize = 200;
 /// Requests, and users, that are shown.
-const MOST_LINES: usize = 100;
+const MAX_ROWS: usize = 100;
 
 /// Everything that an operator may see at one moment.
 pub struct PageData<'a> {
@@ -91,10 +91,10 @@ pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
         waiting: sight.slots.total.waiting,
         attempts: sight.rows.iter().map(|row| row.total_calls).sum(),
         models,
-        more_targets: sight.rows.len().saturating_sub(MOST_TARGETS),
+        more_targets: sight.rows.len().saturating_sub(MAX_TARGETS),
         news: sight.past.iter().map(|stamped| Notice::of(stamped, sight.at.wall)).collect(),
-        requests: sight.requests.iter().take(MOST_LINES).map(RequestLine::of).collect(),
-        more_requests: sight.requests.len().saturating_sub(MOST_LINES),
+        requests: sight.requests.iter().take(MAX_ROWS).map(RequestLine::of).collect(),
+        more_requests: sight.requests.len().saturating_sub(MAX_ROWS),
         slots: SlotsPanel::of(&sight.slots),
         memory: sight.memory,
         redis: sight.redis,

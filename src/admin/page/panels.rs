@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{
-    MOST_LINES, PageData,
+    MAX_ROWS, PageData,
     format::{self, PageTime},
 };
 use crate::{
@@ -138,7 +138,7 @@ impl<'a> SlotsPanel<'a> {
     pub fn of(view: &'a slots::SlotsView) -> Self {
         let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
-        users.truncate(MOST_LINES);
+        users.truncate(MAX_ROWS);
         Self { total: view.total, more: view.users.len() - users.len(), users }
     }
 }

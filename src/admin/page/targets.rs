@@ -5,7 +5,7 @@ use std::{sync::Arc, time::SystemTime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    MOST_TARGETS, PageData,
+    MAX_TARGETS, PageData,
     chart::Chart,
     format::{self, PageTime},
 };
@@ -120,7 +120,7 @@ impl Status {
 
 /// Every model with its targets, then the targets that were asked for by name.
 pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
-    let mut room = MOST_TARGETS;
+    let mut room = MAX_TARGETS;
     let mut panels: Vec<ModelPanel<'a>> = Vec::new();
     for model in sight.snapshot.models() {
         let rows =
@@ -128,7 +128,7 @@ pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
         let rows: Vec<&TargetRow> = rows.take(room).collect();
         room -= rows.len();
         let kind = main_kind(&rows);
-        let shares = model.shares(&model.standings(&RequestNeed { kind, tokens: 0 }, sight.at.now));
+        let shares = model.shares(&model.eligibilities(&RequestNeed { kind, tokens: 0 }, sight.at.now));
         let lines = rows.iter().zip(shares).map(|(row, share)| TargetLine::of(sight, row, kind, share));
         let model = Some(ModelHead::of(sight, model, kind));
         panels.push(ModelPanel { model, latency: latency(kind), lines: lines.collect() });

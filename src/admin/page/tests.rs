@@ -98,7 +98,7 @@ async fn what_the_gateway_leans_on_is_on_the_page_and_what_became_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_drained_target_is_offered_to_be_resumed() {
     let snapshot = snapshot(&Events::new());
-    snapshot.find("fast/small").unwrap().known.drain(true, Instant::now());
+    snapshot.find("fast/small").unwrap().state.drain(true, Instant::now());
     let html = drawn(&snapshot);
     assert!(html.contains("/admin/providers/fast%2Fsmall/resume"));
     assert!(!html.contains("/admin/providers/fast%2Fsmall/drain"));
@@ -108,7 +108,7 @@ async fn a_drained_target_is_offered_to_be_resumed() {
 async fn whatever_comes_from_elsewhere_stays_text() {
     let events = Events::new();
     let snapshot = snapshot(&events);
-    snapshot.direct(&TargetName { provider: "fast".into(), model: HOSTILE.into() }).unwrap();
+    snapshot.ad_hoc(&TargetName { provider: "fast".into(), model: HOSTILE.into() }).unwrap();
     let mut failing = attempt(&snapshot.find("fast/big").unwrap(), LatencyKind::Stream);
     failing.failed(Outcome::KeyRefused, HOSTILE);
     events.record(Event::Failover {
@@ -145,17 +145,17 @@ async fn whatever_comes_from_elsewhere_stays_text() {
 #[tokio::test(start_paused = true)]
 async fn long_lists_end_and_say_so() {
     let snapshot = snapshot(&Events::new());
-    for number in 0..MOST_TARGETS {
-        snapshot.direct(&TargetName { provider: "fast".into(), model: format!("m{number}") }).unwrap();
+    for number in 0..MAX_TARGETS {
+        snapshot.ad_hoc(&TargetName { provider: "fast".into(), model: format!("m{number}") }).unwrap();
     }
     let mut sight = sight(&snapshot);
-    for number in 0..=MOST_LINES {
+    for number in 0..=MAX_ROWS {
         let sum = CountView { in_use: number, waiting: 0, limit: 1000 };
         let user = format!("user-{number}");
         sight.slots.users.push(slots::UserView { user, sum, operations: Default::default() });
     }
     let html = render(&sight).unwrap();
-    assert_eq!(html.matches(r#"class="hands""#).count(), MOST_TARGETS);
+    assert_eq!(html.matches(r#"class="hands""#).count(), MAX_TARGETS);
     assert!(html.contains("And 1 more users.") && !html.contains("user-0<"), "the idlest is left out");
     assert!(html.contains("3 more targets are in"));
 }

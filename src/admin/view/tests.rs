@@ -89,7 +89,7 @@ async fn best_first_and_those_in_service_before_all_others() {
     assert_eq!(best, ["fast/big", "fast/small", "slow/org/big"], "what nobody asked is as good as its pool");
     fail(&snapshot, "fast/big", DOWN, 5);
     assert_eq!(ids(&snapshot), ["fast/small", "slow/org/big", "fast/big"]);
-    snapshot.find("fast/small").unwrap().known.drain(true, tokio::time::Instant::now());
+    snapshot.find("fast/small").unwrap().state.drain(true, tokio::time::Instant::now());
     assert_eq!(ids(&snapshot), ["slow/org/big", "fast/big", "fast/small"]);
 }
 
@@ -142,7 +142,7 @@ async fn rests_rebukes_and_the_operators_hand_have_states_of_their_own() {
     let refused = row(&snapshot, "slow/org/big");
     assert_eq!(refused.state, ReportedState::Misconfigured);
     assert!(refused.reason.ends_with("model: it went wrong."), "{}", refused.reason);
-    let known = snapshot.find("slow/org/big").unwrap().known.clone();
+    let known = snapshot.find("slow/org/big").unwrap().state.clone();
     known.drain(true, now);
     assert_eq!(row(&snapshot, "slow/org/big").state, ReportedState::Drained);
     known.drain(false, now);
@@ -189,7 +189,7 @@ async fn rate_limits_are_shown_as_the_provider_told_them() {
 async fn a_target_asked_for_by_its_own_name_is_listed_too() {
     let snapshot = snapshot(&Events::new());
     let name = TargetName { provider: "fast".into(), model: "<b>new</b>".into() };
-    snapshot.direct(&name).unwrap();
+    snapshot.ad_hoc(&name).unwrap();
     let row = row(&snapshot, "fast/<b>new</b>");
     assert!(row.models.is_empty());
     assert_eq!(row.share, 1.0);

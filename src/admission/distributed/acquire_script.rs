@@ -99,7 +99,7 @@ pub enum SlotReply {
 type RawReply = (u8, u64, u64, u64, u64, u64, u8, usize, i64, i64);
 
 /// `LATE` of the script.
-const LATE: u8 = 1;
+const DEADLINE: u8 = 1;
 
 impl AcquireRequest {
     /// How a user stands.
@@ -113,26 +113,26 @@ impl LeaseTable {
     pub async fn ask(&self, question: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
         for _ in 0..2 {
             let raw = self.ask_once(question).await?;
-            if raw.0 != LATE {
+            if raw.0 != DEADLINE {
                 let answer = AcquireReply::from(raw);
-                self.saw_era(answer.began);
+                self.observe_generation(answer.began);
                 return Ok(answer);
             }
-            self.link.set_clock(raw.8);
+            self.redis.set_clock(raw.8);
         }
         Err(RedisUnavailable)
     }
 
     async fn ask_once(&self, question: &AcquireRequest) -> Result<RawReply, RedisUnavailable> {
         let AcquireRequest { number, user, counts, requests, tokens, hold, slot } = question;
-        let run_id = self.link.run_id().ok_or(RedisUnavailable)?;
+        let run_id = self.redis.run_id().ok_or(RedisUnavailable)?;
         let user_key = format!("concierge:u:{user}");
         let wanted = slot.as_ref();
         let operation = wanted.map_or("none", |wanted| wanted.operation.as_str());
         let mut call = ENTER.key("concierge:era");
         call.key("concierge:total").key(format!("{user_key}:{operation}"));
         call.key(&user_key).key(format!("{user_key}:requests:{requests}"));
-        call.arg(self.id(*number)).arg(&*run_id).arg(self.link.latest());
+        call.arg(self.id(*number)).arg(&*run_id).arg(self.redis.latest());
         call.arg(u8::from(*counts)).arg(requests).arg(tokens);
         call.arg(hold.map_or(-1, |tokens| tokens as i64));
         call.arg(u8::from(slot.is_some()));
@@ -140,7 +140,7 @@ impl LeaseTable {
         call.arg(wanted.map_or(0, |wanted| wanted.queue)).arg(wanted.map_or(0, |wanted| wanted.arrival));
         call.arg(wanted.map_or(0, |wanted| wanted.priority.clamp(-MOST_URGENT, MOST_URGENT)));
         call.arg(LEASE.as_millis() as u64);
-        self.link.run(&call).await
+        self.redis.run(&call).await
     }
 }
 

@@ -19,12 +19,12 @@ use super::lease_table::{LEASE, LeaseTable, ReleaseMessage};
 use crate::{cluster::RedisUnavailable, config::OnError, tasks::Tasks};
 
 /// Between two signs of life. Redis notices by them that nobody could renew anything for long.
-const PULSE: Duration = Duration::from_secs(1);
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two renewals of all that is held.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long nobody gets anything from a Redis that knows nothing, where limits must never be exceeded: as long as gateways
 /// that are connected need to be back. A gateway that has just started cannot know whether there are any.
-const LEAST_SHUT: Duration = Duration::from_millis(1500);
+const MIN_CLOSED: Duration = Duration::from_millis(1500);
 /// Words, or leases, in one message: a script holds up all others.
 const AT_ONCE: usize = 256;
 
@@ -42,21 +42,21 @@ enum SyncLine {
 /// Starts the clerk of `desk`, and who rings for those that wait.
 pub fn start(desk: &Arc<LeaseTable>, tasks: &Tasks) {
     let clerk = desk.clone();
-    tasks.keep("leases", move || run(clerk.clone()));
-    let (ringer, channel) = (Arc::downgrade(desk), format!("concierge:wake:{}", desk.link.id()));
-    tasks.keep("wake", move || ring(ringer.clone(), channel.clone()));
+    tasks.spawn_restarting("leases", move || run(clerk.clone()));
+    let (ringer, channel) = (Arc::downgrade(desk), format!("concierge:wake:{}", desk.redis.id()));
+    tasks.spawn_restarting("wake", move || wake_waiters(ringer.clone(), channel.clone()));
 }
 
 async fn run(desk: Arc<LeaseTable>) {
-    let mut pulse = interval(PULSE);
+    let mut pulse = interval(SYNC_INTERVAL);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut news = desk.link.watch();
+    let mut news = desk.redis.watch();
     let mut renewed = None;
     loop {
         let mut all = false;
         let mut tell = true;
         select! {
-            () = desk.said.notified() => tell = false,
+            () = desk.release_queued.notified() => tell = false,
             _ = pulse.tick() => {}
             () = desk.due.notified() => all = true,
             changed = news.changed() => {
@@ -66,10 +66,10 @@ async fn run(desk: Arc<LeaseTable>) {
                 all = true;
             }
         }
-        if !desk.link.is_up() {
+        if !desk.redis.is_up() {
             continue;
         }
-        hand_in(&desk).await;
+        flush_releases(&desk).await;
         all |= renewed.is_none_or(|at: Instant| at.elapsed() >= RENEWAL);
         if tell && let Ok(told_all) = renew(&desk, all).await {
             renewed = if told_all { Some(Instant::now()) } else { renewed };
@@ -78,11 +78,11 @@ async fn run(desk: Arc<LeaseTable>) {
 }
 
 /// Tells what has ended, in batches.
-pub async fn hand_in(desk: &LeaseTable) {
+pub async fn flush_releases(desk: &LeaseTable) {
     let _turn = desk.turn.lock().await;
     loop {
         let batch: Vec<ReleaseMessage> = {
-            let mut words = desk.words.lock();
+            let mut words = desk.releases.lock();
             let count = words.len().min(AT_ONCE);
             words.drain(..count).collect()
         };
@@ -91,9 +91,9 @@ pub async fn hand_in(desk: &LeaseTable) {
         }
         let mut call = LEAVE.key("concierge:total");
         batch.iter().for_each(|word| word.write(desk, &mut call));
-        if desk.link.run::<u8>(&call).await.is_err() {
-            let mut words = desk.words.lock();
-            batch.into_iter().rev().for_each(|word| words.push_front(word.again()));
+        if desk.redis.run::<u8>(&call).await.is_err() {
+            let mut words = desk.releases.lock();
+            batch.into_iter().rev().for_each(|word| words.push_front(word.renew_again()));
             return;
         }
     }
@@ -110,15 +110,15 @@ async fn renew(desk: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailabl
         loop {
             let chunk = chunks.next().unwrap_or_default();
             let last = chunks.peek().is_none();
-            eras.push(tell(desk, chunk, all && last).await?);
+            eras.push(send_releases(desk, chunk, all && last).await?);
             if last {
                 break;
             }
         }
         let era = eras[0];
-        let known = all || era == desk.era.load(Relaxed);
+        let known = all || era == desk.generation.load(Relaxed);
         if known && eras.iter().all(|other| *other == era) {
-            desk.era.store(era, Relaxed);
+            desk.generation.store(era, Relaxed);
             return Ok(all);
         }
         all = true;
@@ -129,14 +129,14 @@ async fn renew(desk: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailabl
 fn lines(desk: &LeaseTable, all: bool) -> Vec<SyncLine> {
     let mut lines = Vec::new();
     for (number, held) in desk.leases.lock().iter_mut() {
-        if all || !held.told {
-            held.told = true;
+        if all || !held.reported {
+            held.reported = true;
             lines.push(SyncLine::Slot(held.what.key(), desk.id(*number)));
         }
     }
     for (number, held) in desk.holds.lock().iter_mut() {
-        if all || !held.told {
-            held.told = true;
+        if all || !held.reported {
+            held.reported = true;
             let (user, tokens) = held.what;
             lines.push(SyncLine::Tokens(format!("concierge:u:{user}"), desk.id(*number), tokens));
         }
@@ -145,22 +145,26 @@ fn lines(desk: &LeaseTable, all: bool) -> Vec<SyncLine> {
 }
 
 /// Answers in which era it was heard.
-async fn tell(desk: &LeaseTable, lines: &[SyncLine], that_was_all: bool) -> Result<i64, RedisUnavailable> {
-    let run_id = desk.link.run_id().ok_or(RedisUnavailable)?;
-    let least = if desk.link.on_error() == OnError::Closed { LEAST_SHUT } else { Duration::ZERO };
+async fn send_releases(
+    desk: &LeaseTable,
+    lines: &[SyncLine],
+    that_was_all: bool,
+) -> Result<i64, RedisUnavailable> {
+    let run_id = desk.redis.run_id().ok_or(RedisUnavailable)?;
+    let least = if desk.redis.on_error() == OnError::Closed { MIN_CLOSED } else { Duration::ZERO };
     let mut call = RENEW.key("concierge:era");
     call.key("concierge:total");
-    call.arg(desk.link.id().as_str()).arg(&*run_id).arg(desk.link.latest()).arg(LEASE.as_millis() as u64);
-    call.arg(u8::from(that_was_all)).arg(desk.link.gateways()).arg(least.as_millis() as u64);
+    call.arg(desk.redis.id().as_str()).arg(&*run_id).arg(desk.redis.latest()).arg(LEASE.as_millis() as u64);
+    call.arg(u8::from(that_was_all)).arg(desk.redis.gateways()).arg(least.as_millis() as u64);
     for line in lines {
         match line {
             SyncLine::Slot(key, id) => call.arg("slot").arg(key).arg(id),
             SyncLine::Tokens(key, id, tokens) => call.arg("tokens").arg(key).arg(id).arg(tokens),
         };
     }
-    let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = desk.link.run(&call).await?;
+    let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = desk.redis.run(&call).await?;
     if in_time == 0 {
-        desk.link.set_clock(now);
+        desk.redis.set_clock(now);
         return Err(RedisUnavailable);
     }
     desk.restored.inc_by(anew);
@@ -179,7 +183,7 @@ impl ReleaseMessage {
     }
 
     /// Redis may have heard it.
-    fn again(self) -> Self {
+    fn renew_again(self) -> Self {
         match self {
             Self::Spent { user, number, held, spent, limit, .. } => {
                 Self::Spent { user, number, held, spent, limit, again: true }
@@ -190,14 +194,14 @@ impl ReleaseMessage {
 }
 
 /// Wakes whom Redis names. It is a hint: who is not woken asks again by itself.
-async fn ring(desk: Weak<LeaseTable>, channel: String) {
-    let Some(mut heard) = desk.upgrade().map(|desk| desk.link.hear(&channel)) else { return };
+async fn wake_waiters(desk: Weak<LeaseTable>, channel: String) {
+    let Some(mut heard) = desk.upgrade().map(|desk| desk.redis.subscribe(&channel)) else { return };
     loop {
         match heard.recv().await {
             Ok(number) => {
                 let number = std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok());
                 let (Some(desk), Some(number)) = (desk.upgrade(), number) else { continue };
-                let bell = desk.waiting.lock().bells.get(&number).cloned();
+                let bell = desk.waiting.lock().wake_handles.get(&number).cloned();
                 bell.iter().for_each(|bell| bell.notify_one());
             }
             Err(RecvError::Lagged(_)) => {}

@@ -32,23 +32,23 @@ use crate::{
 /// How long a lease lasts that nobody renews.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// Words that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
-const MOST_WORDS: usize = 50_000;
+const MAX_RELEASES: usize = 50_000;
 
 /// See the module.
 pub struct LeaseTable {
-    pub link: RedisClient,
+    pub redis: RedisClient,
     next: AtomicU64,
     /// Leases that were granted, by number.
     pub leases: Mutex<HashMap<u64, HeldLease<LeaseKey>>>,
     /// Tokens that are held back, by number.
     pub holds: Mutex<HashMap<u64, HeldLease<(UserKey, u64)>>>,
-    pub words: Mutex<VecDeque<ReleaseMessage>>,
+    pub releases: Mutex<VecDeque<ReleaseMessage>>,
     /// There are words.
-    pub said: Notify,
+    pub release_queued: Notify,
     /// What is held is to be told to Redis now.
     pub due: Notify,
     /// The era to which all of it was told.
-    pub era: AtomicI64,
+    pub generation: AtomicI64,
     /// Those who wait for a lease, by number.
     pub waiting: Mutex<LeaseWaiters>,
     /// Leases that Redis did not know of.
@@ -60,8 +60,8 @@ pub struct LeaseTable {
 /// Who waits for a lease, and how fast they go.
 #[derive(Default)]
 pub struct LeaseWaiters {
-    pub bells: HashMap<u64, Arc<Notify>>,
-    pub pace: ReleaseRate,
+    pub wake_handles: HashMap<u64, Arc<Notify>>,
+    pub release_rate: ReleaseRate,
 }
 
 /// Whose slots, and for what.
@@ -76,7 +76,7 @@ pub struct LeaseKey {
 pub struct HeldLease<T> {
     pub what: T,
     /// Redis was told of it, or is being told.
-    pub told: bool,
+    pub reported: bool,
 }
 
 /// What Redis is to hear.
@@ -90,15 +90,15 @@ pub enum ReleaseMessage {
 
 /// The right to one slot of those that all gateways share; given back when dropped.
 pub struct Lease {
-    desk: Arc<LeaseTable>,
+    table: Arc<LeaseTable>,
     /// Of the request, in this gateway.
     pub number: u64,
-    place: LeaseKey,
+    key: LeaseKey,
     /// Redis may know of it.
     asked: bool,
     granted: bool,
     /// What Redis has said last and nobody has acted on.
-    pub said: Option<SlotReply>,
+    pub last_reply: Option<SlotReply>,
     /// When it was asked for first, in the server's milliseconds; 0: not yet.
     arrival: i64,
     /// Its place in this gateway's share.
@@ -108,7 +108,7 @@ pub struct Lease {
 /// Tokens that are held back for one call in Redis; given back when dropped, less those that were spent.
 #[derive(Debug)]
 pub struct TokenHold {
-    desk: Option<Arc<LeaseTable>>,
+    table: Option<Arc<LeaseTable>>,
     user: UserKey,
     number: u64,
     /// How many.
@@ -127,14 +127,14 @@ impl LeaseKey {
 impl LeaseTable {
     pub fn new(link: RedisClient) -> Arc<Self> {
         Arc::new(Self {
-            link,
+            redis: link,
             next: AtomicU64::new(1),
             leases: Mutex::default(),
             holds: Mutex::default(),
-            words: Mutex::default(),
-            said: Notify::new(),
+            releases: Mutex::default(),
+            release_queued: Notify::new(),
             due: Notify::new(),
-            era: AtomicI64::new(0),
+            generation: AtomicI64::new(0),
             waiting: Mutex::default(),
             restored: Counter::default(),
             turn: tokio::sync::Mutex::default(),
@@ -148,24 +148,24 @@ impl LeaseTable {
 
     /// What `number` is called in Redis.
     pub fn id(&self, number: u64) -> String {
-        format!("{}:{number}", self.link.id())
+        format!("{}:{number}", self.redis.id())
     }
 
     /// Redis speaks of an era; if it is new, it must hear what we hold.
-    pub fn saw_era(&self, began: i64) {
-        if began != 0 && began != self.era.load(Relaxed) {
+    pub fn observe_generation(&self, began: i64) {
+        if began != 0 && began != self.generation.load(Relaxed) {
             self.due.notify_one();
         }
     }
 
-    fn say(&self, word: ReleaseMessage) {
-        let mut words = self.words.lock();
-        if words.len() >= MOST_WORDS {
+    fn enqueue_release(&self, word: ReleaseMessage) {
+        let mut words = self.releases.lock();
+        if words.len() >= MAX_RELEASES {
             words.pop_front();
         }
         words.push_back(word);
         drop(words);
-        self.said.notify_one();
+        self.release_queued.notify_one();
     }
 }
 
@@ -174,12 +174,12 @@ impl Lease {
     pub fn new(desk: &Arc<LeaseTable>, place: LeaseKey) -> Self {
         let number = desk.number();
         Self {
-            desk: desk.clone(),
+            table: desk.clone(),
             number,
-            place,
+            key: place,
             asked: false,
             granted: false,
-            said: None,
+            last_reply: None,
             arrival: 0,
             room: None,
         }
@@ -189,8 +189,8 @@ impl Lease {
     pub fn wanted(&mut self, terms: &LimitPolicy, priority: i64) -> SlotRequest {
         self.asked = true;
         SlotRequest {
-            operation: self.place.operation,
-            own: terms.own(self.place.operation),
+            operation: self.key.operation,
+            own: terms.local_only(self.key.operation),
             all: terms.slots.total,
             queue: terms.slots.queue,
             arrival: self.arrival,
@@ -199,8 +199,8 @@ impl Lease {
     }
 
     /// Redis has said this, at its time `now`.
-    pub fn hear(&mut self, said: SlotReply, now: i64) {
-        self.said = Some(said);
+    pub fn apply_reply(&mut self, said: SlotReply, now: i64) {
+        self.last_reply = Some(said);
         if self.arrival == 0 {
             self.arrival = now;
         }
@@ -210,13 +210,13 @@ impl Lease {
     pub fn granted(&mut self, room: Slot, told: bool) {
         self.granted = true;
         self.room = Some(room);
-        self.desk.leases.lock().insert(self.number, HeldLease { what: self.place, told });
+        self.table.leases.lock().insert(self.number, HeldLease { what: self.key, reported: told });
     }
 
     /// Whose it is.
     #[cfg(test)]
     pub fn user(&self) -> UserKey {
-        self.place.user
+        self.key.user
     }
 
     /// Whether it is ours.
@@ -225,16 +225,16 @@ impl Lease {
     }
 
     /// Redis does not know of it.
-    pub fn forget(mut self) {
+    pub fn clear(mut self) {
         self.asked = false;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let held = self.desk.leases.lock().remove(&self.number);
-        if self.asked || held.is_some_and(|held| held.told) {
-            self.desk.say(ReleaseMessage::Left { place: self.place, number: self.number });
+        let held = self.table.leases.lock().remove(&self.number);
+        if self.asked || held.is_some_and(|held| held.reported) {
+            self.table.enqueue_release(ReleaseMessage::Left { place: self.key, number: self.number });
         }
     }
 }
@@ -254,13 +254,13 @@ impl std::fmt::Debug for LeaseTable {
 impl TokenHold {
     /// `tokens` of `limit` a minute, which Redis is about to be asked for.
     pub fn new(desk: &Arc<LeaseTable>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
-        Self { desk: Some(desk.clone()), user, number, tokens, limit, spent: 0 }
+        Self { table: Some(desk.clone()), user, number, tokens, limit, spent: 0 }
     }
 
     /// Redis holds them back.
     pub fn confirmed(self) -> Self {
-        if let Some(desk) = &self.desk {
-            let held = HeldLease { what: (self.user, self.tokens), told: true };
+        if let Some(desk) = &self.table {
+            let held = HeldLease { what: (self.user, self.tokens), reported: true };
             desk.holds.lock().insert(self.number, held);
         }
         self
@@ -268,7 +268,7 @@ impl TokenHold {
 
     /// Redis does not.
     pub fn forget(mut self) {
-        self.desk = None;
+        self.table = None;
     }
 
     /// The call is over and has cost `spent`.
@@ -279,9 +279,9 @@ impl TokenHold {
 
 impl Drop for TokenHold {
     fn drop(&mut self) {
-        let Some(desk) = self.desk.take() else { return };
+        let Some(desk) = self.table.take() else { return };
         desk.holds.lock().remove(&self.number);
-        desk.say(ReleaseMessage::Spent {
+        desk.enqueue_release(ReleaseMessage::Spent {
             user: self.user,
             number: self.number,
             held: self.tokens,

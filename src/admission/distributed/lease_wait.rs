@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// Until somebody who waits asks again, should no bell ring: first,
-const SOON: Duration = Duration::from_millis(100);
+const POLL_SOON: Duration = Duration::from_millis(100);
 /// and later. Redis forgets who has not asked for six times as long.
-const LATER: Duration = Duration::from_millis(250);
+const RENEW_WAIT: Duration = Duration::from_millis(250);
 
 /// Waits until `lease` is granted. `lease` knows what Redis has said already.
 pub async fn wait(
@@ -35,27 +35,29 @@ pub async fn wait(
     mut lease: Box<Lease>,
     (wish, deadline): (&AdmissionRequest<'_>, Instant),
 ) -> Result<Slot, SlotRefusal> {
-    let bell = WakeHandle::hang(&fleet.desk, lease.number);
-    slot.stand_by();
-    let mut waiter = LeaseWaiter { fleet, wish, deadline, bell, room: None, pause: SOON };
+    let bell = WakeHandle::install_wake(&fleet.desk, lease.number);
+    slot.park();
+    let mut waiter = LeaseWaiter { fleet, wish, deadline, bell, room: None, pause: POLL_SOON };
     loop {
-        let said = match lease.said.take() {
+        let said = match lease.last_reply.take() {
             Some(said) => Ok(said),
             None => ask(fleet, &mut lease, wish).await,
         };
-        let local = fleet.desk.link.on_error() == OnError::Local;
+        let local = fleet.desk.redis.on_error() == OnError::Local;
         match said {
             Ok(SlotReply::Granted) => {
                 lease.granted(fleet.reserve.occupy(wish.user, wish.operation), true);
-                waiter.bell.goes();
+                waiter.bell.starts_now();
                 return Ok(slot.with(lease));
             }
             Ok(SlotReply::Full(by, ahead)) => {
                 return Err(refused(&fleet.desk, (by, ahead), WaitOutcome::Full));
             }
-            Ok(SlotReply::Waits(by, ahead)) => waiter.turn(by, ahead).await?,
+            Ok(SlotReply::Waits(by, ahead)) => waiter.wait_for_turn(by, ahead).await?,
             Err(RedisUnavailable) if !local => return Err(SlotRefusal::Away),
-            Ok(SlotReply::Shut | SlotReply::Nothing) if !local => waiter.turn(Limit::Total, 0).await?,
+            Ok(SlotReply::Shut | SlotReply::Nothing) if !local => {
+                waiter.wait_for_turn(Limit::Total, 0).await?
+            }
             Ok(SlotReply::Shut | SlotReply::Nothing) | Err(RedisUnavailable) => {
                 if let Some(room) = waiter.share().await? {
                     lease.granted(room, false);
@@ -79,11 +81,11 @@ struct LeaseWaiter<'a> {
 
 impl LeaseWaiter<'_> {
     /// Waits until it is worth asking Redis again; `ahead` stand before us.
-    async fn turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
+    async fn wait_for_turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
         self.room = None;
         select! {
-            () = self.bell.rings() => {}
-            () = sleep(self.pause) => self.pause = LATER,
+            () = self.bell.register_wake() => {}
+            () = sleep(self.pause) => self.pause = RENEW_WAIT,
             () = sleep_until(self.deadline) => return Err(refused(&self.fleet.desk, (by, ahead), WaitOutcome::Late)),
         }
         Ok(())
@@ -98,7 +100,7 @@ impl LeaseWaiter<'_> {
             room.get_or_insert_with(|| share.acquire(wish.user, wish.operation, wish.priority).boxed());
         select! {
             granted = room => granted.map(Some),
-            () = sleep(LATER) => Ok(None),
+            () = sleep(RENEW_WAIT) => Ok(None),
             () = sleep_until(self.deadline) => Err(refused(&fleet.desk, (Limit::Total, 0), WaitOutcome::Late)),
         }
     }
@@ -116,12 +118,12 @@ async fn ask(
         ..AcquireRequest::about(UserKey::of(wish.user))
     };
     let answer = fleet.desk.ask(&question).await?;
-    lease.hear(answer.slot, answer.now);
-    Ok(lease.said.take().unwrap_or(answer.slot))
+    lease.apply_reply(answer.slot, answer.now);
+    Ok(lease.last_reply.take().unwrap_or(answer.slot))
 }
 
 fn refused(desk: &LeaseTable, (by, ahead): (Limit, usize), ended: WaitOutcome) -> SlotRefusal {
-    let retry_after = desk.waiting.lock().pace.until(ahead + 1, Instant::now());
+    let retry_after = desk.waiting.lock().release_rate.estimated_wait(ahead + 1, Instant::now());
     refusal(QueueRefusal { by, retry_after }, ended)
 }
 
@@ -133,31 +135,31 @@ struct WakeHandle<'a> {
 }
 
 impl<'a> WakeHandle<'a> {
-    fn hang(desk: &'a LeaseTable, number: u64) -> Self {
+    fn install_wake(desk: &'a LeaseTable, number: u64) -> Self {
         let notify = Arc::new(Notify::new());
         let mut waiting = desk.waiting.lock();
-        waiting.bells.insert(number, notify.clone());
-        waiting.pace.begin(Instant::now());
+        waiting.wake_handles.insert(number, notify.clone());
+        waiting.release_rate.begin(Instant::now());
         drop(waiting);
         Self { desk, number, notify }
     }
 
-    async fn rings(&self) {
+    async fn register_wake(&self) {
         self.notify.notified().await;
     }
 
     /// Its turn has come: a measure of how fast things go.
-    fn goes(&self) {
-        self.desk.waiting.lock().pace.freed(Instant::now());
+    fn starts_now(&self) {
+        self.desk.waiting.lock().release_rate.record_release(Instant::now());
     }
 }
 
 impl Drop for WakeHandle<'_> {
     fn drop(&mut self) {
         let mut waiting = self.desk.waiting.lock();
-        waiting.bells.remove(&self.number);
-        if waiting.bells.is_empty() {
-            waiting.pace.rest();
+        waiting.wake_handles.remove(&self.number);
+        if waiting.wake_handles.is_empty() {
+            waiting.release_rate.remaining();
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct LocalFallback {
 impl LocalFallback {
     /// Everything, as long as nobody else is known.
     pub fn new(terms: &LimitPolicy) -> Self {
-        let share = divided(terms, 1);
+        let share = local_share(terms, 1);
         Self {
             slots: Slots::new(&share.slots),
             limits: RateLimits::new(&share.limits),
@@ -58,7 +58,7 @@ impl LocalFallback {
         let mut share = self.share.lock();
         if (&share.0, share.1) != (terms, gateways) {
             *share = (terms.clone(), gateways);
-            let divided = divided(terms, gateways);
+            let divided = local_share(terms, gateways);
             self.slots.reconfigure(&divided.slots);
             self.limits.reconfigure(&divided.limits);
         }
@@ -66,7 +66,7 @@ impl LocalFallback {
 }
 
 /// The share of one of `gateways`. Nobody is turned away from its queue: who comes has a place in this gateway's own.
-fn divided(terms: &LimitPolicy, gateways: usize) -> LimitPolicy {
+fn local_share(terms: &LimitPolicy, gateways: usize) -> LimitPolicy {
     let by = u32::try_from(gateways).unwrap_or(u32::MAX).max(1);
     let mut share = terms.clone();
     share.slots.queue = u32::MAX;
@@ -97,7 +97,7 @@ mod tests {
     fn shares_together_are_the_limit_and_less_than_one_more_for_each_gateway() {
         for limit in 0..50 {
             for gateways in 1..=7 {
-                let share = divided(&terms(limit, Some(limit)), gateways);
+                let share = local_share(&terms(limit, Some(limit)), gateways);
                 let sum = share.slots.per_user * gateways as u32;
                 assert!((limit..limit + gateways as u32).contains(&sum), "{limit} by {gateways}: {sum}");
                 assert_eq!(share.limits.requests_per_minute, Some(share.slots.per_user));

@@ -90,12 +90,12 @@ impl LimitPolicy {
         self.limits != config::Limits::default()
     }
 
-    fn own(&self, operation: Operation) -> u32 {
+    fn local_only(&self, operation: Operation) -> u32 {
         self.slots.limit(operation.as_str())
     }
 
     /// What is asked of Redis about the limits of a minute.
-    fn question(&self, user: UserKey) -> AcquireRequest {
+    fn acquire_request(&self, user: UserKey) -> AcquireRequest {
         AcquireRequest {
             requests: self.limits.requests_per_minute.unwrap_or(0),
             tokens: self.limits.tokens_per_minute.unwrap_or(0),
@@ -136,11 +136,11 @@ impl DistributedLimits {
             counts: true,
             hold: hold.as_ref().map(|hold| hold.tokens),
             slot: lease.as_mut().map(|lease| lease.wanted(&terms, wish.priority)),
-            ..terms.question(user)
+            ..terms.acquire_request(user)
         };
         match self.desk.ask(&question).await {
             Ok(answer) => self.entered(&terms, (answer, wish), hold, slot.zip(lease)),
-            Err(_) if self.desk.link.on_error() == OnError::Closed => {
+            Err(_) if self.desk.redis.on_error() == OnError::Closed => {
                 RateDecision::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
             }
             Err(_) => {
@@ -183,9 +183,9 @@ impl DistributedLimits {
         if !terms.limits_anything() {
             return RateHeaders::default();
         }
-        match self.desk.ask(&terms.question(UserKey::of(user))).await {
+        match self.desk.ask(&terms.acquire_request(UserKey::of(user))).await {
             Ok(answer) => answer.headers(&terms.limits),
-            Err(_) if self.desk.link.on_error() == OnError::Closed => RateHeaders::default(),
+            Err(_) if self.desk.redis.on_error() == OnError::Closed => RateHeaders::default(),
             Err(_) => self.reserve.limits(&terms, self.gateways()).standing(user),
         }
     }
@@ -197,11 +197,11 @@ impl DistributedLimits {
 
     /// Tells Redis of all that has ended; for the end of the process.
     pub async fn close(&self) {
-        lease_sync::hand_in(&self.desk).await;
+        lease_sync::flush_releases(&self.desk).await;
     }
 
     fn gateways(&self) -> usize {
-        self.desk.link.gateways()
+        self.desk.redis.gateways()
     }
 
     /// Tokens that are to be held back, if they are limited.
@@ -227,13 +227,13 @@ impl DistributedLimits {
         if let AcquireVerdict::Refused(refusal) = answer.verdict {
             // Nothing was held for it.
             hold.into_iter().for_each(TokenHold::forget);
-            taken.into_iter().for_each(|(_, lease)| lease.forget());
+            taken.into_iter().for_each(|(_, lease)| lease.clear());
             return RateDecision::counted(Err(refusal), headers, None);
         }
         let hold = hold.map(TokenHold::confirmed);
         let reservation = Reservation::shared(wish.cost.unwrap_or_default(), hold);
         let slot = taken.map(|(slot, mut lease)| {
-            lease.hear(answer.slot, answer.now);
+            lease.apply_reply(answer.slot, answer.now);
             if answer.slot == SlotReply::Granted {
                 lease.granted(self.reserve.occupy(wish.user, wish.operation), true);
             }

@@ -39,8 +39,8 @@ async fn ask(fleet: &DistributedLimits, lease: &mut Lease, priority: i64) -> Opt
     let slot = Some(lease.wanted(&fleet.terms.load(), priority));
     let question = AcquireRequest { number: lease.number, slot, ..AcquireRequest::about(user) };
     let answer = fleet.desk.ask(&question).await.ok()?;
-    lease.hear(answer.slot, answer.now);
-    lease.said.take()
+    lease.apply_reply(answer.slot, answer.now);
+    lease.last_reply.take()
 }
 
 #[tokio::test(flavor = "multi_thread")]

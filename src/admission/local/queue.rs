@@ -21,7 +21,7 @@ use super::release_rate::ReleaseRate;
 use crate::{admission::Operation, config, user::UserId};
 
 /// Waiting requests over all users: user ids can be invented, memory cannot.
-pub const MOST_WAITING: usize = 10_000;
+pub const MAX_QUEUE: usize = 10_000;
 
 /// Higher priority first, then the order of coming.
 type QueuePosition = (Reverse<i64>, u64);
@@ -172,7 +172,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Who has a slot still waits, for its counterpart over all gateways: until [`SlotQueue::go`] it counts among the waiting.
-    pub fn stand_by(&mut self, user: &UserId, operation: Operation) {
+    pub fn park(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
             known.operations[operation as usize].standing += 1;
             self.standing += 1;
@@ -180,7 +180,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Who stood by runs, or is about to give its slot back.
-    pub fn go(&mut self, user: &UserId, operation: Operation) {
+    pub fn activate(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
             known.operations[operation as usize].standing -= 1;
             self.standing -= 1;
@@ -196,13 +196,13 @@ impl<T> SlotQueue<T> {
         now: Instant,
     ) -> Result<Ticket, QueueRefusal> {
         let queued = self.users.get(user).map_or(0, User::queued);
-        if self.waiting >= MOST_WAITING {
+        if self.waiting >= MAX_QUEUE {
             return Err(self.refused(user, Limit::Total, now));
         }
         if queued >= self.limits.queue {
             let used = self.users.get(user).map(|known| &known.operations[operation as usize]);
             let ahead = used.map_or(0, |used| used.in_use + used.waiting.len());
-            return Err(self.refused(user, self.in_the_way(operation, ahead), now));
+            return Err(self.refused(user, self.blocking_limit(operation, ahead), now));
         }
         let place = (Reverse(priority), self.next_place());
         let known = self.users.entry(user.clone()).or_default();
@@ -210,7 +210,7 @@ impl<T> SlotQueue<T> {
         known.waiting += 1;
         known.pace.begin(now);
         self.waiting += 1;
-        self.line_up(user, now);
+        self.enqueue(user, now);
         Ok(Ticket { user: user.clone(), operation, place })
     }
 
@@ -222,8 +222,8 @@ impl<T> SlotQueue<T> {
         let ahead = used.in_use + used.waiting.range(..ticket.place).count();
         known.waiting -= 1;
         self.waiting -= 1;
-        let refused = self.refused(&ticket.user, self.in_the_way(ticket.operation, ahead), now);
-        self.line_up(&ticket.user, now);
+        let refused = self.refused(&ticket.user, self.blocking_limit(ticket.operation, ahead), now);
+        self.enqueue(&ticket.user, now);
         Some(refused)
     }
 
@@ -232,10 +232,10 @@ impl<T> SlotQueue<T> {
     pub fn release(&mut self, user: &UserId, operation: Operation, now: Instant) -> Option<Grant<T>> {
         let known = self.users.get_mut(user)?;
         known.operations[operation as usize].in_use -= 1;
-        known.pace.freed(now);
+        known.pace.record_release(now);
         self.in_use -= 1;
-        self.pace.freed(now);
-        self.line_up(user, now);
+        self.pace.record_release(now);
+        self.enqueue(user, now);
         self.hand_over(now)
     }
 
@@ -245,7 +245,7 @@ impl<T> SlotQueue<T> {
         self.limits = limits;
         let users: Vec<UserId> = self.users.keys().cloned().collect();
         for user in users {
-            self.line_up(&user, now);
+            self.enqueue(&user, now);
         }
         std::iter::from_fn(|| self.hand_over(now)).collect()
     }
@@ -286,12 +286,12 @@ impl<T> SlotQueue<T> {
         self.waiting -= 1;
         self.in_use += 1;
         // If more of it waits, it goes to the end of the line.
-        self.line_up(&user, now);
+        self.enqueue(&user, now);
         Some(Grant { user, operation, waiter })
     }
 
     /// Puts `user` where it belongs after any change: into the line, out of it, or out of our memory.
-    fn line_up(&mut self, user: &UserId, now: Instant) {
+    fn enqueue(&mut self, user: &UserId, now: Instant) {
         let places = &mut self.places;
         let Some(known) = self.users.get_mut(user) else { return };
         let priority = known.first(&self.limits).map(|(_, (priority, _))| priority);
@@ -310,15 +310,15 @@ impl<T> SlotQueue<T> {
             known.turn = turn;
         }
         if known.waiting == 0 {
-            known.pace.rest();
+            known.pace.remaining();
             if known.operations.iter().all(|used| used.in_use == 0) {
                 self.users.remove(user);
             }
         }
-        if self.line.is_empty() { self.pace.rest() } else { self.pace.begin(now) }
+        if self.line.is_empty() { self.pace.remaining() } else { self.pace.begin(now) }
     }
 
-    fn in_the_way(&self, operation: Operation, ahead: usize) -> Limit {
+    fn blocking_limit(&self, operation: Operation, ahead: usize) -> Limit {
         let own = ahead >= self.limits.per_operation[operation as usize];
         if own { Limit::User } else { Limit::Total }
     }
@@ -326,9 +326,9 @@ impl<T> SlotQueue<T> {
     fn refused(&self, user: &UserId, by: Limit, now: Instant) -> QueueRefusal {
         let retry_after = match (by, self.users.get(user)) {
             // When all that waits has gone.
-            (Limit::User, Some(known)) => known.pace.until(known.waiting + 1, now),
+            (Limit::User, Some(known)) => known.pace.estimated_wait(known.waiting + 1, now),
             // When everybody in the line had a turn.
-            _ => self.pace.until(self.line.len() + 1, now),
+            _ => self.pace.estimated_wait(self.line.len() + 1, now),
         };
         QueueRefusal { by, retry_after }
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Reserved for an answer whose length the client leaves open, but never more than a tenth of the limit.
-const OPEN_ANSWER: u64 = 1024;
+const DEFAULT_COMPLETION_TOKENS: u64 = 1024;
 
 /// The limits, and how much of them each user has left.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ impl Drop for Reservation {
 impl TokenCost {
     /// What to hold back where `limit` tokens a minute are allowed.
     pub(crate) fn reserved(self, limit: u64) -> u64 {
-        let answer = self.answer.unwrap_or_else(|| OPEN_ANSWER.min(limit / 10));
+        let answer = self.answer.unwrap_or_else(|| DEFAULT_COMPLETION_TOKENS.min(limit / 10));
         self.prompt.saturating_add(answer)
     }
 }

@@ -30,7 +30,7 @@ impl ReleaseRate {
     }
 
     /// A slot became free.
-    pub fn freed(&mut self, now: Instant) {
+    pub fn record_release(&mut self, now: Instant) {
         let Some(since) = self.since.replace(now) else {
             self.since = None;
             return;
@@ -40,12 +40,12 @@ impl ReleaseRate {
     }
 
     /// Nobody waits any more.
-    pub fn rest(&mut self) {
+    pub fn remaining(&mut self) {
         self.since = None;
     }
 
     /// How long until `count` more slots are free, 1–60 s. A silence longer than the mean counts instead of it.
-    pub fn until(&self, count: usize, now: Instant) -> Duration {
+    pub fn estimated_wait(&self, count: usize, now: Instant) -> Duration {
         let silence = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         let seconds = self.mean.unwrap_or(0.0).max(silence) * count as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
@@ -64,13 +64,13 @@ mod tests {
         let mut pace = ReleaseRate::default();
         pace.begin(start);
         for second in 1..=50 {
-            pace.freed(start + 2 * second * SECOND);
+            pace.record_release(start + 2 * second * SECOND);
         }
-        assert_eq!(pace.until(5, start + 100 * SECOND), 10 * SECOND);
+        assert_eq!(pace.estimated_wait(5, start + 100 * SECOND), 10 * SECOND);
         for second in 1..=50 {
-            pace.freed(start + (100 + second) * SECOND);
+            pace.record_release(start + (100 + second) * SECOND);
         }
-        let seconds = pace.until(10, start + 150 * SECOND).as_secs_f64();
+        let seconds = pace.estimated_wait(10, start + 150 * SECOND).as_secs_f64();
         assert!((10.0..10.1).contains(&seconds), "{seconds}");
     }
 
@@ -79,21 +79,21 @@ mod tests {
         let start = Instant::now();
         let mut pace = ReleaseRate::default();
         pace.begin(start);
-        pace.freed(start + 3 * SECOND);
-        pace.rest();
-        pace.freed(start + 1000 * SECOND);
+        pace.record_release(start + 3 * SECOND);
+        pace.remaining();
+        pace.record_release(start + 1000 * SECOND);
         pace.begin(start + 2000 * SECOND);
-        assert_eq!(pace.until(1, start + 2000 * SECOND), 3 * SECOND);
+        assert_eq!(pace.estimated_wait(1, start + 2000 * SECOND), 3 * SECOND);
     }
 
     #[test]
     fn silence_counts_before_anything_was_measured() {
         let start = Instant::now();
         let mut pace = ReleaseRate::default();
-        assert_eq!(pace.until(9, start), SHORTEST);
+        assert_eq!(pace.estimated_wait(9, start), SHORTEST);
         pace.begin(start);
-        assert_eq!(pace.until(2, start + 4 * SECOND), 8 * SECOND);
-        assert_eq!(pace.until(2, start + 400 * SECOND), LONGEST);
-        assert_eq!(pace.until(usize::MAX, start + 400 * SECOND), LONGEST);
+        assert_eq!(pace.estimated_wait(2, start + 4 * SECOND), 8 * SECOND);
+        assert_eq!(pace.estimated_wait(2, start + 400 * SECOND), LONGEST);
+        assert_eq!(pace.estimated_wait(usize::MAX, start + 400 * SECOND), LONGEST);
     }
 }

@@ -33,7 +33,7 @@ struct SlotsInner {
 #[derive(Debug)]
 struct SlotsState {
     queue: SlotQueue<oneshot::Sender<Slot>>,
-    patience: Duration,
+    max_wait: Duration,
 }
 
 /// The right of one user to run one request; given back when dropped.
@@ -45,7 +45,7 @@ pub struct Slot {
     /// Its counterpart over all gateways, if they share their slots.
     pub(crate) lease: Option<Box<Lease>>,
     /// It has none of them yet, and counts among those who wait.
-    stands_by: bool,
+    parked: bool,
 }
 
 /// Why there is no slot. Each says when it is worth coming back: 1–60 s, from the measured rate at which slots become
@@ -111,7 +111,7 @@ impl Slots {
     /// All slots of `config`, free.
     pub fn new(config: &config::Slots) -> Self {
         let state =
-            SlotsState { queue: SlotQueue::new(QueueLimits::from(config)), patience: config.queue_timeout };
+            SlotsState { queue: SlotQueue::new(QueueLimits::from(config)), max_wait: config.queue_timeout };
         Self { shared: Arc::new(SlotsInner { state: Mutex::new(state) }) }
     }
 
@@ -119,7 +119,7 @@ impl Slots {
     pub fn reconfigure(&self, config: &config::Slots) {
         let granted = {
             let mut state = self.shared.state.lock();
-            state.patience = config.queue_timeout;
+            state.max_wait = config.queue_timeout;
             state.queue.reconfigure(QueueLimits::from(config), Instant::now())
         };
         granted.into_iter().for_each(|grant| self.shared.hand_over(grant));
@@ -173,7 +173,7 @@ impl Slots {
         let (sender, slot) = oneshot::channel();
         let ticket = state.queue.wait(user, (operation, priority), sender, clock::now());
         let ticket = ticket.map_err(|refused| refusal(refused, WaitOutcome::Full))?;
-        Ok(Submitted::Waits(QueuedWaiter { shared: self.shared.clone(), ticket, slot }, state.patience))
+        Ok(Submitted::Waits(QueuedWaiter { shared: self.shared.clone(), ticket, slot }, state.max_wait))
     }
 
     /// Who runs and who waits now.
@@ -210,22 +210,22 @@ impl SlotsInner {
     }
 
     fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> Slot {
-        Slot { shared: self.clone(), user, operation, lease: None, stands_by: false }
+        Slot { shared: self.clone(), user, operation, lease: None, parked: false }
     }
 }
 
 impl Slot {
     /// It waits for its counterpart over all gateways, until it is [`Self::with`] it.
-    pub(crate) fn stand_by(&mut self) {
-        self.shared.state.lock().queue.stand_by(&self.user, self.operation);
-        self.stands_by = true;
+    pub(crate) fn park(&mut self) {
+        self.shared.state.lock().queue.park(&self.user, self.operation);
+        self.parked = true;
     }
 
     /// The same with its counterpart over all gateways.
     pub(crate) fn with(mut self, lease: impl Into<Box<Lease>>) -> Self {
         self.lease = Some(lease.into());
-        if std::mem::take(&mut self.stands_by) {
-            self.shared.state.lock().queue.go(&self.user, self.operation);
+        if std::mem::take(&mut self.parked) {
+            self.shared.state.lock().queue.activate(&self.user, self.operation);
         }
         self
     }
@@ -237,8 +237,8 @@ impl Drop for Slot {
         drop(self.lease.take());
         let next = {
             let queue = &mut self.shared.state.lock().queue;
-            if self.stands_by {
-                queue.go(&self.user, self.operation);
+            if self.parked {
+                queue.activate(&self.user, self.operation);
             }
             queue.release(&self.user, self.operation, clock::now())
         };

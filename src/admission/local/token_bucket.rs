@@ -35,13 +35,13 @@ impl TokenBucket {
     /// # Errors
     /// How long until there is room, if nothing else is asked for.
     pub fn reserve(&mut self, amount: u64, limit: u64, now: Instant) -> Result<u64, Duration> {
-        self.fade(limit, now);
+        self.decay(limit, now);
         let amount = amount.min(limit);
         // Even a call that costs nothing waits until a debt is paid.
         let needed = self.in_use() + u128::from(amount.max(1)) * TOKEN;
         let over = needed.saturating_sub(u128::from(limit) * TOKEN);
         if over > 0 {
-            return Err(time_to_fade(over, limit));
+            return Err(time_to_decay(over, limit));
         }
         self.held += amount;
         Ok(amount)
@@ -49,27 +49,27 @@ impl TokenBucket {
 
     /// Gives `held` back and counts what was `spent` instead.
     pub fn settle(&mut self, held: u64, spent: u64, limit: u64, now: Instant) {
-        self.fade(limit, now);
+        self.decay(limit, now);
         self.held = self.held.saturating_sub(held);
         self.spent += u128::from(spent) * TOKEN;
     }
 
     /// Whole tokens left.
     pub fn remaining(&mut self, limit: u64, now: Instant) -> u64 {
-        self.fade(limit, now);
+        self.decay(limit, now);
         let left = (u128::from(limit) * TOKEN).saturating_sub(self.in_use()) / TOKEN;
         u64::try_from(left).unwrap_or(limit)
     }
 
     /// How long until all are left, if all that is held will be spent.
     pub fn full_in(&mut self, limit: u64, now: Instant) -> Duration {
-        self.fade(limit, now);
-        time_to_fade(self.in_use(), limit)
+        self.decay(limit, now);
+        time_to_decay(self.in_use(), limit)
     }
 
     /// Whether it is as good as new.
     pub fn is_idle(&mut self, limit: u64, now: Instant) -> bool {
-        self.fade(limit, now);
+        self.decay(limit, now);
         self.in_use() == 0
     }
 
@@ -77,14 +77,14 @@ impl TokenBucket {
         self.spent + u128::from(self.held) * TOKEN
     }
 
-    fn fade(&mut self, limit: u64, now: Instant) {
+    fn decay(&mut self, limit: u64, now: Instant) {
         let nanos = now.saturating_duration_since(self.at).as_nanos();
         self.spent = self.spent.saturating_sub(nanos.saturating_mul(u128::from(limit)));
         self.at = self.at.max(now);
     }
 }
 
-fn time_to_fade(amount: u128, limit: u64) -> Duration {
+fn time_to_decay(amount: u128, limit: u64) -> Duration {
     let nanos = amount.div_ceil(u128::from(limit.max(1)));
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Users remembered at once, some 60 MB of them: those who asked within the last minute.
-pub const MOST_USERS: usize = 250_000;
+pub const MAX_USERS: usize = 250_000;
 /// Below this nobody looks for idle users.
 const FIRST_SWEEP: usize = 1024;
 /// A full book is not searched again for everybody who does not fit in.
@@ -132,10 +132,10 @@ impl UsageTable {
         let rested = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
         if known >= self.sweep_at && rested {
             self.users.retain(|_, account| !account.is_idle(limit, now));
-            self.sweep_at = (2 * self.users.len()).clamp(FIRST_SWEEP, MOST_USERS);
+            self.sweep_at = (2 * self.users.len()).clamp(FIRST_SWEEP, MAX_USERS);
             self.swept = Some(now);
         }
-        self.users.len() < MOST_USERS || self.users.contains_key(user)
+        self.users.len() < MAX_USERS || self.users.contains_key(user)
     }
 }
 

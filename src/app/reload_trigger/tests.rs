@@ -34,7 +34,7 @@ impl Running {
     }
 
     fn temperature(&self) -> f64 {
-        self.gateway.edge().snapshot.config.routing.temperature
+        self.gateway.active_config().snapshot.config.routing.temperature
     }
 
     fn last(&self) -> Option<Reloaded> {
@@ -92,12 +92,12 @@ async fn a_good_file_is_put_in_force_and_told() {
 #[tokio::test]
 async fn a_bad_file_changes_nothing_and_every_reason_is_told() {
     let running = Running::new("bad");
-    let before = running.gateway.edge();
+    let before = running.gateway.active_config();
     running.write(&with_temperature("-1\nhalf_lief = \"1s\""));
     let reloaded = reload(&running.gateway);
     assert!(!reloaded.ok);
     assert_eq!(reloaded.messages.len(), 2, "{reloaded:?}");
-    assert!(Arc::ptr_eq(&before, &running.gateway.edge()));
+    assert!(Arc::ptr_eq(&before, &running.gateway.active_config()));
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_moved_listener_waits_but_the_rest_is_in_force() {
     assert!(reloaded.ok);
     assert!(reloaded.messages[1].starts_with("warning: server.listen"), "{reloaded:?}");
     assert_eq!(running.temperature(), 0.5);
-    assert_eq!(running.gateway.edge().snapshot.config.server.listen.port(), 8080);
+    assert_eq!(running.gateway.active_config().snapshot.config.server.listen.port(), 8080);
 }
 
 /// All of the watch in one test: SIGHUP is the whole process's.

@@ -81,11 +81,11 @@ async fn a_server_that_answers_no_publish_is_left_within_a_beat() {
     let tasks = Tasks::new();
     let (link, mute) = stage(&tasks).await;
     until(&link, true).await;
-    link.tell("news", Bytes::from_static(b"one"));
+    link.publish("news", Bytes::from_static(b"one"));
     sleep(Duration::from_millis(100)).await;
     assert!(link.is_up());
     mute.lock().insert("PUBLISH");
-    link.tell("news", Bytes::from_static(b"two"));
+    link.publish("news", Bytes::from_static(b"two"));
     until(&link, false).await;
     mute.lock().clear();
     until(&link, true).await;
@@ -98,7 +98,7 @@ async fn a_server_that_answers_no_subscription_is_left_within_a_beat() {
     let (link, mute) = stage(&tasks).await;
     until(&link, true).await;
     mute.lock().insert("SUBSCRIBE");
-    drop(link.hear("news"));
+    drop(link.subscribe("news"));
     until(&link, false).await;
     mute.lock().clear();
     until(&link, true).await;

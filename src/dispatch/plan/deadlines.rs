@@ -15,11 +15,11 @@ impl Plan {
         let (configured, usual) = match self.need.kind {
             LatencyKind::Stream => {
                 let configured = model.config.first_token_timeout.unwrap_or(self.rules.first_token_timeout);
-                (configured, target.known.first_token_deadline(configured, self.need.tokens))
+                (configured, target.state.first_token_deadline(configured, self.need.tokens))
             }
             LatencyKind::Whole => {
                 let (configured, total) = (self.rules.answer_timeout, self.rules.total_timeout);
-                (configured, target.known.answer_deadline(configured, total))
+                (configured, target.state.answer_deadline(configured, total))
             }
         };
         // Nobody else is there: what is learned must not cut off the only answer.

@@ -6,7 +6,7 @@
 use super::*;
 
 /// Steps of one rehearsal, waits included: a plan has fewer.
-const MOST_STEPS: u32 = 100;
+const MAX_STEPS: u32 = 100;
 
 /// What a plan would do if everybody it asked could not be reached.
 pub struct Rehearsal {
@@ -59,13 +59,13 @@ pub enum Reason {
 
 impl Plan {
     /// Follows the plan from `now` to its end.
-    pub fn rehearse(mut self, now: Instant) -> Rehearsal {
+    pub fn dry_run(mut self, now: Instant) -> Rehearsal {
         self.rehearsed = true;
         // Never drawn from: `pick` takes the likeliest.
         let mut rng = fastrand::Rng::with_seed(0);
         let (mut asked, mut shares) = (Vec::new(), Vec::new());
         let mut at = now;
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             let chances = self.chances(at);
             match self.next(at, &mut rng) {
                 Step::Wait(until) => at = until.max(at),
@@ -76,7 +76,7 @@ impl Plan {
                         shares = drawn.clone().unwrap_or_else(|| vec![(candidate.target.id.clone(), 1.0)]);
                     }
                     let chance = drawn.and_then(|drawn| share_of(&drawn, &candidate.target.id));
-                    asked.push(self.rehearsed(&candidate, chance, at - now, at));
+                    asked.push(self.predicted_step(&candidate, chance, at - now, at));
                     let unreachable = Failure::hard(HardKind::Connect, "it could not be reached");
                     if self.failed(&candidate, unreachable, at).is_err() {
                         break;
@@ -89,14 +89,14 @@ impl Plan {
     }
 
     /// `chance`: `None` for a target that no draw chose.
-    fn rehearsed(
+    fn predicted_step(
         &self,
         candidate: &Candidate,
         chance: Option<f64>,
         waited: Duration,
         now: Instant,
     ) -> Rehearsed {
-        let access = candidate.target.standing(&self.need, None, now).access;
+        let access = candidate.target.eligibility(&self.need, None, now).access;
         Rehearsed {
             target: candidate.target.clone(),
             model: candidate.model.clone(),
@@ -129,7 +129,7 @@ impl Plan {
         let mut seen: Vec<&Arc<str>> = asked.iter().map(|step| &step.target.id).collect();
         let mut passed = Vec::new();
         for model in &self.models {
-            for (target, standing) in model.targets.iter().zip(model.standings(&self.need, now)) {
+            for (target, standing) in model.targets.iter().zip(model.eligibilities(&self.need, now)) {
                 if seen.contains(&&target.id) {
                     continue;
                 }

@@ -26,7 +26,7 @@ use crate::{
 /// Before the same target is asked again after a 5xx or a reset.
 const SECOND_CHANCE: Duration = Duration::from_millis(250);
 /// Longest wait for a target to come back while there is nobody at all to ask.
-const NOBODY_WAIT: Duration = Duration::from_secs(1);
+const NO_TARGET_WAIT: Duration = Duration::from_secs(1);
 
 /// What to do now.
 pub enum Step {
@@ -148,14 +148,14 @@ impl Plan {
                     let others = others || self.later_ready(now);
                     return Step::Try(self.candidate(target, others, false));
                 }
-                if let Some(step) = self.linger(&model, now) {
+                if let Some(step) = self.wait_on_model(&model, now) {
                     return step;
                 }
             }
             self.at += 1;
             self.second = SameTargetRetry::Idle;
         }
-        self.wait_for_anybody(now)
+        self.wait_for_any_target(now)
     }
 
     /// A second target to ask at the same time as the one that is silent.
@@ -167,7 +167,7 @@ impl Plan {
     }
 
     /// `candidate` could not be asked after all: somebody else took its last place.
-    pub fn turned_away(&mut self) {
+    pub fn ineligible_reason(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
@@ -186,7 +186,7 @@ impl Plan {
         let again_at = match outcome {
             Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
                 // The target counts its rest itself, a little longer than it was told.
-                let until = candidate.target.standing(&self.need, None, now).until;
+                let until = candidate.target.eligibility(&self.need, None, now).until;
                 Some(until.unwrap_or(now + rest))
             }
             _ if outcome.is_transient() => Some(now + SECOND_CHANCE),
@@ -206,7 +206,7 @@ impl Plan {
 
     /// The refusal of a call that cannot go on.
     pub fn refusal(&self, now: Instant) -> Refusal {
-        let Some(Last { failure, direct, .. }) = &self.last else { return self.nobody(now) };
+        let Some(Last { failure, direct, .. }) = &self.last else { return self.no_target(now) };
         let failed = || Failed { message: failure.message.clone(), attempts: self.attempts };
         let theirs = match failure.outcome {
             Outcome::TooBig | Outcome::ClientFault => true,
@@ -251,16 +251,16 @@ impl Plan {
 
     /// The fresh targets of `model`, and where they stand.
     fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Eligibility)> {
-        let standings = model.standings(&self.need, now).into_iter().enumerate();
+        let standings = model.eligibilities(&self.need, now).into_iter().enumerate();
         standings.filter(|(index, _)| self.is_fresh(model, *index))
     }
 
     /// With nobody else left: a target whose rate limit looks used up, or that is known to refuse such a request.
     /// Both are what we believe; the provider's own word is better than ours.
-    fn reluctantly(&mut self, now: Instant) -> Option<Candidate> {
+    fn last_resort(&mut self, now: Instant) -> Option<Candidate> {
         let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
         let believed_out = |target: &Arc<Target>| {
-            let standing = target.standing(&self.need, None, now);
+            let standing = target.eligibility(&self.need, None, now);
             standing.access.is_open() || standing.why == Some(IneligibleReason::NoHeadroom)
         };
         let fitting = self.models.iter().enumerate().filter(|(_, model)| self.may_fit(model));
@@ -274,7 +274,7 @@ impl Plan {
     /// Who of `model` may be asked and was not asked yet. A breaker that wants a probe gets it first, if somebody
     /// else can catch its failure or there is nobody else at all.
     fn choices(&self, model: &Model, now: Instant) -> RemainingTargets {
-        let standings = model.standings(&self.need, now);
+        let standings = model.eligibilities(&self.need, now);
         let fresh: Vec<usize> = (0..standings.len()).filter(|index| self.is_fresh(model, *index)).collect();
         let probe = fresh.iter().copied().find(|index| standings[*index].access == Availability::Probe);
         let ready = Model::preferred(fresh, &standings);
@@ -287,7 +287,7 @@ impl Plan {
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
         let RemainingTargets { standings, ready, probe } = self.choices(model, now);
         if !self.rehearsed {
-            wish_to_probe(model, &standings);
+            request_probe(model, &standings);
         }
         let draw = || match self.rehearsed {
             true => model.likeliest(&ready, &standings),
@@ -319,14 +319,14 @@ impl Plan {
     }
 
     /// Before the asked model is left: the same target once more, or a short rest waited out.
-    fn linger(&mut self, model: &Model, now: Instant) -> Option<Step> {
+    fn wait_on_model(&mut self, model: &Model, now: Instant) -> Option<Step> {
         let reserved = u32::from(self.later_ready(now));
         if self.rules.max_attempts - self.attempts <= reserved {
             return None;
         }
         if let SameTargetRetry::Due(target, at) = &self.second {
             let (target, at) = (target.clone(), *at);
-            let standing = target.standing(&self.need, None, now);
+            let standing = target.eligibility(&self.need, None, now);
             let ready = standing.access.is_open();
             if now < at && (ready || standing.why == Some(IneligibleReason::Resting)) {
                 return Some(Step::Wait(at));
@@ -352,12 +352,12 @@ impl Plan {
     }
 
     /// Every model has been left. If nothing was asked at all, a target that is back in a moment is waited for.
-    fn wait_for_anybody(&mut self, now: Instant) -> Step {
-        if let Some(candidate) = self.reluctantly(now) {
+    fn wait_for_any_target(&mut self, now: Instant) -> Step {
+        if let Some(candidate) = self.last_resort(now) {
             return Step::Try(candidate);
         }
         let since = *self.stuck.get_or_insert(now);
-        let limit = since + NOBODY_WAIT.min(self.rules.patience);
+        let limit = since + NO_TARGET_WAIT.min(self.rules.patience);
         let back = self.earliest(now).filter(|at| self.last.is_none() && (now..=limit).contains(at));
         match back {
             Some(at) => {
@@ -369,7 +369,7 @@ impl Plan {
     }
 
     fn all(&self, now: Instant) -> impl Iterator<Item = Eligibility> {
-        self.models.iter().flat_map(move |model| model.standings(&self.need, now))
+        self.models.iter().flat_map(move |model| model.eligibilities(&self.need, now))
     }
 
     /// When the first target of any model may be asked again.
@@ -382,7 +382,7 @@ impl Plan {
     }
 
     /// Why nobody at all may be asked.
-    fn nobody(&self, now: Instant) -> Refusal {
+    fn no_target(&self, now: Instant) -> Refusal {
         let all_are =
             |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
         if all_are(&[IneligibleReason::Resting, IneligibleReason::NoHeadroom]) {
@@ -399,13 +399,13 @@ impl Plan {
 }
 
 /// Targets whose probe this request could be get the peers' leave for the next one: it is not waited for.
-fn wish_to_probe(model: &Model, standings: &[Eligibility]) {
+fn request_probe(model: &Model, standings: &[Eligibility]) {
     let each = model
         .targets
         .iter()
         .zip(standings)
         .filter(|(_, standing)| standing.why == Some(IneligibleReason::Unleft));
-    each.for_each(|(target, _)| target.known.wish_to_probe());
+    each.for_each(|(target, _)| target.state.probe_request());
 }
 
 #[cfg(test)]

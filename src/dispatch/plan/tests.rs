@@ -249,16 +249,16 @@ async fn whoever_is_last_knows_it() {
 #[tokio::test(start_paused = true)]
 async fn drained_targets_are_not_asked() {
     let snapshot = snapshot(EQUALS);
-    snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
+    snapshot.find("a/x").unwrap().state.drain(true, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
-    snapshot.find("a/x").unwrap().known.drain(false, Instant::now());
+    snapshot.find("a/x").unwrap().state.drain(false, Instant::now());
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
 /// A gateway that has company tells and asks; here, nobody answers.
 fn joined(snapshot: &Snapshot) -> Outbox {
     let outbox = Outbox::default();
-    snapshot.targets().iter().for_each(|target| target.known.join(Some(&outbox), Instant::now()));
+    snapshot.targets().iter().for_each(|target| target.state.join(Some(&outbox), Instant::now()));
     outbox
 }
 
@@ -271,7 +271,7 @@ fn doubted(snapshot: &Snapshot, target: &str) {
         written: Instant::now(),
         report: serde_json::from_value(report).unwrap(),
     };
-    snapshot.find(target).unwrap().known.hear(heard, PeerId(2), Instant::now());
+    snapshot.find(target).unwrap().state.merge(heard, PeerId(2), Instant::now());
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,12 +296,12 @@ async fn the_peers_are_asked_before_a_probe_and_nobody_waits_who_has_somebody_el
     advance(Duration::from_secs(5)).await;
     outbox.notes().await;
     let a = snapshot.find("a/x").unwrap();
-    drop(plan(&snapshot).rehearse(Instant::now()));
+    drop(plan(&snapshot).dry_run(Instant::now()));
     assert!(outbox.notes().now_or_never().is_none(), "who only looks leaves no note");
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
     let notes = outbox.notes().await;
     assert!(notes.wishes.contains("a/x"), "{notes:?}");
-    a.known.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
+    a.state.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
@@ -314,8 +314,8 @@ async fn with_nobody_else_the_leave_to_probe_is_waited_for() {
     let mut search = plan(&snapshot);
     assert_eq!(step(&mut search).0, "wait 20 ms");
     let a = snapshot.find("a/x").unwrap();
-    a.known.leave(ProbeLease::Refused(Instant::now() + Duration::from_secs(1)));
+    a.state.leave(ProbeLease::Refused(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut search).0, "try c/x", "somebody else probes");
-    a.known.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
+    a.state.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

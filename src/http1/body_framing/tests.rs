@@ -44,8 +44,8 @@ fn a_length_is_kept_to_the_byte() {
 
 #[test]
 fn what_is_malformed_is_an_error_and_never_an_end() {
-    let long = [b"1;".as_slice(), &[b'x'; MAX_ASIDE + 1]].concat();
-    let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_ASIDE / 4 + 1)].concat();
+    let long = [b"1;".as_slice(), &[b'x'; MAX_EXTENSION_BYTES + 1]].concat();
+    let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_EXTENSION_BYTES / 4 + 1)].concat();
     let zeros = [b'0'; 300];
     let wrong: [&[u8]; 14] = [
         b"\r\n",

@@ -99,7 +99,7 @@ impl Connection {
                 return Poll::Ready(NextRequest::Bad(HeadError::TooLarge));
             }
             searched = self.heard.len();
-            match ready!(self.poll_hear(cx)) {
+            match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(NextRequest::Over),
                 Ok(_) => {}
             }
@@ -109,7 +109,7 @@ impl Connection {
     /// The request whose head is the first `end` bytes.
     fn begin(&mut self, end: usize) -> NextRequest {
         let read = request_head::read(&self.heard.split_to(end).freeze());
-        self.let_go();
+        self.release_buffer();
         match read {
             Ok(mut head) => {
                 self.decoder = std::mem::replace(&mut head.decoder, Decoder::Length(0));
@@ -121,7 +121,7 @@ impl Connection {
     }
 
     /// Reads once, behind what was heard.
-    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let heard = &mut self.heard;
         poll_read(&mut self.wire, cx, |bytes| {
             heard.extend_from_slice(bytes);
@@ -144,7 +144,7 @@ impl Connection {
                 self.go_on.advance(written);
                 ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
             }
-            if ready!(self.poll_hear(cx))? == 0 {
+            if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(Some(Err(BodyError::Closed)));
             }
         }
@@ -164,11 +164,11 @@ impl Connection {
         }
         let used = self.heard.len() - rest.len();
         self.heard.advance(used);
-        self.let_go();
+        self.release_buffer();
         Ok(run.freeze())
     }
 
-    fn let_go(&mut self) {
+    fn release_buffer(&mut self) {
         if self.heard.is_empty() {
             self.heard = BytesMut::new();
         }
@@ -180,7 +180,7 @@ impl Connection {
         if !self.decoder.is_over() || !self.heard.is_empty() {
             return Poll::Pending;
         }
-        match ready!(self.poll_hear(cx)) {
+        match ready!(self.poll_fill(cx)) {
             Ok(0) | Err(_) => Poll::Ready(()),
             Ok(_) => Poll::Pending,
         }
@@ -204,7 +204,7 @@ impl Connection {
     pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.heard = BytesMut::new();
-            if !matches!(ready!(self.poll_hear(cx)), Ok(1..)) {
+            if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                 return Poll::Ready(());
             }
         }

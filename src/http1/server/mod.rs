@@ -42,9 +42,9 @@ use crate::{
 };
 
 /// Bytes of a body that nobody wanted and that came all the same; with more of them the connection ends.
-const SKIPPED: usize = 256 * 1024;
+const MAX_SKIPPED: usize = 256 * 1024;
 /// For a client that is still sending what nobody wants: closed at once, the kernel would throw away the answer as well.
-const LAST_LOOK: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What one connection may take.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,7 @@ async fn answer<T>(line: &Mutex<Connection>, answering: impl Future<Output = T>)
 
 /// Whether nothing is left of the request's body, after a look at what has come of it.
 async fn is_read(line: &Mutex<Connection>) -> bool {
-    poll_fn(|cx| Poll::Ready(line.lock().skip_body(cx, SKIPPED))).await
+    poll_fn(|cx| Poll::Ready(line.lock().skip_body(cx, MAX_SKIPPED))).await
 }
 
 /// Writes the answer; `Err` also if the client has gone.
@@ -155,7 +155,7 @@ async fn send(line: &Mutex<Connection>, mut outgoing: ResponseWriter) -> io::Res
 async fn close(line: &Mutex<Connection>) -> io::Result<()> {
     poll_fn(|cx| Pin::new(line.lock().wire()).poll_shutdown(cx)).await?;
     // Who has gone is gone.
-    timeout(LAST_LOOK, poll_fn(|cx| line.lock().poll_silence(cx))).await.ok();
+    timeout(LINGER, poll_fn(|cx| line.lock().poll_silence(cx))).await.ok();
     Ok(())
 }
 

@@ -94,7 +94,7 @@ impl ResponseWriter {
             _ => 0,
         };
         let mut copied = Vec::with_capacity(HEAD + short);
-        write_head(&mut copied, (&head, body.take_told()), (framing, manner.version, last));
+        write_head(&mut copied, (&head, body.take_headers()), (framing, manner.version, last));
         let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
         Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }

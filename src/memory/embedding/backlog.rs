@@ -37,9 +37,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// After a write: what is written next to it goes with it.
 const GATHER: Duration = Duration::from_millis(50);
 /// After the first failure, doubled with each further one.
-const REST: Duration = Duration::from_secs(1);
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
 /// Short, for a target in trouble is guarded by its breaker.
-const LONGEST_REST: Duration = Duration::from_secs(10);
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
 /// Without a write here: others may write to the store, or have died over what they wrote.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Between two lines in the log.
@@ -69,17 +69,17 @@ impl EmbeddingBacklog {
 /// Embeds for ever.
 pub async fn run(engine: Arc<Engine>, remote: Arc<RemoteEmbedder>) {
     let mut embedding =
-        BacklogWorker { engine, remote, covered: None, instead: None, told: None, rest: REST };
+        BacklogWorker { engine, remote, covered: None, instead: None, told: None, rest: MIN_BACKOFF };
     loop {
         match embedding.look().await {
-            Ok(true) => embedding.rest = REST,
+            Ok(true) => embedding.rest = MIN_BACKOFF,
             Ok(false) => {
-                embedding.tell_the_end();
+                embedding.log_recovery();
                 if timeout(LOOK_AGAIN, embedding.engine.pending.written.notified()).await.is_ok() {
                     sleep(GATHER).await;
                 }
             }
-            Err(trouble) => embedding.rest_after(trouble).await,
+            Err(trouble) => embedding.backoff_after(trouble).await,
         }
     }
 }
@@ -101,12 +101,12 @@ impl BacklogWorker {
     async fn look(&mut self) -> Result<bool, RecallError> {
         self.choose().await?;
         let found = self.engine.store.pending(self.remote.id(), self.covered.clone(), LOOK).await?;
-        self.stand_back(found.instead);
+        self.yield_to_requests(found.instead);
         let Some(covered) = found.covered else { return Ok(false) };
         let mut waiting = batches(found.items);
         // The first look after a start, or a long one: more than a few writes.
         if waiting.len() > 1 || (self.covered.is_none() && !waiting.is_empty()) {
-            self.tell().await;
+            self.log_trouble().await;
         }
         while let Some(batch) = waiting.pop() {
             match self.embed(&batch).await {
@@ -138,7 +138,7 @@ impl BacklogWorker {
     }
 
     /// Two gateways with different embedders would undo each other's work for ever: the one that started first stops.
-    fn stand_back(&mut self, instead: Option<String>) {
+    fn yield_to_requests(&mut self, instead: Option<String>) {
         if instead == self.instead {
             return;
         }
@@ -184,15 +184,15 @@ impl BacklogWorker {
         }
     }
 
-    async fn rest_after(&mut self, trouble: RecallError) {
+    async fn backoff_after(&mut self, trouble: RecallError) {
         let trouble = trouble.to_string();
         tracing::warn!(trouble, again_in = ?self.rest, "memories wait for their vectors");
         *self.engine.pending.trouble.lock() = Some(trouble);
         sleep(self.rest.mul_f64(0.8 + 0.4 * fastrand::f64())).await;
-        self.rest = (self.rest * 2).min(LONGEST_REST);
+        self.rest = (self.rest * 2).min(MAX_BACKOFF);
     }
 
-    async fn tell(&mut self) {
+    async fn log_trouble(&mut self) {
         if self.told.is_some_and(|told| told.elapsed() < TELL) {
             return;
         }
@@ -203,8 +203,8 @@ impl BacklogWorker {
         }
     }
 
-    fn tell_the_end(&mut self) {
-        self.rest = REST;
+    fn log_recovery(&mut self) {
+        self.rest = MIN_BACKOFF;
         let apart = |theirs: &String| format!("another gateway, which started later, embeds by {theirs}");
         *self.engine.pending.trouble.lock() = self.instead.as_ref().map(apart);
         if self.told.take().is_some() {

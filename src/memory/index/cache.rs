@@ -211,7 +211,7 @@ impl UserSlot {
     }
 
     /// The index as it is, if it is in memory and nobody changes it just now.
-    pub fn reading(&self) -> Option<IndexGuard> {
+    pub fn guard(&self) -> Option<IndexGuard> {
         let reading = self.loaded.clone().try_read_owned().ok()?;
         OwnedRwLockReadGuard::try_map(reading, Option::as_ref).ok().map(IndexGuard::Kept)
     }
@@ -303,7 +303,7 @@ impl IndexCache {
     }
 
     /// Asks a store that others write to as well what is new there.
-    pub async fn look(
+    pub async fn check_version(
         &self,
         store: &dyn Store,
         user: &UserId,
@@ -413,7 +413,7 @@ impl IndexCache {
     }
 
     /// Lets go of the index: what was written is not known for sure.
-    pub async fn distrust(&self, user: &UserId, place: &UserSlot) {
+    pub async fn invalidate(&self, user: &UserId, place: &UserSlot) {
         *place.loaded.write().await = None;
         self.weigh(user, place, None);
     }

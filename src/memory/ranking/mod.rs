@@ -95,7 +95,7 @@ pub fn rank(index: &UserIndex, query: &Query<'_>, limit: usize) -> Vec<Scored> {
         return Vec::new();
     }
     let fused = fuse(&signals);
-    let mut scored = in_place(index, &text, &signals, &fused);
+    let mut scored = with_position(index, &text, &signals, &fused);
     // Total order, so that the best few can be selected before they are sorted.
     let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if limit < scored.len() {
@@ -135,7 +135,7 @@ fn fuse(signals: &Signals) -> Vec<f32> {
 }
 
 /// Each live slot with its score, place included.
-fn in_place(index: &UserIndex, query: &str, signals: &Signals, fused: &[f32]) -> Vec<(usize, f32)> {
+fn with_position(index: &UserIndex, query: &str, signals: &Signals, fused: &[f32]) -> Vec<(usize, f32)> {
     let mut best_of = vec![0.0f32; index.session_count()];
     for (slot, entry) in index.live() {
         let best = &mut best_of[entry.session as usize];

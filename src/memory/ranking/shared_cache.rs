@@ -39,7 +39,7 @@ use crate::{
 /// The form of keys and entries: gateways of different versions share what both can read.
 const FORM: &str = "1";
 /// A cache that takes longer is none: the ranking itself is made in less.
-const PATIENCE: Duration = Duration::from_millis(25);
+const CALL_TIMEOUT: Duration = Duration::from_millis(25);
 /// Entries on their way; further ones are not told.
 const TELLING: usize = 64;
 /// Questions of one user and epoch: beyond it the user's hash is begun anew.
@@ -82,7 +82,7 @@ impl SharedCache {
         let (key, question) = (self.key(user), hash(&[query, embedder]));
         let mut asking = redis::pipe();
         asking.hget(key, question);
-        let (found,): (Option<Vec<u8>>,) = timeout(PATIENCE, self.link.pipe(&asking)).await.ok()?.ok()?;
+        let (found,): (Option<Vec<u8>>,) = timeout(CALL_TIMEOUT, self.link.pipe(&asking)).await.ok()?.ok()?;
         SharedEntry::decode(&found?)
     }
 
@@ -110,7 +110,7 @@ impl SharedCache {
     /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
     pub async fn clear(&self, user: Option<&UserId>) -> usize {
         let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
-        self.link.tell(&self.channel(), whose);
+        self.link.publish(&self.channel(), whose);
         if let Some(user) = user {
             return self.step(&self.key(user), "", "").await.map_or(0, |(_, entries)| entries);
         }
@@ -140,7 +140,7 @@ impl SharedCache {
 
     /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
     pub fn clears(&self) -> broadcast::Receiver<Bytes> {
-        self.link.hear(&self.channel())
+        self.link.subscribe(&self.channel())
     }
 
     fn channel(&self) -> String {
@@ -153,12 +153,12 @@ impl SharedCache {
 }
 
 /// Drops what is cached here when an operator has another gateway clear it.
-pub fn heed_clears(engine: &Arc<Engine>, tasks: &Tasks) {
+pub fn apply_invalidations(engine: &Arc<Engine>, tasks: &Tasks) {
     if engine.shared.is_none() {
         return;
     }
     let engine = engine.clone();
-    tasks.keep("clears", move || {
+    tasks.spawn_restarting("clears", move || {
         let (engine, mut clears) = (engine.clone(), engine.shared.as_ref().map(SharedCache::clears));
         async move {
             while let Some(clears) = &mut clears {

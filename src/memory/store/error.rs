@@ -105,7 +105,7 @@ impl StoreError {
     ];
 
     /// Its word in metrics.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::Closed => "closed",
@@ -123,7 +123,7 @@ impl StoreError {
             Self::Newer { .. } => "newer",
             Self::Foreign => "foreign",
             Self::Failed(_) => "failed",
-            Self::Open { error, .. } => error.word(),
+            Self::Open { error, .. } => error.as_str(),
         }
     }
 

@@ -89,7 +89,7 @@ impl Framer {
                 break;
             }
             match end {
-                Some(blank) => return Ok(Some(self.cut(blank))),
+                Some(blank) => return Ok(Some(self.split_line(blank))),
                 None => {
                     self.held.extend_from_slice(&self.chunk[self.start..]);
                     self.start = self.scanned;
@@ -173,7 +173,7 @@ impl Framer {
     ///
     /// Half a `\r\n` is enough to give the event out at once. Where the line before ended in `\r\n` the missing `\n`
     /// is added, for some clients look for exactly `\r\n\r\n`; the real one is dropped when it comes.
-    fn cut(&mut self, blank: Blank) -> SseEvent {
+    fn split_line(&mut self, blank: Blank) -> SseEvent {
         let (from, to) = (self.start, self.scanned);
         self.start = to;
         self.swallow_lf = blank == Blank::PerhapsHalf;

@@ -86,7 +86,7 @@ impl Keyring {
         let named = self.user_headers.iter().filter_map(|name| headers.get(name));
         // Names outside ASCII travel as UTF-8. Bytes that are none become an id that cannot be.
         let named = named.map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or("\0"));
-        Ok(named.filter_map(claim).next())
+        Ok(named.filter_map(with_claims).next())
     }
 }
 
@@ -102,7 +102,7 @@ impl Caller {
         if let Some(user) = &self.user {
             return user.clone();
         }
-        let claimed = claims.into_iter().flatten().find_map(claim);
+        let claimed = claims.into_iter().flatten().find_map(with_claims);
         let owner = self.holder.as_ref().and_then(|holder| holder.user.clone());
         claimed.or(owner).unwrap_or_else(UserId::anonymous)
     }
@@ -124,7 +124,7 @@ impl Caller {
 
 /// The user that `id` claims; `None` if it claims nothing. An id that cannot be one is nobody's: never the key's owner,
 /// or all users with such ids would share the owner's memory.
-fn claim(id: &str) -> Option<UserId> {
+fn with_claims(id: &str) -> Option<UserId> {
     let nothing = id.trim_matches(' ').is_empty();
     (!nothing).then(|| UserId::authenticated(id).unwrap_or_else(UserId::anonymous))
 }

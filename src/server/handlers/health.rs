@@ -23,7 +23,7 @@ pub async fn answer(
     let (ready, status) = match route {
         Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
         Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
-        Route::Ready if is_forgetful(gateway).await => (false, "memory store is away"),
+        Route::Ready if store_is_away(gateway).await => (false, "memory store is away"),
         Route::Ready if refuses_without_redis(gateway) => (false, "redis is away"),
         Route::Ready => (true, "ready"),
         _ => (true, "alive"),
@@ -34,7 +34,7 @@ pub async fn answer(
     if let (Route::Ready, Some(by)) = (route, preselection) {
         said["large_users_are_searched_by"] = by.into();
     }
-    if let (Route::Ready, Some(link)) = (route, &gateway.link) {
+    if let (Route::Ready, Some(link)) = (route, &gateway.redis) {
         said["redis"] = if link.is_up() { "up" } else { "away" }.into();
     }
     Ok(error_response::json(code, said.to_string()))
@@ -42,7 +42,7 @@ pub async fn answer(
 
 /// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.
 fn refuses_without_redis(gateway: &Gateway) -> bool {
-    gateway.link.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
+    gateway.redis.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
 }
 
 /// What the gateway leans on, for operators.
@@ -51,11 +51,11 @@ pub async fn parts(gateway: &Gateway) -> Dependencies {
         Some(memory) => Some(memory.is_healthy().await),
         None => None,
     };
-    Dependencies { memory_store, redis: gateway.link.as_ref().map(|link| link.is_up()) }
+    Dependencies { memory_store, redis: gateway.redis.as_ref().map(|link| link.is_up()) }
 }
 
 /// Whether there should be a memory and it cannot be read and written.
-async fn is_forgetful(gateway: &Gateway) -> bool {
+async fn store_is_away(gateway: &Gateway) -> bool {
     match &gateway.memory {
         Some(memory) => !memory.is_healthy().await,
         None => false,

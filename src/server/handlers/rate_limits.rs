@@ -16,7 +16,7 @@ use crate::{
 
 /// Counts a request. Where gateways count together, a slot may come along: see [`crate::admission::distributed::DistributedLimits::enter`].
 pub async fn enter(gateway: &Gateway, wish: &AdmissionRequest<'_>) -> RateDecision {
-    match &gateway.fleet {
+    match &gateway.distributed {
         // On the heap: without a Redis nobody carries its room.
         Some(fleet) => fleet.enter(&gateway.slots, wish).boxed().await,
         None => gateway.limits.check(wish.user, wish.cost).into(),
@@ -35,15 +35,15 @@ impl From<RateRefusal> for Refusal {
 
 /// The answer to a client's request, which tells what is left also if it was not counted: a list of models, a request that
 /// could not be read.
-pub async fn told(
+pub async fn headers(
     gateway: &Gateway,
     id: &str,
     user: &UserId,
     answered: Result<Response<ResponseBody>, Refusal>,
 ) -> Response<ResponseBody> {
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
-    if response.body_mut().tell().rates == RateHeaders::default() {
-        response.body_mut().tell().rates = match &gateway.fleet {
+    if response.body_mut().headers_mut().rates == RateHeaders::default() {
+        response.body_mut().headers_mut().rates = match &gateway.distributed {
             Some(fleet) => fleet.standing(user).boxed().await,
             None => gateway.limits.standing(user),
         };

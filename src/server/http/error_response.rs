@@ -80,12 +80,12 @@ pub fn code(refusal: &Refusal) -> &'static str {
 
 /// `refusal` as a response.
 pub fn refuse(refusal: &Refusal) -> Response<ResponseBody> {
-    let mut response = worded(refusal);
+    let mut response = error_message(refusal);
     response.extensions_mut().insert(ErrorCode(code(refusal)));
     response
 }
 
-fn worded(refusal: &Refusal) -> Response<ResponseBody> {
+fn error_message(refusal: &Refusal) -> Response<ResponseBody> {
     if let Refusal::Provider(reply) = refusal {
         let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
         let mut response = Response::new(ResponseBody::whole(body));
@@ -159,25 +159,25 @@ pub fn word(refusal: &Refusal) -> ErrorMessage {
         | Refusal::RouteNotFound(_)
         | Refusal::TargetNotFound(_)
         | Refusal::ModelNotFound { .. }
-        | Refusal::MethodNotAllowed(_) => word_request(refusal),
+        | Refusal::MethodNotAllowed(_) => request_error(refusal),
         Refusal::MissingKey | Refusal::InvalidKey | Refusal::AdminOnly | Refusal::ModelNotAllowed(_) => {
-            word_caller(refusal)
+            auth_error(refusal)
         }
         Refusal::WrongKeys { .. }
         | Refusal::RateLimit { .. }
         | Refusal::TokenLimit { .. }
         | Refusal::QueueFull { .. }
-        | Refusal::QueueTimeout { .. } => word_limits(refusal),
+        | Refusal::QueueTimeout { .. } => admission_error(refusal),
         Refusal::MemoryDisabled
         | Refusal::MemoryNotFound
         | Refusal::Duplicate(_)
         | Refusal::PreconditionFailed { .. }
-        | Refusal::StoreUnavailable(_) => word_memory(refusal),
-        _ => word_gateway(refusal),
+        | Refusal::StoreUnavailable(_) => memory_error(refusal),
+        _ => gateway_error(refusal),
     }
 }
 
-fn word_request(refusal: &Refusal) -> ErrorMessage {
+fn request_error(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::BadRequest(bad) => {
             ErrorMessage::new(400, INVALID, bad.code, &bad.message).about(bad.param.as_deref())
@@ -224,11 +224,11 @@ fn word_request(refusal: &Refusal) -> ErrorMessage {
         Refusal::MethodNotAllowed(allowed) => {
             ErrorMessage::new(405, INVALID, "method_not_allowed", format!("This route takes {allowed}."))
         }
-        _ => word_gateway(refusal),
+        _ => gateway_error(refusal),
     }
 }
 
-fn word_caller(refusal: &Refusal) -> ErrorMessage {
+fn auth_error(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::MissingKey => ErrorMessage::new(
             401,
@@ -246,12 +246,12 @@ fn word_caller(refusal: &Refusal) -> ErrorMessage {
             let message = format!("This API key may not use the model {model:?}.");
             ErrorMessage::new(403, PERMISSION, "model_not_allowed", message).about(Some("model"))
         }
-        _ => word_gateway(refusal),
+        _ => gateway_error(refusal),
     }
 }
 
 /// The user has, or asks for, more than its share.
-fn word_limits(refusal: &Refusal) -> ErrorMessage {
+fn admission_error(refusal: &Refusal) -> ErrorMessage {
     let (code, message, retry_after) = match refusal {
         // The SDKs would go on trying the same key.
         Refusal::WrongKeys { retry_after } => {
@@ -278,13 +278,13 @@ fn word_limits(refusal: &Refusal) -> ErrorMessage {
             "Too many of your requests are running and waiting; no more may wait.",
             *retry_after,
         ),
-        _ => return word_gateway(refusal),
+        _ => return gateway_error(refusal),
     };
     ErrorMessage::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
 }
 
 /// About memories and contexts. Somebody else's memory reads exactly as one that never was.
-fn word_memory(refusal: &Refusal) -> ErrorMessage {
+fn memory_error(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::MemoryDisabled => ErrorMessage::new(
             404,
@@ -309,11 +309,11 @@ fn word_memory(refusal: &Refusal) -> ErrorMessage {
         Refusal::StoreUnavailable(message) => {
             ErrorMessage::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
         }
-        _ => word_gateway(refusal),
+        _ => gateway_error(refusal),
     }
 }
 
-fn word_gateway(refusal: &Refusal) -> ErrorMessage {
+fn gateway_error(refusal: &Refusal) -> ErrorMessage {
     match refusal {
         Refusal::UpstreamRateLimited { retry_after } => ErrorMessage::new(
             429,

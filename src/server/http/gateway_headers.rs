@@ -42,7 +42,7 @@ impl GatewayHeaders {
 
 /// `response` with all that is told among its headers, for HTTP/2.
 pub fn in_headers(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let Some(told) = response.body_mut().take_told() else { return response };
+    let Some(told) = response.body_mut().take_headers() else { return response };
     let headers = response.headers_mut();
     told.each(|name, value| {
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_map_says_what_the_lines_say() {
         let mut body = ResponseBody::whole("");
-        *body.tell() = told("a/m");
+        *body.headers_mut() = told("a/m");
         let response = in_headers(Response::new(body));
         let said = [
             ("x-concierge-target", "a/m"),

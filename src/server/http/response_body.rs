@@ -56,12 +56,12 @@ impl ResponseBody {
     }
 
     /// What the head is to tell.
-    pub fn tell(&mut self) -> &mut GatewayHeaders {
+    pub fn headers_mut(&mut self) -> &mut GatewayHeaders {
         self.told.get_or_insert_default()
     }
 
     /// What was told, for whoever writes the head.
-    pub fn take_told(&mut self) -> Option<Box<GatewayHeaders>> {
+    pub fn take_headers(&mut self) -> Option<Box<GatewayHeaders>> {
         self.told.take()
     }
 
@@ -72,7 +72,7 @@ impl ResponseBody {
     }
 
     /// Keeps `guard` (a slot) until the body has been sent or dropped, beside what is kept already.
-    pub fn keeping(mut self, guard: impl Send + 'static) -> Self {
+    pub fn with_guard(mut self, guard: impl Send + 'static) -> Self {
         self._until_sent = Some(Box::new((self._until_sent.take(), guard)));
         self
     }
@@ -139,7 +139,7 @@ mod tests {
     async fn a_panic_breaks_the_answer_off_and_lets_go_of_what_it_held() {
         let slot = Arc::new(());
         let bug = stream::once(async { panic!("a bug") });
-        let mut body = ResponseBody::stream(Box::pin(bug)).keeping(slot.clone());
+        let mut body = ResponseBody::stream(Box::pin(bug)).with_guard(slot.clone());
         assert!(body.frame().await.unwrap().is_err(), "cut, not ended");
         assert_eq!(Arc::strong_count(&slot), 1, "before the body is dropped");
         assert!(body.frame().await.is_none(), "and not polled again");

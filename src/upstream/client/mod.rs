@@ -33,7 +33,7 @@ use crate::{http1::client::Http1, tasks::Tasks};
 /// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
 /// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
 #[cfg(target_os = "linux")]
-const UNHEARD: Duration = Duration::from_secs(25);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(25);
 /// Silence after which the kernel asks whether the peer is still there, and how often it asks again.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
@@ -201,7 +201,7 @@ fn connector(connect_timeout: Duration) -> HttpConnector {
     connector.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
     connector.set_keepalive_retries(Some(3));
     #[cfg(target_os = "linux")]
-    connector.set_tcp_user_timeout(Some(UNHEARD));
+    connector.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
     connector
 }
 

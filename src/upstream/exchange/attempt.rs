@@ -65,12 +65,12 @@ pub struct AttemptContext {
 impl Attempt {
     /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
     pub fn begin(target: &Arc<Target>, need: &RequestNeed, prior: Option<f64>, others: bool) -> Option<Self> {
-        let now = clock::fresh();
+        let now = clock::refresh();
         let provider = target.provider.enter()?;
-        let mut facts = target.known.facts.lock();
+        let mut facts = target.state.health.lock();
         let pass = facts.breaker.admit(now)?;
-        let id = target.known.attempts.fetch_add(1, Ordering::Relaxed);
-        facts.live.started(need.kind, id, now, clock::wall());
+        let id = target.state.attempts.fetch_add(1, Ordering::Relaxed);
+        facts.stats.started(need.kind, id, now, clock::wall());
         facts.headroom.sent(need.tokens);
         facts.in_flight += 1;
         Some(Self {
@@ -109,11 +109,11 @@ impl Attempt {
 
     /// The head of an answer came: what it says about our rate limit.
     pub fn head(&self, headers: &HeaderMap) {
-        let (known, now) = (&self.target.known, clock::now());
-        let mut facts = known.facts.lock();
+        let (known, now) = (&self.target.state, clock::now());
+        let mut facts = known.health.lock();
         facts.headroom.observe(headers, now, clock::wall());
-        if facts.headroom.tell(now).is_some() {
-            facts.fellows.tell(&known.id);
+        if facts.headroom.report(now).is_some() {
+            facts.fellows.log_change(&known.id);
         }
     }
 
@@ -145,12 +145,12 @@ impl Attempt {
             LatencyKind::Whole => self.started,
         };
         let time = now.saturating_duration_since(from);
-        let mut facts = self.target.known.facts.lock();
-        facts.live.produced(tokens, time, now);
+        let mut facts = self.target.state.health.lock();
+        facts.stats.produced(tokens, time, now);
         let failing = facts.breaker.failing();
         facts.breaker.on_whole(self.pass);
         if facts.breaker.failing() != failing {
-            facts.fellows.tell(&self.target.known.id);
+            facts.fellows.log_change(&self.target.state.id);
         }
         if let Some(gap) = longest_gap {
             facts.gaps.record(gap, now);
@@ -167,19 +167,19 @@ impl Attempt {
             self.target.provider.client.evict();
         }
         let now = clock::now();
-        let mut facts = self.target.known.facts.lock();
+        let mut facts = self.target.state.health.lock();
         if outcome.failure_kind().is_some() || outcome.misconfigures() {
             facts.last_failure = Some(detail.to_owned());
         }
         if let Outcome::Throttled { rest } = outcome {
-            let TargetHealth { rest: resting, rng, fellows, .. } = &mut *facts;
+            let TargetHealth { cooldown: resting, rng, fellows, .. } = &mut *facts;
             resting.throttled(rest, now, rng);
-            fellows.tell(&self.target.known.id);
+            fellows.log_change(&self.target.state.id);
         }
         if outcome.misconfigures() {
             facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
             drop(facts);
-            self.target.known.tell("misconfigured", detail.to_owned());
+            self.target.state.publish_state("misconfigured", detail.to_owned());
         } else {
             drop(facts);
         }
@@ -188,18 +188,18 @@ impl Attempt {
 
     /// Everything that learns from outcomes learns from this one.
     fn settle(&self, outcome: Outcome, now: Instant) {
-        let known = &self.target.known;
-        let mut guard = known.facts.lock();
+        let known = &self.target.state;
+        let mut guard = known.health.lock();
         let facts = &mut *guard;
-        if let Some(latency) = facts.live.ended(self.kind, self.id, outcome, self.prior, now) {
+        if let Some(latency) = facts.stats.ended(self.kind, self.id, outcome, self.prior, now) {
             facts.latencies[self.kind as usize].record(latency, now);
-            facts.rest.answered();
+            facts.cooldown.answered();
         }
         let failing = facts.breaker.failing();
         let change = facts.breaker.on(self.pass, outcome, self.others, now, &mut facts.rng);
         let cause = facts.breaker.cause();
         if change.is_some() || self.pass.is_probe() || facts.breaker.failing() != failing {
-            facts.fellows.tell(&known.id);
+            facts.fellows.log_change(&known.id);
         }
         drop(guard);
         match change {
@@ -207,12 +207,12 @@ impl Attempt {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
                 tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
                 self.changed(|meters| &meters.opened);
-                known.tell("open", reason);
+                known.publish_state("open", reason);
             }
             Some(BreakerChange::Closed) => {
                 tracing::info!(target_id = %known.id, "a target is back");
                 self.changed(|meters| &meters.closed);
-                known.tell("closed", "the probe succeeded".to_owned());
+                known.publish_state("closed", "the probe succeeded".to_owned());
             }
             None => {}
         }
@@ -224,7 +224,7 @@ impl Drop for Attempt {
         if !self.ended && self.first_content.is_none() {
             self.settle(Outcome::Cancelled, clock::now());
         }
-        self.target.known.facts.lock().in_flight -= 1;
+        self.target.state.health.lock().in_flight -= 1;
         if let Some(purpose) = self.purpose.take() {
             self.account(purpose);
         }
@@ -246,7 +246,7 @@ impl Attempt {
     /// Tells what the attempt was and what it cost, once: nothing is counted twice or lost.
     fn account(&self, purpose: AttemptContext) {
         let AttemptContext { request, operation, span } = purpose;
-        let error = (self.outcome != Outcome::Success).then(|| self.outcome.word());
+        let error = (self.outcome != Outcome::Success).then(|| self.outcome.as_str());
         let cost = self.cost();
         if let Some(meters) = &self.target.meters {
             let attempts = meters.attempts.of(operation);
@@ -289,16 +289,16 @@ impl Attempt {
     fn finish(&self, mut span: Span, error: Option<&'static str>) {
         if let Some(usage) = self.usage {
             let (input, output) = (usage.prompt_tokens as i64, usage.completion_tokens as i64);
-            span.note(|| {
+            span.set_attribute(|| {
                 [("gen_ai.usage.input_tokens", input.into()), ("gen_ai.usage.output_tokens", output.into())]
             });
         }
         if let Some(first) = self.first_token().filter(|_| self.kind == LatencyKind::Stream) {
-            span.note(|| [("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into())]);
+            span.set_attribute(|| [("gen_ai.response.time_to_first_chunk", first.as_secs_f64().into())]);
         }
         match error {
             Some(error) => span.failed(error),
-            None => span.note(|| [("gen_ai.response.model", self.target.name.model.clone().into())]),
+            None => span.set_attribute(|| [("gen_ai.response.model", self.target.name.model.clone().into())]),
         }
     }
 }

@@ -63,14 +63,14 @@ impl Failure {
 
     /// An error in a 200's clothes.
     pub fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what: &str) -> Self {
-        let outcome = outcome::of_error_in_200(provider.quirks, headers, said(error), clock::wall());
+        let outcome = outcome::of_error_in_200(provider.quirks, headers, error_fields(error), clock::wall());
         let code = error.code.as_deref();
         let status = code.and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok());
         let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST);
         let kind = error.kind.as_deref().unwrap_or("invalid_request_error");
         let body = error::body(&error.message, kind, error.param.as_deref(), code.unwrap_or("error"));
         let reply = ProviderReply { status, content_type: None, body };
-        Self::with_reply(outcome, with_words(what, &error.message), reply)
+        Self::with_reply(outcome, with_message(what, &error.message), reply)
     }
 
     /// A status that is not 2xx.
@@ -81,11 +81,16 @@ impl Failure {
         let body = body.unwrap_or_default();
         let error = ProviderError::parse(&body);
         let (status, headers) = (parts.status, &parts.headers);
-        let outcome =
-            outcome::of_status(provider.quirks, status.as_u16(), headers, said(&error), clock::wall());
+        let outcome = outcome::of_status(
+            provider.quirks,
+            status.as_u16(),
+            headers,
+            error_fields(&error),
+            clock::wall(),
+        );
         // What a provider says about our key is between us and the provider.
         let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
-        let message = with_words(&format!("status {}", status.as_u16()), words);
+        let message = with_message(&format!("status {}", status.as_u16()), words);
         let content_type = headers.get(header::CONTENT_TYPE).cloned();
         Self::with_reply(outcome, message, ProviderReply { status, content_type, body })
     }
@@ -102,7 +107,7 @@ impl From<TimedBodyError> for Failure {
     }
 }
 
-fn said(error: &ProviderError) -> ErrorFields<'_> {
+fn error_fields(error: &ProviderError) -> ErrorFields<'_> {
     ErrorFields {
         code: error.code.as_deref(),
         kind: error.kind.as_deref(),
@@ -111,7 +116,7 @@ fn said(error: &ProviderError) -> ErrorFields<'_> {
     }
 }
 
-fn with_words(what: &str, words: &str) -> String {
+fn with_message(what: &str, words: &str) -> String {
     let words: String = words.chars().take(200).collect();
     if words.is_empty() { what.to_owned() } else { format!("{what}: {words}") }
 }

@@ -126,7 +126,7 @@ pub struct RawStream {
 ///
 /// # Errors
 /// The [`Failure`], of which the target has been told already.
-pub async fn ask(mut asking: Box<ExchangeRequest>) -> Result<UpstreamResponse, Failure> {
+pub async fn exchange_once(mut asking: Box<ExchangeRequest>) -> Result<UpstreamResponse, Failure> {
     let provider = asking.attempt.target.provider.clone();
     match exchange(&mut asking, &provider).await {
         Ok(ReadMode::Whole(head, body, usage)) => {

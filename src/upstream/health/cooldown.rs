@@ -69,7 +69,7 @@ pub struct Cooldown {
     until: Option<Instant>,
     /// When it was last told so.
     told: Option<Instant>,
-    in_a_row: u32,
+    consecutive: u32,
     /// A peer was told so.
     heard: Option<PeerCooldown>,
 }
@@ -80,14 +80,14 @@ impl Cooldown {
     /// Answers to requests that were sent before the rest began say nothing new, so they neither double nor
     /// shorten it: twenty refusals of one burst are one.
     pub fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
-        let fresh = !self.resting(now);
+        let fresh = !self.until_when(now);
         self.told = Some(now);
         let rest = said.map(|d| d.clamp(MIN, MAX)).unwrap_or_else(|| {
-            let doublings = self.in_a_row.saturating_sub(u32::from(!fresh)).min(6);
+            let doublings = self.consecutive.saturating_sub(u32::from(!fresh)).min(6);
             UNSTATED_MIN.saturating_mul(1 << doublings).min(UNSTATED_MAX)
         });
         if fresh {
-            self.in_a_row = self.in_a_row.saturating_add(1);
+            self.consecutive = self.consecutive.saturating_add(1);
         }
         if fresh || said.is_some() {
             self.until = self.until.max(Some(now + jittered(rest, rng)));
@@ -96,11 +96,11 @@ impl Cooldown {
 
     /// An answer came through: the next rest without a hint starts small again.
     pub fn answered(&mut self) {
-        self.in_a_row = 0;
+        self.consecutive = 0;
     }
 
     /// Whether this gateway was told to leave the target alone.
-    pub fn resting(&self, now: Instant) -> bool {
+    pub fn until_when(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
@@ -110,17 +110,17 @@ impl Cooldown {
     }
 
     /// What a peer was told that makes it rest now, and this gateway was not.
-    pub fn told_by(&self, now: Instant) -> Option<PeerCooldown> {
+    pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
     }
 
     /// What a peer was told. The limit is that of our common key, so it holds here as well.
-    pub fn hear(&mut self, heard: Option<PeerCooldown>) {
+    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
     /// What this gateway was told itself.
-    pub fn tell(&self, now: Instant) -> Option<message::CooldownMsg> {
+    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
         Some(message::CooldownMsg { age: Age::of(told, now), left: Remaining::until(until, now) })
     }

@@ -86,7 +86,7 @@ impl Headroom {
 
     /// When such a request will fit; `None` if it does now.
     pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
-        self.own_room_at(now, prompt_tokens).max(self.believed(now).map(|heard| heard.until))
+        self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|heard| heard.until))
     }
 
     fn own_room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
@@ -95,22 +95,22 @@ impl Headroom {
     }
 
     /// A peer's word, unless the provider has told us something newer.
-    fn believed(&self, now: Instant) -> Option<PeerCooldown> {
+    fn peer_cooldown(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
     }
 
     /// What a peer has seen that keeps it out now, and this gateway has not.
-    pub fn told_by(&self, now: Instant) -> Option<PeerCooldown> {
-        self.believed(now).filter(|_| self.own_room_at(now, 0).is_none())
+    pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
+        self.peer_cooldown(now).filter(|_| self.own_room_at(now, 0).is_none())
     }
 
     /// What a peer has seen.
-    pub fn hear(&mut self, heard: Option<PeerCooldown>) {
+    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
     /// That there is no room for any request, as seen here.
-    pub fn tell(&self, now: Instant) -> Option<message::CooldownMsg> {
+    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
         Some(message::CooldownMsg { age: Age::of(seen, now), left: Remaining::until(until, now) })
     }

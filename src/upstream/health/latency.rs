@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Fewer samples than this teach nothing.
-const TAUGHT: u64 = 20;
+const MIN_SAMPLES: u64 = 20;
 /// A window takes samples at least this long and at least this many.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_SAMPLES: u64 = 100;
@@ -79,8 +79,8 @@ impl LatencyHistogram {
     }
 
     /// The 99th percentile, once there are enough samples.
-    fn taught_p99(&self) -> Option<Duration> {
-        if self.count() < TAUGHT { None } else { self.quantile(0.99) }
+    fn learned_p99(&self) -> Option<Duration> {
+        if self.count() < MIN_SAMPLES { None } else { self.quantile(0.99) }
     }
 }
 
@@ -110,7 +110,7 @@ const PER_PROMPT_TOKEN: Duration = Duration::from_micros(100);
 /// prompt token, within 2 s and 10 s; 10 s until 20 samples are there.
 pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64) -> Duration {
     let (least, most) = (Duration::from_secs(2), Duration::from_secs(10));
-    let Some(p99) = first_tokens.taught_p99() else { return most };
+    let Some(p99) = first_tokens.learned_p99() else { return most };
     let prefill = PER_PROMPT_TOKEN.saturating_mul(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
     p99.mul_f64(1.5).saturating_add(prefill).clamp(least, most)
 }
@@ -119,7 +119,7 @@ pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64)
 /// 20 samples are there.
 pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
     let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
-    gaps.taught_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
+    gaps.learned_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
 }
 
 /// How long an answer in one piece may take: 3 × p99 of this target's whole answers, within 10 s and `total`.
@@ -128,7 +128,7 @@ pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
 /// a caller for the whole ten minutes while another could answer.
 pub fn answer_deadline(answers: &LatencyHistogram, total: Duration) -> Duration {
     let (least, untaught) = (Duration::from_secs(10), Duration::from_secs(60));
-    answers.taught_p99().map_or(untaught, |p99| p99.mul_f64(3.0).max(least)).min(total)
+    answers.learned_p99().map_or(untaught, |p99| p99.mul_f64(3.0).max(least)).min(total)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::snapshot::Model;
 
 /// How many are kept.
-const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
+const MAX_TARGETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Each as a model of its own, by id.
 pub(crate) struct AdHocTargets(Mutex<LruCache<String, Arc<Model>>>);
@@ -35,7 +35,7 @@ impl AdHocTargets {
     /// Keeps `model`, and lets go of the one that was not asked for the longest time, if there are too many.
     pub fn keep(&self, model: Arc<Model>) {
         let mut kept = self.0.lock();
-        let excess = if kept.len() == MOST.get() { MOST.get() } else { 0 };
+        let excess = if kept.len() == MAX_TARGETS.get() { MAX_TARGETS.get() } else { 0 };
         // Each is passed over once at most: an operator may have drained all of them.
         for _ in 0..excess {
             let drained = kept.peek_lru().filter(|(_, model)| is_drained(model)).map(|(id, _)| id.clone());
@@ -48,12 +48,12 @@ impl AdHocTargets {
 
 impl Default for AdHocTargets {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(MOST)))
+        Self(Mutex::new(LruCache::new(MAX_TARGETS)))
     }
 }
 
 fn is_drained(model: &Model) -> bool {
-    model.targets.iter().any(|target| target.known.is_drained())
+    model.targets.iter().any(|target| target.state.is_drained())
 }
 
 #[cfg(test)]
@@ -84,15 +84,15 @@ targets = ["one/listed", "one/other"]
     }
 
     fn ask(snapshot: &Snapshot, model: &str) {
-        snapshot.direct(&TargetName { provider: "one".into(), model: model.into() }).unwrap();
+        snapshot.ad_hoc(&TargetName { provider: "one".into(), model: model.into() }).unwrap();
     }
 
     fn drain(snapshot: &Snapshot, id: &str) {
-        snapshot.find(id).unwrap().known.drain(true, Instant::now());
+        snapshot.find(id).unwrap().state.drain(true, Instant::now());
     }
 
     fn is_drained(snapshot: &Snapshot, id: &str) -> bool {
-        snapshot.find(id).is_some_and(|target| target.known.is_drained())
+        snapshot.find(id).is_some_and(|target| target.state.is_drained())
     }
 
     #[test]
@@ -109,7 +109,7 @@ targets = ["one/listed", "one/other"]
         assert!(second.find("one/healthy").is_none() && !is_drained(&second, "one/listed"));
         let third = snapshot(CONFIG, Some(&second));
         assert!(is_drained(&third, "one/named") && is_drained(&third, "one/other"));
-        third.find("one/named").unwrap().known.drain(false, Instant::now());
+        third.find("one/named").unwrap().state.drain(false, Instant::now());
         assert!(!is_drained(&snapshot(CONFIG, Some(&third)), "one/named"));
         let without = CONFIG.replace("one", "two");
         assert!(snapshot(&without, Some(&third)).find("one/other").is_none(), "its provider is gone");
@@ -126,6 +126,6 @@ targets = ["one/listed", "one/other"]
         }
         assert!(is_drained(&snapshot, "one/named"));
         assert!(snapshot.find("one/healthy").is_none(), "there is not room for everybody");
-        assert_eq!(snapshot.targets().len(), 2 + super::MOST.get());
+        assert_eq!(snapshot.targets().len(), 2 + super::MAX_TARGETS.get());
     }
 }

@@ -103,7 +103,7 @@ pub struct Target {
     /// Its provider.
     pub provider: Arc<Provider>,
     /// What we know; shared with the same target of other configurations.
-    pub known: Arc<TargetState>,
+    pub state: Arc<TargetState>,
     /// What is counted of it; shared likewise. `None` if nothing is counted.
     pub meters: Option<Arc<TargetMeters>>,
 }
@@ -113,15 +113,15 @@ pub struct TargetState {
     pub(crate) id: Arc<str>,
     pub(super) attempts: AtomicU64,
     events: Events,
-    pub(crate) facts: Mutex<TargetHealth>,
+    pub(crate) health: Mutex<TargetHealth>,
 }
 
 /// The facts behind the lock.
 pub(crate) struct TargetHealth {
     pub breaker: Breaker,
-    pub live: TargetStats,
+    pub stats: TargetStats,
     pub headroom: Headroom,
-    pub rest: Cooldown,
+    pub cooldown: Cooldown,
     /// Time to the first content, and to a whole answer.
     pub latencies: [LatencyHistogram; 2],
     /// The longest gap between content events, of each stream.
@@ -141,9 +141,9 @@ impl TargetState {
     pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
         let facts = TargetHealth {
             breaker: Breaker::new(config.breaker.clone()),
-            live: TargetStats::new(config.routing.half_life),
+            stats: TargetStats::new(config.routing.half_life),
             headroom: Headroom::default(),
-            rest: Cooldown::default(),
+            cooldown: Cooldown::default(),
             latencies: Default::default(),
             gaps: LatencyHistogram::default(),
             misconfigured: None,
@@ -153,53 +153,53 @@ impl TargetState {
             rng: fastrand::Rng::new(),
             fellows: PeerLink::default(),
         };
-        Arc::new(Self { id, attempts: AtomicU64::new(0), events, facts: Mutex::new(facts) })
+        Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(facts) })
     }
 
     /// The operator's hand: no new requests, or new ones again.
     pub fn drain(&self, drained: bool, now: Instant) {
-        let mut facts = self.facts.lock();
+        let mut facts = self.health.lock();
         facts.drained = drained;
         facts.fellows.drained(now);
-        facts.fellows.tell(&self.id);
+        facts.fellows.log_change(&self.id);
         let state = facts.state(now);
         drop(facts);
         let what = if drained { "drained" } else { "resumed" };
-        self.tell(state.as_str(), format!("{what} by an operator"));
+        self.publish_state(state.as_str(), format!("{what} by an operator"));
     }
 
     /// Whether an operator took it out.
     pub fn is_drained(&self) -> bool {
-        self.facts.lock().drained
+        self.health.lock().drained
     }
 
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
     pub fn reset(&self, half_life: Duration, now: Instant) {
-        let mut facts = self.facts.lock();
+        let mut facts = self.health.lock();
         facts.forget(TargetStats::new(half_life));
         facts.fellows.reset(now);
-        facts.fellows.tell(&self.id);
+        facts.fellows.log_change(&self.id);
         let state = facts.state(now);
         drop(facts);
-        self.tell(state.as_str(), "reset by an operator".to_owned());
+        self.publish_state(state.as_str(), "reset by an operator".to_owned());
     }
 
     /// New keys or a new address: what was refused before may be granted now.
-    pub fn forgive(&self) {
-        self.facts.lock().misconfigured = None;
+    pub fn clear_misconfiguration(&self) {
+        self.health.lock().misconfigured = None;
     }
 
     /// A health check passed or failed.
     pub fn checked(&self, passed: bool, now: Instant) {
         if passed {
-            self.facts.lock().breaker.let_probe_now(now);
+            self.health.lock().breaker.let_probe_now(now);
         }
     }
 
     /// Whether nobody asked it since `since`, or its breaker is not closed: then a health check is due.
     pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
-        let facts = self.facts.lock();
-        let idle = facts.live.counters().last_used.is_none_or(|used| used < since);
+        let facts = self.health.lock();
+        let idle = facts.stats.counters().last_used.is_none_or(|used| used < since);
         idle || facts.breaker.state(now) != BreakerState::Closed
     }
 
@@ -208,7 +208,7 @@ impl TargetState {
         match configured {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
-                let facts = self.facts.lock();
+                let facts = self.health.lock();
                 super::health::latency::first_token_deadline(
                     &facts.latencies[LatencyKind::Stream as usize],
                     tokens,
@@ -222,7 +222,7 @@ impl TargetState {
         match configured {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
-                let facts = self.facts.lock();
+                let facts = self.health.lock();
                 super::health::latency::answer_deadline(&facts.latencies[LatencyKind::Whole as usize], total)
             }
         }
@@ -232,18 +232,18 @@ impl TargetState {
     pub fn stall_deadline(&self, configured: Timeout) -> Duration {
         match configured {
             Timeout::After(limit) => limit,
-            Timeout::Auto => super::health::latency::stall_deadline(&self.facts.lock().gaps),
+            Timeout::Auto => super::health::latency::stall_deadline(&self.health.lock().gaps),
         }
     }
 
     /// The 95th percentile of the first token, for hedging; `None` while too little is known.
     pub fn usual_first_token(&self) -> Option<Duration> {
-        let facts = self.facts.lock();
+        let facts = self.health.lock();
         let first = &facts.latencies[LatencyKind::Stream as usize];
         (first.count() >= 20).then(|| first.quantile(0.95))?
     }
 
-    pub(crate) fn tell(&self, state: &'static str, reason: String) {
+    pub(crate) fn publish_state(&self, state: &'static str, reason: String) {
         self.events.record(Event::State { target: self.id.to_string(), state, reason });
     }
 }
@@ -251,23 +251,23 @@ impl TargetState {
 impl Target {
     /// The latency of this target as measured, for the median of its pool.
     pub fn measured_latency(&self, kind: LatencyKind) -> Option<f64> {
-        self.known.facts.lock().live.measured_latency(kind)
+        self.state.health.lock().stats.measured_latency(kind)
     }
 
     /// Where it stands; `prior` is the median latency of its pool.
-    pub fn standing(&self, need: &RequestNeed, prior: Option<f64>, now: Instant) -> Eligibility {
-        let facts = self.known.facts.lock();
-        let score = facts.live.score(need.kind, prior, now);
+    pub fn eligibility(&self, need: &RequestNeed, prior: Option<f64>, now: Instant) -> Eligibility {
+        let facts = self.state.health.lock();
+        let score = facts.stats.score(need.kind, prior, now);
         let ramp = facts.breaker.ramp(now);
         let out = |why, until| Eligibility { access: Availability::Out, why: Some(why), until, score, ramp };
-        if let Some((why, until)) = facts.obstacle(need.tokens, now) {
+        if let Some((why, until)) = facts.ineligible_reason(need.tokens, now) {
             return out(why, until);
         }
         if !self.provider.has_room() {
             return out(IneligibleReason::Busy, None);
         }
         let access = match facts.breaker.state(now) {
-            BreakerState::Closed if facts.breaker.doubted(now).is_some() => Availability::Doubted,
+            BreakerState::Closed if facts.breaker.suspected(now).is_some() => Availability::Doubted,
             BreakerState::Closed => Availability::Ready,
             _ => Availability::Probe,
         };
@@ -279,9 +279,9 @@ impl TargetHealth {
     /// Everything measured is forgotten, every rest and rebuke too.
     pub fn forget(&mut self, live: TargetStats) {
         self.breaker.reset();
-        self.live = live;
+        self.stats = live;
         self.headroom = Headroom::default();
-        self.rest = Cooldown::default();
+        self.cooldown = Cooldown::default();
         self.latencies = Default::default();
         self.gaps = LatencyHistogram::default();
         self.misconfigured = None;
@@ -289,18 +289,22 @@ impl TargetHealth {
     }
 
     /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
-    pub fn obstacle(&self, tokens: u64, now: Instant) -> Option<(IneligibleReason, Option<Instant>)> {
+    pub fn ineligible_reason(
+        &self,
+        tokens: u64,
+        now: Instant,
+    ) -> Option<(IneligibleReason, Option<Instant>)> {
         if self.drained {
             return Some((IneligibleReason::Drained, None));
         }
         if let Some((until, _)) = self.misconfigured.as_ref().filter(|(until, _)| now < *until) {
             return Some((IneligibleReason::Misconfigured, Some(*until)));
         }
-        if let Some(until) = self.rest.retry_at(now) {
+        if let Some(until) = self.cooldown.retry_at(now) {
             return Some((IneligibleReason::Resting, Some(until)));
         }
         if self.breaker.would_admit(now).is_none() {
-            let why = if self.breaker.awaits_leave(now) {
+            let why = if self.breaker.awaits_probe_lease(now) {
                 IneligibleReason::Unleft
             } else {
                 IneligibleReason::Open

@@ -115,7 +115,7 @@ impl Snapshot {
                 });
                 let meters = meters.entry(id.clone()).or_insert_with(|| self.meters_of(&id, old.get(&id)));
                 let (known, meters) = (known.clone(), meters.clone());
-                Some(Arc::new(Target { id, name: name.clone(), provider, known, meters }))
+                Some(Arc::new(Target { id, name: name.clone(), provider, state: known, meters }))
             };
             let targets = config.targets.iter().filter_map(target).collect();
             let meters = self.meters_of_model(&config.name, before);
@@ -131,10 +131,10 @@ impl Snapshot {
     /// An operator's order holds until he takes it back, also for a target that is in no model (any more).
     fn keep_drained(&self, before: Option<&Snapshot>) {
         let old = before.into_iter().flat_map(Snapshot::targets);
-        for old in old.filter(|old| old.known.is_drained() && self.find(&old.id).is_none()) {
+        for old in old.filter(|old| old.state.is_drained() && self.find(&old.id).is_none()) {
             let Some(provider) = self.providers.get(&old.name.provider) else { continue };
             let known = inherit(&old, provider);
-            self.direct.keep(self.direct_model(self.unlisted(&old.name, provider, known)));
+            self.direct.keep(self.ad_hoc_model(self.unlisted(&old.name, provider, known)));
         }
     }
 
@@ -174,7 +174,7 @@ impl Snapshot {
     }
 
     /// The model whose only target is `name`; `None` without such a provider.
-    pub fn direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+    pub fn ad_hoc(&self, name: &TargetName) -> Option<Arc<Model>> {
         let id = name.to_string();
         if id.len() > MAX_NAME {
             return None;
@@ -182,17 +182,17 @@ impl Snapshot {
         if let Some(model) = self.direct.asked(&id) {
             return Some(model);
         }
-        let model = self.new_direct(name)?;
+        let model = self.new_ad_hoc(name)?;
         self.direct.keep(model.clone());
         Some(model)
     }
 
     /// The same for somebody who only looks: a name that was never asked for leaves no trace.
-    pub fn look_at_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
-        self.direct.look(&name.to_string()).or_else(|| self.new_direct(name))
+    pub fn ad_hoc_views(&self, name: &TargetName) -> Option<Arc<Model>> {
+        self.direct.look(&name.to_string()).or_else(|| self.new_ad_hoc(name))
     }
 
-    fn new_direct(&self, name: &TargetName) -> Option<Arc<Model>> {
+    fn new_ad_hoc(&self, name: &TargetName) -> Option<Arc<Model>> {
         let id = name.to_string();
         let target = match self.find(&id) {
             Some(target) => target,
@@ -201,18 +201,18 @@ impl Snapshot {
                 self.unlisted(name, provider, self.new_known(&Arc::from(id), provider))
             }
         };
-        Some(self.direct_model(target))
+        Some(self.ad_hoc_model(target))
     }
 
     /// A target that no model names.
     fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<TargetState>) -> Arc<Target> {
         let (id, provider) = (Arc::from(name.to_string()), provider.clone());
         let meters = self.others.as_ref().map(|others| others.target.clone());
-        Arc::new(Target { id, name: name.clone(), provider, known, meters })
+        Arc::new(Target { id, name: name.clone(), provider, state: known, meters })
     }
 
     /// A model of nothing but this target.
-    fn direct_model(&self, target: Arc<Target>) -> Arc<Model> {
+    fn ad_hoc_model(&self, target: Arc<Target>) -> Arc<Model> {
         let config = config::Model {
             name: target.id.to_string(),
             alias: Vec::new(),
@@ -285,7 +285,8 @@ impl Snapshot {
     /// Whether any target could be asked now.
     pub fn can_serve(&self, now: Instant) -> bool {
         let need = RequestNeed::default();
-        self.models().any(|model| model.standings(&need, now).iter().any(|s| s.access != Availability::Out))
+        self.models()
+            .any(|model| model.eligibilities(&need, now).iter().any(|s| s.access != Availability::Out))
     }
 
     /// Names that exist, for "did you mean".
@@ -301,9 +302,9 @@ impl Snapshot {
 /// What is known of a target outlives a reload; a rebuke does not outlive the key it was for.
 fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<TargetState> {
     if !Arc::ptr_eq(&old.provider, provider) {
-        old.known.forgive();
+        old.state.clear_misconfiguration();
     }
-    old.known.clone()
+    old.state.clone()
 }
 
 impl Model {
@@ -318,9 +319,9 @@ impl Model {
     }
 
     /// Where each target stands.
-    pub fn standings(&self, need: &RequestNeed, now: Instant) -> Vec<Eligibility> {
+    pub fn eligibilities(&self, need: &RequestNeed, now: Instant) -> Vec<Eligibility> {
         let prior = self.prior(need.kind);
-        self.targets.iter().map(|target| target.standing(need, prior, now)).collect()
+        self.targets.iter().map(|target| target.eligibility(need, prior, now)).collect()
     }
 
     /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.

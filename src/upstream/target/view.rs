@@ -101,19 +101,19 @@ impl TargetView {
 impl Target {
     /// All that is known of it; `priors` are the median latencies of its pool, one per [`LatencyKind`].
     pub fn view(&self, priors: [Option<f64>; 2], now: Instant) -> TargetView {
-        let facts = self.known.facts.lock();
-        let obstacle = facts.obstacle(0, now);
+        let facts = self.state.health.lock();
+        let obstacle = facts.ineligible_reason(0, now);
         let busy = (!self.provider.has_room()).then_some(IneligibleReason::Busy);
-        let kind = facts.live.last_kind();
+        let kind = facts.stats.last_kind();
         TargetView {
             state: facts.state(now),
             why: obstacle.map(|(why, _)| why).or(busy),
             retry_at: obstacle.and_then(|(_, until)| until),
             cause: facts.breaker.cause(),
-            told_by: facts.told_by(now),
+            told_by: facts.reported_by(now),
             doubted_by: facts
                 .breaker
-                .doubted(now)
+                .suspected(now)
                 .map(|doubt| ReportedBy { peer: doubt.peer, at: doubt.failed }),
             rebuke: facts
                 .misconfigured
@@ -123,14 +123,14 @@ impl Target {
             ramp: facts.breaker.ramp(now),
             kind,
             scores: [LatencyKind::Stream, LatencyKind::Whole]
-                .map(|kind| facts.live.score(kind, priors[kind as usize], now)),
-            counters: facts.live.counters().clone(),
+                .map(|kind| facts.stats.score(kind, priors[kind as usize], now)),
+            counters: facts.stats.counters().clone(),
             in_flight: facts.in_flight,
             quantiles: [LatencyKind::Stream, LatencyKind::Whole].map(|kind| {
                 let latencies = &facts.latencies[kind as usize];
                 [0.5, 0.95, 0.99].map(|q| latencies.quantile(q))
             }),
-            tokens_per_second: facts.live.tokens_per_second(),
+            tokens_per_second: facts.stats.tokens_per_second(),
             headroom: facts.headroom.view(now).cloned().collect(),
             last_failure: facts.last_failure.clone(),
         }
@@ -140,7 +140,7 @@ impl Target {
 impl TargetHealth {
     /// The state that operators see. A provider without a free connection is busy, not out.
     pub fn state(&self, now: Instant) -> ReportedState {
-        match self.obstacle(0, now) {
+        match self.ineligible_reason(0, now) {
             Some((IneligibleReason::Drained, _)) => ReportedState::Drained,
             Some((IneligibleReason::Misconfigured, _)) => ReportedState::Misconfigured,
             Some((IneligibleReason::Resting | IneligibleReason::NoHeadroom, _)) => ReportedState::RateLimited,

@@ -344,12 +344,12 @@ fn who_waits_is_bounded_whatever_ids_are_invented() {
     let now = Instant::now();
     assert!(queue.take(&user(0), Operation::Chat));
     let id = |number: usize| UserId::authenticated(&format!("x{number}")).unwrap();
-    for number in 0..MOST_WAITING {
+    for number in 0..MAX_QUEUE {
         queue.wait(&id(number), (Operation::Chat, 0), number, now).unwrap();
     }
-    let refused = queue.wait(&id(MOST_WAITING), (Operation::Chat, 0), 0, now).unwrap_err();
+    let refused = queue.wait(&id(MAX_QUEUE), (Operation::Chat, 0), 0, now).unwrap_err();
     assert_eq!(refused.by, Limit::Total);
-    assert_eq!(queue.users.len(), MOST_WAITING + 1);
+    assert_eq!(queue.users.len(), MAX_QUEUE + 1);
 }
 
 #[test]
@@ -375,13 +375,13 @@ fn who_stands_by_counts_among_the_waiting() {
     let mut queue = SlotQueue::new(limits(1, 1, 1, 4));
     let (u, chat, now) = (user(0), Operation::Chat, Instant::now());
     assert!(queue.take(&u, chat));
-    queue.stand_by(&u, chat);
+    queue.park(&u, chat);
     let waits = UseCount { in_use: 0, waiting: 1, limit: 1 };
     assert_eq!(queue.users().next().unwrap().1, [(chat, waits)]);
     assert_eq!(queue.total(), UseCount { limit: 4, ..waits });
     let full = queue.wait(&u, (chat, 0), 0, now).unwrap_err();
     assert_eq!(full.by, Limit::User, "it has the one place");
-    queue.go(&u, chat);
+    queue.activate(&u, chat);
     assert_eq!(queue.total(), UseCount { in_use: 1, waiting: 0, limit: 4 });
     queue.wait(&u, (chat, 0), 0, now).unwrap();
 }

@@ -4,7 +4,7 @@ use tokio::time::{Instant, advance};
 
 use super::*;
 use crate::admission::{
-    local::usage_table::{MOST_USERS, UsageTable},
+    local::usage_table::{MAX_USERS, UsageTable},
     rate_limit_headers::RateLimitState,
 };
 
@@ -177,12 +177,12 @@ fn invented_users_fill_neither_memory_nor_the_place_of_known_ones() {
     let _inside = runtime.enter();
     let mut book = UsageTable::new(limits(Some(10), Some(1_000)));
     let start = Instant::now();
-    for number in 0..MOST_USERS {
+    for number in 0..MAX_USERS {
         assert!(book.check(&user(&format!("x{number}")), cost(1, 1), start).0.is_ok());
     }
     assert!(book.check(&user("new"), cost(1, 1), start).0.is_err());
     assert!(book.check(&user("x7"), cost(1, 1), start).0.is_ok());
-    for number in 0..MOST_USERS {
+    for number in 0..MAX_USERS {
         book.settle(&user(&format!("x{number}")), 2, 1, start);
     }
     // A minute later all are forgotten but the one whose call still runs.

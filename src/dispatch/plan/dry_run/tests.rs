@@ -35,7 +35,7 @@ fn trip(snapshot: &Snapshot, id: &str) {
 #[tokio::test(start_paused = true)]
 async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
     let snapshot = snapshot(MODELS);
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     assert_eq!(told(&rehearsal), [("b/x", 0.75), ("a/x", 1.0), ("c/x", 1.0)]);
     assert!(rehearsal.passed_over.is_empty());
 }
@@ -45,19 +45,19 @@ async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
 async fn the_shares_are_a_whole() {
     let snapshot = snapshot(MODELS);
     let shares = || {
-        let rehearsal = plan(&snapshot).rehearse(Instant::now());
+        let rehearsal = plan(&snapshot).dry_run(Instant::now());
         let of = |id| rehearsal.share(&snapshot.find(id).unwrap());
         ["a/x", "b/x", "c/x"].map(of)
     };
     assert_eq!(shares(), [0.25, 0.75, 0.0]);
     trip(&snapshot, "b/x");
     assert_eq!(shares(), [1.0, 0.0, 0.0]);
-    snapshot.find("a/x").unwrap().known.drain(true, Instant::now());
+    snapshot.find("a/x").unwrap().state.drain(true, Instant::now());
     assert_eq!(shares(), [0.0, 0.0, 1.0], "the fallback");
     tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(shares(), [0.0, 1.0, 0.0], "a probe comes first");
     for id in ["b/x", "c/x"] {
-        snapshot.find(id).unwrap().known.drain(true, Instant::now());
+        snapshot.find(id).unwrap().state.drain(true, Instant::now());
     }
     assert_eq!(shares(), [0.0; 3], "nobody is asked");
 }
@@ -74,9 +74,9 @@ async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
     attempt.head(&used_up.into_iter().collect());
     attempt.succeeded();
     for id in ["b/x", "c/x"] {
-        snapshot.find(id).unwrap().known.drain(true, Instant::now());
+        snapshot.find(id).unwrap().state.drain(true, Instant::now());
     }
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     assert!(rehearsal.asked[0].reluctantly);
     assert_eq!(rehearsal.share(&target), 1.0);
 }
@@ -92,7 +92,7 @@ async fn the_chance_is_the_frequency_of_real_plans() {
     };
     let draws = 4000;
     let often = (0..draws).filter(|_| *first(&mut rng) == *"b/x").count();
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     assert!((often as f64 / f64::from(draws) - rehearsal.asked[0].chance).abs() < 0.03, "{often}");
 }
 
@@ -100,7 +100,7 @@ async fn the_chance_is_the_frequency_of_real_plans() {
 #[tokio::test(start_paused = true)]
 async fn a_real_plan_goes_the_same_way() {
     let snapshot = snapshot(&MODELS.replace("weighted", "priority"));
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     let mut real = plan(&snapshot);
     for (id, chance) in told(&rehearsal) {
         assert_eq!(chance, 1.0);
@@ -112,8 +112,8 @@ async fn a_real_plan_goes_the_same_way() {
 async fn whoever_is_passed_over_has_a_reason() {
     let snapshot = snapshot(MODELS);
     trip(&snapshot, "b/x");
-    snapshot.find("c/x").unwrap().known.drain(true, Instant::now());
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    snapshot.find("c/x").unwrap().state.drain(true, Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     assert_eq!(told(&rehearsal), [("a/x", 1.0)]);
     let passed: Vec<_> =
         rehearsal.passed_over.iter().map(|p| (&*p.target.id, p.reason, p.until.is_some())).collect();
@@ -133,7 +133,7 @@ async fn attempts_and_windows_end_the_list() {
         let mut plan = plan(&snapshot);
         plan.need.tokens = tokens;
         plan.rules.max_attempts = max_attempts;
-        plan.rehearse(Instant::now()).passed_over.pop().map(|passed| passed.reason)
+        plan.dry_run(Instant::now()).passed_over.pop().map(|passed| passed.reason)
     };
     assert_eq!(of(0, 2), Some(Reason::OutOfAttempts));
     assert_eq!(of(0, 3), None);
@@ -145,7 +145,7 @@ async fn a_probe_is_named() {
     let snapshot = snapshot(MODELS);
     trip(&snapshot, "a/x");
     tokio::time::advance(Duration::from_secs(30)).await;
-    let rehearsal = plan(&snapshot).rehearse(Instant::now());
+    let rehearsal = plan(&snapshot).dry_run(Instant::now());
     let first = &rehearsal.asked[0];
     assert_eq!((&*first.target.id, first.probe, first.chance), ("a/x", true, 1.0));
 }
@@ -153,7 +153,7 @@ async fn a_probe_is_named() {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_learned_and_nobody_loses_a_turn() {
     let snapshot = snapshot(&MODELS.replace("\"weighted\"", "\"round_robin\""));
-    let first = || plan(&snapshot).rehearse(Instant::now()).asked[0].target.id.clone();
+    let first = || plan(&snapshot).dry_run(Instant::now()).asked[0].target.id.clone();
     let once = first();
     assert_eq!(first(), once);
     let (words, _) = step(&mut plan(&snapshot));

@@ -66,7 +66,7 @@ pub async fn answer(
         Route::Providers if html => page::show(gateway, edge, asked.headers).await,
         Route::Providers => providers(snapshot),
         Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
-        Route::Operate(id, hand) => operate(snapshot, id, *hand)?,
+        Route::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
         Route::Metrics => metrics(gateway, edge, asked.headers).await?,
         Route::Slots => ok(&gateway.slots.view()),
@@ -128,7 +128,11 @@ fn wrong(name: &str, what: &str) -> Refusal {
 }
 
 /// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
-fn operate(snapshot: &Snapshot, id: &str, hand: TargetAction) -> Result<Response<ResponseBody>, Refusal> {
+fn apply_action(
+    snapshot: &Snapshot,
+    id: &str,
+    hand: TargetAction,
+) -> Result<Response<ResponseBody>, Refusal> {
     let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
     if targets.is_empty() && whole.is_none() {
@@ -144,9 +148,9 @@ fn operate(snapshot: &Snapshot, id: &str, hand: TargetAction) -> Result<Response
     for target in &targets {
         tracing::info!(target_id = %target.id, ?hand, "an operator's hand");
         match hand {
-            TargetAction::Drain => target.known.drain(true, now),
-            TargetAction::Resume => target.known.drain(false, now),
-            TargetAction::Reset => target.known.reset(snapshot.config.routing.half_life, now),
+            TargetAction::Drain => target.state.drain(true, now),
+            TargetAction::Resume => target.state.drain(false, now),
+            TargetAction::Reset => target.state.reset(snapshot.config.routing.half_life, now),
         }
     }
     let touched = |row: &TargetRow| targets.iter().any(|target| *target.id == *row.id);
@@ -187,8 +191,8 @@ async fn metrics(
         slots: &gateway.slots,
         calls: &gateway.calls,
         memory: gateway.memory.as_deref(),
-        shared: gateway.link.as_ref().zip(gateway.fleet.as_ref()),
-        peers: gateway.peers.as_ref(),
+        shared: gateway.redis.as_ref().zip(gateway.distributed.as_ref()),
+        peers: gateway.gossip.as_ref(),
         events_lost: gateway.events.losses().count(),
         spans_lost: gateway.tracer.lost(),
     };

@@ -48,7 +48,7 @@ pub async fn show(
         slots: gateway.slots.view(),
         past: gateway.events.past(),
         memory,
-        redis: gateway.link.as_ref().map(|link| (link.is_up(), link.gateways())),
+        redis: gateway.redis.as_ref().map(|link| (link.is_up(), link.gateways())),
         last_reload: gateway.last_reload.lock().clone(),
     };
     document(page::render(&sight), StatusCode::OK, headers)

@@ -33,7 +33,7 @@ async fn ask(gateway: &Arc<Gateway>, route: Route, accept: &'static str) -> Resp
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     let asked = AdminRequest { method: &Method::GET, headers: &headers, query: None };
-    answer(gateway, &gateway.edge(), &route, asked).await.unwrap()
+    answer(gateway, &gateway.active_config(), &route, asked).await.unwrap()
 }
 
 async fn text(response: Response<ResponseBody>) -> String {
@@ -101,7 +101,7 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
     let hand = |id: &str, hand| get(&gateway, Route::Operate(id.into(), hand));
     let asked = |model: &str| {
         let name = config::TargetName { provider: "one".into(), model: model.into() };
-        let target = gateway.edge().snapshot.direct(&name).unwrap().targets[0].clone();
+        let target = gateway.active_config().snapshot.ad_hoc(&name).unwrap().targets[0].clone();
         target.view([None; 2], Instant::now()).state.as_str()
     };
     hand("one", TargetAction::Drain).await;
@@ -110,7 +110,7 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
     assert_eq!(asked("later"), "closed", "one of them may be taken back alone");
     let other_key = CONFIG.replace("sk-very-secret", "sk-other-secret");
     let config = config::parse("config.toml", &other_key, &|_| None).unwrap().config;
-    let before = gateway.edge();
+    let before = gateway.active_config();
     let edge = ActiveConfig::new(config, Some(&before.snapshot), &gateway.events, &gateway.tasks).unwrap();
     gateway.replace(edge);
     assert_eq!(asked("latest"), "drained", "a reload is no resume");
@@ -124,7 +124,7 @@ async fn the_hand_on_nothing_is_refused() {
     for id in ["", "three", "one/", "one/c", "One", "one/org"] {
         let route = Route::Operate(id.into(), TargetAction::Drain);
         let asked = AdminRequest { method: &Method::POST, headers: &HeaderMap::new(), query: None };
-        let answer = answer(&gateway, &gateway.edge(), &route, asked).await;
+        let answer = answer(&gateway, &gateway.active_config(), &route, asked).await;
         assert_eq!(answer.err(), Some(Refusal::TargetNotFound(id.into())));
     }
 }
@@ -181,7 +181,7 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
     let asked = AdminRequest { method: &Method::POST, headers: &headers, query: None };
     let route = Route::Operate("two/a".into(), TargetAction::Drain);
-    let response = answer(&gateway, &gateway.edge(), &route, asked).await.unwrap();
+    let response = answer(&gateway, &gateway.active_config(), &route, asked).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["location"]),
         (303, &HeaderValue::from_static("/admin"))
@@ -190,7 +190,7 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
 }
 
 fn explanation(query: &str) -> Result<Response<ResponseBody>, Refusal> {
-    explained(&gateway().edge().snapshot, Some(query))
+    explained(&gateway().active_config().snapshot, Some(query))
 }
 
 #[tokio::test]

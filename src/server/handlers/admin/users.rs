@@ -17,7 +17,7 @@ use crate::{
     server::{
         ActiveConfig, Gateway,
         handlers::user_data::{
-            StoreAccess, ask, erased,
+            StoreAccess, after_erasure, ask,
             memories::{json, page_of, query},
         },
         http::response_body::ResponseBody,
@@ -52,13 +52,13 @@ pub async fn answer(
         AdminUserRoute::Forget(_) => {
             let which = query::forget(query)?;
             tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
-            let forgotten = desk.ask(desk.memory.forget(&desk.user, which)).await?;
-            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
+            let forgotten = desk.call_store(desk.memory.forget(&desk.user, which)).await?;
+            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
         }
         AdminUserRoute::Context(_) => context(gateway, &desk).await,
         _ => {
             let listing = query::listing(query)?;
-            page_of(&desk.ask(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
+            page_of(&desk.call_store(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
         }
     }
 }
@@ -109,9 +109,9 @@ struct UserReport {
 
 async fn context(gateway: &Gateway, desk: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&desk.memory, &desk.user);
-    let context = desk.ask(memory.context(user)).await?;
-    let state = desk.ask(memory.state(user)).await?;
-    let activity = desk.ask(memory.activity(user)).await?;
+    let context = desk.call_store(memory.context(user)).await?;
+    let state = desk.call_store(memory.state(user)).await?;
+    let activity = desk.call_store(memory.activity(user)).await?;
     let written = context.updated_at.and_then(json::date);
     let state = live(&state, slots(gateway, user), written);
     json::answer(

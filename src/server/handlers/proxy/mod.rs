@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use opentelemetry::trace::SpanKind;
 use tokio::{select, time::Instant};
 
-use self::{respond::deliver, token_estimate::cost};
+use self::{respond::deliver, token_estimate::estimate};
 use super::rate_limits;
 use crate::{
     admission::{
@@ -75,24 +75,25 @@ pub async fn answer(
         return Err(Refusal::ShuttingDown);
     }
     let asked = read(gateway, incomer, caller, route).await?;
-    let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.wish()).await;
+    let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.admission_request()).await;
     let mut response = match checked.verdict {
-        Ok(reservation) => go(gateway, asked, (reservation, slot)).await,
+        Ok(reservation) => run(gateway, asked, (reservation, slot)).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
     };
-    response.body_mut().tell().rates = checked.headers;
+    response.body_mut().headers_mut().rates = checked.headers;
     Ok(response)
 }
 
 /// Waits for a slot, and gets the answer.
-async fn go(
+async fn run(
     gateway: &Arc<Gateway>,
     asked: Box<ParsedRequest>,
     (reservation, early): Granted,
 ) -> Response<ResponseBody> {
     let begun = clock::now();
     let entry = asked.enter(&gateway.calls);
-    let slot = wait_for_slot(gateway, AdmissionRequest { cost: None, ..asked.wish() }, early).await;
+    let slot =
+        wait_for_slot(gateway, AdmissionRequest { cost: None, ..asked.admission_request() }, early).await;
     let (received, queued) = (asked.received, clock::since(begun));
     match admit(gateway, asked, (reservation, slot), (entry, queued)) {
         Ok(call) => with_memory(gateway, call).await,
@@ -100,7 +101,7 @@ async fn go(
             let mut response = error_response::refuse(&refusal);
             report.refused(response.status(), error_response::code(&refusal));
             let overhead = begun.saturating_duration_since(received);
-            response.body_mut().tell().trail =
+            response.body_mut().headers_mut().trail =
                 Some(ResponseTrail { target: None, attempts: 0, queued, overhead });
             response
         }
@@ -109,12 +110,12 @@ async fn go(
 
 /// Gets the answer to a call that knows what its user said before, and remembers what he says now.
 async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
-    let mut recalling = call.report.span.child(|| "recall".to_owned(), SpanKind::Internal);
+    let mut recalling = call.record.span.child(|| "recall".to_owned(), SpanKind::Internal);
     let Enriched { mut call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
     if let Some(note) = &note {
         let note_text = || note.to_str().unwrap_or_default().to_owned().into();
-        recalling.note(|| [("concierge.memory", note_text())]);
-        call.report.remembers(note);
+        recalling.set_attribute(|| [("concierge.memory", note_text())]);
+        call.record.remembers(note);
     }
     drop(recalling);
     let mut response = deliver(gateway, call).await;
@@ -122,9 +123,9 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<Respon
         response.headers_mut().insert(header_names::MEMORY, note);
     }
     match remember {
-        Some(remember) if response.status().is_success() => response.map(|body| body.keeping(remember)),
+        Some(remember) if response.status().is_success() => response.map(|body| body.with_guard(remember)),
         Some(remember) => {
-            remember.never_mind();
+            remember.discard();
             response
         }
         None => response,
@@ -138,13 +139,13 @@ async fn read(
     caller: Caller,
     (api, path): (Api, Cow<'static, str>),
 ) -> Result<Box<ParsedRequest>, Refusal> {
-    let wishes = read_request::wishes(incomer.request.headers())?;
-    let limit = incomer.edge.snapshot.config.server.max_body;
-    let (body, held) = read_request::body(incomer.request.body_mut(), limit, &gateway.load).await?;
-    let InboundRequest { id, received, edge, request, .. } = *incomer;
+    let wishes = read_request::request_options(incomer.request.headers())?;
+    let limit = incomer.active.snapshot.config.server.max_body;
+    let (body, held) = read_request::body(incomer.request.body_mut(), limit, &gateway.process_limits).await?;
+    let InboundRequest { id, received, active: edge, request, .. } = *incomer;
     let headers = request.headers();
     let content = read_request::content(headers, &body, wishes.pin.is_some())?;
-    let models = who_may_be_asked(&edge, &caller, &content, wishes.pin.as_ref())?;
+    let models = resolve_models(&edge, &caller, &content, wishes.pin.as_ref())?;
     let path = match request.uri().query() {
         Some(query) => format!("{path}?{query}").into(),
         None => path,
@@ -159,7 +160,7 @@ async fn read(
         model: Arc::from(content.model().unwrap_or(&models[0].config.name)),
         timeout: wishes.timeout,
         memory: wishes.memory,
-        cost: cost(api, &content),
+        cost: estimate(api, &content),
         span,
         ask: UpstreamRequest {
             method: request.method().clone(),
@@ -186,7 +187,7 @@ fn begin_trace(
     let operation = record::gen_ai(api).as_str();
     let model = if model.direct { OTHER } else { &model.config.name };
     let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received);
-    span.note(|| {
+    span.set_attribute(|| {
         [
             ("gen_ai.operation.name", operation.into()),
             ("gen_ai.request.model", model.to_owned().into()),
@@ -197,7 +198,7 @@ fn begin_trace(
 }
 
 impl ParsedRequest {
-    fn wish(&self) -> AdmissionRequest<'_> {
+    fn admission_request(&self) -> AdmissionRequest<'_> {
         let operation = operation(self.api);
         AdmissionRequest { user: &self.user, operation, priority: self.priority, cost: Some(self.cost) }
     }
@@ -235,20 +236,20 @@ fn admit(
     let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
     let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
-        report: RequestRecord::new(about, meters, span, reservation),
+        record: RequestRecord::new(about, meters, span, reservation),
         id,
         user,
         api,
-        ask,
+        upstream: ask,
         snapshot: edge.snapshot.clone(),
         received,
         queued,
         deadline: clock::now() + total,
         slot,
         memory,
-        impatient: timeout.is_some(),
-        overheard: None,
-        entry,
+        client_timeout: timeout.is_some(),
+        capture: None,
+        in_flight: entry,
     }))
 }
 
@@ -259,7 +260,7 @@ pub async fn wait_for_slot(
     early: Option<Slot>,
 ) -> Result<Slot, Refusal> {
     let acquire = async {
-        match &gateway.fleet {
+        match &gateway.distributed {
             // On the heap: without a Redis nobody carries its room.
             Some(fleet) => fleet.acquire(&gateway.slots, &wish, early).boxed().await,
             None => gateway.slots.acquire(wish.user, wish.operation, wish.priority).await,
@@ -286,7 +287,7 @@ fn operation(api: Api) -> Operation {
 }
 
 /// The models to ask, in order: the one that was asked for and its fallbacks, or only the pinned target.
-fn who_may_be_asked(
+fn resolve_models(
     edge: &ActiveConfig,
     caller: &Caller,
     content: &RequestContent,
@@ -307,7 +308,7 @@ fn who_may_be_asked(
         if !is_of_model && !caller.may_use(&id) {
             return Err(Refusal::ModelNotAllowed(id));
         }
-        return edge.snapshot.direct(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
+        return edge.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
     }
     let Some(name) = asked else {
         return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));
@@ -316,7 +317,7 @@ fn who_may_be_asked(
         return Ok(edge.snapshot.chain(model));
     }
     let target = TargetName::parse(name);
-    let direct = target.and_then(|target| edge.snapshot.direct(&target)).ok_or_else(|| unknown(name))?;
+    let direct = target.and_then(|target| edge.snapshot.ad_hoc(&target)).ok_or_else(|| unknown(name))?;
     Ok(vec![direct])
 }
 

@@ -78,10 +78,10 @@ async fn next_frame(body: &mut RequestBody, ends: Instant) -> Result<Option<Fram
             timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)?
         }
     };
-    frame.transpose().map_err(|_| torn())
+    frame.transpose().map_err(|_| body_error())
 }
 
-fn torn() -> Refusal {
+fn body_error() -> Refusal {
     Refusal::bad_request("invalid_json", None, "The request body broke off.")
 }
 
@@ -97,7 +97,7 @@ pub struct RequestOptions {
 }
 
 /// Reads the `x-concierge-*` headers.
-pub fn wishes(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
+pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
     let [mut target, mut timeout, mut memory] = [None; 3];
     // Gone over once: nearly no request has any of them, and to look for each would cost more.
     for (name, value) in headers {

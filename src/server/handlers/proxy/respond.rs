@@ -27,7 +27,7 @@ type PendingAnswer = Pin<Box<dyn Future<Output = Result<DispatchResponse, Dispat
 
 /// Gets the answer. A stream that is long in coming is begun with a comment, so that nobody in between hangs up.
 pub async fn deliver(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
-    let streams = call.ask.content.stream() && call.api.is_known();
+    let streams = call.upstream.content.stream() && call.api.is_known();
     let dispatcher = gateway.dispatcher.clone();
     let mut found: PendingAnswer = Box::pin(async move { dispatch::run(&dispatcher, call).await });
     if !streams {
@@ -44,13 +44,13 @@ fn reply_to(found: Result<DispatchResponse, DispatchRefusal>) -> Response<Respon
         Ok(answered) => answered,
         Err(DispatchRefusal { refusal, trail, mut call }) => {
             let mut response = error_response::refuse(&refusal);
-            call.report.refused(response.status(), error_response::code(&refusal));
-            response.body_mut().tell().trail = Some(trail);
+            call.record.refused(response.status(), error_response::code(&refusal));
+            response.body_mut().headers_mut().trail = Some(trail);
             return response;
         }
     };
     let mut response = match body {
-        AnsweredBody::Whole(bytes, call) => Response::new(ResponseBody::whole(bytes).keeping(call)),
+        AnsweredBody::Whole(bytes, call) => Response::new(ResponseBody::whole(bytes).with_guard(call)),
         AnsweredBody::Events(relay) => event_stream(EventStreamBody::Relaying(relay)),
         AnsweredBody::Raw(relay) => Response::new(ResponseBody::stream(Box::pin(stream::unfold(relay, raw)))),
     };
@@ -64,7 +64,7 @@ fn reply_to(found: Result<DispatchResponse, DispatchRefusal>) -> Response<Respon
         headers.insert(header_names::UPSTREAM_REQUEST_ID, id.clone());
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response.body_mut().tell().trail = Some(trail);
+    response.body_mut().headers_mut().trail = Some(trail);
     response
 }
 
@@ -122,7 +122,7 @@ impl EventStreamBody {
             // A stream was asked for, and `ask` takes nothing else for an answer.
             Ok(_) => Some((Err(TruncatedBody), Self::Over)),
             Err(DispatchRefusal { refusal, mut call, .. }) => {
-                call.report.refused_late(error_response::code(&refusal));
+                call.record.refused_late(error_response::code(&refusal));
                 Some((Ok(error_response::as_event(&refusal)), Self::Over))
             }
         }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The cost of asking for `content`.
-pub fn cost(api: Api, content: &RequestContent) -> TokenCost {
+pub fn estimate(api: Api, content: &RequestContent) -> TokenCost {
     let Some(peek) = content.json() else { return TokenCost { prompt: 0, answer: Some(0) } };
     let answer = match api {
         Api::Chat | Api::Completions | Api::Responses => {
@@ -23,7 +23,7 @@ mod tests {
     use crate::openai::request_peek::peek;
 
     fn of(api: Api, body: &str) -> TokenCost {
-        cost(api, &RequestContent::Json(Box::new(peek(body.as_bytes()).unwrap())))
+        estimate(api, &RequestContent::Json(Box::new(peek(body.as_bytes()).unwrap())))
     }
 
     #[test]
@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(of(Api::Chat, &open).answer, None);
         let embeddings = of(Api::Embeddings, r#"{"model":"m","input":"0123456789"}"#);
         assert_eq!(embeddings, TokenCost { prompt: 3, answer: Some(0) });
-        assert_eq!(cost(Api::Other, &RequestContent::Opaque), TokenCost { prompt: 0, answer: Some(0) });
+        assert_eq!(estimate(Api::Other, &RequestContent::Opaque), TokenCost { prompt: 0, answer: Some(0) });
     }
 
     #[test]

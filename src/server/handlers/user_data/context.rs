@@ -63,7 +63,7 @@ pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<Co
 pub async fn run(desk: &StoreAccess, errand: ContextRequest) -> Result<Response<ResponseBody>, Refusal> {
     match errand {
         ContextRequest::Read { unless } => {
-            let context = desk.ask(desk.memory.context(&desk.user)).await?;
+            let context = desk.call_store(desk.memory.context(&desk.user)).await?;
             let known = unless != Condition::Always && !context.meets(&unless);
             let mut response = tagged(context);
             if known {
@@ -73,7 +73,7 @@ pub async fn run(desk: &StoreAccess, errand: ContextRequest) -> Result<Response<
             Ok(response)
         }
         ContextRequest::Write { change, condition } => {
-            let written = desk.ask(desk.memory.write_context(&desk.user, change, condition)).await?;
+            let written = desk.call_store(desk.memory.write_context(&desk.user, change, condition)).await?;
             if !written.erased {
                 let message = "The context is written, but what it replaced could not be wiped from the files yet: \
                     please repeat the request.";

@@ -78,8 +78,8 @@ pub async fn answer(
         return Err(Refusal::ShuttingDown);
     }
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let InboundRequest { id, edge, request, .. } = *incomer;
-    let user = who(&edge, &caller)?;
+    let InboundRequest { id, active: edge, request, .. } = *incomer;
+    let user = subject(&edge, &caller)?;
     let (parts, mut body) = request.into_parts();
     let most = body_limit(&own, &edge.snapshot.config);
     if most.is_some() {
@@ -87,7 +87,7 @@ pub async fn answer(
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
-        Some(limit) => read_request::body(&mut body, limit, &gateway.load).await?,
+        Some(limit) => read_request::body(&mut body, limit, &gateway.process_limits).await?,
         None => Default::default(),
     };
     let asked = ParsedUserDataRequest {
@@ -101,16 +101,16 @@ pub async fn answer(
     let wish = AdmissionRequest { user: &user, operation, priority, cost: None };
     let RateDecision { checked, slot } = rate_limits::enter(gateway, &wish).await;
     let answered = match checked.verdict {
-        Ok(_) => go(gateway, asked, (desk, slot)).await,
+        Ok(_) => run(gateway, asked, (desk, slot)).await,
         Err(refusal) => Err(refusal.into()),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
-    response.body_mut().tell().rates = checked.headers;
+    response.body_mut().headers_mut().rates = checked.headers;
     Ok(response)
 }
 
 /// Waits for a slot, and does it.
-async fn go(
+async fn run(
     gateway: &Gateway,
     asked: ParsedUserDataRequest,
     (desk, early): (StoreAccess, Option<Slot>),
@@ -125,11 +125,11 @@ async fn go(
         UserDataRequest::Memories(errand) => memories::run(&desk, errand).await,
         UserDataRequest::Context(errand) => context::run(&desk, errand).await,
     }?;
-    Ok(response.map(|body| body.keeping((slot, entry))))
+    Ok(response.map(|body| body.with_guard((slot, entry))))
 }
 
 /// The caller; who does not say who it is would share a memory with everybody else who does not.
-fn who(edge: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
+fn subject(edge: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
     if user.is_anonymous() && !edge.snapshot.config.memory.anonymous {
         let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
@@ -197,7 +197,10 @@ impl StoreAccess {
     ///
     /// # Errors
     /// The refusal that the store's trouble means to the client; the log has the rest.
-    pub async fn ask<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refusal> {
+    pub async fn call_store<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Refusal> {
         ask(self.limit, work).await
     }
 }
@@ -221,7 +224,7 @@ pub async fn ask<T>(
 }
 
 /// How many memories are gone; a refusal if their text may still be in the files.
-pub fn erased(forgotten: &Forgotten) -> Result<usize, Refusal> {
+pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
     let message = "The memories are gone, but their text could not be wiped from the files yet: \
         please repeat the request.";
     if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
@@ -278,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_still_in_the_files_is_not_forgotten() {
         let forgotten = |erased| Forgotten { seqs: vec![1, 2], epoch: 3, erased };
-        assert_eq!(erased(&forgotten(true)), Ok(2));
-        assert!(matches!(erased(&forgotten(false)), Err(Refusal::StoreUnavailable(_))));
+        assert_eq!(after_erasure(&forgotten(true)), Ok(2));
+        assert!(matches!(after_erasure(&forgotten(false)), Err(Refusal::StoreUnavailable(_))));
     }
 }

@@ -237,7 +237,7 @@ impl Outcome {
     }
 
     /// Its word in metrics and spans.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Hard(HardKind::Connect) => "connect",

@@ -279,51 +279,31 @@ fn errors_inside_a_200() {
 #[test]
 fn the_columns() {
     use BreakerSignal as B;
+    use NextStep as N;
     use ScoreSignal as S;
     let broken = Outcome::Broken(BrokenKind::Cut);
     let table = [
-        (Outcome::Success, B::Success, S::Success, NextStep::No, None, Sent::Answering),
-        (
-            Outcome::Hard(HardKind::Connect),
-            B::Failure,
-            S::Failure,
-            NextStep::AtOnce,
-            Some("connect"),
-            Sent::No,
-        ),
-        (
-            Outcome::Hard(HardKind::Reset),
-            B::Failure,
-            S::Failure,
-            NextStep::AtOnce,
-            Some("connect"),
-            Sent::Perhaps,
-        ),
-        (
-            Outcome::Hard(HardKind::Silent),
-            B::Failure,
-            S::Failure,
-            NextStep::AtOnce,
-            Some("timeout"),
-            Sent::Perhaps,
-        ),
-        (hard(503), B::Failure, S::Failure, NextStep::AtOnce, Some("status_5xx"), Sent::Perhaps),
-        (hard(408), B::Failure, S::Failure, NextStep::AtOnce, Some("timeout"), Sent::Perhaps),
+        (Outcome::Success, B::Success, S::Success, N::No, None, Sent::Answering),
+        (Outcome::Hard(HardKind::Connect), B::Failure, S::Failure, N::AtOnce, Some("connect"), Sent::No),
+        (Outcome::Hard(HardKind::Reset), B::Failure, S::Failure, N::AtOnce, Some("connect"), Sent::Perhaps),
+        (Outcome::Hard(HardKind::Silent), B::Failure, S::Failure, N::AtOnce, Some("timeout"), Sent::Perhaps),
+        (hard(503), B::Failure, S::Failure, N::AtOnce, Some("status_5xx"), Sent::Perhaps),
+        (hard(408), B::Failure, S::Failure, N::AtOnce, Some("timeout"), Sent::Perhaps),
         (
             Outcome::Hard(HardKind::Malformed),
             B::Failure,
             S::Failure,
-            NextStep::AtOnce,
+            N::AtOnce,
             Some("malformed"),
             Sent::Answering,
         ),
-        (REST_UNSAID, B::RatioOnly, S::Failure, NextStep::AtOnce, Some("rate_limited"), Sent::No),
-        (KEY, B::Neutral, S::Neutral, NextStep::AtOnce, Some("auth"), Sent::No),
-        (MODEL, B::Neutral, S::Neutral, NextStep::AtOnce, None, Sent::No),
-        (BIG, B::Neutral, S::Neutral, NextStep::Larger, None, Sent::No),
-        (CLIENT, B::Neutral, S::Neutral, NextStep::No, None, Sent::No),
-        (Outcome::Cancelled, B::Neutral, S::Neutral, NextStep::No, None, Sent::Perhaps),
-        (broken, B::Failure, S::Failure, NextStep::Rescue, Some("stream_broken"), Sent::Answering),
+        (REST_UNSAID, B::RatioOnly, S::Failure, N::AtOnce, Some("rate_limited"), Sent::No),
+        (KEY, B::Neutral, S::Neutral, N::AtOnce, Some("auth"), Sent::No),
+        (MODEL, B::Neutral, S::Neutral, N::AtOnce, None, Sent::No),
+        (BIG, B::Neutral, S::Neutral, N::Larger, None, Sent::No),
+        (CLIENT, B::Neutral, S::Neutral, N::No, None, Sent::No),
+        (Outcome::Cancelled, B::Neutral, S::Neutral, N::No, None, Sent::Perhaps),
+        (broken, B::Failure, S::Failure, N::Rescue, Some("stream_broken"), Sent::Answering),
     ];
     for (outcome, breaker, score, next, kind, sent) in table {
         assert_eq!(outcome.counts_for_breaker(), breaker, "{outcome}");

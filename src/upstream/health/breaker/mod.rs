@@ -82,19 +82,19 @@ pub enum BreakerChange {
 #[derive(Debug, Clone)]
 pub struct Breaker {
     config: Config,
-    outage: Option<OpenState>,
-    ring: SuccessWindow,
-    in_a_row: u32,
+    open_state: Option<OpenState>,
+    window: SuccessWindow,
+    consecutive_failures: u32,
     /// Answers in a row that broke after their first content. That content is a success and would end the other
     /// row, so a target that always begins and never ends needs a row of its own.
-    broken_in_a_row: u32,
+    consecutive_broken: u32,
     /// Rests in a row, the exponent of the back-off. It outlives a short recovery: see [`Breaker::trip`].
-    rests: u32,
+    backoff_exponent: u32,
     /// Counts the changes between closed and open, so that late news can be told.
     epoch: u64,
     recovered_at: Option<Instant>,
     /// What other gateways say, and what they need to know.
-    company: PeerEvidence,
+    peers: PeerEvidence,
 }
 
 #[derive(Debug, Clone)]
@@ -105,11 +105,11 @@ struct OpenState {
     /// The failure that opened it, or the probe that failed last.
     opened: Instant,
     /// The gateway that saw it; `None` if that was this one.
-    told_by: Option<PeerId>,
+    reported_by: Option<PeerId>,
     /// The coming or running probe was brought forward by a health check.
-    vouched: bool,
+    health_check_hinted: bool,
     /// Such a probe failed: what the health check sees is not what requests meet.
-    health_lies: bool,
+    health_check_contradicted: bool,
 }
 
 impl Breaker {
@@ -118,20 +118,20 @@ impl Breaker {
         let ring = SuccessWindow::new(config.window);
         Self {
             config,
-            outage: None,
-            ring,
-            in_a_row: 0,
-            broken_in_a_row: 0,
-            rests: 0,
+            open_state: None,
+            window: ring,
+            consecutive_failures: 0,
+            consecutive_broken: 0,
+            backoff_exponent: 0,
             epoch: 0,
             recovered_at: None,
-            company: PeerEvidence::default(),
+            peers: PeerEvidence::default(),
         }
     }
 
     /// Open until its rest is over, then half-open until a probe has decided.
     pub fn state(&self, now: Instant) -> BreakerState {
-        match &self.outage {
+        match &self.open_state {
             None => BreakerState::Closed,
             Some(outage) if now < outage.until => BreakerState::Open,
             Some(_) => BreakerState::HalfOpen,
@@ -140,19 +140,19 @@ impl Breaker {
 
     /// When the next probe is due, in the past if it is overdue; `None` while closed.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.outage.as_ref().map(|outage| outage.until)
+        self.open_state.as_ref().map(|outage| outage.until)
     }
 
     /// Why it is not closed.
     pub fn cause(&self) -> Option<OpenCause> {
-        self.outage.as_ref().map(|outage| outage.cause)
+        self.open_state.as_ref().map(|outage| outage.cause)
     }
 
     /// Whether [`Breaker::admit`] would give a pass; and if so, whether it would be the probe's.
     pub fn would_admit(&self, now: Instant) -> Option<BreakerState> {
-        match &self.outage {
+        match &self.open_state {
             None => Some(BreakerState::Closed),
-            Some(outage) if now >= outage.until && !outage.probing && self.company.lets_probe(now) => {
+            Some(outage) if now >= outage.until && !outage.probing && self.peers.may_probe(now) => {
                 Some(BreakerState::HalfOpen)
             }
             Some(_) => None,
@@ -164,9 +164,9 @@ impl Breaker {
     /// Every pass must come back through [`Breaker::on`]; a probe that is given up comes back `Cancelled`.
     pub fn admit(&mut self, now: Instant) -> Option<Permit> {
         let probe = self.would_admit(now)? == BreakerState::HalfOpen;
-        if let Some(outage) = &mut self.outage {
+        if let Some(outage) = &mut self.open_state {
             outage.probing = true;
-            self.company.probes();
+            self.peers.probes();
         }
         Some(Permit { epoch: self.epoch, probe })
     }
@@ -180,7 +180,7 @@ impl Breaker {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Option<BreakerChange> {
-        self.company.witness(outcome, now);
+        self.peers.witness(outcome, now);
         if pass.epoch != self.epoch {
             return None;
         }
@@ -188,7 +188,7 @@ impl Breaker {
             return self.on_probe(outcome, now, rng);
         }
         if outcome.counts_for_breaker() == BreakerSignal::Failure
-            && let Some(heard) = self.company.confirmed(now)
+            && let Some(heard) = self.peers.confirmed(now)
         {
             self.adopt(heard, now);
             return Some(BreakerChange::Opened);
@@ -201,19 +201,19 @@ impl Breaker {
     /// An answer came to its end.
     pub fn on_whole(&mut self, pass: Permit) {
         if pass.epoch == self.epoch {
-            self.broken_in_a_row = 0;
+            self.consecutive_broken = 0;
         }
     }
 
     /// A health check passed. It only brings the next probe forward: what `GET /models` sees does not prove
     /// that requests are served, and once it has been proved wrong in an outage it is not believed again.
     pub fn let_probe_now(&mut self, now: Instant) {
-        if let Some(outage) = &mut self.outage
-            && !outage.health_lies
+        if let Some(outage) = &mut self.open_state
+            && !outage.health_check_contradicted
             && now < outage.until
         {
             outage.until = now;
-            outage.vouched = true;
+            outage.health_check_hinted = true;
         }
     }
 
@@ -226,8 +226,8 @@ impl Breaker {
 
     /// The operator's hand: closed, with nothing remembered. News of attempts under way is not listened to.
     pub fn reset(&mut self) {
-        let company = self.company.after_reset();
-        *self = Self { epoch: self.epoch + 1, company, ..Self::new(self.config.clone()) };
+        let company = self.peers.after_reset();
+        *self = Self { epoch: self.epoch + 1, peers: company, ..Self::new(self.config.clone()) };
     }
 
     /// Counts an outcome while closed, and says whether that was the last straw.
@@ -235,32 +235,32 @@ impl Breaker {
         match outcome.counts_for_breaker() {
             BreakerSignal::Neutral => return None,
             BreakerSignal::Success => {
-                self.in_a_row = 0;
-                self.ring.record(true, now);
+                self.consecutive_failures = 0;
+                self.window.record(true, now);
                 return None;
             }
-            BreakerSignal::Failure if matches!(outcome, Outcome::Broken(_)) => self.broken_in_a_row += 1,
-            BreakerSignal::Failure => self.in_a_row += 1,
+            BreakerSignal::Failure if matches!(outcome, Outcome::Broken(_)) => self.consecutive_broken += 1,
+            BreakerSignal::Failure => self.consecutive_failures += 1,
             BreakerSignal::RatioOnly => {}
         }
-        self.ring.record(false, now);
-        let row = self.row();
+        self.window.record(false, now);
+        let row = self.failure_streak();
         if row >= self.config.consecutive_failures.max(1) {
             return Some(OpenCause::InARow(row, outcome));
         }
         // With that of a peer; as with the ratio, only where another target can be asked.
-        let with_peer = row.saturating_add(self.company.peer_row());
+        let with_peer = row.saturating_add(self.peers.peer_failure_streak());
         if others && row > 0 && with_peer >= self.config.consecutive_failures.max(1) {
             return Some(OpenCause::InARow(with_peer, outcome));
         }
-        let (good, all) = self.ring.count(now);
+        let (good, all) = self.window.count(now);
         let too_few_succeed = f64::from(good) < self.config.success_rate * f64::from(all);
         (others && all >= self.config.min_requests && too_few_succeed).then_some(OpenCause::Ratio(good, all))
     }
 
     /// Failures in a row.
-    fn row(&self) -> u32 {
-        self.in_a_row.max(self.broken_in_a_row)
+    fn failure_streak(&self) -> u32 {
+        self.consecutive_failures.max(self.consecutive_broken)
     }
 
     /// From closed to open. The back-off goes on where the last outage left it unless the target has been well
@@ -269,46 +269,49 @@ impl Breaker {
         let flapping =
             self.recovered_at.is_some_and(|at| now.saturating_duration_since(at) < self.config.window);
         if !flapping {
-            self.rests = 0;
+            self.backoff_exponent = 0;
         }
-        let until = now + self.next_rest(rng);
+        let until = now + self.next_backoff(rng);
         self.open(OpenState::new(until, cause, now));
     }
 
     fn open(&mut self, outage: OpenState) {
         self.epoch += 1;
-        self.outage = Some(outage);
+        self.open_state = Some(outage);
     }
 
     fn on_probe(&mut self, outcome: Outcome, now: Instant, rng: &mut fastrand::Rng) -> Option<BreakerChange> {
         let mark = outcome.counts_for_breaker();
         if mark == BreakerSignal::Success {
             self.close(now);
-            self.company.recovered();
+            self.peers.recovered();
             return Some(BreakerChange::Closed);
         }
-        let rest = (mark != BreakerSignal::Neutral).then(|| self.next_rest(rng));
-        let outage = self.outage.as_mut()?;
+        let rest = (mark != BreakerSignal::Neutral).then(|| self.next_backoff(rng));
+        let outage = self.open_state.as_mut()?;
         outage.probing = false;
         let until = now + rest?;
         // A throttled probe was answered by a living target, but it is no recovery either.
-        let health_lies = outage.health_lies || outage.vouched;
-        *outage = OpenState { health_lies, ..OpenState::new(until, OpenCause::Probe(outcome), now) };
+        let health_lies = outage.health_check_contradicted || outage.health_check_hinted;
+        *outage = OpenState {
+            health_check_contradicted: health_lies,
+            ..OpenState::new(until, OpenCause::Probe(outcome), now)
+        };
         Some(BreakerChange::Opened)
     }
 
     fn close(&mut self, at: Instant) {
-        self.outage = None;
-        self.ring = SuccessWindow::new(self.config.window);
-        (self.in_a_row, self.broken_in_a_row) = (0, 0);
+        self.open_state = None;
+        self.window = SuccessWindow::new(self.config.window);
+        (self.consecutive_failures, self.consecutive_broken) = (0, 0);
         self.epoch += 1;
         self.recovered_at = Some(at);
     }
 
     /// `open_min`, doubled per rest in a row up to `open_max`, ± 20 %.
-    fn next_rest(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        let doubled = self.config.open_min.saturating_mul(1 << self.rests.min(20));
-        self.rests = self.rests.saturating_add(1);
+    fn next_backoff(&mut self, rng: &mut fastrand::Rng) -> Duration {
+        let doubled = self.config.open_min.saturating_mul(1 << self.backoff_exponent.min(20));
+        self.backoff_exponent = self.backoff_exponent.saturating_add(1);
         let plain = doubled.min(self.config.open_max.max(self.config.open_min));
         plain.mul_f64(1.0 - JITTER + 2.0 * JITTER * rng.f64())
     }
@@ -316,7 +319,15 @@ impl Breaker {
 
 impl OpenState {
     fn new(until: Instant, cause: OpenCause, opened: Instant) -> Self {
-        Self { until, probing: false, cause, opened, told_by: None, vouched: false, health_lies: false }
+        Self {
+            until,
+            probing: false,
+            cause,
+            opened,
+            reported_by: None,
+            health_check_hinted: false,
+            health_check_contradicted: false,
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A probe that needs the peers' leave has it by then, or somebody else sends it.
-const ASKING: Duration = Duration::from_millis(20);
+const LEASE_REQUEST_TTL: Duration = Duration::from_millis(20);
 
 /// Whether this gateway may send the probe of a target that all gateways would like to probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,14 +37,14 @@ pub enum ProbeLease {
 #[derive(Debug, Clone, Default)]
 pub(super) struct PeerEvidence {
     /// There is a place where gateways agree on who probes; without one each does.
-    joined: bool,
+    clustered: bool,
     leave: ProbeLease,
     last_success: Option<Instant>,
     last_failure: Option<Instant>,
     /// The last recovery was seen here.
     own_recovery: bool,
     /// A peer's outage that our own success spoke against.
-    declined: Option<peer_view::PeerOutage>,
+    rejected_outage: Option<peer_view::PeerOutage>,
     doubt: Option<PeerSuspicion>,
     /// The longest row of failures of one peer since our own last success.
     peer_row: u32,
@@ -71,13 +71,13 @@ impl PeerEvidence {
     }
 
     /// Whether nobody needs to be asked, or was.
-    pub(super) fn lets_probe(&self, now: Instant) -> bool {
-        !self.joined || matches!(self.leave, ProbeLease::Granted(until) if now < until)
+    pub(super) fn may_probe(&self, now: Instant) -> bool {
+        !self.clustered || matches!(self.leave, ProbeLease::Granted(until) if now < until)
     }
 
     /// The longest row of failures of one peer since our own last success. Of one alone: in a large fleet some peer has
     /// always just failed.
-    pub(super) fn peer_row(&self) -> u32 {
+    pub(super) fn peer_failure_streak(&self) -> u32 {
         self.peer_row
     }
 
@@ -88,12 +88,12 @@ impl PeerEvidence {
 
     /// The peer's outage that one failure of our own confirms.
     pub(super) fn confirmed(&mut self, now: Instant) -> Option<peer_view::PeerOutage> {
-        self.declined.take().filter(|outage| now < outage.until)
+        self.rejected_outage.take().filter(|outage| now < outage.until)
     }
 
     /// What is left of it after an operator's reset.
     pub(super) fn after_reset(&self) -> Self {
-        Self { joined: self.joined, ..Self::default() }
+        Self { clustered: self.clustered, ..Self::default() }
     }
 }
 
@@ -113,18 +113,18 @@ pub enum ProbeState {
 impl Breaker {
     /// Whether gateways agree from now on who probes.
     pub fn join(&mut self, joined: bool) {
-        self.company.joined = joined;
+        self.peers.clustered = joined;
     }
 
     /// The answer of the peers.
-    pub fn leave(&mut self, leave: ProbeLease) {
-        self.company.leave = leave;
+    pub fn set_probe_lease(&mut self, leave: ProbeLease) {
+        self.peers.leave = leave;
     }
 
     /// How it stands to a probe.
     pub fn probe(&self, now: Instant) -> ProbeState {
-        let Some(outage) = &self.outage else { return ProbeState::None };
-        match self.company.leave {
+        let Some(outage) = &self.open_state else { return ProbeState::None };
+        match self.peers.leave {
             _ if outage.probing => ProbeState::Running,
             _ if now < outage.until => ProbeState::None,
             ProbeLease::Granted(until) if now < until => ProbeState::Allowed,
@@ -134,71 +134,71 @@ impl Breaker {
     }
 
     /// Whether a probe is due, and only the peers have yet to leave it to us.
-    pub fn awaits_leave(&self, now: Instant) -> bool {
-        self.company.joined && self.probe(now) == ProbeState::Due
+    pub fn awaits_probe_lease(&self, now: Instant) -> bool {
+        self.peers.clustered && self.probe(now) == ProbeState::Due
     }
 
     /// When it is next tried, if that is known: while a probe is under way nobody knows how long it will take.
     pub fn back_at(&self, now: Instant) -> Option<Instant> {
-        let asking = self.awaits_leave(now).then_some(now + ASKING);
+        let asking = self.awaits_probe_lease(now).then_some(now + LEASE_REQUEST_TTL);
         self.retry_at().filter(|at| *at > now).or(asking)
     }
 
     /// Who saw what it is open for; `None`: this gateway, or it is closed.
-    pub fn told_by(&self) -> Option<(PeerId, Instant)> {
-        let outage = self.outage.as_ref()?;
-        Some((outage.told_by?, outage.opened))
+    pub fn reported_by(&self) -> Option<(PeerId, Instant)> {
+        let outage = self.open_state.as_ref()?;
+        Some((outage.reported_by?, outage.opened))
     }
 
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
-    pub fn doubted(&self, now: Instant) -> Option<PeerSuspicion> {
-        let doubt = self.company.doubt.filter(|_| self.outage.is_none())?;
-        let lasts = now < doubt.until && self.company.last_success < Some(doubt.failed);
+    pub fn suspected(&self, now: Instant) -> Option<PeerSuspicion> {
+        let doubt = self.peers.doubt.filter(|_| self.open_state.is_none())?;
+        let lasts = now < doubt.until && self.peers.last_success < Some(doubt.failed);
         lasts.then_some(doubt)
     }
 
     /// Failures in a row while closed: what peers are told at once when it changes.
     pub fn failing(&self) -> u32 {
-        if self.outage.is_some() { 0 } else { self.row() }
+        if self.open_state.is_some() { 0 } else { self.failure_streak() }
     }
 
     /// A number that no two states of what was seen here have in common.
     pub fn serial(&self) -> u64 {
-        (self.epoch << 16) | u64::from(self.rests & 0xffff)
+        (self.epoch << 16) | u64::from(self.backoff_exponent & 0xffff)
     }
 
     /// What was seen here.
-    pub fn tell(&self, now: Instant) -> (Option<FailureStreak>, Option<message::OutageMsg>, Option<Age>) {
-        let company = &self.company;
+    pub fn report(&self, now: Instant) -> (Option<FailureStreak>, Option<message::OutageMsg>, Option<Age>) {
+        let company = &self.peers;
         let last = company.last_failure.filter(|_| self.failing() > 0);
         let row = last.map(|at| FailureStreak { failures: self.failing(), age: Age::of(at, now) });
-        let own = self.outage.as_ref().filter(|outage| outage.told_by.is_none());
+        let own = self.open_state.as_ref().filter(|outage| outage.reported_by.is_none());
         let outage = own.map(|outage| message::OutageMsg {
             age: Age::of(outage.opened, now),
             left: Remaining::until(outage.until, now),
-            rests: self.rests,
+            rests: self.backoff_exponent,
             cause: outage.cause,
         });
-        let back = self.recovered_at.filter(|_| company.own_recovery && self.outage.is_none());
+        let back = self.recovered_at.filter(|_| company.own_recovery && self.open_state.is_none());
         (row, outage, back.map(|at| Age::of(at, now)))
     }
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
-    pub fn hear(&mut self, said: &PeerView, me: PeerId, now: Instant) -> Option<BreakerChange> {
-        self.company.doubt = said.doubt(self.company.last_success, (self.failing() > 0).then_some(me));
-        self.company.peer_row = said.row(self.company.last_success, now);
-        let (outage, back) = (said.outage(), said.back());
+    pub fn merge(&mut self, said: &PeerView, me: PeerId, now: Instant) -> Option<BreakerChange> {
+        self.peers.doubt = said.suspect(self.peers.last_success, (self.failing() > 0).then_some(me));
+        self.peers.peer_row = said.failure_streak(self.peers.last_success, now);
+        let (outage, back) = (said.outage(), said.recovered_at());
         match outage.filter(|outage| back < Some(outage.opened)) {
-            Some(outage) => self.hear_of_outage(outage, now),
-            None => self.hear_of_recovery(back?),
+            Some(outage) => self.merge_outage(outage, now),
+            None => self.merge_recovery(back?),
         }
     }
 
-    fn hear_of_outage(&mut self, heard: peer_view::PeerOutage, now: Instant) -> Option<BreakerChange> {
-        let success = self.company.last_success.max(self.recovered_at);
-        let ours = self.outage.as_ref();
+    fn merge_outage(&mut self, heard: peer_view::PeerOutage, now: Instant) -> Option<BreakerChange> {
+        let success = self.peers.last_success.max(self.recovered_at);
+        let ours = self.open_state.as_ref();
         if success >= Some(heard.opened) {
-            self.company.declined = ours.is_none().then_some(heard);
+            self.peers.rejected_outage = ours.is_none().then_some(heard);
             return None;
         }
         if ours.is_some_and(|ours| ours.probing || ours.opened >= heard.opened) {
@@ -212,21 +212,23 @@ impl Breaker {
     pub(super) fn adopt(&mut self, heard: peer_view::PeerOutage, now: Instant) {
         let until = heard.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
         let outage =
-            OpenState { told_by: Some(heard.peer), ..OpenState::new(until, heard.cause, heard.opened) };
-        self.rests = self.rests.max(heard.rests.min(32));
-        self.company.leave = ProbeLease::None;
-        match &mut self.outage {
+            OpenState { reported_by: Some(heard.peer), ..OpenState::new(until, heard.cause, heard.opened) };
+        self.backoff_exponent = self.backoff_exponent.max(heard.rests.min(32));
+        self.peers.leave = ProbeLease::None;
+        match &mut self.open_state {
             // The same outage goes on: what is under way belongs to it.
-            Some(ours) => *ours = OpenState { health_lies: ours.health_lies, ..outage },
+            Some(ours) => {
+                *ours = OpenState { health_check_contradicted: ours.health_check_contradicted, ..outage }
+            }
             None => self.open(outage),
         }
     }
 
-    fn hear_of_recovery(&mut self, back: Instant) -> Option<BreakerChange> {
-        self.company.declined = None;
-        self.outage.as_ref().filter(|ours| ours.opened < back)?;
+    fn merge_recovery(&mut self, back: Instant) -> Option<BreakerChange> {
+        self.peers.rejected_outage = None;
+        self.open_state.as_ref().filter(|ours| ours.opened < back)?;
         self.close(back);
-        self.company.own_recovery = false;
+        self.peers.own_recovery = false;
         Some(BreakerChange::Closed)
     }
 }

@@ -22,9 +22,9 @@ use crate::gossip::message::{Age, Received, SampleMsg};
 pub(super) const IDLE: Duration = Duration::from_secs(5);
 
 /// A sample of a peer weighs this much of one of our own.
-const HEARD: f64 = 0.5;
+const PEER_WEIGHT: f64 = 0.5;
 /// All samples of all peers weigh as much as so many of our own.
-const HEARD_AT_MOST: f64 = 20.0;
+const MAX_PEER_WEIGHT: f64 = 20.0;
 
 #[derive(Debug, Clone)]
 pub(super) struct Ewma {
@@ -48,16 +48,16 @@ impl Ewma {
     pub(super) fn record(&mut self, sample: f64, prior: Option<f64>, now: Instant) {
         let mean = self.healed(self.own, prior, now).or(prior).unwrap_or(sample);
         let (count, last) = self.own.map_or((0.0, now), |(_, count, last)| (count, last));
-        let count = count * self.left_of(now.saturating_duration_since(last)) + 1.0;
+        let count = count * self.remaining_weight(now.saturating_duration_since(last)) + 1.0;
         let mean = mean + (sample - mean) / (count + self.prior_weight);
         self.own = Some((mean, count, last.max(now)));
     }
 
     /// Takes what peers measured, in place of all that was heard before.
-    pub(super) fn hear(&mut self, samples: impl Iterator<Item = Received> + Clone) {
+    pub(super) fn merge(&mut self, samples: impl Iterator<Item = Received> + Clone) {
         self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
             let weights = samples.map(|heard| {
-                let left = self.left_of(newest.saturating_duration_since(heard.last));
+                let left = self.remaining_weight(newest.saturating_duration_since(heard.last));
                 (heard.mean, heard.count * left)
             });
             let (sum, count) = weights.fold((0.0, 0.0), |(sum, all), (mean, n)| (sum + mean * n, all + n));
@@ -71,8 +71,10 @@ impl Ewma {
         let Some((_, count, last)) = self.heard else { return own };
         let heard = self.healed(self.heard, prior, now)?;
         let Some(own) = own else { return Some(heard) };
-        let told = (HEARD * count * self.left_of(now.saturating_duration_since(last))).min(HEARD_AT_MOST);
-        let known = self.own.map_or(0.0, |(_, n, at)| n * self.left_of(now.saturating_duration_since(at)));
+        let told = (PEER_WEIGHT * count * self.remaining_weight(now.saturating_duration_since(last)))
+            .min(MAX_PEER_WEIGHT);
+        let known =
+            self.own.map_or(0.0, |(_, n, at)| n * self.remaining_weight(now.saturating_duration_since(at)));
         Some(own + (heard - own) * told / (told + known + self.prior_weight))
     }
 
@@ -82,7 +84,7 @@ impl Ewma {
     }
 
     /// What was measured here, for the peers.
-    pub(super) fn tell(&self, now: Instant) -> Option<SampleMsg> {
+    pub(super) fn report(&self, now: Instant) -> Option<SampleMsg> {
         self.own.map(|(mean, count, last)| SampleMsg { mean, count, age: Age::of(last, now) })
     }
 
@@ -91,11 +93,11 @@ impl Ewma {
         let (mean, _, last) = mean?;
         let Some(prior) = prior else { return Some(mean) };
         let idle = now.saturating_duration_since(last).saturating_sub(IDLE);
-        Some(prior + (mean - prior) * self.left_of(idle))
+        Some(prior + (mean - prior) * self.remaining_weight(idle))
     }
 
     /// The part of an old weight that is left after `time`.
-    fn left_of(&self, time: Duration) -> f64 {
+    fn remaining_weight(&self, time: Duration) -> f64 {
         let half_life = self.half_life.as_secs_f64().max(1e-3);
         (-time.as_secs_f64() / half_life).exp2()
     }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
-        mean.hear(samples.iter().map(|(mean, count, last)| Received {
+        mean.merge(samples.iter().map(|(mean, count, last)| Received {
             mean: *mean,
             count: *count,
             last: *last,
@@ -129,7 +131,7 @@ mod tests {
         (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
         hear(&mut busy, &[(0.0, 1000.0, now)]);
         assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
-        assert_eq!(busy.tell(now).unwrap().mean, 1.0, "what was heard is not told on");
+        assert_eq!(busy.report(now).unwrap().mean, 1.0, "what was heard is not told on");
         let mut unknown = Ewma::new(MINUTE, 1.0);
         hear(&mut unknown, &[(0.3, 5.0, now)]);
         assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));

@@ -33,7 +33,7 @@ const LATENCY_PRIOR: f64 = 1.0;
 const LATENCY_FASTER: u32 = 12;
 
 /// What a peer says of its silence is told twice a second, and counts for this long.
-const HEARSAY: Duration = Duration::from_secs(1);
+const PEER_QUEUE_TTL: Duration = Duration::from_secs(1);
 
 /// Latencies of streams (first content) and of whole answers are different things and kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -208,21 +208,21 @@ impl TargetStats {
     }
 
     /// What was measured here, for the peers: the success rate, and what is apart for each [`LatencyKind`].
-    pub fn tell(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
+    pub fn report(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
         let figures = |kind: LatencyKind| {
             let track = &self.kinds[kind as usize];
             let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
-            Figures { latency: track.latency.tell(now), silence: silence.map(|s| Age::of(now - s, now)) }
+            Figures { latency: track.latency.report(now), silence: silence.map(|s| Age::of(now - s, now)) }
         };
-        (self.rate.tell(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
+        (self.rate.report(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
     }
 
     /// Takes all that the peers say together, in place of what they said before.
-    pub fn hear(&mut self, said: &PeerView) {
-        self.rate.hear(said.rates().collect::<Vec<_>>().into_iter());
+    pub fn merge(&mut self, said: &PeerView) {
+        self.rate.merge(said.rates().collect::<Vec<_>>().into_iter());
         for kind in [LatencyKind::Stream, LatencyKind::Whole] {
             let track = self.track(kind);
-            track.latency.hear(said.latencies(kind).collect::<Vec<_>>().into_iter());
+            track.latency.merge(said.latencies(kind).collect::<Vec<_>>().into_iter());
             track.heard_silence = said.silence(kind);
         }
     }
@@ -275,7 +275,7 @@ impl LatencyTrack {
     /// With that of a peer, as of its word and no longer: the answer may have come since. A sign of life here ends it.
     fn silence(&self, now: Instant) -> Duration {
         let heard = self.heard_silence.filter(|(since, told)| {
-            now.saturating_duration_since(*told) < HEARSAY
+            now.saturating_duration_since(*told) < PEER_QUEUE_TTL
                 && self.last_content.is_none_or(|last| last < *since)
         });
         let heard = heard.map_or(Duration::ZERO, |(since, told)| told.saturating_duration_since(since));

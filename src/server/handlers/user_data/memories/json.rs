@@ -238,7 +238,7 @@ pub fn found(found: &SearchResult) -> Result<Response<ResponseBody>, Refusal> {
         found.hits.iter().map(|hit| MemoryJson { score: Some(hit.score), ..MemoryJson::from(&hit.memory) });
     let shown: Vec<MemoryJson> = scored.collect();
     let cache = Some(if found.cached { "hit" } else { "miss" });
-    let embedding = found.unembedded.as_ref().map(|why| why.word());
+    let embedding = found.unembedded.as_ref().map(|why| why.as_str());
     answer(StatusCode::OK, &ListJson { cache, embedding, ..ListJson::whole(&shown) })
 }
 

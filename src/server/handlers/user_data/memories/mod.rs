@@ -17,7 +17,7 @@ use self::{
     json::{MemoryJson, SearchRequest},
     query::PageRequest,
 };
-use super::{StoreAccess, erased};
+use super::{StoreAccess, after_erasure};
 use crate::{
     memory::{
         service::NewItem,
@@ -98,7 +98,7 @@ pub async fn run(desk: &StoreAccess, errand: MemoryRequest) -> Result<Response<R
     let (memory, user) = (&desk.memory, &desk.user);
     match errand {
         MemoryRequest::Add { items, many, idempotency_key } => {
-            let kept = desk.ask(memory.add(user, items, idempotency_key)).await?;
+            let kept = desk.call_store(memory.add(user, items, idempotency_key)).await?;
             let shown: Vec<MemoryJson> = kept.iter().map(MemoryJson::from).collect();
             match shown.as_slice() {
                 [one] if !many => json::answer(StatusCode::CREATED, one),
@@ -106,27 +106,27 @@ pub async fn run(desk: &StoreAccess, errand: MemoryRequest) -> Result<Response<R
             }
         }
         MemoryRequest::List(listing) => {
-            let page = desk.ask(memory.list(user, listing.cursor, listing.limit)).await?;
+            let page = desk.call_store(memory.list(user, listing.cursor, listing.limit)).await?;
             page_of(&page)
         }
         MemoryRequest::Export(cursor) => export(desk.clone(), cursor).await,
         MemoryRequest::Get(id) => {
-            let found = desk.ask(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
+            let found = desk.call_store(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
             json::answer(StatusCode::OK, &MemoryJson::from(&found))
         }
         MemoryRequest::ForgetOne(id) => {
-            let forgotten = desk.ask(memory.forget(user, Forget::Id(id.clone()))).await?;
-            match erased(&forgotten)? {
+            let forgotten = desk.call_store(memory.forget(user, Forget::Id(id.clone()))).await?;
+            match after_erasure(&forgotten)? {
                 0 => Err(Refusal::MemoryNotFound),
                 _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
             }
         }
         MemoryRequest::Forget(which) => {
-            let forgotten = desk.ask(memory.forget(user, which)).await?;
-            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": erased(&forgotten)? }))
+            let forgotten = desk.call_store(memory.forget(user, which)).await?;
+            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
         }
         MemoryRequest::Search(SearchRequest { query, limit, max_tokens }) => {
-            let found = desk.ask(memory.search(user, &query, limit, max_tokens)).await?;
+            let found = desk.call_store(memory.search(user, &query, limit, max_tokens)).await?;
             json::found(&found)
         }
     }
@@ -144,7 +144,7 @@ pub fn page_of(page: &RecordPage) -> Result<Response<ResponseBody>, Refusal> {
 /// All memories, a line each, page by page as the client takes them. What fails before the first byte is refused;
 /// what fails later cuts the connection, for an export that ends early must not look like a whole one.
 async fn export(desk: StoreAccess, cursor: Option<Cursor>) -> Result<Response<ResponseBody>, Refusal> {
-    let first = desk.ask(desk.memory.list(&desk.user, cursor, MAX_PAGE)).await?;
+    let first = desk.call_store(desk.memory.list(&desk.user, cursor, MAX_PAGE)).await?;
     let mut response = Response::new(ResponseBody::stream(lines(desk, first)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
@@ -178,8 +178,8 @@ fn lines(
 
 async fn next_page(desk: &StoreAccess, cursor: Cursor) -> Result<RecordPage, TruncatedBody> {
     tokio::select! {
-        page = desk.ask(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| TruncatedBody),
-        () = desk.tasks.cut().cancelled() => Err(TruncatedBody),
+        page = desk.call_store(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| TruncatedBody),
+        () = desk.tasks.abort_streams().cancelled() => Err(TruncatedBody),
     }
 }
 
