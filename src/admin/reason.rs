@@ -25,7 +25,7 @@ pub fn of(view: &TargetView) -> String {
             Some(told) => format!("Gateway {} was rate limited there: it rests for a while.", told.peer),
             None => "It was rate limited and rests for a while.".to_owned(),
         },
-        ReportedState::Misconfigured => match &view.rebuke {
+        ReportedState::Misconfigured => match &view.misconfiguration {
             Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
             None => "It refused our key or does not have the model.".to_owned(),
         },

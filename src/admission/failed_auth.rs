@@ -79,36 +79,36 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn knocks(strangers: &FailedAuthLimiter, address: IpAddr, count: u32) -> usize {
-        (0..count).filter(|_| strangers.record(address).is_ok()).count()
+    fn knocks(failed_auth: &FailedAuthLimiter, address: IpAddr, count: u32) -> usize {
+        (0..count).filter(|_| failed_auth.record(address).is_ok()).count()
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_address_may_be_wrong_so_often_and_then_slowly() {
-        let (strangers, one) = (FailedAuthLimiter::default(), address("192.0.2.1"));
-        assert_eq!(knocks(&strangers, one, 100), PER_ADDRESS.get() as usize);
-        let wait = strangers.record(one).unwrap_err();
+        let (failed_auth, one) = (FailedAuthLimiter::default(), address("192.0.2.1"));
+        assert_eq!(knocks(&failed_auth, one, 100), PER_ADDRESS.get() as usize);
+        let wait = failed_auth.record(one).unwrap_err();
         assert_eq!(wait, Duration::from_secs(2));
         advance(wait).await;
-        assert_eq!(knocks(&strangers, one, 100), 1);
+        assert_eq!(knocks(&failed_auth, one, 100), 1);
         advance(Duration::from_secs(60)).await;
-        assert_eq!(knocks(&strangers, one, 100), PER_ADDRESS.get() as usize);
+        assert_eq!(knocks(&failed_auth, one, 100), PER_ADDRESS.get() as usize);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_network_is_one_address_however_it_is_written() {
-        let strangers = FailedAuthLimiter::default();
-        assert_eq!(knocks(&strangers, address("2001:db8::1"), 100), PER_ADDRESS.get() as usize);
-        assert_eq!(knocks(&strangers, address("2001:db8::ffff:2"), 100), 0);
+        let failed_auth = FailedAuthLimiter::default();
+        assert_eq!(knocks(&failed_auth, address("2001:db8::1"), 100), PER_ADDRESS.get() as usize);
+        assert_eq!(knocks(&failed_auth, address("2001:db8::ffff:2"), 100), 0);
         assert_eq!(network(address("::ffff:192.0.2.1")), network(address("192.0.2.1")));
         assert_ne!(network(address("2001:db8:0:1::1")), network(address("2001:db8::1")));
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_addresses_share_a_limit_and_no_memory() {
-        let strangers = FailedAuthLimiter::default();
+        let failed_auth = FailedAuthLimiter::default();
         let from = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n));
-        let allowed = (0..1_000_000).filter(|n| strangers.record(from(*n)).is_ok()).count();
+        let allowed = (0..1_000_000).filter(|n| failed_auth.record(from(*n)).is_ok()).count();
         assert_eq!(allowed, FROM_ALL.get() as usize);
         let cells = MAX_ADDRESSES * size_of::<Cell>();
         assert!(cells < 1 << 20, "{cells} bytes");

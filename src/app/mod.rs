@@ -92,12 +92,12 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
         listener::bind(config.server.listen).map_err(|error| in_words(config.server.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
-    let link = RedisClient::open(&config.redis, || tls::client_config(&[]), &tasks)?;
+    let redis = RedisClient::open(&config.redis, || tls::client_config(&[]), &tasks)?;
     let memory = match config.memory.enabled {
-        true => Some(MemoryService::open(&config.memory, link.as_ref(), &tasks).await?),
+        true => Some(MemoryService::open(&config.memory, redis.as_ref(), &tasks).await?),
         false => None,
     };
-    let gateway = Gateway::new(config, path, memory, link, tasks)?;
+    let gateway = Gateway::new(config, path, memory, redis, tasks)?;
     start(&gateway, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.
     drop(writeln!(io::stdout(), "{greeting}"));
@@ -173,9 +173,9 @@ async fn drain(gateway: &Gateway) {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
     gateway.tracer.close(FINAL_FLUSH).await;
-    if let (Some(fleet), Some(link)) = (&gateway.distributed, &gateway.redis) {
-        fleet.close().await;
-        link.close().await;
+    if let (Some(distributed), Some(redis)) = (&gateway.distributed, &gateway.redis) {
+        distributed.close().await;
+        redis.close().await;
     }
     gateway.tasks.shutdown().cancel();
     if timeout(FINAL_FLUSH, gateway.tasks.finished()).await.is_err() {

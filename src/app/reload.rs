@@ -47,9 +47,9 @@ fn activate(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String
     let moved = keep_listener(&old.config, &mut config)?;
     keep_redis(&old.config, &config)?;
     let mut messages = config::changes(&old.config, &config);
-    let edge = ActiveConfig::new(config, Some(&old), &gateway.events, &gateway.tasks)
+    let active = ActiveConfig::new(config, Some(&old), &gateway.events, &gateway.tasks)
         .map_err(|error| vec![error])?;
-    gateway.replace(edge);
+    gateway.replace(active);
     if messages.is_empty() {
         messages.push("nothing changed".to_owned());
     }

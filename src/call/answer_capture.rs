@@ -76,12 +76,12 @@ mod tests {
     use crate::openai::sse::SseEvent;
 
     fn hear(chunks: &[&str]) -> AnswerCapture {
-        let overheard = AnswerCapture::default();
+        let capture = AnswerCapture::default();
         for data in chunks {
             let event = SseEvent::from(bytes::Bytes::from(format!("data: {data}\n\n")));
-            overheard.event(&stream_event::read(Api::Chat, &event));
+            capture.event(&stream_event::read(Api::Chat, &event));
         }
-        overheard
+        capture
     }
 
     fn said(words: &str) -> String {

@@ -49,18 +49,18 @@ static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keeps a connection for as long as the process lives.
-pub async fn run(link: Arc<ClientInner>) {
+pub async fn run(redis: Arc<ClientInner>) {
     let mut pause = MIN_BACKOFF;
     loop {
-        match timeout(CONNECT, connect(&link)).await {
+        match timeout(CONNECT, connect(&redis)).await {
             Ok(Ok(line)) => {
                 pause = MIN_BACKOFF;
-                link.connected(&line);
-                let why = serve(&link, &line).await;
-                link.disconnect(&line, &why);
+                redis.connected(&line);
+                let why = serve(&redis, &line).await;
+                redis.disconnect(&line, &why);
             }
-            Ok(Err(error)) => link.away(&error.to_string()),
-            Err(_) => link.away(&format!("no connection within {CONNECT:?}")),
+            Ok(Err(error)) => redis.away(&error.to_string()),
+            Err(_) => redis.away(&format!("no connection within {CONNECT:?}")),
         }
         sleep(pause).await;
         pause = min(2 * pause, MAX_BACKOFF);
@@ -74,18 +74,18 @@ pub fn deregister(id: &GatewayId) -> Pipeline {
     pipe
 }
 
-async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisError> {
-    let stream = link.address.dial().await?;
-    let heard = link.clone();
+async fn connect(redis: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisError> {
+    let stream = redis.address.dial().await?;
+    let heard = redis.clone();
     let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(move |push| {
         read_messages(&heard, push);
         Ok::<(), ()>(())
     });
     let (connection, driver) =
-        MultiplexedConnection::new_with_config(&link.address.login, stream, config).await?;
+        MultiplexedConnection::new_with_config(&redis.address.login, stream, config).await?;
     let broken = CancellationToken::new();
     let end = broken.clone();
-    link.tasks.spawn_until_shutdown(async move {
+    redis.tasks.spawn_until_shutdown(async move {
         select! {
             () = driver => end.cancel(),
             () = end.cancelled() => {}
@@ -95,27 +95,27 @@ async fn connect(link: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, RedisE
     let guard = broken.clone().drop_guard();
     let mut line = RedisConnection { connection, run_id: "".into(), broken };
     line.run_id = run_id(&mut line.connection).await?.into();
-    heartbeat(link, &mut line.connection).await?;
-    subscribe(link, &mut line.connection).await?;
+    heartbeat(redis, &mut line.connection).await?;
+    subscribe(redis, &mut line.connection).await?;
     guard.disarm();
     Ok(Arc::new(line))
 }
 
 /// Until the connection ends; why it did.
-async fn serve(link: &Arc<ClientInner>, line: &RedisConnection) -> String {
+async fn serve(redis: &Arc<ClientInner>, line: &RedisConnection) -> String {
     let mut connection = line.connection.clone();
     let mut beat = interval(HEARTBEAT_INTERVAL);
-    let mut unsent = link.channels.unsent.lock().await;
+    let mut unsent = redis.channels.unsent.lock().await;
     let mut messages = Vec::with_capacity(AT_ONCE);
     loop {
         let said = select! {
             () = line.broken.cancelled() => return "the connection has ended".to_owned(),
-            _ = beat.tick() => in_time(heartbeat(link, &mut connection)).await.map(|known| {
+            _ = beat.tick() => in_time(heartbeat(redis, &mut connection)).await.map(|known| {
                 if !known {
-                    link.forgotten();
+                    redis.forgotten();
                 }
             }),
-            () = link.channels.more.notified() => in_time(subscribe(link, &mut connection)).await,
+            () = redis.channels.more.notified() => in_time(subscribe(redis, &mut connection)).await,
             _ = unsent.recv_many(&mut messages, AT_ONCE) => {
                 in_time(publish(&mut connection, &mut messages)).await
             }
@@ -135,13 +135,13 @@ async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result
 }
 
 /// Tells that we live; false if Redis did not know it.
-async fn heartbeat(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
+async fn heartbeat(redis: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
     let begun = Instant::now();
     let mut sign = HEARTBEAT.key(GATEWAYS);
-    let sign = sign.arg(link.id.as_str()).arg(MEMBER_TTL.as_millis() as u64);
+    let sign = sign.arg(redis.id.as_str()).arg(MEMBER_TTL.as_millis() as u64);
     let (gateways, now, new): (usize, i64, u8) = sign.invoke_async(connection).await?;
-    link.counted(gateways);
-    link.set_clock(now, begun);
+    redis.counted(gateways);
+    redis.set_clock(now, begun);
     Ok(new == 0)
 }
 
@@ -152,8 +152,8 @@ async fn run_id(connection: &mut MultiplexedConnection) -> Result<String, RedisE
     Ok(id.unwrap_or_default().trim().to_owned())
 }
 
-async fn subscribe(link: &ClientInner, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    let names = link.channels.names();
+async fn subscribe(redis: &ClientInner, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let names = redis.channels.names();
     if names.is_empty() { Ok(()) } else { connection.subscribe(names).await }
 }
 
@@ -168,10 +168,10 @@ async fn publish(
     pipe.query_async(connection).await
 }
 
-fn read_messages(link: &ClientInner, push: PushInfo) {
+fn read_messages(redis: &ClientInner, push: PushInfo) {
     if let (PushKind::Message, [Value::BulkString(channel), Value::BulkString(message)]) =
         (&push.kind, push.data.as_slice())
     {
-        link.channels.deliver(channel, Bytes::copy_from_slice(message));
+        redis.channels.deliver(channel, Bytes::copy_from_slice(message));
     }
 }

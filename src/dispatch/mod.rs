@@ -103,8 +103,8 @@ pub async fn run(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Result<Dispat
         Err(refusal) => return Err(DispatchRefusal { refusal, trail, call: search.call }),
         Ok(UpstreamResponse::Whole(head, body, usage)) => {
             search.call.record.answered(&head, usage);
-            if let Some(overheard) = &search.call.capture {
-                overheard.whole(search.call.api, &body);
+            if let Some(capture) = &search.call.capture {
+                capture.whole(search.call.api, &body);
             }
             (head, AnsweredBody::Whole(body, search.call))
         }

@@ -189,7 +189,7 @@ impl Relay {
 
     fn next_item(&mut self) -> Option<StreamItem> {
         let Self { search, source, lead, said, .. } = self;
-        let mut ears = TextObservers { said, overheard: search.call.capture.as_deref() };
+        let mut ears = TextObservers { said, capture: search.call.capture.as_deref() };
         if let Some(event) = lead.next() {
             ears.observe(&stream_event::read(search.call.api, &event));
             return Some(StreamItem::Event(event, EventRole::Frame));
@@ -269,8 +269,8 @@ impl Relay {
     /// The answer is whole.
     fn complete(&mut self) {
         let Some(mut source) = self.source.take() else { return };
-        if let Some(overheard) = &self.search.call.capture {
-            overheard.finish();
+        if let Some(capture) = &self.search.call.capture {
+            capture.finish();
         }
         let tally = &source.stream.tally;
         let tokens = tally.usage.map_or(tally.events, |usage| usage.completion_tokens);
@@ -342,13 +342,13 @@ impl Relay {
 /// Who has to know what is said: a rescue, and perhaps the memory.
 struct TextObservers<'a> {
     said: &'a mut Option<Transcript>,
-    overheard: Option<&'a AnswerCapture>,
+    capture: Option<&'a AnswerCapture>,
 }
 
 impl TextObservers<'_> {
     fn observe(&mut self, reading: &StreamEvent<'_>) {
-        if let Some(overheard) = self.overheard {
-            overheard.event(reading);
+        if let Some(capture) = self.capture {
+            capture.event(reading);
         }
         let Some(said) = self.said else { return };
         if let Some(text) = &reading.text {

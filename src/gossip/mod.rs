@@ -37,7 +37,7 @@ const GAP: Duration = Duration::from_millis(10);
 pub struct Gossip(Arc<GossipInner>);
 
 struct GossipInner {
-    link: RedisClient,
+    redis: RedisClient,
     me: PeerId,
     outbox: Outbox,
     meters: GossipMeters,
@@ -56,11 +56,11 @@ pub struct GossipMeters {
 
 impl Gossip {
     /// Nobody was told anything yet.
-    pub fn new(link: RedisClient) -> Self {
+    pub fn new(redis: RedisClient) -> Self {
         // The id is sixteen hexadecimal digits.
-        let me = u64::from_str_radix(link.id().as_str(), 16).unwrap_or_else(|_| fastrand::u64(..));
+        let me = u64::from_str_radix(redis.id().as_str(), 16).unwrap_or_else(|_| fastrand::u64(..));
         Self(Arc::new(GossipInner {
-            link,
+            redis,
             me: PeerId(me),
             outbox: Outbox::default(),
             meters: GossipMeters::default(),
@@ -74,8 +74,8 @@ impl Gossip {
 
     /// Tells and hears for ever; `current` gives the configuration in force.
     pub async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
-        let GossipInner { link, outbox, .. } = &*self.0;
-        let (mut heard, mut news) = (link.subscribe(CHANNEL), link.watch());
+        let GossipInner { redis, outbox, .. } = &*self.0;
+        let (mut heard, mut news) = (redis.subscribe(CHANNEL), redis.watch());
         // Also if it was there before we looked.
         news.mark_changed();
         let mut tick = interval(TICK);

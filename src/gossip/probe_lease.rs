@@ -43,12 +43,12 @@ impl Leaves {
     /// Nobody can be asked.
     pub async fn acquire(
         &mut self,
-        link: &RedisClient,
+        redis: &RedisClient,
         me: PeerId,
         target: &str,
     ) -> Result<bool, RedisUnavailable> {
         let lease = LEASE.as_millis() as u64;
-        let taken = link.run::<u8>(ACQUIRE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
+        let taken = redis.run::<u8>(ACQUIRE.key(key(target)).arg(me.to_string()).arg(lease)).await? == 1;
         if taken {
             self.0.insert(target.to_owned(), Instant::now());
         }
@@ -62,10 +62,10 @@ impl Leaves {
     }
 
     /// Somebody else may take it.
-    pub async fn release(&mut self, link: &RedisClient, me: PeerId, target: &str) {
+    pub async fn release(&mut self, redis: &RedisClient, me: PeerId, target: &str) {
         self.0.remove(target);
         // It runs out by itself if this is not heard.
-        link.run::<u8>(RELEASE.key(key(target)).arg(me.to_string())).await.ok();
+        redis.run::<u8>(RELEASE.key(key(target)).arg(me.to_string())).await.ok();
     }
 
     /// Redis is away: what was held is lost.

@@ -142,7 +142,7 @@ impl<'a> SyncTask<'a> {
             if target.state.probe(Instant::now()) != ProbeState::Due {
                 continue;
             }
-            let left = self.leaves.acquire(&self.peers.link, self.peers.me, &target.id).await;
+            let left = self.leaves.acquire(&self.peers.redis, self.peers.me, &target.id).await;
             let now = Instant::now();
             target.state.leave(match left {
                 Ok(false) => ProbeLease::Refused(now + LEASE_RETRY),
@@ -156,13 +156,13 @@ impl<'a> SyncTask<'a> {
     async fn renew_probe_leases(&mut self, snapshot: &Snapshot, now: Instant) {
         for (id, old) in self.leaves.held(now) {
             let stage = snapshot.find(&id).map(|target| target.state.probe(now));
-            let (link, me) = (&self.peers.link, self.peers.me);
+            let (redis, me) = (&self.peers.redis, self.peers.me);
             match stage {
                 Some(ProbeState::Running | ProbeState::Allowed) if old => {
-                    self.leaves.acquire(link, me, &id).await.ok();
+                    self.leaves.acquire(redis, me, &id).await.ok();
                 }
                 Some(ProbeState::Running | ProbeState::Allowed) => {}
-                _ => self.leaves.release(link, me, &id).await,
+                _ => self.leaves.release(redis, me, &id).await,
             }
         }
     }
@@ -180,7 +180,7 @@ impl<'a> SyncTask<'a> {
         while self.up && (asks || rest.peek().is_some()) {
             let reports = rest.by_ref().take(AT_ONCE).collect();
             let message = self.message(reports, asks);
-            self.peers.link.publish(CHANNEL, message);
+            self.peers.redis.publish(CHANNEL, message);
             self.peers.meters.told.inc();
             asks = false;
         }
@@ -196,11 +196,11 @@ impl<'a> SyncTask<'a> {
         pipe.sadd(CHANNEL, &me).ignore();
         pipe.pexpire(CHANNEL, 6 * KEPT.as_millis() as i64).ignore();
         // The next one comes soon.
-        self.peers.link.pipe::<()>(&pipe).await.ok();
+        self.peers.redis.pipe::<()>(&pipe).await.ok();
     }
 
     async fn load_snapshots(&mut self, snapshot: &Snapshot) -> Result<(), RedisUnavailable> {
-        let copies: Vec<(Vec<u8>, u64)> = self.peers.link.run(&COPIES.key(CHANNEL)).await?;
+        let copies: Vec<(Vec<u8>, u64)> = self.peers.redis.run(&COPIES.key(CHANNEL)).await?;
         let now = Instant::now();
         for (copy, left) in copies {
             let age = KEPT.saturating_sub(Duration::from_millis(left));

@@ -104,28 +104,28 @@ impl TargetState {
     /// From now on there are peers: notes for them go into `outbox`, and they are asked before a probe. `None`: there are
     /// none, and each gateway is on its own.
     pub fn join(&self, outbox: Option<&Outbox>, now: Instant) {
-        let mut facts = self.health.lock();
-        facts.breaker.join(outbox.is_some());
-        facts.fellows.outbox = outbox.cloned();
-        facts.fellows.since.get_or_insert(now);
+        let mut health = self.health.lock();
+        health.breaker.join(outbox.is_some());
+        health.peer_link.outbox = outbox.cloned();
+        health.peer_link.since.get_or_insert(now);
     }
 
     /// All that is known here, for the peers.
     pub fn report(&self, now: Instant) -> TargetReport {
-        let facts = self.health.lock();
-        let (row, outage, back) = facts.breaker.report(now);
-        let (rate, kinds) = facts.stats.report(now);
+        let health = self.health.lock();
+        let (row, outage, back) = health.breaker.report(now);
+        let (rate, kinds) = health.stats.report(now);
         // Who comes later is to hear of a drain also when the gateway is gone at which it was ordered.
-        let (drain, drained) = (facts.fellows.drain, facts.drained);
-        let reset = facts.fellows.reset.filter(|order| order.here);
+        let (drain, drained) = (health.peer_link.drain, health.drained);
+        let reset = health.peer_link.reset.filter(|order| order.here);
         TargetReport {
             target: self.id.to_string(),
-            state: facts.breaker.serial(),
+            state: health.breaker.serial(),
             row,
             outage,
             back,
-            rest: facts.cooldown.report(now),
-            full: facts.headroom.report(now),
+            rest: health.cooldown.report(now),
+            full: health.headroom.report(now),
             drain: drain.map(|order| Drain { id: order.id, drained, age: Age::of(order.at, now) }),
             reset: reset.map(|order| Reset { id: order.id, age: Age::of(order.at, now) }),
             rate,
@@ -135,31 +135,31 @@ impl TargetState {
 
     /// A number that grows with everything that is measured here, and whether a request waits for its first content.
     pub fn measurements(&self) -> (u64, bool) {
-        let facts = self.health.lock();
-        (facts.stats.measurements(), facts.stats.waiting() > 0)
+        let health = self.health.lock();
+        (health.stats.measurements(), health.stats.waiting() > 0)
     }
 
     /// Whether something keeps requests away, or is about to.
     pub fn is_troubled(&self, now: Instant) -> bool {
-        let facts = self.health.lock();
-        facts.breaker.failing() > 0 || facts.ineligible_reason(0, now).is_some()
+        let health = self.health.lock();
+        health.breaker.failing() > 0 || health.ineligible_reason(0, now).is_some()
     }
 
     /// A peer speaks of this target; `me` is how the peers know this gateway. Returns how its word changed the breaker.
     pub fn merge(&self, heard: IncomingReport, me: PeerId, now: Instant) -> Option<BreakerChange> {
         let mut guard = self.health.lock();
-        let facts = &mut *guard;
+        let health = &mut *guard;
         let IncomingReport { peer, number, written, report } = heard;
-        if !facts.fellows.said.merge(peer, number, report, written) {
+        if !health.peer_link.said.merge(peer, number, report, written) {
             return None;
         }
-        let order = facts.apply_command(now);
-        let said = &facts.fellows.said;
-        facts.stats.merge(said);
-        facts.cooldown.merge(said.rest());
-        facts.headroom.merge(said.full());
-        let change = facts.breaker.merge(said, me, now);
-        let (state, cause) = (facts.state(now), facts.breaker.cause());
+        let order = health.apply_command(now);
+        let said = &health.peer_link.said;
+        health.stats.merge(said);
+        health.cooldown.merge(said.rest());
+        health.headroom.merge(said.full());
+        let change = health.breaker.merge(said, me, now);
+        let (state, cause) = (health.state(now), health.breaker.cause());
         drop(guard);
         if let Some(what) = order {
             self.publish_state(state.as_str(), format!("{what} by an operator at gateway {peer}"));
@@ -187,7 +187,7 @@ impl TargetState {
 
     /// A request would be the probe, if the peers leave it to us.
     pub fn probe_request(&self) {
-        self.health.lock().fellows.request_probe(&self.id);
+        self.health.lock().peer_link.request_probe(&self.id);
     }
 
     /// How it stands to a probe.
@@ -204,18 +204,18 @@ impl TargetState {
 impl TargetHealth {
     /// What operators have ordered at other gateways counts here if it is newer than what was ordered before.
     fn apply_command(&mut self, now: Instant) -> Option<&'static str> {
-        let (reset, drain) = (self.fellows.said.reset(), self.fellows.said.drain());
+        let (reset, drain) = (self.peer_link.said.reset(), self.peer_link.said.drain());
         let mut done = None;
-        if let Some((at, id)) = reset.filter(|(at, id)| self.fellows.is_new_reset(*at, *id)) {
+        if let Some((at, id)) = reset.filter(|(at, id)| self.peer_link.is_new_reset(*at, *id)) {
             let live = self.stats.emptied();
             self.forget(live);
-            self.fellows.said.forget(now);
-            self.fellows.reset = Some(OperatorCommand { at, id, here: false });
+            self.peer_link.said.forget(now);
+            self.peer_link.reset = Some(OperatorCommand { at, id, here: false });
             done = Some("reset");
         }
         let Some((at, id, drained)) = drain else { return done };
-        if self.fellows.drain.is_none_or(|order| order.id != id && order.at < at) {
-            self.fellows.drain = Some(OperatorCommand { at, id, here: false });
+        if self.peer_link.drain.is_none_or(|order| order.id != id && order.at < at) {
+            self.peer_link.drain = Some(OperatorCommand { at, id, here: false });
             let changed = std::mem::replace(&mut self.drained, drained) != drained;
             done = changed.then_some(if drained { "drained" } else { "resumed" }).or(done);
         }

@@ -459,17 +459,17 @@ fn after(
 ) -> (ReportedState, Option<Instant>) {
     let b = Gateway::new(7);
     if let Some(at) = own_success {
-        let mut facts = b.target.state.health.lock();
-        let pass = facts.breaker.admit(start).unwrap();
-        facts.breaker.on(pass, Outcome::Success, true, start + ms(at), &mut fastrand::Rng::with_seed(1));
+        let mut health = b.target.state.health.lock();
+        let pass = health.breaker.admit(start).unwrap();
+        health.breaker.on(pass, Outcome::Success, true, start + ms(at), &mut fastrand::Rng::with_seed(1));
     }
     for IncomingReport { peer, number, written, report } in told {
         let heard =
             IncomingReport { peer: *peer, number: *number, written: *written, report: report.clone() };
         b.target.state.merge(heard, b.me, now);
     }
-    let facts = b.target.state.health.lock();
-    (facts.state(now), facts.breaker.retry_at())
+    let health = b.target.state.health.lock();
+    (health.state(now), health.breaker.retry_at())
 }
 
 proptest! {

@@ -87,7 +87,7 @@ impl MemoryService {
     /// Errors: one sentence, if the store cannot be used.
     pub async fn open(
         config: &config::Memory,
-        link: Option<&RedisClient>,
+        redis: Option<&RedisClient>,
         tasks: &Tasks,
     ) -> Result<Arc<Self>, String> {
         let store = store::open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
@@ -96,7 +96,7 @@ impl MemoryService {
             indexes: IndexCache::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
             store,
             cache: RankingCache::new(),
-            shared: SharedCache::open(config, link, tasks),
+            shared: SharedCache::open(config, redis, tasks),
             remote,
             pending: Arc::default(),
             settings: arc_swap::ArcSwap::from_pointee(config.clone()),

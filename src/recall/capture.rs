@@ -84,7 +84,7 @@ struct CaptureState {
     memory: Arc<MemoryService>,
     user: UserId,
     said: String,
-    overheard: Option<Arc<AnswerCapture>>,
+    capture: Option<Arc<AnswerCapture>>,
 }
 
 impl CaptureOnDrop {
@@ -93,9 +93,9 @@ impl CaptureOnDrop {
         memory: Arc<MemoryService>,
         user: UserId,
         said: String,
-        overheard: Option<Arc<AnswerCapture>>,
+        capture: Option<Arc<AnswerCapture>>,
     ) -> Self {
-        Self(Some(CaptureState { memory, user, said, overheard }))
+        Self(Some(CaptureState { memory, user, said, capture }))
     }
 
     /// There was no answer, and the client will ask again.
@@ -106,8 +106,8 @@ impl CaptureOnDrop {
 
 impl Drop for CaptureOnDrop {
     fn drop(&mut self) {
-        if let Some(CaptureState { memory, user, said, overheard }) = self.0.take() {
-            let answered = overheard.and_then(|overheard| overheard.take());
+        if let Some(CaptureState { memory, user, said, capture }) = self.0.take() {
+            let answered = capture.and_then(|capture| capture.take());
             memory.remember_later(Exchange { user, said, answered });
         }
     }

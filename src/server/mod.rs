@@ -126,16 +126,16 @@ impl Gateway {
         config: Config,
         path: Option<PathBuf>,
         memory: Option<Arc<MemoryService>>,
-        link: Option<RedisClient>,
+        redis: Option<RedisClient>,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
         let (slots, limits) = (Slots::new(&config.slots), RateLimits::new(&config.limits));
-        let fleet = link.clone().map(|link| DistributedLimits::new(&config, link, &tasks));
+        let distributed = redis.clone().map(|redis| DistributedLimits::new(&config, redis, &tasks));
         let load = ProcessLimits::new(config.server.max_body);
         let tracer = tracer(&config, &tasks)?;
-        let edge = ActiveConfig::new(config, None, &events, &tasks)?;
+        let active = ActiveConfig::new(config, None, &events, &tasks)?;
         let dispatcher = Dispatcher::new(events.clone(), tasks.clone(), Instant::now());
         Ok(Arc::new(Self {
             tasks,
@@ -143,20 +143,20 @@ impl Gateway {
             calls: Arc::default(),
             slots,
             limits,
-            distributed: fleet,
+            distributed,
             process_limits: load,
             failed_auth: FailedAuthLimiter::default(),
             dispatcher,
             memory,
-            gossip: link.clone().map(Gossip::new),
-            redis: link,
+            gossip: redis.clone().map(Gossip::new),
+            redis,
             events,
             history: Arc::default(),
             meters: Arc::default(),
             tracer,
             path,
             last_reload: Mutex::default(),
-            active: ArcSwap::from_pointee(edge),
+            active: ArcSwap::from_pointee(active),
         }))
     }
 
@@ -172,30 +172,30 @@ impl Gateway {
     }
 
     /// Puts `edge` in force. Calls in flight end under the old one.
-    pub fn replace(&self, edge: ActiveConfig) {
-        self.slots.reconfigure(&edge.snapshot.config.slots);
-        self.limits.reconfigure(&edge.snapshot.config.limits);
-        if let (Some(link), Some(fleet)) = (&self.redis, &self.distributed) {
-            link.set_on_error(edge.snapshot.config.redis.on_error);
-            fleet.reconfigure(&edge.snapshot.config);
+    pub fn replace(&self, active: ActiveConfig) {
+        self.slots.reconfigure(&active.snapshot.config.slots);
+        self.limits.reconfigure(&active.snapshot.config.limits);
+        if let (Some(redis), Some(distributed)) = (&self.redis, &self.distributed) {
+            redis.set_on_error(active.snapshot.config.redis.on_error);
+            distributed.reconfigure(&active.snapshot.config);
         }
-        let memory = &edge.snapshot.config.memory;
+        let memory = &active.snapshot.config.memory;
         match &self.memory {
             Some(ours) => ours.reconfigure(memory),
             None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
             None => {}
         }
-        let (old, new) = (&self.active_config().snapshot.config.telemetry, &edge.snapshot.config.telemetry);
+        let (old, new) = (&self.active_config().snapshot.config.telemetry, &active.snapshot.config.telemetry);
         if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
             tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
         }
-        self.active.store(Arc::new(edge));
+        self.active.store(Arc::new(active));
     }
 
     /// A wrong key is one thing, and too many of them another.
-    fn count_wrong_key(&self, incomer: &InboundRequest, refusal: Refusal) -> Refusal {
+    fn count_wrong_key(&self, inbound: &InboundRequest, refusal: Refusal) -> Refusal {
         match refusal {
-            Refusal::InvalidKey => match self.failed_auth.record(incomer.connection.peer.ip()) {
+            Refusal::InvalidKey => match self.failed_auth.record(inbound.connection.peer.ip()) {
                 Ok(()) => Refusal::InvalidKey,
                 Err(retry_after) => Refusal::WrongKeys { retry_after },
             },
@@ -225,11 +225,11 @@ pub struct InboundRequest {
 /// Answers one request, whatever happens.
 pub async fn handle(
     gateway: Arc<Gateway>,
-    incomer: Box<InboundRequest>,
+    inbound: Box<InboundRequest>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let id = incomer.id.clone();
+    let id = inbound.id.clone();
     // A panic is a bug of ours; it costs one request, not the process.
-    let response = match AssertUnwindSafe(answer(&gateway, incomer)).catch_unwind().await {
+    let response = match AssertUnwindSafe(answer(&gateway, inbound)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => {
@@ -290,39 +290,39 @@ fn with_id(mut response: Response<ResponseBody>, id: Arc<str>) -> Response<Respo
 /// What is large is on the heap, each for itself: one request is moved around with the room for one route.
 async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Box<InboundRequest>,
+    inbound: Box<InboundRequest>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    failpoint::request(Failpoint::Handler, &incomer.id);
-    let (method, path) = (incomer.request.method(), incomer.request.uri().path());
+    failpoint::request(Failpoint::Handler, &inbound.id);
+    let (method, path) = (inbound.request.method(), inbound.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
         RouteError::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
         RouteError::Method(allowed) => Refusal::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
-        Policy::Public => health::answer(gateway, &incomer.active, &route).await,
+        Policy::Public => health::answer(gateway, &inbound.active, &route).await,
         Policy::Admin => {
-            if let Err(refusal) = incomer.admit_operator() {
-                let refusal = gateway.count_wrong_key(&incomer, refusal);
-                return admin::page::sign_in(&route, incomer.request.headers(), &refusal).ok_or(refusal);
+            if let Err(refusal) = inbound.admit_operator() {
+                let refusal = gateway.count_wrong_key(&inbound, refusal);
+                return admin::page::sign_in(&route, inbound.request.headers(), &refusal).ok_or(refusal);
             }
             match &route {
                 Route::Users(what) => {
-                    admin::users::answer(gateway, &incomer.active, what, incomer.request.uri().query())
+                    admin::users::answer(gateway, &inbound.active, what, inbound.request.uri().query())
                         .boxed()
                         .await
                 }
-                _ => admin::answer(gateway, &incomer.active, &route, (&incomer.request).into()).boxed().await,
+                _ => admin::answer(gateway, &inbound.active, &route, (&inbound.request).into()).boxed().await,
             }
         }
         Policy::Client => {
-            let caller = incomer.active.keys.identify(incomer.request.headers());
-            let caller = caller.map_err(|refusal| gateway.count_wrong_key(&incomer, refusal))?;
-            let (id, user) = (incomer.id.clone(), caller.user([None; 3]));
+            let caller = inbound.active.keys.identify(inbound.request.headers());
+            let caller = caller.map_err(|refusal| gateway.count_wrong_key(&inbound, refusal))?;
+            let (id, user) = (inbound.id.clone(), caller.user([None; 3]));
             let answered = match route {
-                Route::Proxy(api, path) => proxy::answer(gateway, incomer, caller, (api, path)).boxed().await,
-                Route::Own(own) => user_data::answer(gateway, incomer, caller, own).boxed().await,
-                Route::Model(id) => models::one(&incomer.active, &caller, &id),
-                _ => models::all(&incomer.active, &caller),
+                Route::Proxy(api, path) => proxy::answer(gateway, inbound, caller, (api, path)).boxed().await,
+                Route::Own(own) => user_data::answer(gateway, inbound, caller, own).boxed().await,
+                Route::Model(id) => models::one(&inbound.active, &caller, &id),
+                _ => models::all(&inbound.active, &caller),
             };
             Ok(rate_limits::headers(gateway, &id, &user, answered).await)
         }
@@ -333,8 +333,8 @@ impl InboundRequest {
     /// `request`, which has just come; what follows is under what is in force now. On the heap: it is passed from hand to
     /// hand, and is larger than what most hands do with it.
     pub fn new(gateway: &Gateway, connection: ConnectionInfo, request: Request<RequestBody>) -> Box<Self> {
-        let (id, edge) = (request_id(request.headers()), gateway.active.load_full());
-        Box::new(Self { id, received: clock::now(), connection, active: edge, request })
+        let (id, active) = (request_id(request.headers()), gateway.active.load_full());
+        Box::new(Self { id, received: clock::now(), connection, active, request })
     }
 
     fn admit_operator(&self) -> Result<(), Refusal> {

@@ -62,8 +62,8 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
     if let Some(memory) = sources.memory {
         remembered(&mut page, memory).await;
     }
-    if let Some((link, fleet)) = sources.shared {
-        cluster::write(&mut page, link, fleet);
+    if let Some((redis, distributed)) = sources.shared {
+        cluster::write(&mut page, redis, distributed);
     }
     if let Some(peers) = sources.peers {
         gossip::write(&mut page, peers);

@@ -40,25 +40,25 @@ enum SyncLine {
 }
 
 /// Starts the clerk of `desk`, and who rings for those that wait.
-pub fn start(desk: &Arc<LeaseTable>, tasks: &Tasks) {
-    let clerk = desk.clone();
+pub fn start(table: &Arc<LeaseTable>, tasks: &Tasks) {
+    let clerk = table.clone();
     tasks.spawn_restarting("leases", move || run(clerk.clone()));
-    let (ringer, channel) = (Arc::downgrade(desk), format!("concierge:wake:{}", desk.redis.id()));
+    let (ringer, channel) = (Arc::downgrade(table), format!("concierge:wake:{}", table.redis.id()));
     tasks.spawn_restarting("wake", move || wake_waiters(ringer.clone(), channel.clone()));
 }
 
-async fn run(desk: Arc<LeaseTable>) {
+async fn run(table: Arc<LeaseTable>) {
     let mut pulse = interval(SYNC_INTERVAL);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut news = desk.redis.watch();
+    let mut news = table.redis.watch();
     let mut renewed = None;
     loop {
         let mut all = false;
         let mut tell = true;
         select! {
-            () = desk.release_queued.notified() => tell = false,
+            () = table.release_queued.notified() => tell = false,
             _ = pulse.tick() => {}
-            () = desk.due.notified() => all = true,
+            () = table.due.notified() => all = true,
             changed = news.changed() => {
                 if changed.is_err() {
                     return;
@@ -66,23 +66,23 @@ async fn run(desk: Arc<LeaseTable>) {
                 all = true;
             }
         }
-        if !desk.redis.is_up() {
+        if !table.redis.is_up() {
             continue;
         }
-        flush_releases(&desk).await;
+        flush_releases(&table).await;
         all |= renewed.is_none_or(|at: Instant| at.elapsed() >= RENEWAL);
-        if tell && let Ok(told_all) = renew(&desk, all).await {
+        if tell && let Ok(told_all) = renew(&table, all).await {
             renewed = if told_all { Some(Instant::now()) } else { renewed };
         }
     }
 }
 
 /// Tells what has ended, in batches.
-pub async fn flush_releases(desk: &LeaseTable) {
-    let _turn = desk.turn.lock().await;
+pub async fn flush_releases(table: &LeaseTable) {
+    let _turn = table.turn.lock().await;
     loop {
         let batch: Vec<ReleaseMessage> = {
-            let mut words = desk.releases.lock();
+            let mut words = table.releases.lock();
             let count = words.len().min(AT_ONCE);
             words.drain(..count).collect()
         };
@@ -90,9 +90,9 @@ pub async fn flush_releases(desk: &LeaseTable) {
             return;
         }
         let mut call = LEAVE.key("concierge:total");
-        batch.iter().for_each(|word| word.write(desk, &mut call));
-        if desk.redis.run::<u8>(&call).await.is_err() {
-            let mut words = desk.releases.lock();
+        batch.iter().for_each(|word| word.write(table, &mut call));
+        if table.redis.run::<u8>(&call).await.is_err() {
+            let mut words = table.releases.lock();
             batch.into_iter().rev().for_each(|word| words.push_front(word.renew_again()));
             return;
         }
@@ -100,25 +100,25 @@ pub async fn flush_releases(desk: &LeaseTable) {
 }
 
 /// Tells what is held: what Redis has not heard of, or everything. Answers whether it was everything.
-async fn renew(desk: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailable> {
-    let _turn = desk.turn.lock().await;
+async fn renew(table: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailable> {
+    let _turn = table.turn.lock().await;
     // An era may begin while we speak.
     for _ in 0..3 {
-        let lines = lines(desk, all);
+        let lines = lines(table, all);
         let mut eras = Vec::new();
         let mut chunks = lines.chunks(AT_ONCE).peekable();
         loop {
             let chunk = chunks.next().unwrap_or_default();
             let last = chunks.peek().is_none();
-            eras.push(send_releases(desk, chunk, all && last).await?);
+            eras.push(send_releases(table, chunk, all && last).await?);
             if last {
                 break;
             }
         }
-        let era = eras[0];
-        let known = all || era == desk.generation.load(Relaxed);
-        if known && eras.iter().all(|other| *other == era) {
-            desk.generation.store(era, Relaxed);
+        let generation = eras[0];
+        let known = all || generation == table.generation.load(Relaxed);
+        if known && eras.iter().all(|other| *other == generation) {
+            table.generation.store(generation, Relaxed);
             return Ok(all);
         }
         all = true;
@@ -126,19 +126,19 @@ async fn renew(desk: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailabl
     Ok(false)
 }
 
-fn lines(desk: &LeaseTable, all: bool) -> Vec<SyncLine> {
+fn lines(table: &LeaseTable, all: bool) -> Vec<SyncLine> {
     let mut lines = Vec::new();
-    for (number, held) in desk.leases.lock().iter_mut() {
+    for (number, held) in table.leases.lock().iter_mut() {
         if all || !held.reported {
             held.reported = true;
-            lines.push(SyncLine::Slot(held.what.key(), desk.id(*number)));
+            lines.push(SyncLine::Slot(held.what.key(), table.id(*number)));
         }
     }
-    for (number, held) in desk.holds.lock().iter_mut() {
+    for (number, held) in table.holds.lock().iter_mut() {
         if all || !held.reported {
             held.reported = true;
             let (user, tokens) = held.what;
-            lines.push(SyncLine::Tokens(format!("concierge:u:{user}"), desk.id(*number), tokens));
+            lines.push(SyncLine::Tokens(format!("concierge:u:{user}"), table.id(*number), tokens));
         }
     }
     lines
@@ -146,37 +146,37 @@ fn lines(desk: &LeaseTable, all: bool) -> Vec<SyncLine> {
 
 /// Answers in which era it was heard.
 async fn send_releases(
-    desk: &LeaseTable,
+    table: &LeaseTable,
     lines: &[SyncLine],
     that_was_all: bool,
 ) -> Result<i64, RedisUnavailable> {
-    let run_id = desk.redis.run_id().ok_or(RedisUnavailable)?;
-    let least = if desk.redis.on_error() == OnError::Closed { MIN_CLOSED } else { Duration::ZERO };
+    let run_id = table.redis.run_id().ok_or(RedisUnavailable)?;
+    let least = if table.redis.on_error() == OnError::Closed { MIN_CLOSED } else { Duration::ZERO };
     let mut call = RENEW.key("concierge:era");
     call.key("concierge:total");
-    call.arg(desk.redis.id().as_str()).arg(&*run_id).arg(desk.redis.latest()).arg(LEASE.as_millis() as u64);
-    call.arg(u8::from(that_was_all)).arg(desk.redis.gateways()).arg(least.as_millis() as u64);
+    call.arg(table.redis.id().as_str()).arg(&*run_id).arg(table.redis.latest()).arg(LEASE.as_millis() as u64);
+    call.arg(u8::from(that_was_all)).arg(table.redis.gateways()).arg(least.as_millis() as u64);
     for line in lines {
         match line {
             SyncLine::Slot(key, id) => call.arg("slot").arg(key).arg(id),
             SyncLine::Tokens(key, id, tokens) => call.arg("tokens").arg(key).arg(id).arg(tokens),
         };
     }
-    let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = desk.redis.run(&call).await?;
+    let (in_time, began, _open, anew, now): (u8, i64, u8, u64, i64) = table.redis.run(&call).await?;
     if in_time == 0 {
-        desk.redis.set_clock(now);
+        table.redis.set_clock(now);
         return Err(RedisUnavailable);
     }
-    desk.restored.inc_by(anew);
+    table.restored.inc_by(anew);
     Ok(began)
 }
 
 impl ReleaseMessage {
-    fn write(&self, desk: &LeaseTable, call: &mut ScriptInvocation<'_>) {
+    fn write(&self, table: &LeaseTable, call: &mut ScriptInvocation<'_>) {
         match self {
-            Self::Left { place, number } => call.arg("slot").arg(place.key()).arg(desk.id(*number)),
+            Self::Left { place, number } => call.arg("slot").arg(place.key()).arg(table.id(*number)),
             Self::Spent { user, number, held, spent, limit, again } => {
-                call.arg("tokens").arg(format!("concierge:u:{user}")).arg(desk.id(*number)).arg(held);
+                call.arg("tokens").arg(format!("concierge:u:{user}")).arg(table.id(*number)).arg(held);
                 call.arg(spent).arg(limit).arg(u8::from(*again))
             }
         };
@@ -194,15 +194,15 @@ impl ReleaseMessage {
 }
 
 /// Wakes whom Redis names. It is a hint: who is not woken asks again by itself.
-async fn wake_waiters(desk: Weak<LeaseTable>, channel: String) {
-    let Some(mut heard) = desk.upgrade().map(|desk| desk.redis.subscribe(&channel)) else { return };
+async fn wake_waiters(table: Weak<LeaseTable>, channel: String) {
+    let Some(mut heard) = table.upgrade().map(|table| table.redis.subscribe(&channel)) else { return };
     loop {
         match heard.recv().await {
             Ok(number) => {
                 let number = std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok());
-                let (Some(desk), Some(number)) = (desk.upgrade(), number) else { continue };
-                let bell = desk.waiting.lock().wake_handles.get(&number).cloned();
-                bell.iter().for_each(|bell| bell.notify_one());
+                let (Some(table), Some(number)) = (table.upgrade(), number) else { continue };
+                let wake = table.waiting.lock().wake_handles.get(&number).cloned();
+                wake.iter().for_each(|wake| wake.notify_one());
             }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,

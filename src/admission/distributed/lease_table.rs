@@ -125,9 +125,9 @@ impl LeaseKey {
 }
 
 impl LeaseTable {
-    pub fn new(link: RedisClient) -> Arc<Self> {
+    pub fn new(redis: RedisClient) -> Arc<Self> {
         Arc::new(Self {
-            redis: link,
+            redis,
             next: AtomicU64::new(1),
             leases: Mutex::default(),
             holds: Mutex::default(),
@@ -171,10 +171,10 @@ impl LeaseTable {
 
 impl Lease {
     /// One that was not asked for yet.
-    pub fn new(desk: &Arc<LeaseTable>, place: LeaseKey) -> Self {
-        let number = desk.number();
+    pub fn new(table: &Arc<LeaseTable>, place: LeaseKey) -> Self {
+        let number = table.number();
         Self {
-            table: desk.clone(),
+            table: table.clone(),
             number,
             key: place,
             asked: false,
@@ -253,15 +253,15 @@ impl std::fmt::Debug for LeaseTable {
 
 impl TokenHold {
     /// `tokens` of `limit` a minute, which Redis is about to be asked for.
-    pub fn new(desk: &Arc<LeaseTable>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
-        Self { table: Some(desk.clone()), user, number, tokens, limit, spent: 0 }
+    pub fn new(table: &Arc<LeaseTable>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
+        Self { table: Some(table.clone()), user, number, tokens, limit, spent: 0 }
     }
 
     /// Redis holds them back.
     pub fn confirmed(self) -> Self {
-        if let Some(desk) = &self.table {
+        if let Some(table) = &self.table {
             let held = HeldLease { what: (self.user, self.tokens), reported: true };
-            desk.holds.lock().insert(self.number, held);
+            table.holds.lock().insert(self.number, held);
         }
         self
     }
@@ -279,9 +279,9 @@ impl TokenHold {
 
 impl Drop for TokenHold {
     fn drop(&mut self) {
-        let Some(desk) = self.table.take() else { return };
-        desk.holds.lock().remove(&self.number);
-        desk.enqueue_release(ReleaseMessage::Spent {
+        let Some(table) = self.table.take() else { return };
+        table.holds.lock().remove(&self.number);
+        table.enqueue_release(ReleaseMessage::Spent {
             user: self.user,
             number: self.number,
             held: self.tokens,

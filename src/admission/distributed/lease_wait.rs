@@ -30,28 +30,28 @@ const RENEW_WAIT: Duration = Duration::from_millis(250);
 
 /// Waits until `lease` is granted. `lease` knows what Redis has said already.
 pub async fn wait(
-    fleet: &DistributedLimits,
+    distributed: &DistributedLimits,
     mut slot: Slot,
     mut lease: Box<Lease>,
-    (wish, deadline): (&AdmissionRequest<'_>, Instant),
+    (request, deadline): (&AdmissionRequest<'_>, Instant),
 ) -> Result<Slot, SlotRefusal> {
-    let bell = WakeHandle::install_wake(&fleet.desk, lease.number);
+    let wake = WakeHandle::install_wake(&distributed.table, lease.number);
     slot.park();
-    let mut waiter = LeaseWaiter { fleet, wish, deadline, bell, room: None, pause: POLL_SOON };
+    let mut waiter = LeaseWaiter { distributed, request, deadline, wake, room: None, pause: POLL_SOON };
     loop {
         let said = match lease.last_reply.take() {
             Some(said) => Ok(said),
-            None => ask(fleet, &mut lease, wish).await,
+            None => ask(distributed, &mut lease, request).await,
         };
-        let local = fleet.desk.redis.on_error() == OnError::Local;
+        let local = distributed.table.redis.on_error() == OnError::Local;
         match said {
             Ok(SlotReply::Granted) => {
-                lease.granted(fleet.reserve.occupy(wish.user, wish.operation), true);
-                waiter.bell.starts_now();
+                lease.granted(distributed.reserve.occupy(request.user, request.operation), true);
+                waiter.wake.starts_now();
                 return Ok(slot.with(lease));
             }
             Ok(SlotReply::Full(by, ahead)) => {
-                return Err(refused(&fleet.desk, (by, ahead), WaitOutcome::Full));
+                return Err(refused(&distributed.table, (by, ahead), WaitOutcome::Full));
             }
             Ok(SlotReply::Waits(by, ahead)) => waiter.wait_for_turn(by, ahead).await?,
             Err(RedisUnavailable) if !local => return Err(SlotRefusal::Away),
@@ -70,10 +70,10 @@ pub async fn wait(
 
 /// Somebody who has a slot of this gateway, and none yet of all gateways.
 struct LeaseWaiter<'a> {
-    fleet: &'a DistributedLimits,
-    wish: &'a AdmissionRequest<'a>,
+    distributed: &'a DistributedLimits,
+    request: &'a AdmissionRequest<'a>,
     deadline: Instant,
-    bell: WakeHandle<'a>,
+    wake: WakeHandle<'a>,
     /// The place in the queue for this gateway's share.
     room: Option<BoxFuture<'a, Result<Slot, SlotRefusal>>>,
     pause: Duration,
@@ -84,64 +84,64 @@ impl LeaseWaiter<'_> {
     async fn wait_for_turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
         self.room = None;
         select! {
-            () = self.bell.register_wake() => {}
+            () = self.wake.register_wake() => {}
             () = sleep(self.pause) => self.pause = RENEW_WAIT,
-            () = sleep_until(self.deadline) => return Err(refused(&self.fleet.desk, (by, ahead), WaitOutcome::Late)),
+            () = sleep_until(self.deadline) => return Err(refused(&self.distributed.table, (by, ahead), WaitOutcome::Late)),
         }
         Ok(())
     }
 
     /// Waits for a place in this gateway's share, for so long that Redis may be back.
     async fn share(&mut self) -> Result<Option<Slot>, SlotRefusal> {
-        let (fleet, wish) = (self.fleet, self.wish);
-        let share = fleet.reserve.slots(&fleet.terms.load(), fleet.gateways());
+        let (distributed, request) = (self.distributed, self.request);
+        let share = distributed.reserve.slots(&distributed.terms.load(), distributed.gateways());
         let room = &mut self.room;
-        let room =
-            room.get_or_insert_with(|| share.acquire(wish.user, wish.operation, wish.priority).boxed());
+        let room = room
+            .get_or_insert_with(|| share.acquire(request.user, request.operation, request.priority).boxed());
         select! {
             granted = room => granted.map(Some),
             () = sleep(RENEW_WAIT) => Ok(None),
-            () = sleep_until(self.deadline) => Err(refused(&fleet.desk, (Limit::Total, 0), WaitOutcome::Late)),
+            () = sleep_until(self.deadline) => Err(refused(&distributed.table, (Limit::Total, 0), WaitOutcome::Late)),
         }
     }
 }
 
 async fn ask(
-    fleet: &DistributedLimits,
+    distributed: &DistributedLimits,
     lease: &mut Lease,
-    wish: &AdmissionRequest<'_>,
+    request: &AdmissionRequest<'_>,
 ) -> Result<SlotReply, RedisUnavailable> {
-    let terms = fleet.terms.load_full();
+    let terms = distributed.terms.load_full();
     let question = AcquireRequest {
         number: lease.number,
-        slot: Some(lease.wanted(&terms, wish.priority)),
-        ..AcquireRequest::about(UserKey::of(wish.user))
+        slot: Some(lease.wanted(&terms, request.priority)),
+        ..AcquireRequest::about(UserKey::of(request.user))
     };
-    let answer = fleet.desk.ask(&question).await?;
+    let answer = distributed.table.ask(&question).await?;
     lease.apply_reply(answer.slot, answer.now);
     Ok(lease.last_reply.take().unwrap_or(answer.slot))
 }
 
-fn refused(desk: &LeaseTable, (by, ahead): (Limit, usize), ended: WaitOutcome) -> SlotRefusal {
-    let retry_after = desk.waiting.lock().release_rate.estimated_wait(ahead + 1, Instant::now());
+fn refused(table: &LeaseTable, (by, ahead): (Limit, usize), ended: WaitOutcome) -> SlotRefusal {
+    let retry_after = table.waiting.lock().release_rate.estimated_wait(ahead + 1, Instant::now());
     refusal(QueueRefusal { by, retry_after }, ended)
 }
 
 /// Rings when Redis has a place for us; taken down when dropped.
 struct WakeHandle<'a> {
-    desk: &'a LeaseTable,
+    table: &'a LeaseTable,
     number: u64,
     notify: Arc<Notify>,
 }
 
 impl<'a> WakeHandle<'a> {
-    fn install_wake(desk: &'a LeaseTable, number: u64) -> Self {
+    fn install_wake(table: &'a LeaseTable, number: u64) -> Self {
         let notify = Arc::new(Notify::new());
-        let mut waiting = desk.waiting.lock();
+        let mut waiting = table.waiting.lock();
         waiting.wake_handles.insert(number, notify.clone());
         waiting.release_rate.begin(Instant::now());
         drop(waiting);
-        Self { desk, number, notify }
+        Self { table, number, notify }
     }
 
     async fn register_wake(&self) {
@@ -150,13 +150,13 @@ impl<'a> WakeHandle<'a> {
 
     /// Its turn has come: a measure of how fast things go.
     fn starts_now(&self) {
-        self.desk.waiting.lock().release_rate.record_release(Instant::now());
+        self.table.waiting.lock().release_rate.record_release(Instant::now());
     }
 }
 
 impl Drop for WakeHandle<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.desk.waiting.lock();
+        let mut waiting = self.table.waiting.lock();
         waiting.wake_handles.remove(&self.number);
         if waiting.wake_handles.is_empty() {
             waiting.release_rate.remaining();

@@ -74,7 +74,7 @@ pub struct LimitPolicy {
 
 /// Slots and limits over all gateways.
 pub struct DistributedLimits {
-    desk: Arc<LeaseTable>,
+    table: Arc<LeaseTable>,
     reserve: LocalFallback,
     terms: ArcSwap<LimitPolicy>,
 }
@@ -106,11 +106,11 @@ impl LimitPolicy {
 
 impl DistributedLimits {
     /// All that `config` allows, counted over `link`.
-    pub fn new(config: &Config, link: RedisClient, tasks: &Tasks) -> Self {
+    pub fn new(config: &Config, redis: RedisClient, tasks: &Tasks) -> Self {
         let terms = LimitPolicy::from(config);
-        let desk = LeaseTable::new(link);
-        lease_sync::start(&desk, tasks);
-        Self { desk, reserve: LocalFallback::new(&terms), terms: ArcSwap::from_pointee(terms) }
+        let table = LeaseTable::new(redis);
+        lease_sync::start(&table, tasks);
+        Self { table, reserve: LocalFallback::new(&terms), terms: ArcSwap::from_pointee(terms) }
     }
 
     /// Other limits from now on.
@@ -120,32 +120,32 @@ impl DistributedLimits {
 
     /// Counts a request, holds back its tokens and, if one of this gateway's `slots` is free at once, takes a lease for it:
     /// all in one question to Redis.
-    pub async fn enter(&self, slots: &Slots, wish: &AdmissionRequest<'_>) -> RateDecision {
+    pub async fn enter(&self, slots: &Slots, request: &AdmissionRequest<'_>) -> RateDecision {
         let terms = self.terms.load_full();
-        let slot = slots.take(wish.user, wish.operation);
-        let user = UserKey::of(wish.user);
+        let slot = slots.take(request.user, request.operation);
+        let user = UserKey::of(request.user);
         let mut lease =
-            slot.as_ref().map(|_| Lease::new(&self.desk, LeaseKey { user, operation: wish.operation }));
+            slot.as_ref().map(|_| Lease::new(&self.table, LeaseKey { user, operation: request.operation }));
         if lease.is_none() && !terms.limits_anything() {
             return RateDecision::counted(Ok(Reservation::default()), RateHeaders::default(), None);
         }
-        let number = lease.as_ref().map_or_else(|| self.desk.number(), |lease| lease.number);
-        let hold = self.hold(&terms, (user, number), wish.cost);
+        let number = lease.as_ref().map_or_else(|| self.table.number(), |lease| lease.number);
+        let hold = self.hold(&terms, (user, number), request.cost);
         let question = AcquireRequest {
             number,
             counts: true,
             hold: hold.as_ref().map(|hold| hold.tokens),
-            slot: lease.as_mut().map(|lease| lease.wanted(&terms, wish.priority)),
+            slot: lease.as_mut().map(|lease| lease.wanted(&terms, request.priority)),
             ..terms.acquire_request(user)
         };
-        match self.desk.ask(&question).await {
-            Ok(answer) => self.entered(&terms, (answer, wish), hold, slot.zip(lease)),
-            Err(_) if self.desk.redis.on_error() == OnError::Closed => {
+        match self.table.ask(&question).await {
+            Ok(answer) => self.entered(&terms, (answer, request), hold, slot.zip(lease)),
+            Err(_) if self.table.redis.on_error() == OnError::Closed => {
                 RateDecision::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
             }
             Err(_) => {
                 let RateCheck { verdict, headers } =
-                    self.reserve.limits(&terms, self.gateways()).check(wish.user, wish.cost);
+                    self.reserve.limits(&terms, self.gateways()).check(request.user, request.cost);
                 let slot = slot.zip(lease).map(|(slot, lease)| slot.with(lease));
                 RateDecision::counted(verdict, headers, slot)
             }
@@ -159,22 +159,22 @@ impl DistributedLimits {
     pub async fn acquire(
         &self,
         slots: &Slots,
-        wish: &AdmissionRequest<'_>,
+        request: &AdmissionRequest<'_>,
         early: Option<Slot>,
     ) -> Result<Slot, super::local::slots::SlotRefusal> {
         let deadline = Instant::now() + self.terms.load().slots.queue_timeout;
         let mut slot = match early {
             Some(slot) => slot,
-            None => slots.acquire(wish.user, wish.operation, wish.priority).await?,
+            None => slots.acquire(request.user, request.operation, request.priority).await?,
         };
         let lease = slot.lease.take().unwrap_or_else(|| {
-            let place = LeaseKey { user: UserKey::of(wish.user), operation: wish.operation };
-            Box::new(Lease::new(&self.desk, place))
+            let place = LeaseKey { user: UserKey::of(request.user), operation: request.operation };
+            Box::new(Lease::new(&self.table, place))
         });
         if lease.is_granted() {
             return Ok(slot.with(lease));
         }
-        lease_wait::wait(self, slot, lease, (wish, deadline)).await
+        lease_wait::wait(self, slot, lease, (request, deadline)).await
     }
 
     /// What `user` has left of the limits; counts nothing.
@@ -183,25 +183,25 @@ impl DistributedLimits {
         if !terms.limits_anything() {
             return RateHeaders::default();
         }
-        match self.desk.ask(&terms.acquire_request(UserKey::of(user))).await {
+        match self.table.ask(&terms.acquire_request(UserKey::of(user))).await {
             Ok(answer) => answer.headers(&terms.limits),
-            Err(_) if self.desk.redis.on_error() == OnError::Closed => RateHeaders::default(),
+            Err(_) if self.table.redis.on_error() == OnError::Closed => RateHeaders::default(),
             Err(_) => self.reserve.limits(&terms, self.gateways()).standing(user),
         }
     }
 
     /// Leases that Redis did not know of and that were entered anew: it had lost them, or was away when they began.
     pub fn leases_restored(&self) -> u64 {
-        self.desk.restored.get()
+        self.table.restored.get()
     }
 
     /// Tells Redis of all that has ended; for the end of the process.
     pub async fn close(&self) {
-        lease_sync::flush_releases(&self.desk).await;
+        lease_sync::flush_releases(&self.table).await;
     }
 
     fn gateways(&self) -> usize {
-        self.desk.redis.gateways()
+        self.table.redis.gateways()
     }
 
     /// Tokens that are to be held back, if they are limited.
@@ -212,14 +212,14 @@ impl DistributedLimits {
         cost: Option<TokenCost>,
     ) -> Option<TokenHold> {
         let limit = u64::from(terms.limits.tokens_per_minute?);
-        Some(TokenHold::new(&self.desk, (user, number), cost?.reserved(limit).min(limit), limit))
+        Some(TokenHold::new(&self.table, (user, number), cost?.reserved(limit).min(limit), limit))
     }
 
     /// What Redis has answered.
     fn entered(
         &self,
         terms: &LimitPolicy,
-        (answer, wish): (AcquireReply, &AdmissionRequest<'_>),
+        (answer, request): (AcquireReply, &AdmissionRequest<'_>),
         hold: Option<TokenHold>,
         taken: Option<(Slot, Lease)>,
     ) -> RateDecision {
@@ -231,11 +231,11 @@ impl DistributedLimits {
             return RateDecision::counted(Err(refusal), headers, None);
         }
         let hold = hold.map(TokenHold::confirmed);
-        let reservation = Reservation::shared(wish.cost.unwrap_or_default(), hold);
+        let reservation = Reservation::shared(request.cost.unwrap_or_default(), hold);
         let slot = taken.map(|(slot, mut lease)| {
             lease.apply_reply(answer.slot, answer.now);
             if answer.slot == SlotReply::Granted {
-                lease.granted(self.reserve.occupy(wish.user, wish.operation), true);
+                lease.granted(self.reserve.occupy(request.user, request.operation), true);
             }
             slot.with(lease)
         });

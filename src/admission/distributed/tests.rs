@@ -17,28 +17,28 @@ fn config(redis: &RedisServer) -> Config {
     config
 }
 
-async fn fleet(redis: &RedisServer, tasks: &Tasks) -> DistributedLimits {
+async fn distributed(redis: &RedisServer, tasks: &Tasks) -> DistributedLimits {
     let config = config(redis);
-    let link = RedisClient::open(&config.redis, || Err(rustls::Error::General("no TLS".to_owned())), tasks);
-    let fleet = DistributedLimits::new(&config, link.unwrap().unwrap(), tasks);
+    let redis = RedisClient::open(&config.redis, || Err(rustls::Error::General("no TLS".to_owned())), tasks);
+    let distributed = DistributedLimits::new(&config, redis.unwrap().unwrap(), tasks);
     eventually("Redis gives slots", Duration::from_secs(10), || async {
-        let mut first = lease(&fleet, "somebody");
-        (ask(&fleet, &mut first, 0).await == Some(SlotReply::Granted)).then_some(())
+        let mut first = lease(&distributed, "somebody");
+        (ask(&distributed, &mut first, 0).await == Some(SlotReply::Granted)).then_some(())
     })
     .await;
-    fleet
+    distributed
 }
 
-fn lease(fleet: &DistributedLimits, user: &str) -> Lease {
+fn lease(distributed: &DistributedLimits, user: &str) -> Lease {
     let user = UserKey::of(&UserId::authenticated(user).unwrap());
-    Lease::new(&fleet.desk, LeaseKey { user, operation: Operation::Chat })
+    Lease::new(&distributed.table, LeaseKey { user, operation: Operation::Chat })
 }
 
-async fn ask(fleet: &DistributedLimits, lease: &mut Lease, priority: i64) -> Option<SlotReply> {
+async fn ask(distributed: &DistributedLimits, lease: &mut Lease, priority: i64) -> Option<SlotReply> {
     let user = lease.user();
-    let slot = Some(lease.wanted(&fleet.terms.load(), priority));
+    let slot = Some(lease.wanted(&distributed.terms.load(), priority));
     let question = AcquireRequest { number: lease.number, slot, ..AcquireRequest::about(user) };
-    let answer = fleet.desk.ask(&question).await.ok()?;
+    let answer = distributed.table.ask(&question).await.ok()?;
     lease.apply_reply(answer.slot, answer.now);
     lease.last_reply.take()
 }
@@ -47,18 +47,18 @@ async fn ask(fleet: &DistributedLimits, lease: &mut Lease, priority: i64) -> Opt
 async fn a_free_slot_is_for_whose_turn_it_is() {
     let Some(redis) = RedisServer::start().await else { return };
     let tasks = Tasks::new();
-    let fleet = fleet(&redis, &tasks).await;
-    let [mut first, mut second, mut urgent, mut late] = [(); 4].map(|()| lease(&fleet, "u"));
-    assert_eq!(ask(&fleet, &mut first, 0).await, Some(SlotReply::Granted));
-    assert_eq!(ask(&fleet, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
-    assert_eq!(ask(&fleet, &mut urgent, 5).await, Some(SlotReply::Waits(Limit::User, 1)));
-    assert_eq!(ask(&fleet, &mut late, 0).await, Some(SlotReply::Full(Limit::User, 2)));
+    let distributed = distributed(&redis, &tasks).await;
+    let [mut first, mut second, mut urgent, mut late] = [(); 4].map(|()| lease(&distributed, "u"));
+    assert_eq!(ask(&distributed, &mut first, 0).await, Some(SlotReply::Granted));
+    assert_eq!(ask(&distributed, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
+    assert_eq!(ask(&distributed, &mut urgent, 5).await, Some(SlotReply::Waits(Limit::User, 1)));
+    assert_eq!(ask(&distributed, &mut late, 0).await, Some(SlotReply::Full(Limit::User, 2)));
     drop(first);
     // Nobody overtakes: not who waits behind, not who has just come. They ask on, for who is silent has left.
     for _ in 0..500 {
-        assert!(matches!(ask(&fleet, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, _))));
-        assert_ne!(ask(&fleet, &mut late, 0).await, Some(SlotReply::Granted));
-        if ask(&fleet, &mut urgent, 5).await == Some(SlotReply::Granted) {
+        assert!(matches!(ask(&distributed, &mut second, 0).await, Some(SlotReply::Waits(Limit::User, _))));
+        assert_ne!(ask(&distributed, &mut late, 0).await, Some(SlotReply::Granted));
+        if ask(&distributed, &mut urgent, 5).await == Some(SlotReply::Granted) {
             return tasks.shutdown().cancel();
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -70,14 +70,14 @@ async fn a_free_slot_is_for_whose_turn_it_is() {
 async fn who_does_not_ask_again_has_left() {
     let Some(redis) = RedisServer::start().await else { return };
     let tasks = Tasks::new();
-    let fleet = fleet(&redis, &tasks).await;
-    let [mut first, mut silent, mut next] = [(); 3].map(|()| lease(&fleet, "u"));
-    assert_eq!(ask(&fleet, &mut first, 0).await, Some(SlotReply::Granted));
-    assert_eq!(ask(&fleet, &mut silent, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
+    let distributed = distributed(&redis, &tasks).await;
+    let [mut first, mut silent, mut next] = [(); 3].map(|()| lease(&distributed, "u"));
+    assert_eq!(ask(&distributed, &mut first, 0).await, Some(SlotReply::Granted));
+    assert_eq!(ask(&distributed, &mut silent, 0).await, Some(SlotReply::Waits(Limit::User, 0)));
     drop(first);
     // As if its gateway had died: the other's turn comes when its place is stale.
     let granted = async {
-        while ask(&fleet, &mut next, 0).await != Some(SlotReply::Granted) {
+        while ask(&distributed, &mut next, 0).await != Some(SlotReply::Granted) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -66,12 +66,12 @@ async fn stage(tasks: &Tasks) -> (RedisClient, Arc<Mutex<BTreeSet<&'static str>>
         }
     });
     let config = Redis { url: Some(Secret::new(url)), on_error: OnError::Local };
-    let link = RedisClient::open(&config, || unreachable!("no TLS"), tasks).unwrap().unwrap();
-    (link, mute)
+    let redis = RedisClient::open(&config, || unreachable!("no TLS"), tasks).unwrap().unwrap();
+    (redis, mute)
 }
 
-async fn until(link: &RedisClient, up: bool) {
-    let mut news = link.watch();
+async fn until(redis: &RedisClient, up: bool) {
+    let mut news = redis.watch();
     let seen = timeout(Duration::from_secs(20), news.wait_for(|news| news.up == up)).await;
     assert!(seen.is_ok(), "it never was {}", if up { "up" } else { "away" });
 }
@@ -79,28 +79,28 @@ async fn until(link: &RedisClient, up: bool) {
 #[tokio::test]
 async fn a_server_that_answers_no_publish_is_left_within_a_beat() {
     let tasks = Tasks::new();
-    let (link, mute) = stage(&tasks).await;
-    until(&link, true).await;
-    link.publish("news", Bytes::from_static(b"one"));
+    let (redis, mute) = stage(&tasks).await;
+    until(&redis, true).await;
+    redis.publish("news", Bytes::from_static(b"one"));
     sleep(Duration::from_millis(100)).await;
-    assert!(link.is_up());
+    assert!(redis.is_up());
     mute.lock().insert("PUBLISH");
-    link.publish("news", Bytes::from_static(b"two"));
-    until(&link, false).await;
+    redis.publish("news", Bytes::from_static(b"two"));
+    until(&redis, false).await;
     mute.lock().clear();
-    until(&link, true).await;
+    until(&redis, true).await;
     tasks.shutdown().cancel();
 }
 
 #[tokio::test]
 async fn a_server_that_answers_no_subscription_is_left_within_a_beat() {
     let tasks = Tasks::new();
-    let (link, mute) = stage(&tasks).await;
-    until(&link, true).await;
+    let (redis, mute) = stage(&tasks).await;
+    until(&redis, true).await;
     mute.lock().insert("SUBSCRIBE");
-    drop(link.subscribe("news"));
-    until(&link, false).await;
+    drop(redis.subscribe("news"));
+    until(&redis, false).await;
     mute.lock().clear();
-    until(&link, true).await;
+    until(&redis, true).await;
     tasks.shutdown().cancel();
 }

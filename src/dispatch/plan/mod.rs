@@ -66,7 +66,7 @@ pub struct Plan {
     tried: Vec<Arc<str>>,
     second: SameTargetRetry,
     /// Since when there is nobody to ask.
-    stuck: Option<Instant>,
+    blocked_since: Option<Instant>,
     last: Option<Last>,
     /// Nothing is asked: the likeliest target is taken in place of a draw.
     rehearsed: bool,
@@ -116,7 +116,7 @@ impl Plan {
             unsuited,
             tried,
             second,
-            stuck: None,
+            blocked_since: None,
             last: None,
             rehearsed: false,
         }
@@ -312,7 +312,7 @@ impl Plan {
         let model = self.models[self.at].clone();
         let again = self.attempts > 0;
         self.attempts += 1;
-        self.stuck = None;
+        self.blocked_since = None;
         self.tried.push(target.id.clone());
         let others = others && self.attempts < self.rules.max_attempts;
         Candidate { target, model, others, again, same }
@@ -342,7 +342,7 @@ impl Plan {
     /// When a target is back that was throttled before this call came, if that is within `patience`; or when the peers have
     /// left its probe to us, which takes no time to speak of.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
-        let since = *self.stuck.get_or_insert(now);
+        let since = *self.blocked_since.get_or_insert(now);
         let short = |why| {
             matches!(why, IneligibleReason::Resting | IneligibleReason::NoHeadroom | IneligibleReason::Unleft)
         };
@@ -356,7 +356,7 @@ impl Plan {
         if let Some(candidate) = self.last_resort(now) {
             return Step::Try(candidate);
         }
-        let since = *self.stuck.get_or_insert(now);
+        let since = *self.blocked_since.get_or_insert(now);
         let limit = since + NO_TARGET_WAIT.min(self.rules.patience);
         let back = self.earliest(now).filter(|at| self.last.is_none() && (now..=limit).contains(at));
         match back {

@@ -52,7 +52,7 @@ static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shar
 
 /// See the module.
 pub struct SharedCache {
-    link: RedisClient,
+    redis: RedisClient,
     tasks: Tasks,
     /// What all keys of one store begin with: epochs of different stores have nothing to do with each other.
     prefix: String,
@@ -62,8 +62,8 @@ pub struct SharedCache {
 impl SharedCache {
     /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
     /// file: nobody else has them.
-    pub fn open(config: &config::Memory, link: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
-        let link = link?;
+    pub fn open(config: &config::Memory, redis: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
+        let redis = redis?;
         if config.store == config::Store::Sqlite {
             tracing::warn!(
                 "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
@@ -74,7 +74,7 @@ impl SharedCache {
         let url = config.url.as_ref().map_or("", |url| url.expose());
         let prefix = format!("concierge:recall:{FORM}:{}:", hash(&[url]));
         let room = Arc::new(Semaphore::new(TELLING));
-        Some(Self { link: link.clone(), tasks: tasks.clone(), prefix, room })
+        Some(Self { redis: redis.clone(), tasks: tasks.clone(), prefix, room })
     }
 
     /// What was told of the question, of whatever epoch; `None` also while Redis is away.
@@ -82,17 +82,18 @@ impl SharedCache {
         let (key, question) = (self.key(user), hash(&[query, embedder]));
         let mut asking = redis::pipe();
         asking.hget(key, question);
-        let (found,): (Option<Vec<u8>>,) = timeout(CALL_TIMEOUT, self.link.pipe(&asking)).await.ok()?.ok()?;
+        let (found,): (Option<Vec<u8>>,) =
+            timeout(CALL_TIMEOUT, self.redis.pipe(&asking)).await.ok()?.ok()?;
         SharedEntry::decode(&found?)
     }
 
     /// Tells an entry, later: whoever has made it does not wait, and one that does not arrive is made once more.
     pub fn keep(&self, user: &UserId, query: &str, embedder: &str, entry: &SharedEntry, ttl: Duration) {
         let (Ok(room), Some(told)) = (self.room.clone().try_acquire_owned(), entry.encode()) else { return };
-        let (link, key, question) = (self.link.clone(), self.key(user), hash(&[query, embedder]));
+        let (redis, key, question) = (self.redis.clone(), self.key(user), hash(&[query, embedder]));
         let epoch = entry.epoch;
         self.tasks.spawn(async move {
-            raise(&link, &key, epoch, ttl, Some((&question, &told))).await;
+            raise(&redis, &key, epoch, ttl, Some((&question, &told))).await;
             drop(room);
         });
     }
@@ -102,7 +103,7 @@ impl SharedCache {
     /// are for the rest of their time, and nobody can recall them.
     pub async fn forget(&self, user: &UserId, epoch: Option<u64>, ttl: Duration) {
         match epoch {
-            Some(epoch) => raise(&self.link, &self.key(user), epoch, ttl, None).await,
+            Some(epoch) => raise(&self.redis, &self.key(user), epoch, ttl, None).await,
             None => drop(self.clear(Some(user)).await),
         }
     }
@@ -110,7 +111,7 @@ impl SharedCache {
     /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
     pub async fn clear(&self, user: Option<&UserId>) -> usize {
         let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
-        self.link.publish(&self.channel(), whose);
+        self.redis.publish(&self.channel(), whose);
         if let Some(user) = user {
             return self.step(&self.key(user), "", "").await.map_or(0, |(_, entries)| entries);
         }
@@ -135,12 +136,12 @@ impl SharedCache {
         cursor: &str,
         pattern: &str,
     ) -> Result<(String, usize), RedisUnavailable> {
-        self.link.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
+        self.redis.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
     }
 
     /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
     pub fn clears(&self) -> broadcast::Receiver<Bytes> {
-        self.link.subscribe(&self.channel())
+        self.redis.subscribe(&self.channel())
     }
 
     fn channel(&self) -> String {
@@ -176,7 +177,7 @@ pub fn apply_invalidations(engine: &Arc<Engine>, tasks: &Tasks) {
 }
 
 /// Moves the hash at `key` to `epoch` unless it is beyond it, and puts an entry with its question in.
-async fn raise(link: &RedisClient, key: &str, epoch: u64, ttl: Duration, entry: Option<(&str, &[u8])>) {
+async fn raise(redis: &RedisClient, key: &str, epoch: u64, ttl: Duration, entry: Option<(&str, &[u8])>) {
     let mut script = RAISE.prepare_invoke();
     // More milliseconds than Redis counts are for ever.
     let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64);
@@ -185,7 +186,7 @@ async fn raise(link: &RedisClient, key: &str, epoch: u64, ttl: Duration, entry: 
         script.arg(question).arg(told);
     }
     // Nothing depends on it: see the module.
-    let _: Result<(), RedisUnavailable> = link.run(&script).await;
+    let _: Result<(), RedisUnavailable> = redis.run(&script).await;
 }
 
 /// Half a SHA-256 of these texts, in base64. With its length before it no text can pass for the end of another.

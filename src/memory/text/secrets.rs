@@ -99,7 +99,7 @@ fn names_a_value(text: &str) -> bool {
         memmem::find_iter(lower.as_bytes(), name).any(|at| {
             let rest = lower[at + name.len()..].trim_start_matches(['"', '\'', '*', '`']).trim_start();
             let value =
-                [":", "=", "is:", "is ", "ist ", "was "].iter().find_map(|link| rest.strip_prefix(link));
+                [":", "=", "is:", "is ", "ist ", "was "].iter().find_map(|redis| rest.strip_prefix(redis));
             let value =
                 value.map(|value| value.trim_start_matches(is_gap).split(is_gap).next().unwrap_or_default());
             value.is_some_and(|value| value.len() >= 4 && looks_made_up(value))

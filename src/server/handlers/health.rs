@@ -17,12 +17,12 @@ use crate::{
 /// `/livez`, `/healthz` and `/readyz`.
 pub async fn answer(
     gateway: &Gateway,
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     route: &Route,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let (ready, status) = match route {
         Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
-        Route::Ready if !edge.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
+        Route::Ready if !active.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
         Route::Ready if store_is_away(gateway).await => (false, "memory store is away"),
         Route::Ready if refuses_without_redis(gateway) => (false, "redis is away"),
         Route::Ready => (true, "ready"),
@@ -34,15 +34,15 @@ pub async fn answer(
     if let (Route::Ready, Some(by)) = (route, preselection) {
         said["large_users_are_searched_by"] = by.into();
     }
-    if let (Route::Ready, Some(link)) = (route, &gateway.redis) {
-        said["redis"] = if link.is_up() { "up" } else { "away" }.into();
+    if let (Route::Ready, Some(redis)) = (route, &gateway.redis) {
+        said["redis"] = if redis.is_up() { "up" } else { "away" }.into();
     }
     Ok(error_response::json(code, said.to_string()))
 }
 
 /// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.
 fn refuses_without_redis(gateway: &Gateway) -> bool {
-    gateway.redis.as_ref().is_some_and(|link| !link.is_up() && link.on_error() == OnError::Closed)
+    gateway.redis.as_ref().is_some_and(|redis| !redis.is_up() && redis.on_error() == OnError::Closed)
 }
 
 /// What the gateway leans on, for operators.
@@ -51,7 +51,7 @@ pub async fn parts(gateway: &Gateway) -> Dependencies {
         Some(memory) => Some(memory.is_healthy().await),
         None => None,
     };
-    Dependencies { memory_store, redis: gateway.redis.as_ref().map(|link| link.is_up()) }
+    Dependencies { memory_store, redis: gateway.redis.as_ref().map(|redis| redis.is_up()) }
 }
 
 /// Whether there should be a memory and it cannot be read and written.

@@ -13,22 +13,23 @@ use crate::{
 };
 
 /// All models.
-pub fn all(edge: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBody>, Refusal> {
-    let data: Vec<Value> = names(edge).filter(|name| caller.may_use(name)).map(describe).collect();
+pub fn all(active: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBody>, Refusal> {
+    let data: Vec<Value> = names(active).filter(|name| caller.may_use(name)).map(describe).collect();
     Ok(error_response::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string()))
 }
 
 /// One model; another key's models do not exist.
-pub fn one(edge: &ActiveConfig, caller: &Caller, id: &str) -> Result<Response<ResponseBody>, Refusal> {
-    let known = edge.snapshot.model(id).is_some() && caller.may_use(id);
+pub fn one(active: &ActiveConfig, caller: &Caller, id: &str) -> Result<Response<ResponseBody>, Refusal> {
+    let known = active.snapshot.model(id).is_some() && caller.may_use(id);
     if !known {
         return Err(Refusal::ModelNotFound { model: id.to_owned(), nearest: None });
     }
     Ok(error_response::json(StatusCode::OK, describe(id).to_string()))
 }
 
-fn names(edge: &ActiveConfig) -> impl Iterator<Item = &str> {
-    edge.snapshot
+fn names(active: &ActiveConfig) -> impl Iterator<Item = &str> {
+    active
+        .snapshot
         .config
         .models
         .iter()

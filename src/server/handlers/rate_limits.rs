@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// Counts a request. Where gateways count together, a slot may come along: see [`crate::admission::distributed::DistributedLimits::enter`].
-pub async fn enter(gateway: &Gateway, wish: &AdmissionRequest<'_>) -> RateDecision {
+pub async fn enter(gateway: &Gateway, request: &AdmissionRequest<'_>) -> RateDecision {
     match &gateway.distributed {
         // On the heap: without a Redis nobody carries its room.
-        Some(fleet) => fleet.enter(&gateway.slots, wish).boxed().await,
-        None => gateway.limits.check(wish.user, wish.cost).into(),
+        Some(distributed) => distributed.enter(&gateway.slots, request).boxed().await,
+        None => gateway.limits.check(request.user, request.cost).into(),
     }
 }
 
@@ -44,7 +44,7 @@ pub async fn headers(
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(user), id, &refusal));
     if response.body_mut().headers_mut().rates == RateHeaders::default() {
         response.body_mut().headers_mut().rates = match &gateway.distributed {
-            Some(fleet) => fleet.standing(user).boxed().await,
+            Some(distributed) => distributed.standing(user).boxed().await,
             None => gateway.limits.standing(user),
         };
     }

@@ -67,12 +67,12 @@ impl Attempt {
     pub fn begin(target: &Arc<Target>, need: &RequestNeed, prior: Option<f64>, others: bool) -> Option<Self> {
         let now = clock::refresh();
         let provider = target.provider.enter()?;
-        let mut facts = target.state.health.lock();
-        let pass = facts.breaker.admit(now)?;
+        let mut health = target.state.health.lock();
+        let pass = health.breaker.admit(now)?;
         let id = target.state.attempts.fetch_add(1, Ordering::Relaxed);
-        facts.stats.started(need.kind, id, now, clock::wall());
-        facts.headroom.sent(need.tokens);
-        facts.in_flight += 1;
+        health.stats.started(need.kind, id, now, clock::wall());
+        health.headroom.sent(need.tokens);
+        health.in_flight += 1;
         Some(Self {
             target: target.clone(),
             kind: need.kind,
@@ -110,10 +110,10 @@ impl Attempt {
     /// The head of an answer came: what it says about our rate limit.
     pub fn head(&self, headers: &HeaderMap) {
         let (known, now) = (&self.target.state, clock::now());
-        let mut facts = known.health.lock();
-        facts.headroom.observe(headers, now, clock::wall());
-        if facts.headroom.report(now).is_some() {
-            facts.fellows.log_change(&known.id);
+        let mut health = known.health.lock();
+        health.headroom.observe(headers, now, clock::wall());
+        if health.headroom.report(now).is_some() {
+            health.peer_link.log_change(&known.id);
         }
     }
 
@@ -145,15 +145,15 @@ impl Attempt {
             LatencyKind::Whole => self.started,
         };
         let time = now.saturating_duration_since(from);
-        let mut facts = self.target.state.health.lock();
-        facts.stats.produced(tokens, time, now);
-        let failing = facts.breaker.failing();
-        facts.breaker.on_whole(self.pass);
-        if facts.breaker.failing() != failing {
-            facts.fellows.log_change(&self.target.state.id);
+        let mut health = self.target.state.health.lock();
+        health.stats.produced(tokens, time, now);
+        let failing = health.breaker.failing();
+        health.breaker.on_whole(self.pass);
+        if health.breaker.failing() != failing {
+            health.peer_link.log_change(&self.target.state.id);
         }
         if let Some(gap) = longest_gap {
-            facts.gaps.record(gap, now);
+            health.gaps.record(gap, now);
         }
     }
 
@@ -167,21 +167,21 @@ impl Attempt {
             self.target.provider.client.evict();
         }
         let now = clock::now();
-        let mut facts = self.target.state.health.lock();
+        let mut health = self.target.state.health.lock();
         if outcome.failure_kind().is_some() || outcome.misconfigures() {
-            facts.last_failure = Some(detail.to_owned());
+            health.last_failure = Some(detail.to_owned());
         }
         if let Outcome::Throttled { rest } = outcome {
-            let TargetHealth { cooldown: resting, rng, fellows, .. } = &mut *facts;
+            let TargetHealth { cooldown: resting, rng, peer_link, .. } = &mut *health;
             resting.throttled(rest, now, rng);
-            fellows.log_change(&self.target.state.id);
+            peer_link.log_change(&self.target.state.id);
         }
         if outcome.misconfigures() {
-            facts.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
-            drop(facts);
+            health.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
+            drop(health);
             self.target.state.publish_state("misconfigured", detail.to_owned());
         } else {
-            drop(facts);
+            drop(health);
         }
         self.settle(outcome, now);
     }
@@ -190,16 +190,16 @@ impl Attempt {
     fn settle(&self, outcome: Outcome, now: Instant) {
         let known = &self.target.state;
         let mut guard = known.health.lock();
-        let facts = &mut *guard;
-        if let Some(latency) = facts.stats.ended(self.kind, self.id, outcome, self.prior, now) {
-            facts.latencies[self.kind as usize].record(latency, now);
-            facts.cooldown.answered();
+        let health = &mut *guard;
+        if let Some(latency) = health.stats.ended(self.kind, self.id, outcome, self.prior, now) {
+            health.latencies[self.kind as usize].record(latency, now);
+            health.cooldown.answered();
         }
-        let failing = facts.breaker.failing();
-        let change = facts.breaker.on(self.pass, outcome, self.others, now, &mut facts.rng);
-        let cause = facts.breaker.cause();
-        if change.is_some() || self.pass.is_probe() || facts.breaker.failing() != failing {
-            facts.fellows.log_change(&known.id);
+        let failing = health.breaker.failing();
+        let change = health.breaker.on(self.pass, outcome, self.others, now, &mut health.rng);
+        let cause = health.breaker.cause();
+        if change.is_some() || self.pass.is_probe() || health.breaker.failing() != failing {
+            health.peer_link.log_change(&known.id);
         }
         drop(guard);
         match change {

@@ -133,13 +133,13 @@ pub(crate) struct TargetHealth {
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
     /// What other gateways know.
-    pub fellows: PeerLink,
+    pub peer_link: PeerLink,
 }
 
 impl TargetState {
     /// A target nothing is known of, but perhaps that its provider was taken out.
     pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
-        let facts = TargetHealth {
+        let health = TargetHealth {
             breaker: Breaker::new(config.breaker.clone()),
             stats: TargetStats::new(config.routing.half_life),
             headroom: Headroom::default(),
@@ -151,19 +151,19 @@ impl TargetState {
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),
-            fellows: PeerLink::default(),
+            peer_link: PeerLink::default(),
         };
-        Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(facts) })
+        Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(health) })
     }
 
     /// The operator's hand: no new requests, or new ones again.
     pub fn drain(&self, drained: bool, now: Instant) {
-        let mut facts = self.health.lock();
-        facts.drained = drained;
-        facts.fellows.drained(now);
-        facts.fellows.log_change(&self.id);
-        let state = facts.state(now);
-        drop(facts);
+        let mut health = self.health.lock();
+        health.drained = drained;
+        health.peer_link.drained(now);
+        health.peer_link.log_change(&self.id);
+        let state = health.state(now);
+        drop(health);
         let what = if drained { "drained" } else { "resumed" };
         self.publish_state(state.as_str(), format!("{what} by an operator"));
     }
@@ -175,12 +175,12 @@ impl TargetState {
 
     /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
     pub fn reset(&self, half_life: Duration, now: Instant) {
-        let mut facts = self.health.lock();
-        facts.forget(TargetStats::new(half_life));
-        facts.fellows.reset(now);
-        facts.fellows.log_change(&self.id);
-        let state = facts.state(now);
-        drop(facts);
+        let mut health = self.health.lock();
+        health.forget(TargetStats::new(half_life));
+        health.peer_link.reset(now);
+        health.peer_link.log_change(&self.id);
+        let state = health.state(now);
+        drop(health);
         self.publish_state(state.as_str(), "reset by an operator".to_owned());
     }
 
@@ -198,9 +198,9 @@ impl TargetState {
 
     /// Whether nobody asked it since `since`, or its breaker is not closed: then a health check is due.
     pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
-        let facts = self.health.lock();
-        let idle = facts.stats.counters().last_used.is_none_or(|used| used < since);
-        idle || facts.breaker.state(now) != BreakerState::Closed
+        let health = self.health.lock();
+        let idle = health.stats.counters().last_used.is_none_or(|used| used < since);
+        idle || health.breaker.state(now) != BreakerState::Closed
     }
 
     /// How long to wait for the first content of a stream.
@@ -208,9 +208,9 @@ impl TargetState {
         match configured {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
-                let facts = self.health.lock();
+                let health = self.health.lock();
                 super::health::latency::first_token_deadline(
-                    &facts.latencies[LatencyKind::Stream as usize],
+                    &health.latencies[LatencyKind::Stream as usize],
                     tokens,
                 )
             }
@@ -222,8 +222,8 @@ impl TargetState {
         match configured {
             Timeout::After(limit) => limit,
             Timeout::Auto => {
-                let facts = self.health.lock();
-                super::health::latency::answer_deadline(&facts.latencies[LatencyKind::Whole as usize], total)
+                let health = self.health.lock();
+                super::health::latency::answer_deadline(&health.latencies[LatencyKind::Whole as usize], total)
             }
         }
     }
@@ -238,8 +238,8 @@ impl TargetState {
 
     /// The 95th percentile of the first token, for hedging; `None` while too little is known.
     pub fn usual_first_token(&self) -> Option<Duration> {
-        let facts = self.health.lock();
-        let first = &facts.latencies[LatencyKind::Stream as usize];
+        let health = self.health.lock();
+        let first = &health.latencies[LatencyKind::Stream as usize];
         (first.count() >= 20).then(|| first.quantile(0.95))?
     }
 
@@ -256,18 +256,18 @@ impl Target {
 
     /// Where it stands; `prior` is the median latency of its pool.
     pub fn eligibility(&self, need: &RequestNeed, prior: Option<f64>, now: Instant) -> Eligibility {
-        let facts = self.state.health.lock();
-        let score = facts.stats.score(need.kind, prior, now);
-        let ramp = facts.breaker.ramp(now);
+        let health = self.state.health.lock();
+        let score = health.stats.score(need.kind, prior, now);
+        let ramp = health.breaker.ramp(now);
         let out = |why, until| Eligibility { access: Availability::Out, why: Some(why), until, score, ramp };
-        if let Some((why, until)) = facts.ineligible_reason(need.tokens, now) {
+        if let Some((why, until)) = health.ineligible_reason(need.tokens, now) {
             return out(why, until);
         }
         if !self.provider.has_room() {
             return out(IneligibleReason::Busy, None);
         }
-        let access = match facts.breaker.state(now) {
-            BreakerState::Closed if facts.breaker.suspected(now).is_some() => Availability::Doubted,
+        let access = match health.breaker.state(now) {
+            BreakerState::Closed if health.breaker.suspected(now).is_some() => Availability::Doubted,
             BreakerState::Closed => Availability::Ready,
             _ => Availability::Probe,
         };
@@ -277,9 +277,9 @@ impl Target {
 
 impl TargetHealth {
     /// Everything measured is forgotten, every rest and rebuke too.
-    pub fn forget(&mut self, live: TargetStats) {
+    pub fn forget(&mut self, stats: TargetStats) {
         self.breaker.reset();
-        self.stats = live;
+        self.stats = stats;
         self.headroom = Headroom::default();
         self.cooldown = Cooldown::default();
         self.latencies = Default::default();

@@ -52,7 +52,7 @@ pub struct TargetView {
     /// A peer has just seen it fail and is finding out; others are asked first.
     pub doubted_by: Option<ReportedBy>,
     /// What it said when it refused our key or model, while that still counts.
-    pub rebuke: Option<String>,
+    pub misconfiguration: Option<String>,
     /// Its weight while it recovers, 0..1.
     pub ramp: f64,
     /// The kind of the latest attempt.
@@ -101,38 +101,38 @@ impl TargetView {
 impl Target {
     /// All that is known of it; `priors` are the median latencies of its pool, one per [`LatencyKind`].
     pub fn view(&self, priors: [Option<f64>; 2], now: Instant) -> TargetView {
-        let facts = self.state.health.lock();
-        let obstacle = facts.ineligible_reason(0, now);
+        let health = self.state.health.lock();
+        let obstacle = health.ineligible_reason(0, now);
         let busy = (!self.provider.has_room()).then_some(IneligibleReason::Busy);
-        let kind = facts.stats.last_kind();
+        let kind = health.stats.last_kind();
         TargetView {
-            state: facts.state(now),
+            state: health.state(now),
             why: obstacle.map(|(why, _)| why).or(busy),
             retry_at: obstacle.and_then(|(_, until)| until),
-            cause: facts.breaker.cause(),
-            told_by: facts.reported_by(now),
-            doubted_by: facts
+            cause: health.breaker.cause(),
+            told_by: health.reported_by(now),
+            doubted_by: health
                 .breaker
                 .suspected(now)
-                .map(|doubt| ReportedBy { peer: doubt.peer, at: doubt.failed }),
-            rebuke: facts
+                .map(|suspicion| ReportedBy { peer: suspicion.peer, at: suspicion.failed }),
+            misconfiguration: health
                 .misconfigured
                 .as_ref()
                 .filter(|(until, _)| now < *until)
                 .map(|(_, said)| said.clone()),
-            ramp: facts.breaker.ramp(now),
+            ramp: health.breaker.ramp(now),
             kind,
             scores: [LatencyKind::Stream, LatencyKind::Whole]
-                .map(|kind| facts.stats.score(kind, priors[kind as usize], now)),
-            counters: facts.stats.counters().clone(),
-            in_flight: facts.in_flight,
+                .map(|kind| health.stats.score(kind, priors[kind as usize], now)),
+            counters: health.stats.counters().clone(),
+            in_flight: health.in_flight,
             quantiles: [LatencyKind::Stream, LatencyKind::Whole].map(|kind| {
-                let latencies = &facts.latencies[kind as usize];
+                let latencies = &health.latencies[kind as usize];
                 [0.5, 0.95, 0.99].map(|q| latencies.quantile(q))
             }),
-            tokens_per_second: facts.stats.tokens_per_second(),
-            headroom: facts.headroom.view(now).cloned().collect(),
-            last_failure: facts.last_failure.clone(),
+            tokens_per_second: health.stats.tokens_per_second(),
+            headroom: health.headroom.view(now).cloned().collect(),
+            last_failure: health.last_failure.clone(),
         }
     }
 }

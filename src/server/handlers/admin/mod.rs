@@ -55,20 +55,20 @@ impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
 /// There is no such target or model, or a parameter is wrong.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     route: &Route,
     asked: AdminRequest<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let snapshot = &edge.snapshot;
+    let snapshot = &active.snapshot;
     let html = prefers_html(asked.headers);
     let response = match route {
-        Route::Page => page::show(gateway, edge, asked.headers).await,
-        Route::Providers if html => page::show(gateway, edge, asked.headers).await,
+        Route::Page => page::show(gateway, active, asked.headers).await,
+        Route::Providers if html => page::show(gateway, active, asked.headers).await,
         Route::Providers => providers(snapshot),
         Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         Route::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
-        Route::Metrics => metrics(gateway, edge, asked.headers).await?,
+        Route::Metrics => metrics(gateway, active, asked.headers).await?,
         Route::Slots => ok(&gateway.slots.view()),
         Route::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
@@ -180,12 +180,12 @@ fn reloaded(mut outcome: Value) -> Response<ResponseBody> {
 
 async fn metrics(
     gateway: &Gateway,
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let format = preferred_format(headers);
     let sources = Sources {
-        snapshot: &edge.snapshot,
+        snapshot: &active.snapshot,
         gateway: &gateway.meters,
         budget: &gateway.dispatcher.budget,
         slots: &gateway.slots,

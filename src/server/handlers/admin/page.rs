@@ -31,7 +31,7 @@ const PLACE: &str = "/admin";
 /// The page as of now.
 pub async fn show(
     gateway: &Arc<Gateway>,
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Response<ResponseBody> {
     let memory = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
@@ -41,14 +41,14 @@ pub async fn show(
     let at = Moment::current();
     let sight = PageData {
         at,
-        snapshot: &edge.snapshot,
-        rows: view::rows(&edge.snapshot, at),
+        snapshot: &active.snapshot,
+        rows: view::rows(&active.snapshot, at),
         history: gateway.history.clone(),
         requests: gateway.calls.view(Instant::now()),
         slots: gateway.slots.view(),
         past: gateway.events.past(),
         memory,
-        redis: gateway.redis.as_ref().map(|link| (link.is_up(), link.gateways())),
+        redis: gateway.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),
         last_reload: gateway.last_reload.lock().clone(),
     };
     document(page::render(&sight), StatusCode::OK, headers)

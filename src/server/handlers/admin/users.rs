@@ -32,12 +32,12 @@ use crate::{
 /// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     what: &AdminUserRoute,
     query: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let config = &edge.snapshot.config.memory;
+    let config = &active.snapshot.config.memory;
     let name = match what {
         AdminUserRoute::Overview => return overview(&memory, config.get_context_timeout).await,
         AdminUserRoute::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
@@ -47,18 +47,20 @@ pub async fn answer(
         AdminUserRoute::Forget(_) => config.update_context_timeout,
         _ => config.get_context_timeout,
     };
-    let desk = StoreAccess { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
+    let access = StoreAccess { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
     match what {
         AdminUserRoute::Forget(_) => {
             let which = query::forget(query)?;
-            tracing::info!(user = %desk.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
-            let forgotten = desk.call_store(desk.memory.forget(&desk.user, which)).await?;
+            tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
+            let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
             json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
         }
-        AdminUserRoute::Context(_) => context(gateway, &desk).await,
+        AdminUserRoute::Context(_) => context(gateway, &access).await,
         _ => {
             let listing = query::listing(query)?;
-            page_of(&desk.call_store(desk.memory.list(&desk.user, listing.cursor, listing.limit)).await?)
+            page_of(
+                &access.call_store(access.memory.list(&access.user, listing.cursor, listing.limit)).await?,
+            )
         }
     }
 }
@@ -107,11 +109,11 @@ struct UserReport {
     activity: Vec<Value>,
 }
 
-async fn context(gateway: &Gateway, desk: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
-    let (memory, user) = (&desk.memory, &desk.user);
-    let context = desk.call_store(memory.context(user)).await?;
-    let state = desk.call_store(memory.state(user)).await?;
-    let activity = desk.call_store(memory.activity(user)).await?;
+async fn context(gateway: &Gateway, access: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
+    let (memory, user) = (&access.memory, &access.user);
+    let context = access.call_store(memory.context(user)).await?;
+    let state = access.call_store(memory.state(user)).await?;
+    let activity = access.call_store(memory.activity(user)).await?;
     let written = context.updated_at.and_then(json::date);
     let state = live(&state, slots(gateway, user), written);
     json::answer(

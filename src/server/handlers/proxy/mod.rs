@@ -48,7 +48,7 @@ use crate::{
 struct ParsedRequest {
     id: Arc<str>,
     received: Instant,
-    edge: Arc<ActiveConfig>,
+    active: Arc<ActiveConfig>,
     user: UserId,
     priority: i64,
     api: Api,
@@ -67,14 +67,14 @@ type Granted = (Reservation, Option<Slot>);
 /// Answers one proxied request.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Box<InboundRequest>,
+    inbound: Box<InboundRequest>,
     caller: Caller,
     route: (Api, Cow<'static, str>),
 ) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
-    let asked = read(gateway, incomer, caller, route).await?;
+    let asked = read(gateway, inbound, caller, route).await?;
     let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.admission_request()).await;
     let mut response = match checked.verdict {
         Ok(reservation) => run(gateway, asked, (reservation, slot)).await,
@@ -135,17 +135,17 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<Respon
 /// Reads the request, and finds out for whom it is and who may be asked.
 async fn read(
     gateway: &Gateway,
-    mut incomer: Box<InboundRequest>,
+    mut inbound: Box<InboundRequest>,
     caller: Caller,
     (api, path): (Api, Cow<'static, str>),
 ) -> Result<Box<ParsedRequest>, Refusal> {
-    let wishes = read_request::request_options(incomer.request.headers())?;
-    let limit = incomer.active.snapshot.config.server.max_body;
-    let (body, held) = read_request::body(incomer.request.body_mut(), limit, &gateway.process_limits).await?;
-    let InboundRequest { id, received, active: edge, request, .. } = *incomer;
+    let wishes = read_request::request_options(inbound.request.headers())?;
+    let limit = inbound.active.snapshot.config.server.max_body;
+    let (body, held) = read_request::body(inbound.request.body_mut(), limit, &gateway.process_limits).await?;
+    let InboundRequest { id, received, active, request, .. } = *inbound;
     let headers = request.headers();
     let content = read_request::content(headers, &body, wishes.pin.is_some())?;
-    let models = resolve_models(&edge, &caller, &content, wishes.pin.as_ref())?;
+    let models = resolve_models(&active, &caller, &content, wishes.pin.as_ref())?;
     let path = match request.uri().query() {
         Some(query) => format!("{path}?{query}").into(),
         None => path,
@@ -172,7 +172,7 @@ async fn read(
             models,
             pinned: wishes.pin.is_some(),
         },
-        edge,
+        active,
     }))
 }
 
@@ -217,7 +217,7 @@ fn admit(
     (reservation, slot): (Reservation, Result<Slot, Refusal>),
     (entry, queued): (InFlightCall, Duration),
 ) -> Result<Box<Call>, (Refusal, Box<RequestRecord>)> {
-    let ParsedRequest { id, received, edge, user, api, model, timeout, memory, span, ask, .. } = *asked;
+    let ParsedRequest { id, received, active, user, api, model, timeout, memory, span, ask, .. } = *asked;
     let about = RequestInfo {
         id: id.clone(),
         user: user.pseudonym(),
@@ -234,14 +234,14 @@ fn admit(
     };
     failpoint::request(Failpoint::Slot, &id);
     let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
-    let total = timeout.unwrap_or(edge.snapshot.config.resilience.total_timeout);
+    let total = timeout.unwrap_or(active.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
         record: RequestRecord::new(about, meters, span, reservation),
         id,
         user,
         api,
         upstream: ask,
-        snapshot: edge.snapshot.clone(),
+        snapshot: active.snapshot.clone(),
         received,
         queued,
         deadline: clock::now() + total,
@@ -256,14 +256,14 @@ fn admit(
 /// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
 pub async fn wait_for_slot(
     gateway: &Gateway,
-    wish: AdmissionRequest<'_>,
+    admission: AdmissionRequest<'_>,
     early: Option<Slot>,
 ) -> Result<Slot, Refusal> {
     let acquire = async {
         match &gateway.distributed {
             // On the heap: without a Redis nobody carries its room.
-            Some(fleet) => fleet.acquire(&gateway.slots, &wish, early).boxed().await,
-            None => gateway.slots.acquire(wish.user, wish.operation, wish.priority).await,
+            Some(distributed) => distributed.acquire(&gateway.slots, &admission, early).boxed().await,
+            None => gateway.slots.acquire(admission.user, admission.operation, admission.priority).await,
         }
     };
     select! {
@@ -288,7 +288,7 @@ fn operation(api: Api) -> Operation {
 
 /// The models to ask, in order: the one that was asked for and its fallbacks, or only the pinned target.
 fn resolve_models(
-    edge: &ActiveConfig,
+    active: &ActiveConfig,
     caller: &Caller,
     content: &RequestContent,
     pin: Option<&TargetName>,
@@ -299,25 +299,25 @@ fn resolve_models(
     }
     let unknown = |name: &str| Refusal::ModelNotFound {
         model: name.to_owned(),
-        nearest: edge.snapshot.nearest_model(name).filter(|nearest| caller.may_use(nearest)),
+        nearest: active.snapshot.nearest_model(name).filter(|nearest| caller.may_use(nearest)),
     };
     if let Some(pin) = pin {
         let id = pin.to_string();
-        let served = asked.and_then(|name| edge.snapshot.model(name));
+        let served = asked.and_then(|name| active.snapshot.model(name));
         let is_of_model = served.is_some_and(|model| model.config.targets.contains(pin));
         if !is_of_model && !caller.may_use(&id) {
             return Err(Refusal::ModelNotAllowed(id));
         }
-        return edge.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
+        return active.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
     }
     let Some(name) = asked else {
         return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));
     };
-    if let Some(model) = edge.snapshot.model(name) {
-        return Ok(edge.snapshot.chain(model));
+    if let Some(model) = active.snapshot.model(name) {
+        return Ok(active.snapshot.chain(model));
     }
     let target = TargetName::parse(name);
-    let direct = target.and_then(|target| edge.snapshot.ad_hoc(&target)).ok_or_else(|| unknown(name))?;
+    let direct = target.and_then(|target| active.snapshot.ad_hoc(&target)).ok_or_else(|| unknown(name))?;
     Ok(vec![direct])
 }
 

@@ -101,13 +101,13 @@ pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
     let [mut target, mut timeout, mut memory] = [None; 3];
     // Gone over once: nearly no request has any of them, and to look for each would cost more.
     for (name, value) in headers {
-        let wish = match name.as_str() {
+        let request = match name.as_str() {
             "x-concierge-target" => &mut target,
             "x-concierge-timeout" => &mut timeout,
             "x-concierge-memory" => &mut memory,
             _ => continue,
         };
-        wish.get_or_insert(value.to_str().unwrap_or_default().trim());
+        request.get_or_insert(value.to_str().unwrap_or_default().trim());
     }
     let pin = target.map(|value| {
         let (provider, model) = value.split_once('/').filter(|(p, m)| !p.is_empty() && !m.is_empty())?;

@@ -60,10 +60,13 @@ pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<Co
 ///
 /// # Errors
 /// What the store says, see [`StoreAccess::ask`].
-pub async fn run(desk: &StoreAccess, errand: ContextRequest) -> Result<Response<ResponseBody>, Refusal> {
-    match errand {
+pub async fn run(
+    access: &StoreAccess,
+    user_request: ContextRequest,
+) -> Result<Response<ResponseBody>, Refusal> {
+    match user_request {
         ContextRequest::Read { unless } => {
-            let context = desk.call_store(desk.memory.context(&desk.user)).await?;
+            let context = access.call_store(access.memory.context(&access.user)).await?;
             let known = unless != Condition::Always && !context.meets(&unless);
             let mut response = tagged(context);
             if known {
@@ -73,7 +76,8 @@ pub async fn run(desk: &StoreAccess, errand: ContextRequest) -> Result<Response<
             Ok(response)
         }
         ContextRequest::Write { change, condition } => {
-            let written = desk.call_store(desk.memory.write_context(&desk.user, change, condition)).await?;
+            let written =
+                access.call_store(access.memory.write_context(&access.user, change, condition)).await?;
             if !written.erased {
                 let message = "The context is written, but what it replaced could not be wiped from the files yet: \
                     please repeat the request.";

@@ -50,7 +50,7 @@ pub enum UserDataRequest {
 /// An errand that was not counted yet.
 struct ParsedUserDataRequest {
     id: Arc<str>,
-    errand: UserDataRequest,
+    user_request: UserDataRequest,
     priority: i64,
 }
 
@@ -70,7 +70,7 @@ pub struct StoreAccess {
 /// Answers one request about the caller's own memories or context.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    incomer: Box<InboundRequest>,
+    inbound: Box<InboundRequest>,
     caller: Caller,
     own: UserDataRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
@@ -78,10 +78,10 @@ pub async fn answer(
         return Err(Refusal::ShuttingDown);
     }
     let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
-    let InboundRequest { id, active: edge, request, .. } = *incomer;
-    let user = subject(&edge, &caller)?;
+    let InboundRequest { id, active, request, .. } = *inbound;
+    let user = subject(&active, &caller)?;
     let (parts, mut body) = request.into_parts();
-    let most = body_limit(&own, &edge.snapshot.config);
+    let most = body_limit(&own, &active.snapshot.config);
     if most.is_some() {
         check_is_json(&parts.headers, own == UserDataRoute::MergeContext)?;
     }
@@ -92,16 +92,16 @@ pub async fn answer(
     };
     let asked = ParsedUserDataRequest {
         id: id.clone(),
-        errand: read(own, &parts, &body)?,
+        user_request: read(own, &parts, &body)?,
         priority: caller.priority(),
     };
-    let limit = time_limit(asked.errand.operation(), &edge.snapshot.config.memory);
-    let desk = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
-    let (operation, priority) = (asked.errand.operation(), asked.priority);
-    let wish = AdmissionRequest { user: &user, operation, priority, cost: None };
-    let RateDecision { checked, slot } = rate_limits::enter(gateway, &wish).await;
+    let limit = time_limit(asked.user_request.operation(), &active.snapshot.config.memory);
+    let access = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
+    let (operation, priority) = (asked.user_request.operation(), asked.priority);
+    let admission = AdmissionRequest { user: &user, operation, priority, cost: None };
+    let RateDecision { checked, slot } = rate_limits::enter(gateway, &admission).await;
     let answered = match checked.verdict {
-        Ok(_) => run(gateway, asked, (desk, slot)).await,
+        Ok(_) => run(gateway, asked, (access, slot)).await,
         Err(refusal) => Err(refusal.into()),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
@@ -113,25 +113,25 @@ pub async fn answer(
 async fn run(
     gateway: &Gateway,
     asked: ParsedUserDataRequest,
-    (desk, early): (StoreAccess, Option<Slot>),
+    (access, early): (StoreAccess, Option<Slot>),
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let ParsedUserDataRequest { id, errand, priority } = asked;
-    let operation = errand.operation();
-    let entry = gateway.calls.enter(id.clone(), desk.user.clone(), operation.as_str(), "".into());
-    let wish = AdmissionRequest { user: &desk.user, operation, priority, cost: None };
-    let slot = wait_for_slot(gateway, wish, early).await?;
+    let ParsedUserDataRequest { id, user_request, priority } = asked;
+    let operation = user_request.operation();
+    let entry = gateway.calls.enter(id.clone(), access.user.clone(), operation.as_str(), "".into());
+    let admission = AdmissionRequest { user: &access.user, operation, priority, cost: None };
+    let slot = wait_for_slot(gateway, admission, early).await?;
     failpoint::request(Failpoint::Slot, &id);
-    let response = match errand {
-        UserDataRequest::Memories(errand) => memories::run(&desk, errand).await,
-        UserDataRequest::Context(errand) => context::run(&desk, errand).await,
+    let response = match user_request {
+        UserDataRequest::Memories(user_request) => memories::run(&access, user_request).await,
+        UserDataRequest::Context(user_request) => context::run(&access, user_request).await,
     }?;
     Ok(response.map(|body| body.with_guard((slot, entry))))
 }
 
 /// The caller; who does not say who it is would share a memory with everybody else who does not.
-fn subject(edge: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
+fn subject(active: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
-    if user.is_anonymous() && !edge.snapshot.config.memory.anonymous {
+    if user.is_anonymous() && !active.snapshot.config.memory.anonymous {
         let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
         return Err(Refusal::bad_request("missing_field", Some("x-user-id"), message));
     }
@@ -185,8 +185,8 @@ impl UserDataRequest {
     /// Reads wait with reads, and writes with writes.
     fn operation(&self) -> Operation {
         let writes = match self {
-            Self::Memories(errand) => errand.writes(),
-            Self::Context(errand) => matches!(errand, ContextRequest::Write { .. }),
+            Self::Memories(user_request) => user_request.writes(),
+            Self::Context(user_request) => matches!(user_request, ContextRequest::Write { .. }),
         };
         if writes { Operation::UpdateContext } else { Operation::GetContext }
     }

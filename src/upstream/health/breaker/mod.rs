@@ -115,11 +115,11 @@ struct OpenState {
 impl Breaker {
     /// A closed breaker.
     pub fn new(config: Config) -> Self {
-        let ring = SuccessWindow::new(config.window);
+        let window = SuccessWindow::new(config.window);
         Self {
             config,
             open_state: None,
-            window: ring,
+            window,
             consecutive_failures: 0,
             consecutive_broken: 0,
             backoff_exponent: 0,

@@ -45,7 +45,7 @@ pub(super) struct PeerEvidence {
     own_recovery: bool,
     /// A peer's outage that our own success spoke against.
     rejected_outage: Option<peer_view::PeerOutage>,
-    doubt: Option<PeerSuspicion>,
+    suspicion: Option<PeerSuspicion>,
     /// The longest row of failures of one peer since our own last success.
     peer_row: u32,
 }
@@ -152,9 +152,9 @@ impl Breaker {
 
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
     pub fn suspected(&self, now: Instant) -> Option<PeerSuspicion> {
-        let doubt = self.peers.doubt.filter(|_| self.open_state.is_none())?;
-        let lasts = now < doubt.until && self.peers.last_success < Some(doubt.failed);
-        lasts.then_some(doubt)
+        let suspicion = self.peers.suspicion.filter(|_| self.open_state.is_none())?;
+        let lasts = now < suspicion.until && self.peers.last_success < Some(suspicion.failed);
+        lasts.then_some(suspicion)
     }
 
     /// Failures in a row while closed: what peers are told at once when it changes.
@@ -185,7 +185,7 @@ impl Breaker {
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
     pub fn merge(&mut self, said: &PeerView, me: PeerId, now: Instant) -> Option<BreakerChange> {
-        self.peers.doubt = said.suspect(self.peers.last_success, (self.failing() > 0).then_some(me));
+        self.peers.suspicion = said.suspect(self.peers.last_success, (self.failing() > 0).then_some(me));
         self.peers.peer_row = said.failure_streak(self.peers.last_success, now);
         let (outage, back) = (said.outage(), said.recovered_at());
         match outage.filter(|outage| back < Some(outage.opened)) {

@@ -64,25 +64,25 @@ mod tests {
     fn results_leave_a_bucket_at_a_time_and_an_idle_window_clears_all() {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
-        let mut ring = SuccessWindow::new(Duration::from_secs(30));
+        let mut window = SuccessWindow::new(Duration::from_secs(30));
         for s in 0..10 {
-            ring.record(s % 2 == 0, at(3 * s));
+            window.record(s % 2 == 0, at(3 * s));
         }
-        assert_eq!(ring.count(at(29)), (5, 10));
-        assert_eq!(ring.count(at(30)), (4, 9));
-        assert_eq!(ring.count(at(36)), (3, 7));
-        assert_eq!(ring.count(at(56)), (0, 1));
-        assert_eq!(ring.count(at(59)), (0, 0));
-        ring.record(true, at(1000));
-        assert_eq!(ring.count(at(1000)), (1, 1));
+        assert_eq!(window.count(at(29)), (5, 10));
+        assert_eq!(window.count(at(30)), (4, 9));
+        assert_eq!(window.count(at(36)), (3, 7));
+        assert_eq!(window.count(at(56)), (0, 1));
+        assert_eq!(window.count(at(59)), (0, 0));
+        window.record(true, at(1000));
+        assert_eq!(window.count(at(1000)), (1, 1));
     }
 
     #[test]
     fn a_clock_that_stands_still_or_steps_back_is_harmless() {
         let start = Instant::now() + Duration::from_secs(10);
-        let mut ring = SuccessWindow::new(Duration::ZERO);
-        ring.record(true, start);
-        ring.record(false, start - Duration::from_secs(5));
-        assert_eq!(ring.count(start), (1, 2));
+        let mut window = SuccessWindow::new(Duration::ZERO);
+        window.record(true, start);
+        window.record(false, start - Duration::from_secs(5));
+        assert_eq!(window.count(start), (1, 2));
     }
 }

@@ -10,85 +10,85 @@ const WALL: SystemTime = SystemTime::UNIX_EPOCH;
 #[test]
 fn a_new_target_is_taken_for_its_pool() {
     let now = Instant::now();
-    let live = TargetStats::new(HALF_LIFE);
-    assert_eq!(live.score(LatencyKind::Stream, None, now).score, 100.0);
-    assert_eq!(live.score(LatencyKind::Stream, Some(0.4), now).score, 96.0);
+    let stats = TargetStats::new(HALF_LIFE);
+    assert_eq!(stats.score(LatencyKind::Stream, None, now).score, 100.0);
+    assert_eq!(stats.score(LatencyKind::Stream, Some(0.4), now).score, 96.0);
 }
 
 #[test]
 fn the_formula_is_the_published_one() {
     let start = Instant::now();
-    let mut live = TargetStats::new(HALF_LIFE);
+    let mut stats = TargetStats::new(HALF_LIFE);
     for id in 0..100 {
-        live.started(LatencyKind::Stream, id, start, WALL);
+        stats.started(LatencyKind::Stream, id, start, WALL);
     }
     let now = start + Duration::from_millis(500);
     for id in 0..100 {
-        live.ended(LatencyKind::Stream, id, if id % 10 == 0 { FAIL } else { Outcome::Success }, None, now);
+        stats.ended(LatencyKind::Stream, id, if id % 10 == 0 { FAIL } else { Outcome::Success }, None, now);
     }
-    let s = live.score(LatencyKind::Stream, None, now);
+    let s = stats.score(LatencyKind::Stream, None, now);
     assert!((s.avg_latency - 0.5).abs() < 1e-9 && s.silence == 0.0);
     assert!((s.success_rate - 94.0 / 104.0).abs() < 1e-9);
     assert!((s.score - (100.0 * s.success_rate - 10.0 * s.avg_latency)).abs() < 1e-9);
-    assert_eq!(live.score(LatencyKind::Whole, None, now).avg_latency, 0.0, "kinds are apart");
+    assert_eq!(stats.score(LatencyKind::Whole, None, now).avg_latency, 0.0, "kinds are apart");
 }
 
 #[test]
 fn only_silence_that_somebody_waits_in_counts() {
     let start = Instant::now();
     let at = |s: f64| start + Duration::from_secs_f64(s);
-    let mut live = TargetStats::new(HALF_LIFE);
-    let silence = |live: &TargetStats, s: f64| live.score(LatencyKind::Stream, None, at(s)).silence;
-    live.started(LatencyKind::Stream, 1, at(0.0), WALL);
-    live.started(LatencyKind::Stream, 2, at(1.0), WALL);
-    assert_eq!(silence(&live, 3.0), 3.0);
-    live.ended(LatencyKind::Stream, 2, Outcome::Success, None, at(3.0));
-    assert_eq!(silence(&live, 3.5), 0.5, "the oldest still waits, but there was a sign of life");
-    live.ended(LatencyKind::Stream, 1, Outcome::Cancelled, None, at(4.0));
-    assert_eq!(silence(&live, 60.0), 0.0, "nobody waits");
-    live.started(LatencyKind::Stream, 3, at(100.0), WALL);
-    assert_eq!(silence(&live, 101.0), 1.0, "not since the last sign of life a long time ago");
-    assert_eq!(live.waiting(), 1);
+    let mut stats = TargetStats::new(HALF_LIFE);
+    let silence = |stats: &TargetStats, s: f64| stats.score(LatencyKind::Stream, None, at(s)).silence;
+    stats.started(LatencyKind::Stream, 1, at(0.0), WALL);
+    stats.started(LatencyKind::Stream, 2, at(1.0), WALL);
+    assert_eq!(silence(&stats, 3.0), 3.0);
+    stats.ended(LatencyKind::Stream, 2, Outcome::Success, None, at(3.0));
+    assert_eq!(silence(&stats, 3.5), 0.5, "the oldest still waits, but there was a sign of life");
+    stats.ended(LatencyKind::Stream, 1, Outcome::Cancelled, None, at(4.0));
+    assert_eq!(silence(&stats, 60.0), 0.0, "nobody waits");
+    stats.started(LatencyKind::Stream, 3, at(100.0), WALL);
+    assert_eq!(silence(&stats, 101.0), 1.0, "not since the last sign of life a long time ago");
+    assert_eq!(stats.waiting(), 1);
 }
 
 #[test]
 fn a_crowd_makes_the_latency_longer_before_it_is_served() {
     let start = Instant::now();
     let at = |s: f64| start + Duration::from_secs_f64(s);
-    let mut live = TargetStats::new(HALF_LIFE);
-    let latency = |live: &TargetStats, s: f64| live.score(LatencyKind::Stream, None, at(s)).avg_latency;
+    let mut stats = TargetStats::new(HALF_LIFE);
+    let latency = |stats: &TargetStats, s: f64| stats.score(LatencyKind::Stream, None, at(s)).avg_latency;
     for id in 0..100 {
-        live.started(LatencyKind::Stream, id, at(id as f64), WALL);
-        live.ended(LatencyKind::Stream, id, Outcome::Success, None, at(id as f64 + 0.5));
+        stats.started(LatencyKind::Stream, id, at(id as f64), WALL);
+        stats.ended(LatencyKind::Stream, id, Outcome::Success, None, at(id as f64 + 0.5));
     }
-    assert!((latency(&live, 99.5) - 0.5).abs() < 1e-9, "nobody waits");
-    live.started(LatencyKind::Stream, 100, at(100.0), WALL);
-    assert!((latency(&live, 100.0) - 0.5).abs() < 1e-9, "one that waits is usual");
-    (101..104).for_each(|id| live.started(LatencyKind::Stream, id, at(100.0), WALL));
-    let Score { score, avg_latency, crowding, .. } = live.score(LatencyKind::Stream, None, at(100.0));
+    assert!((latency(&stats, 99.5) - 0.5).abs() < 1e-9, "nobody waits");
+    stats.started(LatencyKind::Stream, 100, at(100.0), WALL);
+    assert!((latency(&stats, 100.0) - 0.5).abs() < 1e-9, "one that waits is usual");
+    (101..104).for_each(|id| stats.started(LatencyKind::Stream, id, at(100.0), WALL));
+    let Score { score, avg_latency, crowding, .. } = stats.score(LatencyKind::Stream, None, at(100.0));
     assert!((1.5..2.5).contains(&crowding), "four where one is usual: {crowding}");
     assert!((avg_latency - 0.5 * crowding).abs() < 1e-9);
     assert!((score - (100.0 - 10.0 * avg_latency)).abs() < 1e-9, "the published formula holds");
-    assert_eq!(live.score(LatencyKind::Whole, None, at(100.0)).crowding, 1.0, "kinds are apart");
+    assert_eq!(stats.score(LatencyKind::Whole, None, at(100.0)).crowding, 1.0, "kinds are apart");
     for id in 100..104 {
-        live.ended(LatencyKind::Stream, id, Outcome::Cancelled, None, at(100.1));
+        stats.ended(LatencyKind::Stream, id, Outcome::Cancelled, None, at(100.1));
     }
-    assert!((latency(&live, 100.1) - 0.5).abs() < 1e-9, "the crowd has left");
+    assert!((latency(&stats, 100.1) - 0.5).abs() < 1e-9, "the crowd has left");
 }
 
 #[test]
 fn as_many_as_always_are_no_crowd() {
     let start = Instant::now();
-    let mut live = TargetStats::new(HALF_LIFE);
+    let mut stats = TargetStats::new(HALF_LIFE);
     for id in 0..1000_u64 {
         let now = start + Duration::from_millis(100 * id);
-        live.started(LatencyKind::Stream, id, now, WALL);
+        stats.started(LatencyKind::Stream, id, now, WALL);
         if let Some(oldest) = id.checked_sub(20) {
-            live.ended(LatencyKind::Stream, oldest, Outcome::Success, None, now);
+            stats.ended(LatencyKind::Stream, oldest, Outcome::Success, None, now);
         }
     }
     let Score { crowding, avg_latency, .. } =
-        live.score(LatencyKind::Stream, None, start + Duration::from_secs(100));
+        stats.score(LatencyKind::Stream, None, start + Duration::from_secs(100));
     assert_eq!(crowding, 1.0, "twenty have always waited");
     assert!((avg_latency - 2.0).abs() < 0.01);
 }
@@ -96,32 +96,32 @@ fn as_many_as_always_are_no_crowd() {
 #[test]
 fn what_is_not_the_targets_doing_changes_no_score() {
     let now = Instant::now();
-    let mut live = TargetStats::new(HALF_LIFE);
-    let before = live.score(LatencyKind::Whole, None, now);
+    let mut stats = TargetStats::new(HALF_LIFE);
+    let before = stats.score(LatencyKind::Whole, None, now);
     let neutral = [Outcome::ClientFault, Outcome::TooBig, Outcome::Cancelled, Outcome::KeyRefused];
     for id in 0..1000 {
-        live.started(LatencyKind::Whole, id, now, WALL);
-        live.ended(LatencyKind::Whole, id, neutral[id as usize % 4], None, now);
+        stats.started(LatencyKind::Whole, id, now, WALL);
+        stats.ended(LatencyKind::Whole, id, neutral[id as usize % 4], None, now);
     }
-    assert_eq!(live.score(LatencyKind::Whole, None, now), before);
-    assert_eq!(live.counters().total_calls, 1000);
-    assert_eq!(live.counters().success_count, 0);
-    assert_eq!(live.counters().failure_count, 250, "refused keys are counted, as failures of kind auth");
+    assert_eq!(stats.score(LatencyKind::Whole, None, now), before);
+    assert_eq!(stats.counters().total_calls, 1000);
+    assert_eq!(stats.counters().success_count, 0);
+    assert_eq!(stats.counters().failure_count, 250, "refused keys are counted, as failures of kind auth");
 }
 
 #[test]
 fn every_attempt_is_counted_once() {
     let start = Instant::now();
-    let mut live = TargetStats::new(HALF_LIFE);
+    let mut stats = TargetStats::new(HALF_LIFE);
     let later = start + Duration::from_secs(2);
     let ends = [Outcome::Success, FAIL, Outcome::Throttled { rest: None }, Outcome::Success];
     for (id, outcome) in (0..).zip(ends) {
-        live.started(LatencyKind::Stream, id, start, WALL);
-        let latency = live.ended(LatencyKind::Stream, id, outcome, None, later);
+        stats.started(LatencyKind::Stream, id, start, WALL);
+        let latency = stats.ended(LatencyKind::Stream, id, outcome, None, later);
         assert_eq!(latency.is_some(), outcome == Outcome::Success);
     }
-    live.ended(LatencyKind::Stream, 3, Outcome::Broken(BrokenKind::Cut), None, later);
-    let c = live.counters();
+    stats.ended(LatencyKind::Stream, 3, Outcome::Broken(BrokenKind::Cut), None, later);
+    let c = stats.counters();
     assert_eq!((c.success_count, c.failure_count, c.total_calls), (1, 3, 4));
     assert_eq!(c.total_latency, Duration::from_secs(4));
     assert_eq!(c.failures().map(|(_, n)| n).sum::<u64>(), 3);
@@ -142,12 +142,12 @@ fn the_median_is_the_lower_one() {
 #[test]
 fn tokens_per_second_ignore_answers_without_duration() {
     let now = Instant::now();
-    let mut live = TargetStats::new(HALF_LIFE);
-    live.produced(100, Duration::ZERO, now);
-    live.produced(0, Duration::from_secs(1), now);
-    assert_eq!(live.tokens_per_second(), None);
-    live.produced(100, Duration::from_secs(2), now);
-    assert_eq!(live.tokens_per_second(), Some(50.0));
+    let mut stats = TargetStats::new(HALF_LIFE);
+    stats.produced(100, Duration::ZERO, now);
+    stats.produced(0, Duration::from_secs(1), now);
+    assert_eq!(stats.tokens_per_second(), None);
+    stats.produced(100, Duration::from_secs(2), now);
+    assert_eq!(stats.tokens_per_second(), Some(50.0));
 }
 
 /// How a simulated target answers: after so long, like this.

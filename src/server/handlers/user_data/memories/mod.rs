@@ -94,11 +94,11 @@ pub fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<MemoryReq
 ///
 /// # Errors
 /// [`Refusal::MemoryNotFound`], and what the store says, see [`StoreAccess::ask`].
-pub async fn run(desk: &StoreAccess, errand: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
-    let (memory, user) = (&desk.memory, &desk.user);
-    match errand {
+pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
+    let (memory, user) = (&access.memory, &access.user);
+    match request {
         MemoryRequest::Add { items, many, idempotency_key } => {
-            let kept = desk.call_store(memory.add(user, items, idempotency_key)).await?;
+            let kept = access.call_store(memory.add(user, items, idempotency_key)).await?;
             let shown: Vec<MemoryJson> = kept.iter().map(MemoryJson::from).collect();
             match shown.as_slice() {
                 [one] if !many => json::answer(StatusCode::CREATED, one),
@@ -106,27 +106,27 @@ pub async fn run(desk: &StoreAccess, errand: MemoryRequest) -> Result<Response<R
             }
         }
         MemoryRequest::List(listing) => {
-            let page = desk.call_store(memory.list(user, listing.cursor, listing.limit)).await?;
+            let page = access.call_store(memory.list(user, listing.cursor, listing.limit)).await?;
             page_of(&page)
         }
-        MemoryRequest::Export(cursor) => export(desk.clone(), cursor).await,
+        MemoryRequest::Export(cursor) => export(access.clone(), cursor).await,
         MemoryRequest::Get(id) => {
-            let found = desk.call_store(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
+            let found = access.call_store(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
             json::answer(StatusCode::OK, &MemoryJson::from(&found))
         }
         MemoryRequest::ForgetOne(id) => {
-            let forgotten = desk.call_store(memory.forget(user, Forget::Id(id.clone()))).await?;
+            let forgotten = access.call_store(memory.forget(user, Forget::Id(id.clone()))).await?;
             match after_erasure(&forgotten)? {
                 0 => Err(Refusal::MemoryNotFound),
                 _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
             }
         }
         MemoryRequest::Forget(which) => {
-            let forgotten = desk.call_store(memory.forget(user, which)).await?;
+            let forgotten = access.call_store(memory.forget(user, which)).await?;
             json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
         }
         MemoryRequest::Search(SearchRequest { query, limit, max_tokens }) => {
-            let found = desk.call_store(memory.search(user, &query, limit, max_tokens)).await?;
+            let found = access.call_store(memory.search(user, &query, limit, max_tokens)).await?;
             json::found(&found)
         }
     }
@@ -143,9 +143,9 @@ pub fn page_of(page: &RecordPage) -> Result<Response<ResponseBody>, Refusal> {
 
 /// All memories, a line each, page by page as the client takes them. What fails before the first byte is refused;
 /// what fails later cuts the connection, for an export that ends early must not look like a whole one.
-async fn export(desk: StoreAccess, cursor: Option<Cursor>) -> Result<Response<ResponseBody>, Refusal> {
-    let first = desk.call_store(desk.memory.list(&desk.user, cursor, MAX_PAGE)).await?;
-    let mut response = Response::new(ResponseBody::stream(lines(desk, first)));
+async fn export(access: StoreAccess, cursor: Option<Cursor>) -> Result<Response<ResponseBody>, Refusal> {
+    let first = access.call_store(access.memory.list(&access.user, cursor, MAX_PAGE)).await?;
+    let mut response = Response::new(ResponseBody::stream(lines(access, first)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(LINES));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -160,26 +160,26 @@ enum ExportPosition {
 }
 
 fn lines(
-    desk: StoreAccess,
+    access: StoreAccess,
     first: RecordPage,
 ) -> Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + Send>> {
-    let step = |(desk, place): (StoreAccess, ExportPosition)| async move {
+    let step = |(access, place): (StoreAccess, ExportPosition)| async move {
         let page = match place {
             ExportPosition::At(page) => page,
-            ExportPosition::After(cursor) => next_page(&desk, cursor).await?,
+            ExportPosition::After(cursor) => next_page(&access, cursor).await?,
             ExportPosition::End => return Ok(None),
         };
         let text = json::lines(&page.memories).map_err(|_| TruncatedBody)?;
         let next = page.next.map_or(ExportPosition::End, ExportPosition::After);
-        Ok(Some((Bytes::from(text), (desk, next))))
+        Ok(Some((Bytes::from(text), (access, next))))
     };
-    Box::pin(stream::try_unfold((desk, ExportPosition::At(first)), step))
+    Box::pin(stream::try_unfold((access, ExportPosition::At(first)), step))
 }
 
-async fn next_page(desk: &StoreAccess, cursor: Cursor) -> Result<RecordPage, TruncatedBody> {
+async fn next_page(access: &StoreAccess, cursor: Cursor) -> Result<RecordPage, TruncatedBody> {
     tokio::select! {
-        page = desk.call_store(desk.memory.list(&desk.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| TruncatedBody),
-        () = desk.tasks.abort_streams().cancelled() => Err(TruncatedBody),
+        page = access.call_store(access.memory.list(&access.user, Some(cursor), MAX_PAGE)) => page.map_err(|_| TruncatedBody),
+        () = access.tasks.abort_streams().cancelled() => Err(TruncatedBody),
     }
 }
 
