@@ -31,7 +31,7 @@ fn in_queue<'a>(
 }
 
 fn is_idle(slots: &Slots) -> bool {
-    let View { total, users } = slots.view();
+    let SlotsView { total, users } = slots.view();
     users.is_empty() && total.in_use == 0 && total.waiting == 0
 }
 
