@@ -188,5 +188,5 @@ fn invented_users_fill_neither_memory_nor_the_place_of_known_ones() {
     // A minute later all are forgotten but the one whose call still runs.
     let later = start + Duration::from_secs(61);
     assert!(book.check(&user("new"), cost(1, 1), later).0.is_ok());
-    assert_eq!(format!("{book:?}").matches("Account").count(), 2);
+    assert_eq!(format!("{book:?}").matches("UserUsage").count(), 2);
 }
