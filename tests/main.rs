@@ -5,30 +5,28 @@
 
 mod gateway {
     //! One part of the promises each.
-    pub mod stage; // what every test begins with
+    pub mod setup; // what every test begins with
 
     mod admin; // the operator's routes, and who may use them
     mod auth; // keys, allow-lists, the open mode
     mod bodies; // large, endless, slow and odd request bodies and connections
-    mod breaker; // when a target is left alone, and how it comes back
+    mod breaker; // when a circuit opens, and how it closes
+    mod client_disconnect; // the client leaves, in every phase
     mod clock; // the time of day jumps
-    mod cuts; // every byte offset of an answer, cut
-    mod dark; // a link is pulled without a word, a name moves
     mod descriptors; // no open files left
     mod disk; // full, and failing one write
     mod drain; // SIGTERM with streams running
     mod errors; // the table of statuses and codes
-    mod exact; // what was sent is what arrives, both ways
     mod failover; // one target fails, the other answers
     mod fallbacks; // other models, patience, Retry-After
-    mod floods; // HTTP/2 clients that flood or take nothing
     mod fuzz; // bodies that are not what they should be
-    mod gone; // the client leaves, in every phase
+    mod gossip; // what one gateway sees of a provider, the others know
     mod headers; // what travels and what does not, both ways
     mod hostile; // providers that mean ill
     mod http2; // requests in HTTP/2 that are wrong
+    mod http2_floods; // HTTP/2 clients that flood or take nothing
     mod identity; // who a request is for
-    mod ledger; // usage in the log, once per attempt
+    mod invented_callers; // invented keys, models and users
     mod log; // one line for each request
     mod memories; // what a user keeps: memories and context
     mod memory; // what is recalled, where it goes, and that it is never in the way
@@ -38,9 +36,10 @@ mod gateway {
     mod memory_vectors; // an embedder that is not built in
     mod metrics; // what is counted, and by which labels
     mod models; // names, aliases, slashes, pins
+    mod network_loss; // a link is pulled, a name moves
     #[cfg(feature = "failpoints")]
     mod panics; // bugs of ours, in every phase
-    mod peers; // what one gateway sees of a provider, the others know
+    mod passthrough; // what was sent is what arrives, both ways
     mod postgres; // the store away, cut, silent and killed; two gateways on one
     mod recall_cache; // what gateways tell each other of recalls, and that it is never stale
     mod redis; // several gateways on one Redis
@@ -56,10 +55,11 @@ mod gateway {
     mod smuggling; // requests that two parsers could read differently
     mod sse; // odd but valid event streams
     mod startup; // commands, exit codes, first lines
-    mod strangers; // invented keys, models and users
     mod streams; // silence, keep-alive, usage, tool calls
     mod throttling; // 429 in every spelling
     mod traces; // spans by OTLP, and the W3C headers in and out
     mod transfer; // from one store to another
-    mod transport; // TLS and HTTP/2 on both sides
+    mod transport;
+    mod truncation; // every byte offset of an answer, cut
+    mod usage_accounting; // usage in the log, once per attempt // TLS and HTTP/2 on both sides
 }

@@ -9,7 +9,7 @@ use concierge_testkit::{
 use http::Method;
 use serde_json::json;
 
-use super::stage::{Stage, gateway};
+use super::setup::{Stage, gateway};
 
 const TOKEN: &str = "operator-token-0123456789";
 

@@ -2,7 +2,7 @@
 
 use concierge_testkit::{ConfigFile, openai::ask};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const ALICE: &str = "alice-key-0123456789";
 const BOB: &str = "bob-key-012345678901";

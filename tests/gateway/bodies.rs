@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::stage::{Stage, many};
+use super::setup::{Stage, many};
 
 const HEAD: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
 

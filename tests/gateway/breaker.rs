@@ -15,7 +15,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::stage::{Load, Stage, errors, many};
+use super::setup::{Load, Stage, errors, many};
 
 const FIVE: Duration = Duration::from_secs(5);
 

@@ -9,7 +9,7 @@ use std::{
 use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, Reply, ms, openai::ask, preload};
 use tokio::time::sleep;
 
-use super::stage::launch;
+use super::setup::launch;
 
 /// Adds the seconds in a file to the time of day. Every other clock is the kernel's.
 const SHIM: &str = r#"

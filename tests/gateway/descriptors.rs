@@ -10,7 +10,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::{net::TcpStream, time::sleep};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// Allows `gw` this many open files from now on.
 fn allow(gw: &Gateway, files: usize) {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, io::Write, path::Path, time::Duration};
 use concierge_testkit::{Client, ConfigFile, FakeProvider, Gateway, Reply, link, preload, store, wait};
 use serde_json::{Value, json};
 
-use super::stage::launch;
+use super::setup::launch;
 
 const FACT: &str = "My violin teacher is called Ottoline and lives in Bergen";
 const LONG: Duration = Duration::from_secs(30);

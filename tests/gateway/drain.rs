@@ -9,7 +9,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 async fn until_refused(stage: &Stage) {
     let refused = || async {

@@ -7,7 +7,7 @@ use concierge_testkit::{
 use http::Method;
 use serde_json::json;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 fn check(reply: &Reply, status: u16, kind: &str, code: &str) {
     let body = reply.json();
@@ -139,7 +139,7 @@ async fn a_context_that_fits_nowhere_is_the_providers_own_4xx() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_the_last_target_have_their_codes() {
-    let stage = Stage::single(super::stage::patient).await;
+    let stage = Stage::single(super::setup::patient).await;
     for (script, status, code) in [
         (Script::status(500, "{}"), 502, "upstream_error"),
         (Script::status(503, "<html>"), 502, "upstream_error"),

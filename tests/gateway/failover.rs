@@ -12,7 +12,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::stage::{Load, Stage, errors, gateway, patient};
+use super::setup::{Load, Stage, errors, gateway, patient};
 
 /// Answers that are no answer to a whole chat, by name.
 fn bad_answers() -> Vec<(&'static str, Script)> {

@@ -7,7 +7,7 @@ use concierge_testkit::{
 };
 use tokio::time::Instant;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// Model `m` on `a/m`, with the fallback `spare` on `b/spare`.
 fn with_fallback(a: &FakeProvider, b: &FakeProvider) -> ConfigFile {

@@ -4,7 +4,7 @@ use concierge_testkit::openai::{ask, ask_stream};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use super::stage::{Stage, many};
+use super::setup::{Stage, many};
 
 /// A few thousand here; the seed makes a failure repeatable.
 const CASES: usize = 4_000;

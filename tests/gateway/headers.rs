@@ -6,7 +6,7 @@ use concierge_testkit::{
 };
 use serde_json::json;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_describes_the_request_travels_upstream() {

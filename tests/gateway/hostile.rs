@@ -7,7 +7,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::stage::{Stage, patient};
+use super::setup::{Stage, patient};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed() {

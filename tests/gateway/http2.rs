@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use concierge_testkit::raw_h2::{self, END_STREAM, Frame, RawH2, data, headers, kind};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// A good body.
 pub const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"first"}]}"#;

@@ -5,7 +5,7 @@ use concierge_testkit::{Client, ConfigFile, Script, eventually, ms, openai::ask}
 use ring::hmac;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const SECRET: &str = "open-webui-secret-0123456789";
 

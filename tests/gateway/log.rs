@@ -6,7 +6,7 @@ use concierge_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::stage::{Stage, begin};
+use super::setup::{Stage, begin};
 
 async fn stage(more: impl FnOnce(ConfigFile) -> ConfigFile) -> Stage {
     let told =

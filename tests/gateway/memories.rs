@@ -5,7 +5,7 @@ use concierge_testkit::{Client, ConfigFile, Gateway, Reply, store};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::stage::{gateway, many};
+use super::setup::{gateway, many};
 
 /// A gateway with memory and without providers, and a client for each of two users.
 async fn two_users() -> (Gateway, Client, Client) {

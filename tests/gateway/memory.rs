@@ -6,7 +6,7 @@ use concierge_testkit::{Client, ConfigFile, Reply, eventually, store};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::stage::{Stage, launch};
+use super::setup::{Stage, launch};
 
 const FACT: &str = "My violin teacher is called Ottoline and lives in Bergen";
 const QUESTION: &str = "What is the name of my violin teacher?";

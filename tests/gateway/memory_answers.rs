@@ -10,7 +10,7 @@ use concierge_testkit::{
 use http::Method;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const LONG: Duration = Duration::from_secs(30);
 const ANSWER: &str = "Ottoline rehearses every Tuesday in Bergen";

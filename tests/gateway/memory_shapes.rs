@@ -3,7 +3,7 @@
 use concierge_testkit::Client;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const FACT: &str = "My violin teacher is called Ottoline and lives in Bergen";
 const ASKED: &str = "What is the name of my violin teacher?";

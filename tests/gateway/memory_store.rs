@@ -6,7 +6,7 @@ use concierge_testkit::{Client, Reply, store};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::stage::{Load, Sample, Stage, errors, many};
+use super::setup::{Load, Sample, Stage, errors, many};
 
 const FACT: &str = "My violin teacher is called Ottoline and lives in Bergen";
 

@@ -9,7 +9,7 @@ use concierge_testkit::{
 use http::Method;
 use serde_json::{Value, json};
 
-use super::stage::{gateway, launch};
+use super::setup::{gateway, launch};
 
 const LONG: Duration = Duration::from_secs(30);
 /// Shares no word with [`ASKED`], and no stem of one, but its vector.

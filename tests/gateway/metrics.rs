@@ -12,8 +12,8 @@ use concierge_testkit::{
 use serde_json::{Value, json};
 
 use super::{
-    stage::{Stage, many, patient},
-    strangers::pipeline,
+    invented_callers::pipeline,
+    setup::{Stage, many, patient},
 };
 
 /// Samples by name and labels as they are written, sorted by label.

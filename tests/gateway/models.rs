@@ -3,7 +3,7 @@
 use concierge_testkit::{ConfigFile, FakeProvider, Script, openai::ask};
 use serde_json::json;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 fn config(a: &FakeProvider, b: &FakeProvider) -> ConfigFile {
     ConfigFile::quick()

@@ -9,7 +9,7 @@ use concierge_testkit::{
 };
 use serde_json::json;
 
-use super::stage::{Stage, launch, many};
+use super::setup::{Stage, launch, many};
 
 const PANICS: usize = 1000;
 const SOON: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
-use super::stage::{Load, Stage, errors, launch, many};
+use super::setup::{Load, Stage, errors, launch, many};
 
 /// How long recovery may take: 5 s are promised, the rest is for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::stage::launch;
+use super::setup::launch;
 
 /// How long a machine that is busy may take for what is done a little later.
 const SOON: Duration = Duration::from_secs(10);

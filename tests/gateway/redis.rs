@@ -8,7 +8,7 @@ use concierge_testkit::{
     Client, ConfigFile, FakeProvider, Gateway, RedisServer, Reply, eventually, tls::Authority,
 };
 
-use super::stage::{gateway, launch};
+use super::setup::{gateway, launch};
 
 /// How long recovery may take: 5 s are promised, the rest is for a busy machine.
 pub const RECOVERY: Duration = Duration::from_secs(10);

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     redis::{RECOVERY, Several, is, metric, on},
-    stage::{Load, Sample, errors, gateway, many},
+    setup::{Load, Sample, errors, gateway, many},
 };
 
 /// The limit of the user in these tests, and how many gateways there are.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
-use super::{redis::Several, stage::many};
+use super::{redis::Several, setup::many};
 
 fn roomy(config: ConfigFile) -> ConfigFile {
     config.set("slots", "operations", "{ chat = 100 }").set("slots", "queue", "100")

@@ -9,7 +9,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::{redis::Several, stage::many};
+use super::{redis::Several, setup::many};
 
 /// Long enough for all who wait, on a busy machine.
 const LONG: &str = "\"60s\"";

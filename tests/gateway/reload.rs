@@ -8,7 +8,7 @@ use concierge_testkit::{
 };
 use serde_json::json;
 
-use super::stage::{Load, Stage, errors, gateway};
+use super::setup::{Load, Stage, errors, gateway};
 
 const FIVE: Duration = Duration::from_secs(5);
 

@@ -6,7 +6,7 @@ use concierge_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::stage::{Stage, gateway};
+use super::setup::{Stage, gateway};
 
 /// Twenty words, then `end`.
 fn broken(end: End) -> Script {

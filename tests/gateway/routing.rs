@@ -7,7 +7,7 @@ use concierge_testkit::{
     openai::{SIXTY, chat_answer, sane},
 };
 
-use super::stage::{Load, Stage, errors};
+use super::setup::{Load, Stage, errors};
 
 fn scored(config: ConfigFile) -> ConfigFile {
     config.set("routing", "strategy", "\"score\"").set("routing", "half_life", "\"12s\"")

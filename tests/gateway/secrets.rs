@@ -7,7 +7,7 @@ use concierge_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const TOKEN: &str = "canary-admin-token-0123456789";
 const KEY: &str = "canary-client-key-0123456789";

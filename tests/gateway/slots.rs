@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::stage::{Stage, begin, many};
+use super::setup::{Stage, begin, many};
 
 /// The provider takes its time.
 const SLOW: Duration = Duration::from_millis(300);

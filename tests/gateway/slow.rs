@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 const MUTE: usize = 30;
 const SLOW: usize = 30;

@@ -3,7 +3,7 @@
 
 use concierge_testkit::ms;
 
-use super::stage::{Stage, many};
+use super::setup::{Stage, many};
 
 /// What has to come of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

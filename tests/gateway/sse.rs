@@ -7,7 +7,7 @@ use concierge_testkit::{
 };
 use serde_json::json;
 
-use super::stage::{Stage, patient};
+use super::setup::{Stage, patient};
 
 const TEXT: &str =
     "h\u{e9}llo \u{4e16}\u{754c} \u{1f469}\u{200d}\u{1f680} \\\" \u{fffd} a\u{301} \u{2028} end";

@@ -10,7 +10,7 @@ use concierge_testkit::{
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::stage::{gateway, launch};
+use super::setup::{gateway, launch};
 
 /// One readable sentence: no backtrace, no panic, no debug print.
 fn one_sentence(failed: &Failed, word: &str) {

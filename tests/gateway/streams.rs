@@ -9,7 +9,7 @@ use concierge_testkit::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// S2: after content, silence for `stall_timeout` is an error, and comments do not prolong it.
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use concierge_testkit::{
 };
 use tokio::time::Instant;
 
-use super::stage::{Load, Stage, errors};
+use super::setup::{Load, Stage, errors};
 
 fn throttled() -> Script {
     Script::status(429, error_body("slow down", "rate_limit_error", Some("rate_limit_exceeded")))

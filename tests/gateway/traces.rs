@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::{
     metrics::scrape,
-    stage::{Stage, begin},
+    setup::{Stage, begin},
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -185,7 +185,7 @@ async fn a_mute_collector_costs_its_spans_alone() {
     collector.always(Script::silent());
     // More than may wait, so that some are dropped.
     let client = stage.client.clone();
-    let replies = super::stage::many(2500, 16, move |_| {
+    let replies = super::setup::many(2500, 16, move |_| {
         let client = client.clone();
         async move { client.chat(&ask("m")).await.code() }
     })

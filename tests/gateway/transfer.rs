@@ -8,7 +8,7 @@ use std::{
 use concierge_testkit::{ConfigFile, Gateway, store};
 use serde_json::{Value, json};
 
-use super::stage::launch;
+use super::setup::launch;
 
 fn concierge(folder: &Path, config: &str, arguments: &[&str]) -> Output {
     std::fs::write(folder.join("move.toml"), config).unwrap();

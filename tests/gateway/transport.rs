@@ -10,7 +10,7 @@ use concierge_testkit::{
     tls::Authority,
 };
 
-use super::stage::{Stage, launch, many};
+use super::setup::{Stage, launch, many};
 
 fn tls_listener(config: ConfigFile, authority: &Authority) -> ConfigFile {
     let path = |p: std::path::PathBuf| format!("\"{}\"", p.display());

@@ -7,7 +7,7 @@ use concierge_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 /// Requests that a parser and printer would change; `"MODEL"` stands for the model's JSON value.
 const REQUESTS: &[&str] = &[

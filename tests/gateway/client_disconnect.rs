@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::stage::{Stage, gateway, many};
+use super::setup::{Stage, gateway, many};
 
 const CLOSED_WITHIN: Duration = Duration::from_millis(250);
 

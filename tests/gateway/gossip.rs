@@ -10,7 +10,7 @@ use concierge_testkit::{
 };
 use tokio::time::sleep;
 
-use super::stage::{Load, errors, gateway};
+use super::setup::{Load, errors, gateway};
 
 /// For whatever happens at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::stage::{Load, errors, gateway, launch, many};
+use super::setup::{Load, errors, gateway, launch, many};
 
 /// The deadline of an attempt in these tests: what a dead connection may cost a request, once.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -136,63 +136,70 @@ async fn in_the_dark(link: &Link, gw: &concierge_testkit::Gateway, begun: Instan
 
 #[test]
 fn an_http1_connection_into_the_dark_is_left_and_never_used_again() {
-    link::alone("gateway::dark::an_http1_connection_into_the_dark_is_left_and_never_used_again", || async {
-        let link = Link::new();
-        let (a, b) = (FakeProvider::start_behind(&link).await, FakeProvider::start().await);
-        let gw = gateway(&pair(&a.base_url(), &b)).await;
-        // More connections than the lanes use: the rest lie idle when it goes dark, and must go as well.
-        a.script(|request| sane(request, SIXTY).head_after(ms(300)));
-        let client = gw.client();
-        many(20, 20, move |_| {
-            let client = client.clone();
-            async move { assert_eq!(client.chat(&ask("m")).await.code(), 200) }
-        })
-        .await;
-        a.heal();
-        let begun = Instant::now();
-        let dark = in_the_dark(&link, &gw, begun).await;
-        let connections = a.calls().iter().map(|call| call.connection).max().unwrap();
-        let again = async || {
-            let reply = gw.client().chat(&ask("m")).await;
-            (reply.header("x-concierge-target") == "a/m").then_some(())
-        };
-        eventually("a is back", Duration::from_secs(10), again).await;
-        // What was written into the dark arrives now, if it arrives at all; nothing that was asked later may.
-        sleep(ms(1000)).await;
-        let known = (dark + PATIENCE + SLACK).as_millis() as u64;
-        let later = |call: &Call| call.json()["sent_ms"].as_u64().is_none_or(|sent| sent > known);
-        let reused = |call: &&Call| call.at > begun + dark && call.connection <= connections && later(call);
-        let calls = a.calls();
-        let reused: Vec<_> = calls.iter().filter(reused).collect();
-        assert!(reused.is_empty(), "{reused:?}");
-    });
+    link::alone(
+        "gateway::network_loss::an_http1_connection_into_the_dark_is_left_and_never_used_again",
+        || async {
+            let link = Link::new();
+            let (a, b) = (FakeProvider::start_behind(&link).await, FakeProvider::start().await);
+            let gw = gateway(&pair(&a.base_url(), &b)).await;
+            // More connections than the lanes use: the rest lie idle when it goes dark, and must go as well.
+            a.script(|request| sane(request, SIXTY).head_after(ms(300)));
+            let client = gw.client();
+            many(20, 20, move |_| {
+                let client = client.clone();
+                async move { assert_eq!(client.chat(&ask("m")).await.code(), 200) }
+            })
+            .await;
+            a.heal();
+            let begun = Instant::now();
+            let dark = in_the_dark(&link, &gw, begun).await;
+            let connections = a.calls().iter().map(|call| call.connection).max().unwrap();
+            let again = async || {
+                let reply = gw.client().chat(&ask("m")).await;
+                (reply.header("x-concierge-target") == "a/m").then_some(())
+            };
+            eventually("a is back", Duration::from_secs(10), again).await;
+            // What was written into the dark arrives now, if it arrives at all; nothing that was asked later may.
+            sleep(ms(1000)).await;
+            let known = (dark + PATIENCE + SLACK).as_millis() as u64;
+            let later = |call: &Call| call.json()["sent_ms"].as_u64().is_none_or(|sent| sent > known);
+            let reused =
+                |call: &&Call| call.at > begun + dark && call.connection <= connections && later(call);
+            let calls = a.calls();
+            let reused: Vec<_> = calls.iter().filter(reused).collect();
+            assert!(reused.is_empty(), "{reused:?}");
+        },
+    );
 }
 
 #[test]
 fn an_http2_connection_into_the_dark_is_left_and_never_used_again() {
-    link::alone("gateway::dark::an_http2_connection_into_the_dark_is_left_and_never_used_again", || async {
-        let link = Link::new();
-        let authority = Authority::new();
-        let a = H2Provider::start_behind(&link, &authority, ms(1)).await;
-        let b = FakeProvider::start().await;
-        let roots = authority.root_file().display().to_string();
-        let gw = launch().env("SSL_CERT_FILE", &roots).start(pair(&a.base_url(), &b).toml()).await;
-        in_the_dark(&link, &gw, Instant::now()).await;
-        let connections = a.connections();
-        let again = async || {
-            let reply = gw.client().chat(&ask("m")).await;
-            (reply.header("x-concierge-target") == "a/m").then_some(())
-        };
-        eventually("a is back", Duration::from_secs(10), again).await;
-        assert!(a.connections() > connections, "over a connection from before");
-    });
+    link::alone(
+        "gateway::network_loss::an_http2_connection_into_the_dark_is_left_and_never_used_again",
+        || async {
+            let link = Link::new();
+            let authority = Authority::new();
+            let a = H2Provider::start_behind(&link, &authority, ms(1)).await;
+            let b = FakeProvider::start().await;
+            let roots = authority.root_file().display().to_string();
+            let gw = launch().env("SSL_CERT_FILE", &roots).start(pair(&a.base_url(), &b).toml()).await;
+            in_the_dark(&link, &gw, Instant::now()).await;
+            let connections = a.connections();
+            let again = async || {
+                let reply = gw.client().chat(&ask("m")).await;
+                (reply.header("x-concierge-target") == "a/m").then_some(())
+            };
+            eventually("a is back", Duration::from_secs(10), again).await;
+            assert!(a.connections() > connections, "over a connection from before");
+        },
+    );
 }
 
 /// Nobody else could be asked, so an answer has all the time there is, which is ten minutes; the connection has not.
 #[test]
 fn where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same() {
     link::alone(
-        "gateway::dark::where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same",
+        "gateway::network_loss::where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same",
         || async {
             let link = Link::new();
             let authority = Authority::new();
@@ -238,7 +245,7 @@ fn where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same() {
 /// L4: the name leads elsewhere, and the traffic follows within a minute though it never rests.
 #[test]
 fn a_name_that_moves_is_followed_under_load() {
-    link::alone("gateway::dark::a_name_that_moves_is_followed_under_load", || async {
+    link::alone("gateway::network_loss::a_name_that_moves_is_followed_under_load", || async {
         let hosts = tempfile::NamedTempFile::new().unwrap();
         let lead_to = |ip: &str| {
             std::fs::write(hosts.path(), format!("127.0.0.1 localhost\n{ip} provider.test\n")).unwrap();

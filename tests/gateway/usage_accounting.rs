@@ -8,7 +8,7 @@ use concierge_testkit::{
 };
 use serde_json::Value;
 
-use super::stage::Stage;
+use super::setup::Stage;
 
 async fn stage() -> Stage {
     Stage::with(|c: ConfigFile| c.set("telemetry", "log_format", "\"json\"")).await

@@ -10,7 +10,7 @@ use concierge_testkit::{
 };
 use serde_json::{Value, json};
 
-use super::stage::{Stage, many, patient};
+use super::setup::{Stage, many, patient};
 
 const WORDS: [&str; 4] = ["one ", "two ", "three ", "four"];
 const TEXT: &str = "one two three four";

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     http2::{BODY, GOOD, WINDOW},
-    stage::Stage,
+    setup::Stage,
 };
 
 async fn nothing_runs(stage: &Stage) {

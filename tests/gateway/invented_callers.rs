@@ -4,7 +4,7 @@
 use concierge_testkit::{Client, ConfigFile, Reply, ms, openai::ask};
 use serde_json::json;
 
-use super::stage::{Stage, many};
+use super::setup::{Stage, many};
 
 const KEY: &str = "alice-key-0123456789abcdef";
 /// Of each kind, a hundred at a time.
