@@ -1,7 +1,7 @@
-//! What the model says in answer to a call, for a memory that keeps answers.
+//! The text of the model's answer to a call, for a memory that stores answers.
 //!
-//! Only an answer that is whole, in words alone and not too long is worth keeping; anything else is let go of as soon
-//! as that is known. It must never hold up or change the answer: it listens.
+//! Only a complete answer of plain text below a size limit is kept. Anything else is discarded as soon as that is
+//! known. Capturing must never delay or change the answer: it only observes.
 
 use parking_lot::Mutex;
 
@@ -10,19 +10,19 @@ use crate::openai::{
     stream_event::{self, StreamEvent},
 };
 
-/// Longer answers are not kept, in bytes of JSON.
+/// The longest answer that is kept, in bytes of JSON.
 const LONGEST: usize = 64 << 10;
 
-/// An answer as far as it was heard.
+/// The answer captured so far.
 #[derive(Debug, Default)]
 pub struct AnswerCapture(Mutex<Captured>);
 
 #[derive(Debug)]
 enum Captured {
-    /// So far, escaped as it came.
+    /// The text so far, still JSON-escaped as it arrived.
     Pieces(String),
     Whole(String),
-    /// It is none that is kept.
+    /// The answer will not be kept.
     Lost,
 }
 
@@ -33,7 +33,7 @@ impl Default for Captured {
 }
 
 impl AnswerCapture {
-    /// One event of a stream has gone to the client.
+    /// Observes one event of a stream that has gone to the client.
     pub fn event(&self, reading: &StreamEvent<'_>) {
         let mut heard = self.0.lock();
         let Captured::Pieces(said) = &mut *heard else { return };
@@ -46,7 +46,7 @@ impl AnswerCapture {
         }
     }
 
-    /// The stream has come to its proper end.
+    /// The stream has ended properly.
     pub fn finish(&self) {
         let mut heard = self.0.lock();
         if let Captured::Pieces(said) = &*heard {
@@ -55,13 +55,13 @@ impl AnswerCapture {
         }
     }
 
-    /// The answer came in one piece.
+    /// Captures an answer that arrived in one piece.
     pub fn whole(&self, api: Api, body: &[u8]) {
         let said = answer_text::words(api, body).filter(|said| said.len() <= LONGEST);
         *self.0.lock() = said.map_or(Captured::Lost, Captured::Whole);
     }
 
-    /// The words of a whole answer, if there were any.
+    /// The text of a complete answer, if there was any.
     pub fn take(&self) -> Option<String> {
         match std::mem::take(&mut *self.0.lock()) {
             Captured::Whole(said) if !said.trim().is_empty() => Some(said),
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_once_it_has_ended() {
-        // Half a character per piece, and reasoning that is not said.
+        // Half a character per piece, and reasoning that is not part of the text.
         let thought = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#;
         for reason in ["stop", "length", "end_turn"] {
             let heard = hear(&[thought, &said("a \\ud83d"), &said("\\udc1d \\n"), &end(reason)]);

@@ -37,11 +37,11 @@ pub use answer_capture::AnswerCapture;
 pub struct Call {
     /// `x-request-id`
     pub id: Arc<str>,
-    /// For whom it is.
+    /// The user the call belongs to.
     pub user: UserId,
-    /// What it speaks.
+    /// The API family of the request.
     pub api: Api,
-    /// What it asks for.
+    /// The request as it goes to a provider.
     pub upstream: UpstreamRequest,
     /// The configuration and targets it was admitted under.
     pub snapshot: Arc<Snapshot>,
@@ -49,38 +49,38 @@ pub struct Call {
     pub received: Instant,
     /// How long it waited for its slot.
     pub queued: Duration,
-    /// When it must be over.
+    /// When it must have ended.
     pub deadline: Instant,
-    /// The user's right to run.
+    /// The right to run; held until the last byte.
     pub slot: Slot,
-    /// The client itself set the deadline.
+    /// The deadline came from the client.
     pub client_timeout: bool,
-    /// What the client wants of the memory.
+    /// How the client lets the call use memory.
     pub memory: MemoryUse,
-    /// Who listens to the answer; usually nobody.
+    /// Captures the answer for memory; usually `None`.
     pub capture: Option<Arc<AnswerCapture>>,
-    /// Its line in `/admin/requests`.
+    /// Its row in `/admin/requests`.
     pub in_flight: InFlightCall,
-    /// Its line in the log.
+    /// Its record in the log, the metrics and the trace.
     pub record: RequestRecord,
 }
 
 /// What a call may do with the user's memory (`x-concierge-memory`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemoryUse {
-    /// Recall and remember.
+    /// Recall and store.
     #[default]
     On,
-    /// Neither.
+    /// Neither recall nor store.
     Off,
     /// Only recall.
     Read,
-    /// Only remember.
+    /// Only store.
     Write,
 }
 
 impl MemoryUse {
-    /// What the word in the header means.
+    /// Parses the value of the header.
     pub fn parse(word: &str) -> Option<Self> {
         let words = [("on", Self::On), ("off", Self::Off), ("read", Self::Read), ("write", Self::Write)];
         words.into_iter().find_map(|(name, meaning)| name.eq_ignore_ascii_case(word).then_some(meaning))
@@ -91,46 +91,46 @@ impl MemoryUse {
         matches!(self, Self::On | Self::Read)
     }
 
-    /// Whether something may be remembered.
+    /// Whether something may be stored.
     pub fn writes(self) -> bool {
         matches!(self, Self::On | Self::Write)
     }
 }
 
-/// What is to be sent to a provider.
+/// The request to send to a provider.
 pub struct UpstreamRequest {
     /// The client's method.
     pub method: Method,
     /// Path and query below the base URL.
     pub path: Cow<'static, str>,
-    /// The client's headers that travel upstream.
+    /// The client's headers that are forwarded.
     pub headers: HeaderMap,
-    /// The client's body, untouched.
+    /// The client's body, unchanged.
     pub body: Bytes,
-    /// What the process holds for it.
+    /// What of the process's memory is reserved for it.
     pub held: HeldBytes,
-    /// What was read of it.
+    /// What was read from the body.
     pub content: RequestContent,
-    /// Who may be asked: the model that was asked for, then its fallbacks.
+    /// The models that may be used: the requested one, then its fallbacks.
     pub models: Vec<Arc<Model>>,
-    /// Only one target may be asked, and only once.
+    /// Only one target may be tried, and only once.
     pub pinned: bool,
 }
 
-/// Where a call is.
+/// The phase of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Phase {
     /// Waits for its slot.
     Queued,
-    /// Waits until a target may be asked.
+    /// Waits until a target may be tried.
     Waiting,
-    /// A target was asked; no content yet.
+    /// Sent to a target; no content yet.
     Asking,
-    /// Content is flowing.
+    /// Content is being relayed.
     Streaming,
-    /// The stream broke; another target goes on.
+    /// The stream broke; another target is to continue it.
     Rescuing,
 }
 
@@ -150,7 +150,7 @@ impl Phase {
 #[derive(Debug, Default)]
 pub struct Registry {
     next: AtomicU64,
-    /// By the order of their coming.
+    /// By order of arrival.
     calls: Mutex<HashMap<u64, Arc<InFlightRow>, RandomState>>,
 }
 
@@ -166,7 +166,7 @@ struct InFlightRow {
     target: Mutex<Option<Arc<str>>>,
 }
 
-/// A call in the list; it leaves when this is dropped.
+/// A call in the registry; dropping it removes the row.
 #[derive(Debug)]
 pub struct InFlightCall {
     key: u64,
@@ -174,20 +174,20 @@ pub struct InFlightCall {
     registry: Arc<Registry>,
 }
 
-/// One line of `/admin/requests`.
+/// One row of `/admin/requests`.
 #[derive(Debug, Serialize)]
 pub struct CallView {
     /// `x-request-id`
     pub id: String,
-    /// For whom.
+    /// The user.
     pub user: String,
     /// `chat`, `embeddings`, … or `other`.
     pub operation: &'static str,
-    /// The model that was asked for.
+    /// The model that was requested.
     pub model: String,
-    /// Who is being asked.
+    /// The target being tried.
     pub target: Option<String>,
-    /// Where it is.
+    /// Its phase.
     pub phase: Phase,
     /// Attempts so far.
     pub attempts: u32,
@@ -196,7 +196,7 @@ pub struct CallView {
 }
 
 impl Registry {
-    /// Puts a call in the list.
+    /// Adds a call to the registry.
     pub fn enter(
         self: &Arc<Self>,
         id: Arc<str>,
@@ -229,7 +229,7 @@ impl Registry {
         self.len() == 0
     }
 
-    /// The list, oldest first.
+    /// All rows, oldest first.
     pub fn view(&self, now: Instant) -> Vec<CallView> {
         let mut lines: Vec<_> = self.calls.lock().iter().map(|(key, line)| (*key, line.clone())).collect();
         lines.sort_by_key(|(key, _)| *key);
@@ -253,12 +253,12 @@ impl InFlightRow {
 }
 
 impl InFlightCall {
-    /// The call is here now.
+    /// Sets the phase.
     pub fn phase(&self, phase: Phase) {
         self.row.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// `target` is asked now.
+    /// Records that `target` is tried now.
     pub fn asks(&self, target: Arc<str>) {
         self.row.attempts.fetch_add(1, Ordering::Relaxed);
         *self.row.target.lock() = Some(target);

@@ -1,7 +1,7 @@
-//! What is told of one request when it is over, however it ended: a line in the log, the meters of its model, its span.
-//! What it has cost is then settled with the user's limits.
+//! What is recorded of one request when it is over, however it ended: a log line, the metrics of its model, its span.
+//! Its cost is then settled with the user's limits.
 //!
-//! The user is told by a pseudonym, and nothing of a body is in here.
+//! The user appears under a pseudonym, and nothing of a body is recorded.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,10 +20,10 @@ use crate::{
     user::Pseudonym,
 };
 
-/// What the client gets no status for: it left before the answer.
+/// Recorded when the client left before it got a status.
 const CLIENT_LEFT: u16 = 499;
 
-/// What OpenTelemetry calls that which `api` is for.
+/// The OpenTelemetry GenAI operation of `api`.
 pub fn gen_ai(api: Api) -> GenAi {
     match api {
         Api::Chat | Api::Responses => GenAi::Chat,
@@ -33,17 +33,17 @@ pub fn gen_ai(api: Api) -> GenAi {
     }
 }
 
-/// Which request it is.
+/// What is known of a request on admission.
 pub struct RequestInfo {
     /// `x-request-id`
     pub id: Arc<str>,
-    /// Whose it is.
+    /// The user's pseudonym.
     pub user: Pseudonym,
-    /// What it is in our words (`chat`, `embeddings`, …),
+    /// The operation in our terms (`chat`, `embeddings`, …),
     pub operation: &'static str,
     /// and in OpenTelemetry's.
     pub gen_ai: GenAi,
-    /// The model by the client's name for it.
+    /// The model by the name the client used.
     pub model: Arc<str>,
     /// When its head had arrived.
     pub received: Instant,
@@ -51,17 +51,17 @@ pub struct RequestInfo {
     pub queued: Duration,
 }
 
-/// Where it is counted; `None`: nowhere.
+/// Where the call is counted; `None`: nowhere.
 pub type CallMeters = Option<(Arc<GatewayMeters>, Arc<ModelMeters>)>;
 
-/// What is told of a request. It is told when this is dropped.
+/// The record of one request. It is written when this is dropped.
 pub struct RequestRecord {
     about: RequestInfo,
     meters: CallMeters,
-    /// The request in its trace.
+    /// The span of the request.
     pub span: Span,
     status: Option<u16>,
-    /// Who was asked last.
+    /// The target tried last.
     target: Option<Arc<str>>,
     attempts: u32,
     overhead: Option<Duration>,
@@ -71,14 +71,14 @@ pub struct RequestRecord {
     broken: u32,
     rescued: u32,
     error: Option<&'static str>,
-    /// Tokens of the user that are held back for it,
+    /// Tokens held back from the user's limit,
     reservation: Reservation,
-    /// and those it has really cost.
+    /// and those really used.
     spent: u64,
 }
 
 impl RequestRecord {
-    /// A request that has just been admitted.
+    /// The record of a request that has just been admitted.
     pub fn new(about: RequestInfo, meters: CallMeters, span: Span, reservation: Reservation) -> Self {
         drop(span.past("queue", about.queued));
         Self {
@@ -100,12 +100,12 @@ impl RequestRecord {
         }
     }
 
-    /// What is asked, in OpenTelemetry's words.
+    /// The OpenTelemetry GenAI operation.
     pub fn gen_ai(&self) -> GenAi {
         self.about.gen_ai
     }
 
-    /// `target` is asked, by the call's attempt of this number.
+    /// Attempt number `attempt` of the call goes to `target`.
     pub fn asks(&mut self, target: &Target, attempt: u32) {
         let queued = self.about.queued;
         self.overhead.get_or_insert_with(|| clock::since(self.about.received).saturating_sub(queued));
@@ -113,39 +113,39 @@ impl RequestRecord {
         self.attempts = attempt;
     }
 
-    /// What memory did, as the client reads it.
+    /// What memory did, as stated in the response header.
     pub fn remembers(&mut self, note: &HeaderValue) {
         self.memory = Some(note.clone());
     }
 
-    /// A whole answer.
+    /// A whole answer arrived.
     pub fn answered(&mut self, head: &UpstreamHead, usage: Option<Usage>) {
         self.carried(head.status);
         self.usage = usage;
-        // Nobody knows how long the answer is: the reservation stands.
+        // The length of the answer is unknown, so the reservation counts as used.
         let spent = usage.map_or(self.reservation.tokens(), |usage| usage.total_tokens);
         self.spent = self.spent.saturating_add(spent);
     }
 
-    /// An answer that we do not look into has ended, whole or not.
+    /// A passthrough answer has ended, complete or not.
     pub fn carried(&mut self, status: StatusCode) {
         self.status = Some(status.as_u16());
     }
 
-    /// The first content of a stream is here.
+    /// The first content of a stream has arrived.
     pub fn begins(&mut self) {
         self.first_token.get_or_insert_with(|| clock::since(self.about.received));
     }
 
-    /// A stream ended, whole or not. What each attempt cost is a line of its own.
+    /// A stream ended, complete or not. The cost of each attempt adds up.
     pub fn streamed(&mut self, usage: Option<Usage>, events: u64) {
         self.carried(StatusCode::OK);
         self.usage = usage;
         self.captured(usage, events);
     }
 
-    /// A stream has cost this much, even if nobody hears the end: what the provider counted, else the prompt and a token
-    /// for each of its `events` with content.
+    /// The cost of a stream whose end is not relayed: what the provider counted, else the prompt and one token for each of
+    /// its `events` with content.
     pub fn captured(&mut self, usage: Option<Usage>, events: u64) {
         let counted = usage.map(|usage| usage.total_tokens);
         let spent = counted.unwrap_or_else(|| self.reservation.cost().prompt.saturating_add(events));
@@ -157,18 +157,18 @@ impl RequestRecord {
         self.broken += 1;
     }
 
-    /// Another target goes on.
+    /// Another target continues the stream.
     pub fn rescued(&mut self) {
         self.rescued += 1;
     }
 
-    /// It was refused, with this status and error code.
+    /// The call was refused with this status and error code.
     pub fn refused(&mut self, status: StatusCode, code: &'static str) {
         self.carried(status);
         self.error = Some(code);
     }
 
-    /// It was refused when its stream had been begun with a comment: no answer will tell, so it is counted here.
+    /// The call was refused after its stream had begun with a comment. No response shows that, so it is counted here.
     pub fn refused_late(&mut self, code: &'static str) {
         self.refused(StatusCode::OK, code);
         if let Some((gateway, _)) = &self.meters {
@@ -176,7 +176,7 @@ impl RequestRecord {
         }
     }
 
-    /// A stream ended with an error event of this code.
+    /// The stream ended with an error event of this code.
     pub fn ended_with(&mut self, code: &'static str) {
         self.error = Some(code);
     }

@@ -1,4 +1,4 @@
-//! One call's search for an answer: asks whom the plan names, until somebody answers or nobody is left.
+//! The attempt loop of one call: tries the targets the plan chooses until one answers or none is left.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,27 +34,27 @@ use crate::{
     },
 };
 
-/// The label of a failover that found nobody.
+/// The label of a failover that found no other target.
 const NO_TARGET: &str = "none";
 
-/// One call's search.
+/// The attempt loop of one call.
 pub struct AttemptLoop {
     /// The call.
     pub call: Box<Call>,
     /// What all calls share.
     pub dispatcher: Arc<Dispatcher>,
-    /// Who is asked next.
+    /// Decides which target is tried next.
     pub plan: Plan,
     rng: fastrand::Rng,
     target: Option<Arc<str>>,
     first_asked: Option<Instant>,
     unproven: Option<UnprovenAttempt>,
-    /// A failure that nobody has been asked after yet.
+    /// A failure after which no other target was tried yet.
     left: Option<AbandonedTarget>,
     _in_flight: InFlightRequest,
 }
 
-/// A target that was left, for whoever watches.
+/// A failed target, for the event and the metric of the failover.
 struct AbandonedTarget {
     from: Arc<Target>,
     outcome: Outcome,
@@ -62,11 +62,11 @@ struct AbandonedTarget {
     elapsed: Duration,
 }
 
-/// How one attempt ended that was not turned away.
+/// The result of an attempt that was admitted.
 type AttemptResult = Result<UpstreamResponse, (Candidate, Failure)>;
 
 impl AttemptLoop {
-    /// A search that has asked nobody yet.
+    /// A loop that has not made an attempt yet.
     pub fn new(dispatcher: Arc<Dispatcher>, call: Box<Call>) -> Self {
         let mut rules = call.snapshot.config.resilience.clone();
         if call.upstream.pinned {
@@ -90,7 +90,7 @@ impl AttemptLoop {
         }
     }
 
-    /// The first answer, before the call's deadline and before the process ends.
+    /// The first answer, unless the call's deadline passes or the process shuts down first.
     pub async fn find_in_time(&mut self) -> Result<UpstreamResponse, Refusal> {
         let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.abort_streams().clone());
         select! {
@@ -126,7 +126,7 @@ impl AttemptLoop {
         }
     }
 
-    /// How the answer was got.
+    /// The path to the answer, for the response headers.
     pub fn trail(&self) -> ResponseTrail {
         let asked = self.first_asked.unwrap_or_else(clock::now);
         let before = asked.saturating_duration_since(self.call.received);
@@ -177,7 +177,7 @@ impl AttemptLoop {
         });
     }
 
-    /// `None`: the candidate could not be asked after all.
+    /// `None`: the candidate became ineligible before the attempt began.
     async fn try_one(
         &mut self,
         candidate: Candidate,
@@ -191,13 +191,13 @@ impl AttemptLoop {
         let delay = hedge::delay(hedge, &candidate.target, self.plan.need().kind);
         match delay.filter(|_| continuation.is_none()) {
             None => Ok(Some(exchange_once(asking).await.map_err(|failure| (candidate, failure)))),
-            // On the heap: who races holds two attempts, and hardly anybody does.
+            // On the heap: a race holds two attempts, and few calls race.
             Some(delay) => Box::pin(self.race(candidate, exchange_once(asking), delay)).await.map(Some),
         }
     }
 
-    /// Asks a second target if the first is silent for `delay`. The first content wins, which drops and so
-    /// cancels the other; a failure waits for the other.
+    /// Tries a second target if the first is silent for `delay`. The first content wins; dropping the other attempt
+    /// cancels it. If one fails, the other goes on.
     async fn race(
         &mut self,
         candidate: Candidate,
@@ -276,7 +276,7 @@ impl AttemptLoop {
         Some(asking)
     }
 
-    /// The attempt in the trace of the call.
+    /// The span of the attempt, a child of the call's span.
     fn span_of(&self, target: &Target) -> Span {
         let operation = self.call.record.gen_ai().as_str();
         let (provider, model) = (&target.name.provider, &target.name.model);
@@ -324,7 +324,7 @@ impl AttemptLoop {
         }
     }
 
-    /// The call's own time is up, wherever it was.
+    /// The refusal of a call whose deadline has passed.
     fn deadline_exceeded(&self) -> Refusal {
         let limit = self.call.deadline.saturating_duration_since(self.call.received);
         let what = self.plan.last_message().map(|message| format!(" Last: {message}")).unwrap_or_default();
@@ -333,7 +333,7 @@ impl AttemptLoop {
     }
 }
 
-/// The targets whose provider is known to refuse a field of this request.
+/// The targets whose provider is known to reject a field of this request.
 fn unsuited(call: &Call) -> Vec<Arc<str>> {
     let RequestContent::Json(peek) = &call.upstream.content else { return Vec::new() };
     let targets = call.upstream.models.iter().flat_map(|model| &model.targets);

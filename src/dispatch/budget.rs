@@ -1,11 +1,11 @@
-//! How many attempts may be repeats: two gates that keep a blackout from becoming a storm.
+//! How many attempts may be repeats: two gates that keep an outage from becoming a retry storm.
 //!
-//! The bucket bounds the rate of repeats, also of fast failures. The gate of the unproven bounds how many
+//! The token bucket bounds the rate of repeats, also of fast failures. The gate of unproven attempts bounds how many
 //! repeats may wait for their first token at once. A repeat counts there only until that token: LLM answers are
-//! long, and a budget that counts a repeat for its whole life turns a survivable blackout into errors.
+//! long, and a budget that counts a repeat until its end turns a survivable outage into errors.
 //!
-//! Sources: the bucket is that of the AWS SDKs (standard retry mode) and gRPC A6, its costs are this product's;
-//! the gate is Envoy's retry budget, counted to the first token.
+//! Sources: the bucket is that of the AWS SDKs (standard retry mode) and gRPC A6, with costs of our own; the gate is
+//! Envoy's retry budget, counted to the first token.
 
 use std::sync::{
     Arc,
@@ -15,24 +15,24 @@ use std::sync::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What the bucket holds.
+/// Capacity of the bucket, in tokens: a repeat costs one or five.
 const CAPACITY: f64 = 500.0;
-/// What flows back each second.
+/// Refill of the bucket, in tokens per second.
 const PER_SECOND: f64 = 3.0;
-/// Repeats that may wait for their first token, however little else is going on.
+/// Repeats that may wait for their first token, however little other traffic there is.
 const FLOOR: usize = 10;
 
-/// How much a repeat costs.
+/// The kind of a repeat, which decides its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// The first failover of a call, to a target that is well: what failover is for.
+    /// The first failover of a call, to a target that is healthy: what failover is for.
     First,
-    /// Any further one, or the same target again.
+    /// Any further repeat, or the same target again.
     Further,
 }
 
 impl Repeat {
-    /// What the `attempts`-th attempt of a call is, `same`: at the very target that failed last.
+    /// The kind of a call's `attempts`-th attempt; `same`: it goes to the target that failed last.
     pub fn of(attempts: u32, same: bool) -> Self {
         if attempts == 2 && !same { Self::First } else { Self::Further }
     }
@@ -45,7 +45,7 @@ impl Repeat {
     }
 }
 
-/// The budget of the whole gateway.
+/// The retry budget of the whole gateway.
 #[derive(Debug)]
 pub struct Budget {
     bucket: Mutex<BudgetBucket>,
@@ -60,7 +60,7 @@ struct BudgetBucket {
 }
 
 impl Budget {
-    /// A full one.
+    /// A full budget.
     pub fn new(now: Instant) -> Arc<Self> {
         let bucket = Mutex::new(BudgetBucket { tokens: CAPACITY, filled: now });
         Arc::new(Self { bucket, unproven: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) })
@@ -72,23 +72,23 @@ impl Budget {
         InFlightRequest(self.clone())
     }
 
-    /// A first token arrived: `share` of a repeat flows back.
+    /// A first token arrived from the target: refills `share` of a token of the bucket.
     pub fn succeeded(&self, share: f64) {
         let mut bucket = self.bucket.lock();
         bucket.tokens = (bucket.tokens + share).min(CAPACITY);
     }
 
-    /// Takes what a repeat costs; `None` if it may not be made. The guard is to be dropped at the first token.
+    /// Takes the cost of a repeat; `None` if it may not be made. Drop the guard at the first token.
     pub fn repeat(self: &Arc<Self>, repeat: Repeat, share: f64, now: Instant) -> Option<UnprovenAttempt> {
         let waiting = self.unproven.fetch_add(1, Ordering::Relaxed);
         let guard = UnprovenAttempt(self.clone());
         let allowed = FLOOR.max((share * self.in_flight.load(Ordering::Relaxed) as f64) as usize);
-        // The first failover of a call at most doubles what is asked, so the bucket alone bounds it.
+        // The first failover of a call at most doubles the traffic, so the bucket alone bounds it.
         let passes = repeat == Repeat::First || waiting < allowed;
         (passes && self.bucket.lock().take(repeat.cost(), now)).then_some(guard)
     }
 
-    /// What is left in the bucket.
+    /// The tokens left in the bucket.
     pub fn left(&self, now: Instant) -> f64 {
         let mut bucket = self.bucket.lock();
         bucket.refill(now);
@@ -123,7 +123,7 @@ impl Drop for InFlightRequest {
     }
 }
 
-/// A repeat that has not brought a first token yet.
+/// A repeat whose first token has not arrived yet.
 #[derive(Debug)]
 pub struct UnprovenAttempt(Arc<Budget>);
 

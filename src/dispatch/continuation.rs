@@ -1,4 +1,4 @@
-//! What is sent to a target that is to go on where another broke off.
+//! The request to a target that is to continue a broken stream.
 
 use crate::{
     call::Call,
@@ -7,22 +7,22 @@ use crate::{
     upstream::Target,
 };
 
-/// The text to go on from.
+/// The text to continue.
 pub struct Continuation<'a> {
     /// The text that the client has.
     pub said: &'a str,
-    /// Not after a target has refused it.
+    /// Whether to use prefill; `false` after a target has rejected it.
     pub prefill: bool,
 }
 
 impl Continuation<'_> {
-    /// The body for `target`: with the text to go on from, where it can.
+    /// The body for `target`: with the text prefilled where the target can continue it.
     pub fn body_for(&self, call: &Call, target: &Target) -> splice::SplicedParts {
         self.prefilled(call, target)
             .unwrap_or_else(|| call.upstream.content.with_model(&call.upstream.body, &target.name.model))
     }
 
-    /// The body with that text as the assistant's own; `None` where the target cannot, or may not, be asked so.
+    /// The body with that text prefilled as the assistant's; `None` where the provider or this request does not allow it.
     pub fn prefilled(&self, call: &Call, target: &Target) -> Option<splice::SplicedParts> {
         let how = match target.provider.config.prefill {
             _ if !self.prefill => return None,

@@ -1,4 +1,4 @@
-//! A second target while the first is silent: off unless asked for, and never for more than its budget.
+//! A second attempt while the first is silent: off by default, and bounded by a budget.
 //!
 //! The first content wins; the other attempt is dropped, which cancels it. Source: "The Tail at Scale" (Dean and
 //! Barroso, 2013): hedge after the 95th percentile of the class.
@@ -12,12 +12,12 @@ use crate::{
     upstream::{Target, health::score::LatencyKind},
 };
 
-/// Never earlier than this, however fast the target usually is.
+/// The shortest delay, however fast the target usually is.
 const FLOOR: Duration = Duration::from_millis(50);
-/// Hedges that may be saved up.
+/// Hedges that may accumulate.
 const SAVED: f64 = 10.0;
 
-/// How many hedges may be made: a share of the calls.
+/// The hedges that may be made: a share of the calls.
 #[derive(Debug)]
 pub struct Hedges(Mutex<f64>);
 
@@ -28,7 +28,7 @@ impl Default for Hedges {
 }
 
 impl Hedges {
-    /// One more call: `share` of a hedge is earned.
+    /// Counts a call, which earns `share` of a hedge.
     pub fn earn(&self, share: f64) {
         let mut saved = self.0.lock();
         *saved = (*saved + share).min(SAVED);
@@ -45,7 +45,7 @@ impl Hedges {
     }
 }
 
-/// After which silence of `target` a second one is asked; `None`: never.
+/// The silence of `target` after which a second target is tried; `None`: never.
 pub fn delay(hedge: Hedge, target: &Target, kind: LatencyKind) -> Option<Duration> {
     match hedge {
         Hedge::Off => None,

@@ -1,7 +1,7 @@
 //! Gets an answer from some target.
 //!
-//! [`run`] is the whole story: a [`attempt_loop::AttemptLoop`] follows its [`plan`] until a target answers, and what it found goes
-//! down through a [`relay`], which searches again if a stream breaks ([`rescue`]). Nothing is repeated after the
+//! [`run`] follows a call's [`plan`] with an [`attempt_loop::AttemptLoop`] until a target answers. A [`relay`] carries a
+//! stream to the client; if the stream breaks, it runs the loop again ([`rescue`]). Nothing is repeated after the
 //! first content has been sent.
 
 mod attempt_loop;
@@ -31,7 +31,7 @@ use crate::{
 
 /// What all calls share.
 pub struct Dispatcher {
-    /// How many attempts may be repeats.
+    /// Bounds how many attempts may be repeats.
     pub budget: Arc<Budget>,
     hedges: Hedges,
     events: Events,
@@ -44,7 +44,7 @@ impl Dispatcher {
         Arc::new(Self { budget: Budget::new(now), hedges: Hedges::default(), events, tasks })
     }
 
-    /// Every task of the process.
+    /// The tasks of the process.
     pub fn tasks(&self) -> &Tasks {
         &self.tasks
     }
@@ -52,42 +52,42 @@ impl Dispatcher {
 
 /// An answer on its way to the client.
 pub struct DispatchResponse {
-    /// How it was got.
+    /// The path to it, for the response headers.
     pub trail: ResponseTrail,
-    /// What describes it.
+    /// Its status and headers.
     pub head: UpstreamHead,
-    /// What it is.
+    /// Its body.
     pub body: AnsweredBody,
 }
 
 /// The three kinds of answers.
 pub enum AnsweredBody {
-    /// All of it, and the call that ends when it has been sent.
+    /// The whole body, and the call, which ends when the body has been sent.
     Whole(Bytes, Box<Call>),
-    /// Events as they come.
+    /// Events, relayed as they arrive.
     Events(Box<Relay>),
-    /// Bytes as they come.
+    /// Bytes, relayed as they arrive.
     Raw(Box<RawRelay>),
 }
 
-/// How an answer was got, for the response headers.
+/// The path to an answer, for the response headers.
 #[derive(Debug, Clone)]
 pub struct ResponseTrail {
-    /// Who answered, or refused last; `None` if nobody was asked.
+    /// The target that answered, or failed last; `None` if none was tried.
     pub target: Option<Arc<str>>,
     /// Attempts made.
     pub attempts: u32,
     /// Time in the queue.
     pub queued: Duration,
-    /// Time in the gateway before the first target was asked, without the queue.
+    /// Time in the gateway before the first attempt, without the queue.
     pub overhead: Duration,
 }
 
-/// A refusal and how it came about.
+/// A refusal and the path to it.
 pub struct DispatchRefusal {
-    /// What the client is told.
+    /// What the client gets.
     pub refusal: Refusal,
-    /// How it came about.
+    /// The path to it, for the response headers.
     pub trail: ResponseTrail,
     /// The call, which ends with it.
     pub call: Box<Call>,

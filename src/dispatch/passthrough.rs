@@ -1,6 +1,6 @@
-//! Carries what we do not look into (speech, images, files): bytes as they come.
+//! Relays bodies that we do not read (speech, images, files) byte by byte as they arrive.
 //!
-//! If it breaks, the connection to the client is cut: nothing else would tell it.
+//! If one breaks, the connection to the client is closed: no other signal could show the error.
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Bytes that nobody looks into, on their way to the client.
+/// A body that is not read, on its way to the client.
 pub struct RawRelay {
     search: AttemptLoop,
     raw: RawStream,
@@ -29,7 +29,7 @@ impl RawRelay {
         Self { search, raw, over: false }
     }
 
-    /// The next bytes; `Err`: the connection to the client must be cut, for nothing else would tell it.
+    /// The next bytes; `Err`: the connection to the client must be closed, the only signal of an error.
     pub async fn next(&mut self) -> Option<Result<Bytes, ()>> {
         if !self.raw.first.is_empty() {
             return Some(Ok(std::mem::take(&mut self.raw.first)));
@@ -66,7 +66,7 @@ impl RawRelay {
         self.cut_off()
     }
 
-    /// The end of the call's time, or of ours: nobody's fault.
+    /// The call's deadline passed, or the process shuts down: not the target's fault.
     fn cut_off(&mut self) -> Option<Result<Bytes, ()>> {
         self.over = true;
         let report = &mut self.search.call.record;

@@ -1,7 +1,7 @@
-//! Carries an answer to the client: events as they come, nothing added, nothing reordered, nothing pretended.
+//! Carries an answer to the client: events as they arrive, with nothing added or reordered.
 //!
-//! The relay is the response body itself, polled by the client's connection: no task, no channel, and a client
-//! that leaves drops it, which closes the connection to the provider and frees the slot.
+//! The relay is the response body itself, polled by the client's connection: no task, no channel. When a client
+//! leaves, the relay is dropped, which closes the connection to the provider and frees the slot.
 
 use std::{pin::Pin, time::Duration};
 
@@ -35,13 +35,13 @@ use crate::{
 
 /// Silence after which the client gets a comment.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The comment: the one form that every client takes.
+/// A comment is the one keep-alive that every client accepts.
 pub const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
-/// For usage and `[DONE]` after the answer is whole.
+/// Wait for usage and `[DONE]` after the answer is complete.
 const AFTER_THE_END: Duration = Duration::from_secs(2);
-/// For the end of the message after `[DONE]`, so that the connection can be used again.
+/// Wait for the end of the message after `[DONE]`, so that the connection can be reused.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// More text than this is not kept for a rescue.
+/// A longer text is not kept for a rescue, in bytes.
 const MAX_TRANSCRIPT: usize = 256 << 10;
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
@@ -49,27 +49,27 @@ const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 pub struct Relay {
     search: AttemptLoop,
     source: Option<RelaySource>,
-    /// Events that were read and not sent.
+    /// Events that were read and not sent yet.
     lead: std::vec::IntoIter<SseEvent>,
     run: Run,
-    /// What the client has of the answer, escaped as it came; `None` once it cannot be spliced.
+    /// The text the client has, still JSON-escaped; `None` once it cannot be spliced.
     said: Option<Transcript>,
     state: RelayState,
-    /// When the client was last given something.
+    /// When the client last got bytes.
     sent_at: Instant,
-    /// When the client came back for more: until then a silence was the client's and not the provider's.
+    /// When the client last polled: any silence before that was the client's and not the provider's.
     resumed_at: Instant,
-    /// The client has something to chew on.
+    /// Bytes were handed to the client, and it has not polled again yet.
     fed: bool,
-    /// Rings when a deadline may have come. It stays set from read to read: to set one for each chunk costs more than to
-    /// pass the chunk on.
+    /// Wakes the relay when a deadline may have passed. It stays armed from read to read: arming it for each chunk costs
+    /// more than relaying the chunk.
     alarm: Pin<Box<Sleep>>,
-    /// The end of the process, or of its patience.
+    /// Resolves when streams must end for a shutdown.
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Drop for RelaySource {
-    /// A client that leaves: what was counted so far.
+    /// If the client leaves, records what was counted so far.
     fn drop(&mut self) {
         self.attempt.used(self.stream.tally.usage);
         self.attempt.left_out(self.stream.tally.noise);
@@ -87,7 +87,7 @@ struct RelaySource {
 
 enum RelayState {
     Flowing,
-    /// The answer is whole; these bytes are the last.
+    /// The answer is complete; these bytes are the last.
     Ending(Option<Bytes>),
     Broken(StreamError),
     Over,
@@ -142,7 +142,7 @@ impl Relay {
                     }
                 }
                 RelayState::Broken(broken) => {
-                    // On the heap, for it is rare and large: a stream that flows must not carry its room.
+                    // On the heap, because it is rare and large: a healthy stream must not carry its size.
                     if let Some(error) = Box::pin(self.resume_after(broken)).await {
                         return Some(error);
                     }
@@ -163,9 +163,9 @@ impl Relay {
         self.state = RelayState::Flowing;
     }
 
-    /// What has been read and can be sent, as few slices as possible.
+    /// The events that have been read and can be sent, in as few slices as possible.
     fn framed(&mut self) -> Option<Bytes> {
-        // One for all: what is framed here came with one read.
+        // One for all: the events framed here arrived with one read.
         let mut now = None;
         while let RelayState::Flowing = self.state {
             match self.next_item() {
@@ -197,7 +197,7 @@ impl Relay {
         source.as_mut()?.stream.next_heard(|reading| ears.observe(reading))
     }
 
-    /// What ends a whole answer whose provider forgot to.
+    /// The terminator of a complete answer whose provider did not send one.
     fn done(&self) -> Option<Bytes> {
         matches!(self.search.call.api, Api::Chat | Api::Completions).then_some(DONE)
     }
@@ -210,7 +210,7 @@ impl Relay {
         }
     }
 
-    /// Waits for more, but not for ever. A comment comes back when the client has heard nothing for long.
+    /// Waits for more, up to the next deadline. Returns a comment if the client has received nothing for too long.
     async fn read(&mut self) -> Option<Bytes> {
         let Some(source) = &mut self.source else {
             self.state = RelayState::Over;
@@ -220,12 +220,12 @@ impl Relay {
         let silence = if whole { AFTER_THE_END } else { source.stall };
         let stalls = source.last_content.max(self.resumed_at) + silence;
         let ends = self.search.call.deadline;
-        // Asked first: where the provider is always ahead of a slow client there is nothing to wait for.
+        // Checked first: where the provider is always ahead of a slow client, the wait below never happens.
         if ends <= clock::now() && !whole {
             return Some(self.out_of_time());
         }
         let due = stalls.min(ends).min(self.sent_at + KEEP_ALIVE);
-        // Nearly always it is due later than before. Then the alarm stands, and is set anew when it has rung too early.
+        // It is nearly always due later than before. The timer stays, and is armed anew when it has fired too early.
         if due < self.alarm.deadline() {
             self.alarm.as_mut().reset(due);
         }
@@ -255,7 +255,7 @@ impl Relay {
         self.error("The gateway is shutting down.", "server_error", "shutting_down")
     }
 
-    /// The call has had all its time. That proves nothing against the target, which was answering.
+    /// The call's deadline has passed. That proves nothing against the target, which was answering.
     fn out_of_time(&mut self) -> Bytes {
         self.state = RelayState::Over;
         if let Some(source) = self.source.take() {
@@ -266,7 +266,7 @@ impl Relay {
         self.error(message, "upstream_error", "stream_interrupted")
     }
 
-    /// The answer is whole.
+    /// The answer is complete.
     fn complete(&mut self) {
         let Some(mut source) = self.source.take() else { return };
         if let Some(capture) = &self.search.call.capture {
@@ -277,14 +277,14 @@ impl Relay {
         self.search.call.record.streamed(tally.usage, tally.events);
         source.attempt.used(tally.usage);
         source.attempt.completed(tokens, source.longest_gap);
-        // Nearly always the end is here already; else a task waits a moment for it.
+        // The end is nearly always here already; otherwise a task waits a moment for it.
         if source.stream.drain().now_or_never().is_none() {
             let drain = async move { drop(timeout(FLUSH_TIMEOUT, source.stream.drain()).await) };
             self.search.dispatcher.tasks().spawn(drain);
         }
     }
 
-    /// Nobody hears the rest; what came is counted all the same.
+    /// The rest is not relayed; what arrived is recorded.
     fn abandon(&mut self) {
         if let Some(source) = self.source.take() {
             let tally = &source.stream.tally;
@@ -292,7 +292,7 @@ impl Relay {
         }
     }
 
-    /// Another target goes on, or the client is told. `Some`: the last bytes.
+    /// Another target continues, or the client gets an error. `Some`: the last bytes.
     async fn resume_after(&mut self, broken: StreamError) -> Option<Bytes> {
         let (outcome, what) = rescue::of_break(broken.kind);
         if let Some(mut source) = self.source.take() {
@@ -329,7 +329,7 @@ impl Relay {
         }
     }
 
-    /// The last event of an answer that is not whole. No `[DONE]` follows.
+    /// The last event of an incomplete answer. No `[DONE]` follows.
     fn error(&mut self, message: &str, kind: &str, code: &'static str) -> Bytes {
         self.search.call.record.ended_with(code);
         match self.search.call.api {
@@ -339,7 +339,7 @@ impl Relay {
     }
 }
 
-/// Who has to know what is said: a rescue, and perhaps the memory.
+/// The consumers of the text: a rescue, and perhaps memory.
 struct TextObservers<'a> {
     said: &'a mut Option<Transcript>,
     capture: Option<&'a AnswerCapture>,
@@ -360,7 +360,7 @@ impl TextObservers<'_> {
     }
 }
 
-/// The client has left, if the answer was not at its end.
+/// If the answer was not complete, the client has left.
 impl Drop for Relay {
     fn drop(&mut self) {
         self.abandon();

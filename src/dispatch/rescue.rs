@@ -1,8 +1,8 @@
-//! A stream that broke after content was sent goes on from another target, or ends honestly.
+//! Continues a stream that broke after content was sent, from another target.
 //!
-//! By prefill where the target can: it is given the text so far as the assistant's own and writes on. Else by
-//! asking again: the new answer is read in silence as long as it says the same, and sent from where the client is.
-//! An answer with anything but text in it, or another text, is not spliced: the client is told instead.
+//! By prefill where the target supports it: it gets the text so far as the assistant's own and continues it. Otherwise by
+//! replay: the new answer is read silently as long as it repeats the text, and sent from where the client is.
+//! An answer that differs, or holds more than text, is not spliced: the client gets an error instead.
 
 use std::sync::Arc;
 
@@ -25,17 +25,17 @@ use crate::{
     },
 };
 
-/// A provider that repeats what it was given says at least this much of it.
+/// A provider that repeats the prefill repeats at least this much of it, in bytes.
 const REPEATS: usize = 32;
 
-/// What a rescuer will say first.
+/// What the rescuing target sends first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResumeMode {
-    /// What comes next.
+    /// The continuation.
     Next,
-    /// What was said, or what comes next.
+    /// The text so far, or the continuation.
     PerhapsAgain,
-    /// What was said.
+    /// The text so far.
     Again,
 }
 
@@ -57,12 +57,12 @@ pub fn can_splice(call: &Call) -> bool {
     rules.rescue == Rescue::Continue && call.api == Api::Chat && plain && !call.upstream.pinned
 }
 
-/// A stream that goes on where `said` ends; its lead is what the client does not have yet.
+/// A stream that continues where `said` ends; its lead is what the client does not have yet.
 pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, Refusal> {
     let mut continuation = Continuation { said, prefill: true };
     loop {
         let found = match search.find(Some(&continuation)).await {
-            // It may be the prefill that was refused: the request itself was good enough before.
+            // The prefill may be what was rejected: the request itself was accepted before.
             Err(Refusal::Provider(_)) if continuation.prefill => {
                 continuation.prefill = false;
                 search.plan.allow_again();
@@ -80,7 +80,7 @@ pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, 
     }
 }
 
-/// Reads what the client already has, and leaves the rest in the lead.
+/// Skips what the client already has, and puts the rest into the lead.
 async fn catch_up(
     open: OpenStream,
     said: &str,
@@ -93,7 +93,7 @@ async fn catch_up(
     let mut fresh = Vec::new();
     loop {
         let item = match lead.next() {
-            // The client has had a role and an id.
+            // The client already has a role and an id.
             Some(event) => Some(StreamItem::Event(event, EventRole::Content)),
             None if again.is_done() => {
                 open.lead = fresh;
@@ -119,13 +119,13 @@ async fn catch_up(
     }
 }
 
-/// What has been said again.
+/// Compares a new answer with the text that the client has.
 struct ReplayMatcher<'a> {
     said: &'a str,
     /// Bytes of `said` that were repeated.
     at: usize,
     opening: ResumeMode,
-    /// Events that may turn out to be what comes next.
+    /// Events that may turn out to be the continuation.
     held: Vec<SseEvent>,
 }
 
@@ -169,7 +169,7 @@ impl ReplayMatcher<'_> {
     }
 }
 
-/// The outcome of a stream that broke, and what to say of it.
+/// The outcome of a broken stream, and its description for the client.
 pub fn of_break(kind: BrokenKind) -> (Outcome, &'static str) {
     let what = match kind {
         BrokenKind::Cut => "the answer was cut off",

@@ -1,15 +1,15 @@
-//! A text that grows piece by piece for as long as an answer runs.
+//! A text that grows in pieces while an answer runs.
 //!
-//! It is never moved as it grows: with one string for each of a thousand slow streams the allocator would hold what
-//! each of them has outgrown.
+//! Growth never moves it: with one string for each of a thousand slow streams, the allocator would keep the
+//! smaller buffers that each string has outgrown.
 
 /// Bytes of one piece.
 const PIECE: usize = 4 * 1024;
 
-/// What was said so far.
+/// The text so far.
 #[derive(Debug, Default)]
 pub struct Transcript {
-    /// All but the last, each about [`PIECE`] long.
+    /// All pieces but the last, each about [`PIECE`] long.
     pieces: Vec<String>,
     last: String,
     length: usize,

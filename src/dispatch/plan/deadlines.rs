@@ -1,6 +1,6 @@
 //! How long an attempt may take to its first content.
 //!
-//! It must never cut off the only answer by what was merely learned.
+//! A learned deadline must never cut off the only possible answer.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use super::{Candidate, Plan};
 use crate::{config::Timeout, upstream::health::score::LatencyKind};
 
 impl Plan {
-    /// How long `candidate` usually takes at most to its first content or whole answer, and how long it gets of the
-    /// time that is `left` to the call. A `rescue` never gets more than the usual: a client is reading.
+    /// The usual upper bound of `candidate`'s time to its first content or whole answer, and how much of the time `left` to
+    /// the call it gets. A `rescue` never gets more than the usual: a client is waiting in mid-answer.
     pub fn deadlines(&self, candidate: &Candidate, left: Duration, rescue: bool) -> (Duration, Duration) {
         let Candidate { target, model, others, .. } = candidate;
         let (configured, usual) = match self.need.kind {
@@ -22,7 +22,7 @@ impl Plan {
                 (configured, target.state.answer_deadline(configured, total))
             }
         };
-        // Nobody else is there: what is learned must not cut off the only answer.
+        // There is no other target: a learned deadline must not cut off the only answer.
         let alone = configured == Timeout::Auto && !others && !rescue;
         (usual, if alone { left.max(usual) } else { usual })
     }

@@ -1,59 +1,59 @@
-//! Who would be asked now, and in which order: a real [`Plan`], followed with failures that are only imagined.
+//! Which targets would be tried now, and in which order: a real [`Plan`], run with simulated failures.
 //!
-//! Nobody is asked and nothing is learned. Where a real plan draws, the likeliest target is taken and its chance noted;
-//! everything else is decided by the code that decides for requests, so that an explanation cannot differ from them.
+//! Nothing is sent and nothing is learned. Where a real plan draws, the likeliest target is taken and its chance noted.
+//! The code that decides for requests decides everything else, so an explanation cannot differ from what they do.
 
 use super::*;
 
-/// Steps of one rehearsal, waits included: a plan has fewer.
+/// Steps of one dry run, waits included; a plan has fewer.
 const MAX_STEPS: u32 = 100;
 
-/// What a plan would do if everybody it asked could not be reached.
+/// What a plan would do if every target were unreachable.
 pub struct Rehearsal {
-    /// Whom it would ask, in order.
+    /// The targets it would try, in order.
     pub asked: Vec<Rehearsed>,
-    /// Every other target of the asked model and its fallbacks.
+    /// Every other target of the requested model and its fallbacks.
     pub passed_over: Vec<PassedOver>,
-    /// The chance of each target to be the first to be asked, where there is one; together 1, if anybody is asked.
+    /// The chance of each target to be tried first, where it has one. The sum is 1 if any target may be tried.
     pub shares: Vec<(Arc<str>, f64)>,
 }
 
-/// A target that would be asked.
+/// A target that would be tried.
 pub struct Rehearsed {
     /// The target.
     pub target: Arc<Target>,
-    /// The model it would be asked for.
+    /// The model it would be tried for.
     pub model: Arc<Model>,
-    /// 0..1, once all before it have failed.
+    /// The chance to be drawn after all before it have failed, 0..1.
     pub chance: f64,
-    /// A request finds out whether it is back.
+    /// The attempt would be a half-open probe.
     pub probe: bool,
-    /// It seems to have no room left, or to refuse such a request, and is asked for want of any other.
+    /// It seems to have no headroom, or to reject such a request, and is tried as a last resort.
     pub reluctantly: bool,
-    /// How long the plan would wait before it, all waits together.
+    /// The total time the plan would have waited by then.
     pub waited: Duration,
 }
 
-/// A target that would not be asked.
+/// A target that would not be tried.
 pub struct PassedOver {
     /// The target.
     pub target: Arc<Target>,
     /// The model it belongs to.
     pub model: Arc<Model>,
-    /// Why.
+    /// Why it would not be tried.
     pub reason: Reason,
-    /// When it may be asked again, if that is known.
+    /// When it may be tried again, if that is known.
     pub until: Option<Instant>,
 }
 
-/// Why a target would not be asked.
+/// Why a target would not be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is out.
+    /// It is ineligible.
     Out(IneligibleReason),
     /// Its model's window seems too small for the prompt.
     TooSmall,
-    /// All attempts of a request are used up before it.
+    /// The call has no attempts left for it.
     OutOfAttempts,
 }
 
@@ -61,7 +61,7 @@ impl Plan {
     /// Follows the plan from `now` to its end.
     pub fn dry_run(mut self, now: Instant) -> Rehearsal {
         self.rehearsed = true;
-        // Never drawn from: `pick` takes the likeliest.
+        // Never used: `pick` takes the likeliest target.
         let mut rng = fastrand::Rng::with_seed(0);
         let (mut asked, mut shares) = (Vec::new(), Vec::new());
         let mut at = now;
@@ -88,7 +88,7 @@ impl Plan {
         Rehearsal { asked, passed_over, shares }
     }
 
-    /// `chance`: `None` for a target that no draw chose.
+    /// `chance`: `None` for a target that was not drawn.
     fn predicted_step(
         &self,
         candidate: &Candidate,
@@ -107,7 +107,7 @@ impl Plan {
         }
     }
 
-    /// The chance of each target to be the next of its model, if that model is asked.
+    /// The chance of each target to be the next of its model, if that model is tried.
     fn chances(&self, now: Instant) -> Vec<(Arc<Model>, Arc<str>, f64)> {
         let of = |model: &Arc<Model>| {
             let RemainingTargets { standings, ready, probe } = self.choices(model, now);
@@ -148,7 +148,7 @@ impl Plan {
 }
 
 impl Rehearsal {
-    /// The chance of this target to be the first to be asked.
+    /// The chance of this target to be tried first.
     pub fn share(&self, target: &Target) -> f64 {
         share_of(&self.shares, &target.id).unwrap_or(0.0)
     }
@@ -158,7 +158,7 @@ fn share_of(shares: &[(Arc<str>, f64)], id: &Arc<str>) -> Option<f64> {
     shares.iter().find(|(other, _)| other == id).map(|(_, share)| *share)
 }
 
-/// The draw that `candidate` came from; `None` if it came from none.
+/// The draw that chose `candidate`; `None` if it was not drawn.
 fn drawn(chances: &[(Arc<Model>, Arc<str>, f64)], candidate: &Candidate) -> Option<Vec<(Arc<str>, f64)>> {
     let of_model = chances.iter().filter(|(model, ..)| Arc::ptr_eq(model, &candidate.model));
     let drawn: Vec<_> = of_model.map(|(_, id, chance)| (id.clone(), *chance)).collect();

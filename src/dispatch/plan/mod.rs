@@ -1,8 +1,8 @@
-//! Who is asked next: all decisions of failover, and nothing else.
+//! Which target is tried next: all decisions of failover, and nothing else.
 //!
-//! A [`Plan`] is asked for the next [`Step`] and told how each attempt ended. It does no I/O and reads no clock.
-//! The asked model comes first, then its fallbacks. Targets of one model are equals: a failure moves on at once. A
-//! fallback is another model: before it is used, a passing trouble is tried once more and a short rest waited out.
+//! A [`Plan`] returns the next [`Step`] and takes the result of each attempt. It does no I/O and reads no clock.
+//! The requested model comes first, then its fallbacks. Targets of one model are equals: a failure moves on at once. A
+//! fallback is another model: before it is used, a transient failure is retried once and a short cooldown waited out.
 
 mod deadlines;
 pub mod dry_run;
@@ -23,83 +23,83 @@ use crate::{
     },
 };
 
-/// Before the same target is asked again after a 5xx or a reset.
+/// Delay before the same target is tried again after a 5xx or a reset.
 const SECOND_CHANCE: Duration = Duration::from_millis(250);
-/// Longest wait for a target to come back while there is nobody at all to ask.
+/// Longest wait for a target to become eligible while no target at all is.
 const NO_TARGET_WAIT: Duration = Duration::from_secs(1);
 
 /// What to do now.
 pub enum Step {
-    /// Ask this target.
+    /// Try this target.
     Try(Candidate),
-    /// Nobody may be asked before then.
+    /// No target may be tried before then.
     Wait(Instant),
     /// Give up.
     Refuse(Refusal),
 }
 
-/// A target that is to be asked.
+/// A target to try.
 #[derive(Clone)]
 pub struct Candidate {
     /// The target.
     pub target: Arc<Target>,
-    /// The model it is asked for.
+    /// The model it is tried for.
     pub model: Arc<Model>,
-    /// Somebody else could be asked if this one fails; if not, it has all the time that is left.
+    /// Another target could be tried if this one fails. If not, this one gets all the time that is left.
     pub others: bool,
     /// Not the first attempt of the call.
     pub again: bool,
-    /// The very target that failed last.
+    /// The same target that failed last.
     pub same: bool,
 }
 
-/// The state of one call's search for an answer.
+/// The state of one call's failover.
 pub struct Plan {
     models: Vec<Arc<Model>>,
-    /// Which of `models` is being asked.
+    /// Index in `models` of the one being tried.
     at: usize,
     need: RequestNeed,
     rules: Resilience,
     attempts: u32,
-    /// Targets that are known to refuse this request: asked only if there is nobody else.
+    /// Targets that are known to reject this request: a last resort.
     unsuited: Vec<Arc<str>>,
     tried: Vec<Arc<str>>,
     second: SameTargetRetry,
-    /// Since when there is nobody to ask.
+    /// Since when no target may be tried.
     blocked_since: Option<Instant>,
     last: Option<Last>,
-    /// Nothing is asked: the likeliest target is taken in place of a draw.
+    /// A dry run: nothing is sent, and the likeliest target is taken instead of a draw.
     rehearsed: bool,
 }
 
-/// Who of a model may be asked now.
+/// The targets of a model that may be tried now.
 struct RemainingTargets {
     standings: Vec<Eligibility>,
-    /// Indices of the targets that may be asked.
+    /// Indices of the targets that may be tried.
     ready: Vec<usize>,
-    /// The target whose breaker wants a probe: it is asked before the others.
+    /// The target whose breaker needs a probe: it is tried before the others.
     probe: Option<usize>,
 }
 
-/// The same target once more.
+/// The second chance of the target that failed last.
 enum SameTargetRetry {
-    /// Nothing failed that would be worth it.
+    /// No failure so far was worth one.
     Idle,
-    /// From then on.
+    /// The target may be tried again from then on.
     Due(Arc<Target>, Instant),
-    /// It was.
+    /// It has been used.
     Used,
 }
 
 struct Last {
     failure: Failure,
     direct: bool,
-    /// The window that was too small, if it was that.
+    /// The context window that was too small, if that was the failure.
     too_small: Option<u64>,
 }
 
 impl Plan {
-    /// A plan for `models`: the asked one, then its fallbacks. `unsuited` targets come after all others.
+    /// A plan for `models`: the requested one, then its fallbacks. `unsuited` targets come after all others.
     pub fn new(
         models: Vec<Arc<Model>>,
         unsuited: Vec<Arc<str>>,
@@ -137,7 +137,7 @@ impl Plan {
         self.last.as_ref().map(|last| last.failure.message.as_str())
     }
 
-    /// What to do at `now`.
+    /// The next step at `now`.
     pub fn next(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Step {
         if self.attempts >= self.rules.max_attempts {
             return Step::Refuse(self.refusal(now));
@@ -158,7 +158,7 @@ impl Plan {
         self.wait_for_any_target(now)
     }
 
-    /// A second target to ask at the same time as the one that is silent.
+    /// A second target to try in parallel with the silent one.
     pub fn hedge(&mut self, now: Instant, rng: &mut fastrand::Rng) -> Option<Candidate> {
         let model = self.models.get(self.at)?.clone();
         let room = self.attempts < self.rules.max_attempts;
@@ -166,26 +166,26 @@ impl Plan {
         Some(self.candidate(target, others, false))
     }
 
-    /// `candidate` could not be asked after all: somebody else took its last place.
+    /// The `candidate` became ineligible before the attempt began: another call took its last place.
     pub fn ineligible_reason(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
-    /// The target that failed last may be asked once more, for it will be asked something else.
+    /// The target that failed last may be tried once more, because it will get a different request.
     pub fn allow_again(&mut self) {
         self.tried.pop();
         self.last = None;
     }
 
-    /// Takes note of how an attempt on `candidate` failed.
+    /// Records how an attempt on `candidate` failed.
     ///
     /// # Errors
-    /// Nobody else may be asked, and this is the answer.
+    /// The final refusal, if no other target may be tried.
     pub fn failed(&mut self, candidate: &Candidate, failure: Failure, now: Instant) -> Result<(), Refusal> {
         let outcome = failure.outcome;
         let again_at = match outcome {
             Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
-                // The target counts its rest itself, a little longer than it was told.
+                // The target keeps its own cooldown, which is a little longer than the provider asked for.
                 let until = candidate.target.eligibility(&self.need, None, now).until;
                 Some(until.unwrap_or(now + rest))
             }
@@ -198,7 +198,7 @@ impl Plan {
         let too_small =
             (outcome == Outcome::TooBig).then_some(candidate.model.config.context_window).flatten();
         let new = Last { failure, direct: candidate.model.direct, too_small };
-        // That the prompt is too long is what the client can mend, whatever comes after.
+        // Only the client can mend a prompt that is too long, so that failure is kept whatever follows.
         let kept = self.last.take().filter(|last| last.failure.outcome == Outcome::TooBig);
         self.last = Some(kept.unwrap_or(new));
         if outcome.may_try_next() == NextStep::No { Err(self.refusal(now)) } else { Ok(()) }
@@ -210,7 +210,7 @@ impl Plan {
         let failed = || Failed { message: failure.message.clone(), attempts: self.attempts };
         let theirs = match failure.outcome {
             Outcome::TooBig | Outcome::ClientFault => true,
-            // Who names a target himself is told what it said.
+            // A client that named the target itself gets its original error.
             Outcome::NotServed(missing) => *direct || missing != MissingFeature::Model,
             _ => false,
         };
@@ -230,12 +230,12 @@ impl Plan {
         }
     }
 
-    /// Whether the prompt seems to fit. Our count is rough, so a model it does not fit is only put last.
+    /// Whether the prompt seems to fit. Our token count is an estimate, so a model it does not fit is only put last.
     fn seems_to_fit(&self, model: &Model) -> bool {
         self.may_fit(model) && model.config.context_window.is_none_or(|window| self.need.tokens <= window)
     }
 
-    /// What was too long for one window is not sent to another that is no larger.
+    /// A prompt too long for one window is not sent to another that is no larger.
     fn may_fit(&self, model: &Model) -> bool {
         match self.last.as_ref().and_then(|last| last.too_small) {
             Some(small) => model.config.context_window.is_none_or(|window| window > small),
@@ -243,20 +243,20 @@ impl Plan {
         }
     }
 
-    /// Whether a target of `model` was not asked yet and is not unsuited.
+    /// Whether this target of `model` was not tried yet and is not unsuited.
     fn is_fresh(&self, model: &Model, index: usize) -> bool {
         let id = &model.targets[index].id;
         !self.tried.contains(id) && !self.unsuited.contains(id)
     }
 
-    /// The fresh targets of `model`, and where they stand.
+    /// The fresh targets of `model`, with their eligibility.
     fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Eligibility)> {
         let standings = model.eligibilities(&self.need, now).into_iter().enumerate();
         standings.filter(|(index, _)| self.is_fresh(model, *index))
     }
 
-    /// With nobody else left: a target whose rate limit looks used up, or that is known to refuse such a request.
-    /// Both are what we believe; the provider's own word is better than ours.
+    /// When no other is left: a target without headroom, or one that is known to reject such a request.
+    /// Both are only estimates of ours; the provider's answer is authoritative.
     fn last_resort(&mut self, now: Instant) -> Option<Candidate> {
         let asked = |target: &Arc<Target>| self.tried.contains(&target.id);
         let believed_out = |target: &Arc<Target>| {
@@ -271,19 +271,19 @@ impl Plan {
         Some(self.candidate(target, false, false))
     }
 
-    /// Who of `model` may be asked and was not asked yet. A breaker that wants a probe gets it first, if somebody
-    /// else can catch its failure or there is nobody else at all.
+    /// The targets of `model` that may be tried and were not tried yet. A half-open probe goes first, if another target
+    /// can follow its failure or none else is eligible.
     fn choices(&self, model: &Model, now: Instant) -> RemainingTargets {
         let standings = model.eligibilities(&self.need, now);
         let fresh: Vec<usize> = (0..standings.len()).filter(|index| self.is_fresh(model, *index)).collect();
         let probe = fresh.iter().copied().find(|index| standings[*index].access == Availability::Probe);
         let ready = Model::preferred(fresh, &standings);
-        // The last attempt of a call is no time for a probe, unless there is nobody else.
+        // The last attempt of a call is not spent on a probe, unless there is no other target.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
         RemainingTargets { standings, ready, probe: probe.filter(|_| caught) }
     }
 
-    /// One of the choices, and whether there is another.
+    /// One of the choices, and whether another is eligible.
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
         let RemainingTargets { standings, ready, probe } = self.choices(model, now);
         if !self.rehearsed {
@@ -303,7 +303,7 @@ impl Plan {
         self.fresh(model, now).any(|(_, standing)| standing.access.is_open())
     }
 
-    /// Whether a fallback could be asked now.
+    /// Whether a fallback could be tried now.
     fn later_ready(&self, now: Instant) -> bool {
         self.models.iter().skip(self.at + 1).any(|model| self.is_ready(model, now))
     }
@@ -318,7 +318,7 @@ impl Plan {
         Candidate { target, model, others, again, same }
     }
 
-    /// Before the asked model is left: the same target once more, or a short rest waited out.
+    /// Before moving on from the requested model: a retry on the same target, or the wait for a short cooldown.
     fn wait_on_model(&mut self, model: &Model, now: Instant) -> Option<Step> {
         let reserved = u32::from(self.later_ready(now));
         if self.rules.max_attempts - self.attempts <= reserved {
@@ -339,8 +339,8 @@ impl Plan {
         self.rest_within_patience(model, now).map(Step::Wait)
     }
 
-    /// When a target is back that was throttled before this call came, if that is within `patience`; or when the peers have
-    /// left its probe to us, which takes no time to speak of.
+    /// When a target is back that was throttled before this call came, if that is within `patience`. A probe lease that is
+    /// still to be granted counts too: that takes almost no time.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.blocked_since.get_or_insert(now);
         let short = |why| {
@@ -351,7 +351,7 @@ impl Plan {
         (back <= since + self.rules.patience).then_some(back)
     }
 
-    /// Every model has been left. If nothing was asked at all, a target that is back in a moment is waited for.
+    /// No model is left. If no target was tried at all, one that is back in a moment is waited for.
     fn wait_for_any_target(&mut self, now: Instant) -> Step {
         if let Some(candidate) = self.last_resort(now) {
             return Step::Try(candidate);
@@ -372,7 +372,7 @@ impl Plan {
         self.models.iter().flat_map(move |model| model.eligibilities(&self.need, now))
     }
 
-    /// When the first target of any model may be asked again.
+    /// When the first target of any model may be tried again.
     fn earliest(&self, now: Instant) -> Option<Instant> {
         self.all(now).filter_map(|standing| standing.until).min()
     }
@@ -381,7 +381,7 @@ impl Plan {
         self.earliest(now).map(|at| at.saturating_duration_since(now))
     }
 
-    /// Why nobody at all may be asked.
+    /// The refusal when no target may be tried.
     fn no_target(&self, now: Instant) -> Refusal {
         let all_are =
             |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
@@ -398,7 +398,7 @@ impl Plan {
     }
 }
 
-/// Targets whose probe this request could be get the peers' leave for the next one: it is not waited for.
+/// Requests the next probe lease for the targets this call could probe, without waiting for it.
 fn request_probe(model: &Model, standings: &[Eligibility]) {
     let each = model
         .targets

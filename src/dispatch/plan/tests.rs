@@ -56,7 +56,7 @@ pub(super) fn plan(snapshot: &Snapshot) -> Plan {
     Plan::new(chain, Vec::new(), RequestNeed::default(), snapshot.config.resilience.clone())
 }
 
-/// What a plan does, in words.
+/// The plan's next step as text.
 pub(super) fn step(plan: &mut Plan) -> (String, Option<Candidate>) {
     let now = Instant::now();
     match plan.next(now, &mut fastrand::Rng::with_seed(1)) {
@@ -72,7 +72,7 @@ fn failure(outcome: Outcome) -> Failure {
     Failure { outcome, message: outcome.to_string(), reply: Some(reply), elapsed: Duration::ZERO }
 }
 
-/// The attempt is made and fails, as in a real search.
+/// The attempt is made and fails, as in a real call.
 pub(super) fn fails(plan: &mut Plan, expected: &str, outcome: Outcome) -> Result<(), Refusal> {
     let (words, candidate) = step(plan);
     assert_eq!(words, expected);
@@ -144,7 +144,7 @@ async fn a_rest_within_patience_is_waited_out_and_a_longer_one_is_not() {
     let Step::Wait(until) = first.next(Instant::now(), &mut fastrand::Rng::new()) else { panic!("no wait") };
     let wait = until - Instant::now();
     assert!((2000..=2400).contains(&(wait.as_millis() as u64)), "{wait:?}");
-    // Another call that comes now waits as well: the asked model is worth it.
+    // Another call that comes now waits as well: the requested model is worth it.
     assert!(step(&mut plan(&snapshot)).0.starts_with("wait"));
     advance(wait).await;
     fails(&mut first, "try a/x", throttled(10)).unwrap();
@@ -255,14 +255,14 @@ async fn drained_targets_are_not_asked() {
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
-/// A gateway that has company tells and asks; here, nobody answers.
+/// A clustered gateway reports and requests leases; here, no peer replies.
 fn joined(snapshot: &Snapshot) -> Outbox {
     let outbox = Outbox::default();
     snapshot.targets().iter().for_each(|target| target.state.join(Some(&outbox), Instant::now()));
     outbox
 }
 
-/// A peer has seen `target` fail once and goes on asking it.
+/// A peer has seen `target` fail once and keeps using it.
 fn doubted(snapshot: &Snapshot, target: &str) {
     let report = json!({ "i": target, "f": { "n": 1, "a": 0 } });
     let heard = IncomingReport {

@@ -1,4 +1,4 @@
-//! What is explained is what happens.
+//! The explanation of a plan matches what real plans do.
 
 use http::{HeaderName, HeaderValue};
 
@@ -40,7 +40,7 @@ async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
     assert!(rehearsal.passed_over.is_empty());
 }
 
-/// Whoever is out, doubted, reluctant or far down: somebody is the first.
+/// Whatever target is out, suspected, a last resort or low in score: some target is first.
 #[tokio::test(start_paused = true)]
 async fn the_shares_are_a_whole() {
     let snapshot = snapshot(MODELS);
@@ -62,7 +62,7 @@ async fn the_shares_are_a_whole() {
     assert_eq!(shares(), [0.0; 3], "nobody is asked");
 }
 
-/// Whom no draw has chosen is asked for certain.
+/// A target that was not drawn is tried for certain.
 #[tokio::test(start_paused = true)]
 async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
     let snapshot = snapshot(MODELS);
@@ -96,7 +96,7 @@ async fn the_chance_is_the_frequency_of_real_plans() {
     assert!((often as f64 / f64::from(draws) - rehearsal.asked[0].chance).abs() < 0.03, "{often}");
 }
 
-/// Step by step, a real plan whose attempts all fail asks whom the rehearsal named.
+/// Step by step, a real plan whose attempts all fail tries the targets that the dry run named.
 #[tokio::test(start_paused = true)]
 async fn a_real_plan_goes_the_same_way() {
     let snapshot = snapshot(&MODELS.replace("weighted", "priority"));
@@ -139,7 +139,7 @@ async fn attempts_and_windows_end_the_list() {
     assert_eq!(of(0, 3), None);
 }
 
-/// A probe goes first, and is said to be one.
+/// A probe goes first and is shown as one.
 #[tokio::test(start_paused = true)]
 async fn a_probe_is_named() {
     let snapshot = snapshot(MODELS);
