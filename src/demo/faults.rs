@@ -1,10 +1,10 @@
-//! When the flaky provider breaks, and how: from the clock alone, so that every demo shows the same.
+//! When the flaky provider fails, and how: a function of the clock alone, so every demo shows the same.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Seconds into each minute at which it breaks; whoever starts the demo sees it healthy first.
+/// Seconds into each minute at which it breaks; a new demo is healthy first.
 const BREAKS_AT: u64 = 20;
 /// Seconds for which it stays broken.
 const BROKEN_FOR: u64 = 20;
@@ -16,14 +16,14 @@ pub enum Fault {
     ServerError,
     /// The stream begins, and breaks in the middle.
     CutOff,
-    /// Takes the request and says nothing.
+    /// Accepts the request and sends nothing.
     Silence,
-    /// Takes the request and closes the connection.
+    /// Accepts the request and closes the connection.
     HangUp,
 }
 
 impl Fault {
-    /// One for each minute, in turn.
+    /// One for each minute, in rotation.
     const IN_TURN: [Self; 4] = [Self::ServerError, Self::CutOff, Self::Silence, Self::HangUp];
 }
 
@@ -39,7 +39,7 @@ impl Schedule {
         Self { start }
     }
 
-    /// What is wrong at `now`; `None` while all is well.
+    /// The fault at `now`; `None` while the provider is healthy.
     pub fn at(&self, now: Instant) -> Option<Fault> {
         fault_after(now.saturating_duration_since(self.start))
     }

@@ -1,9 +1,9 @@
-//! `concierge demo`: the gateway in front of three simulated providers, without keys, files or network. What is said to
-//! it is remembered in a folder for temporary files that goes when the demo stops.
+//! `concierge demo`: the gateway in front of three simulated providers, without keys, files or network. Memories are
+//! stored in a temporary folder that is deleted when the demo stops.
 //!
-//! One provider is fast, one is slow, one breaks for 20 s in every minute, each minute in another way. They speak
-//! HTTP on ports of their own, so the gateway treats them like any other. Nothing here may be used by the rest of
-//! the gateway, and nothing of it runs unless the demo was asked for.
+//! One provider is fast, one is slow, and one breaks for 20 s in every minute, each minute in another way. They speak
+//! HTTP on ports of their own, so the gateway treats them like any other. Only `app` may use this module, and
+//! nothing of it runs unless the command `demo` is given.
 
 mod faults;
 mod paced_body;
@@ -29,30 +29,30 @@ use crate::{
     tasks::Tasks,
 };
 
-/// Chats.
+/// The chat model.
 const CHAT_MODEL: &str = "demo";
-/// Makes embeddings.
+/// The embedding model.
 const EMBEDDING_MODEL: &str = "demo-embed";
 
-/// What the command line says.
+/// The settings from the command line.
 #[derive(Debug, Clone)]
 pub struct DemoSettings {
-    /// Where the gateway listens.
+    /// The address the gateway listens on.
     pub listen: SocketAddr,
 }
 
-/// What there is once the simulated providers answer.
+/// A demo whose simulated providers are listening.
 pub struct Demo {
-    /// Of the gateway in front of them.
+    /// The configuration of the gateway in front of them.
     pub loaded: Loaded,
-    /// Where its memories are; dropping it removes them.
+    /// The folder of its memories; dropping it deletes them.
     pub memories: TempDir,
 }
 
-/// Starts the simulated providers, and makes the configuration of a gateway in front of them.
+/// Starts the simulated providers and makes the configuration of a gateway in front of them.
 ///
 /// # Errors
-/// One sentence: an address beyond this machine (the demo has no keys), no free port, or no room for temporary files.
+/// One sentence: an address beyond this machine (the demo has no keys), no free port, or no space for temporary files.
 pub async fn start(settings: &DemoSettings, tasks: &Tasks) -> Result<Demo, String> {
     let listen = settings.listen;
     if !listen.ip().to_canonical().is_loopback() {
@@ -82,7 +82,7 @@ fn providers(now: Instant) -> [DemoProvider; 3] {
     ]
 }
 
-/// The port on which `provider` answers.
+/// Starts `provider` and returns its port.
 async fn open(provider: DemoProvider, tasks: &Tasks) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();
@@ -90,8 +90,8 @@ async fn open(provider: DemoProvider, tasks: &Tasks) -> io::Result<u16> {
     Ok(port)
 }
 
-/// What a user would have written. It forgets and checks quickly, so that there is something to see,
-/// and logs little, for three requests a second would fill the terminal.
+/// A configuration as a user would write it. It fades scores and checks health quickly, so that changes show, and
+/// logs little, because three requests a second would fill the terminal.
 fn configuration(listen: SocketAddr, [fast, slow, flaky]: [u16; 3], memories: &Path) -> String {
     format!(
         r#"

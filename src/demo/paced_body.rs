@@ -1,4 +1,4 @@
-//! An answer over time: the body of a reply that comes word by word, or breaks off.
+//! A response body over time: it arrives word by word, or is cut off.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use tokio::time::sleep;
 
 use super::response::DemoEvents;
 
-/// A reply that breaks off: the connection is closed in the middle of it.
+/// A body that is cut off: the connection is closed in the middle of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated provider broke off")]
 pub struct DemoTruncated;
 
-/// The body of every reply.
+/// The body of every response.
 pub type PacedBody = StreamBody<BoxStream<'static, Result<Frame<Bytes>, DemoTruncated>>>;
 
-/// How fast an answer comes.
+/// The speed of an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Pacing {
-    /// Before the first word.
+    /// Delay before the first word.
     pub first: Duration,
-    /// Before each other word.
+    /// Delay before each further word.
     pub gap: Duration,
 }
 
 impl Pacing {
-    /// How long `words` take together.
+    /// How long `words` words take in total.
     pub fn of_all(&self, words: usize) -> Duration {
         self.first + self.gap * u32::try_from(words).unwrap_or(u32::MAX)
     }

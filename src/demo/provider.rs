@@ -1,4 +1,4 @@
-//! A simulated provider: an HTTP/1.1 server that takes its time, and sometimes breaks.
+//! A simulated provider: an HTTP/1.1 server with delays and faults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,30 +21,30 @@ use super::{
 };
 use crate::tasks::Tasks;
 
-/// Bytes of a request.
+/// The largest request body, in bytes.
 const MAX_BODY: usize = 64 << 20;
-/// Longer than any gateway waits.
+/// A silence longer than any gateway waits.
 const SILENCE: Duration = Duration::from_secs(120);
 /// Pause after an accept error.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How one of them behaves.
+/// The behaviour of one provider.
 #[derive(Debug)]
 pub struct DemoProvider {
-    /// Before the first word, give or take a fifth.
+    /// Delay before the first word, ± 20 %.
     pub first_token: Duration,
-    /// Before each other word, give or take a fifth.
+    /// Delay before each further word, ± 20 %.
     pub gap: Duration,
     /// When it breaks; `None`: never.
     pub breaks: Option<Schedule>,
 }
 
-/// Why a connection is closed without a reply.
+/// The error that closes a connection without a response.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated provider hung up")]
 struct HungUp;
 
-/// Answers on `listener` for ever.
+/// Serves `listener` until the process ends.
 pub async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) {
     let provider = Arc::new(provider);
     loop {
@@ -59,7 +59,7 @@ pub async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) 
 }
 
 async fn connection(stream: TcpStream, provider: Arc<DemoProvider>) {
-    // Without it small chunks wait for each other.
+    // Without it small chunks are delayed by Nagle's algorithm.
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| {
         let provider = provider.clone();
@@ -109,7 +109,7 @@ impl DemoProvider {
         }
     }
 
-    /// An answer that is not streamed comes when its last word would have come.
+    /// An answer that is not streamed arrives when its last word would have.
     async fn whole(&self, answer: &Value, words: usize, cut: bool) -> Response<PacedBody> {
         sleep(self.pace().of_all(words)).await;
         json_reply(StatusCode::OK, answer, cut)

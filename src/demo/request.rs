@@ -1,24 +1,24 @@
-//! What a simulated provider understands of a request: enough for a friendly answer, and no more.
+//! What a simulated provider reads of a request: enough for a friendly answer, and no more.
 //!
-//! It never refuses: what it does not understand, it takes for an empty question.
+//! It never refuses: whatever it cannot read counts as an empty question.
 
 use serde_json::Value;
 
 /// Characters of a question that are echoed.
 const LONGEST_ECHO: usize = 200;
 
-/// A request, as far as it matters here.
+/// The parts of a request that matter here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DemoRequest {
-    /// The model asked for.
+    /// The requested model.
     pub model: String,
     /// The answer is to be streamed.
     pub streamed: bool,
-    /// A chunk with the usage is wanted at the end of the stream.
+    /// The client wants a chunk with the usage at the end of the stream.
     pub wants_usage: bool,
-    /// About how many tokens were sent.
+    /// Estimated tokens of the prompt.
     pub prompt_tokens: usize,
-    /// The whole answer, word by word, each with the space before it; without what was already said.
+    /// The answer word by word, each with the space before it, without the part the client already has.
     pub words: Vec<String>,
     /// The texts to embed.
     pub inputs: Vec<String>,
@@ -80,7 +80,7 @@ fn texts(content: &Value) -> Vec<String> {
     }
 }
 
-/// What the gateway recalled, best first: the lines of its notes, as a model reads them.
+/// The recalled notes, best first: the lines of the memory block, as a model reads them.
 fn noted(said: &[DemoMessage]) -> Vec<&str> {
     let notes = said.iter().rfind(|message| message.role != "assistant" && message.text.contains("\nBEGIN-"));
     notes.map_or_else(Vec::new, |notes| {
@@ -88,7 +88,7 @@ fn noted(said: &[DemoMessage]) -> Vec<&str> {
     })
 }
 
-/// As one line, and not too long.
+/// The text on one line, shortened to [`LONGEST_ECHO`].
 fn echo(text: &str) -> String {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(LONGEST_ECHO) {
@@ -97,7 +97,7 @@ fn echo(text: &str) -> String {
     }
 }
 
-/// The same whoever answers: so a broken stream can go on from another provider in the middle of a sentence.
+/// The same for every provider, so that a broken stream can continue from another one in the middle of a sentence.
 fn answer_to(question: &str, notes: &[&str]) -> String {
     let echoed = echo(question);
     let opening = match echoed.as_str() {
@@ -117,7 +117,7 @@ fn answer_to(question: &str, notes: &[&str]) -> String {
     )
 }
 
-/// `"a b"` to `["a", " b"]`.
+/// Splits `"a b"` into `["a", " b"]`.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for piece in text.split_inclusive(' ') {
@@ -132,7 +132,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The usual rule of thumb: four bytes.
+/// A rule of thumb: one token for four bytes.
 pub fn tokens(text: &str) -> usize {
     text.len().div_ceil(4)
 }

@@ -1,6 +1,6 @@
-//! A gentle trickle of requests through the demo's own gateway, so that its scores move by themselves.
+//! A few requests per second through the demo's own gateway, so that its scores change without a user.
 //!
-//! They take the way of every client: through the gateway's port, with a slot, as the user `demo-traffic`.
+//! They take the same path as any client's: through the gateway's port, with a slot, as the user `demo-traffic`.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -18,12 +18,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{CHAT_MODEL, EMBEDDING_MODEL};
 use crate::tasks::Tasks;
 
-/// Three a second.
+/// Three requests a second.
 const PERIOD: Duration = Duration::from_millis(333);
-/// At once; below the slots that one user has, so that a hanging provider makes no refusals.
+/// Requests in flight; below the slots of one user, so that a hanging provider causes no refusals.
 const AT_ONCE: usize = 8;
 
-/// What is asked, in turn.
+/// The questions, in rotation.
 const QUESTIONS: [&str; 4] = [
     "What is a gateway good for?",
     "Who answers when a provider breaks?",
@@ -33,7 +33,7 @@ const QUESTIONS: [&str; 4] = [
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 
-/// Asks the gateway at `address` about three times a second until it drains.
+/// Sends about three requests a second to the gateway at `address` until it drains.
 pub fn start_traffic(address: SocketAddr, tasks: &Tasks) {
     let http: Http = Client::builder(TokioExecutor::new()).build_http();
     let draining = tasks.draining().clone().cancelled_owned();
@@ -56,11 +56,11 @@ async fn ask(http: &Http, address: SocketAddr, turn: usize) {
     let request = Request::post(format!("http://{address}{path}"))
         .header(header::CONTENT_TYPE, "application/json")
         .header("x-user-id", "demo-traffic")
-        // There is nothing in these questions that anybody would want to be reminded of.
+        // These questions are not worth remembering.
         .header("x-concierge-memory", "off")
         .body(Full::from(body.to_string()));
     let Ok(request) = request else { return };
-    // How it went is what `/admin/providers` shows; here only the answer must be read to its end.
+    // `/admin/providers` shows how it went; here the answer only has to be read to its end.
     match http.request(request).await {
         Ok(response) => drop(response.into_body().collect().await),
         Err(error) => tracing::debug!(%error, "a demo request failed"),

@@ -1,7 +1,7 @@
-//! The words of an answer that came in one piece.
+//! The text of an answer that came in one piece.
 //!
-//! Only of one that was ended by the model or by its length, that has one choice, and that is words alone: half an
-//! answer, or one that calls tools, says something else than it seems to.
+//! Only of an answer that has one choice, is text alone, and was ended by the model or by its length. Half an
+//! answer, or one that calls tools, does not mean what its text alone suggests.
 
 use std::borrow::Cow;
 
@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 
 use super::{Api, conversation::words_of, json::fields};
 
-/// Reasons to end that mean that there would be more, or something else, to say.
+/// Finish reasons that mean the text is not the whole answer.
 const WITHHELD: [&str; 4] = ["tool_calls", "function_call", "content_filter", "error"];
 
-/// Whether an answer that ended for this reason is not what the model had to say.
+/// Whether an answer with this finish reason is not the model's whole answer.
 pub(super) fn is_withheld(reason: &str) -> bool {
     WITHHELD.contains(&reason)
 }
 
-/// The words of `body`, an answer of `api`; `None` if it is no plain and whole one.
+/// The text of `body`, an answer of `api`; `None` unless it is complete and plain text.
 pub fn words(api: Api, body: &[u8]) -> Option<String> {
     let root: &RawValue = serde_json::from_slice(body).ok()?;
     match api {

@@ -1,7 +1,7 @@
-//! What was said in a conversation: the words of chat messages and of Responses input, and where a note may go.
+//! The text of a conversation, in chat messages or Responses input, and where a note may be inserted.
 //!
-//! Pictures, sounds, files and tool traffic are no words. A body whose shape we do not know has no conversation, and
-//! then nothing is put into it.
+//! Images, audio, files and tool traffic are not text. A body of an unknown shape has no conversation, and nothing is
+//! inserted into it.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -13,12 +13,12 @@ use super::{
     request_peek::{self, Peek},
 };
 
-/// One thing that was said.
+/// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpokenTurn<'a> {
     /// `user`, `assistant`, `system`, `developer`, `tool` or anything a client may write.
     pub role: Cow<'a, str>,
-    /// The words, text parts joined by a line break; empty where there are none. Slices of the body where they can be.
+    /// The text, its parts joined by a line break; empty if there is none. A slice of the body where possible.
     pub text: Cow<'a, str>,
     /// Where the message lies in the body.
     pub at: Range<usize>,
@@ -27,9 +27,9 @@ pub struct SpokenTurn<'a> {
 /// A conversation, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation<'a> {
-    /// What was said.
+    /// The turns.
     pub said: Vec<SpokenTurn<'a>>,
-    /// `input` is one string, not a list: to put something before it, it has to become one.
+    /// `input` is one string, not a list: it must become a list before a turn can precede it.
     plain: bool,
 }
 
@@ -54,7 +54,7 @@ impl<'a> Conversation<'a> {
         Some(Self { said: said.collect(), plain })
     }
 
-    /// What the user said last, if the user was the last to speak in words: to this the model will answer.
+    /// The last turn, if it is the user's and has text: the one the model will answer.
     pub fn last_user(&self) -> Option<&SpokenTurn<'a>> {
         let last = self.said.iter().rposition(|said| said.role == "user" && !said.text.trim().is_empty())?;
         // A tool's result after it belongs to the same turn.
@@ -63,16 +63,16 @@ impl<'a> Conversation<'a> {
         (!answered).then(|| &self.said[last])
     }
 
-    /// The place directly before `said`.
+    /// The position directly before `said`.
     pub fn before(&self, said: &SpokenTurn<'_>) -> InsertionPoint {
         InsertionPoint { at: said.at.clone(), plain: self.plain }
     }
 }
 
-/// Room for what is put around a note.
+/// Capacity for the JSON around a note, in bytes.
 const FRAME: usize = 64;
 
-/// Where a note can be put into a body: directly before something that was said.
+/// A position where a note can be inserted into a body: directly before a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InsertionPoint {
     at: Range<usize>,
@@ -80,12 +80,12 @@ pub struct InsertionPoint {
 }
 
 impl InsertionPoint {
-    /// Puts a user message of `note` here into `body`, of which `peek` was read, and moves what was read along. Without a
-    /// place in the body both stay as they are, and it is `None`.
+    /// Inserts a user message of `note` here into `body`, and shifts the ranges in `peek`, which must be of this body. If
+    /// the position is not in the body, both stay as they are and the result is `None`.
     pub fn put(&self, body: &mut Bytes, peek: &mut Peek, note: &str) -> Option<()> {
         let (before, asked, behind) =
             (body.get(..self.at.start)?, body.get(self.at.clone())?, body.get(self.at.end..)?);
-        // Most notes need an escape for each line, and little else.
+        // Most notes need one escape per line, and few others.
         let mut with = BytesMut::with_capacity(body.len() + note.len() + note.len() / 8 + FRAME);
         let open: &[u8] = if self.plain { b"[{\"content\":\"" } else { b"{\"content\":\"" };
         with.extend_from_slice(before);
@@ -111,7 +111,7 @@ impl InsertionPoint {
 }
 
 impl<'a> SpokenTurn<'a> {
-    /// Of `message`, which begins at `start` of the body; what is no message says nothing.
+    /// Reads `message`, which begins at `start` of the body. Anything that is not a message has no text.
     fn read(message: &'a str, start: usize) -> Self {
         let [role, content] = scan::members(message, ["role", "content"]);
         let role = role.and_then(fields::decoded).unwrap_or_default();
@@ -119,12 +119,12 @@ impl<'a> SpokenTurn<'a> {
     }
 }
 
-/// The words of a message; empty if it has none.
+/// The text of a message; empty if it has none.
 pub(super) fn words_of(message: &RawValue) -> String {
     fields::get(message, "content").map(|content| words(content.get())).unwrap_or_default().into_owned()
 }
 
-/// The words of a message's content: a string, or the text of its text parts.
+/// The text of a message's content: a string, or its text parts.
 fn words(content: &str) -> Cow<'_, str> {
     if let Some(text) = fields::decoded(content) {
         return text;

@@ -1,7 +1,7 @@
 //! The body of an embeddings request, and the vectors of its answer.
 //!
-//! Only what every OpenAI-compatible server understands is asked for. An answer that is not exactly what was asked for
-//! is no answer: a vector that goes to the wrong text would never be found out.
+//! The request uses only what every OpenAI-compatible server understands. An answer that does not match the request
+//! exactly is rejected: a vector assigned to the wrong text would never be noticed.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,16 +25,16 @@ struct EmbeddingsItem {
     embedding: Vec<f32>,
 }
 
-/// Asks `model` for a vector of each of `texts`; with `dimensions` only if the model would give another length.
+/// A request to `model` for a vector of each of `texts`; with `dimensions` only if the model's default length differs.
 ///
 /// # Errors
-/// None that could happen: text and numbers are always JSON.
+/// None in practice: text and numbers are always valid JSON.
 pub fn request(model: &str, texts: &[&str], dimensions: Option<u32>) -> serde_json::Result<Bytes> {
     serde_json::to_vec(&Request { model, input: texts, dimensions }).map(Bytes::from)
 }
 
-/// The vectors in `body`, one for each of `count` texts in their order; `None` if they are not all there, each once
-/// and each of numbers.
+/// The vectors in `body`, one for each of `count` texts in their order; `None` unless each is there exactly once
+/// and holds only numbers.
 pub fn vectors(body: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
     let answer: EmbeddingsResponse = serde_json::from_slice(body).ok()?;
     let mut vectors = vec![None; count];

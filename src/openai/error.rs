@@ -1,8 +1,8 @@
-//! Errors on the wire: what a provider's error body says, and our own in OpenAI's shape.
+//! Errors on the wire: reading a provider's error body, and writing our own in OpenAI's shape.
 //!
-//! Providers agree on nothing: OpenAI's `{"error": {…}}`, the bare `{"object": "error", "message"}` of vLLM and
-//! Mistral, FastAPI's `detail`, Google's list, a string, a page of HTML. All of them become one [`ProviderError`],
-//! bounded in size. It is for logs and for judgement; the client gets the provider's own bytes.
+//! Providers use many shapes: OpenAI's `{"error": {…}}`, the bare `{"object": "error", "message"}` of vLLM and
+//! Mistral, FastAPI's `detail`, Google's list, a string, an HTML page. All of them become one [`ProviderError`],
+//! bounded in size. It is used for logs and classification; the client gets the provider's own bytes.
 
 use std::fmt::Write as _;
 
@@ -14,16 +14,16 @@ use serde_json::Value;
 pub const MAX_MESSAGE: usize = 2 << 10;
 const MAX_WORD: usize = 128;
 
-/// What a provider said went wrong.
+/// A provider's error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProviderError {
-    /// In the provider's words, at most [`MAX_MESSAGE`] bytes, on one line. Empty if it gave none.
+    /// The provider's message on one line, at most [`MAX_MESSAGE`] bytes; empty if it gave none.
     pub message: String,
     /// `type`, or Google's `status`.
     pub kind: Option<String>,
-    /// `code`; a number is given as its digits.
+    /// `code`; a number as its digits.
     pub code: Option<String>,
-    /// The parameter it complains about.
+    /// The parameter that the error is about.
     pub param: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl ProviderError {
         }
     }
 
-    /// An error that is known only by its name, such as `finish_reason: "error"`.
+    /// An error known only by its name, such as `finish_reason: "error"`.
     pub fn named(message: &str, code: &str) -> Self {
         Self { message: message.to_owned(), code: Some(code.to_owned()), ..Self::default() }
     }
@@ -49,7 +49,7 @@ impl ProviderError {
         };
         let inner =
             ["error", "response"].iter().find_map(|key| error_fields(outer.get(key))).unwrap_or(outer);
-        // `response.failed` carries its error one level deeper.
+        // `response.failed` nests its error one level deeper.
         let inner = error_fields(inner.get("error")).filter(|e| e.is_object()).unwrap_or(inner);
         let both = |keys: &[&str]| {
             [inner, outer].iter().find_map(|level| keys.iter().find_map(|key| error_fields(level.get(key))))
@@ -60,7 +60,7 @@ impl ProviderError {
                 .map(words)
                 .unwrap_or_default(),
         };
-        // The type of the envelope ("error") is no type of error.
+        // The type of the envelope ("error") is not the type of the error.
         let kind = both(&["type", "status"])
             .and_then(code_token)
             .filter(|kind| kind != "error" && kind != "response.failed");
@@ -94,7 +94,7 @@ pub fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes
         code: &'a str,
     }
     let body = ErrorBody { error: ErrorDetails { message, r#type: kind, param, code } };
-    // Strings into memory: there is nothing in it that can fail.
+    // Serializing strings into memory cannot fail.
     Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
 }
 
@@ -104,7 +104,7 @@ pub fn event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Byte
     Bytes::from([b"data: ", &body[..], b"\n\n"].concat())
 }
 
-/// The same for the Responses API, whose clients look at the name and the type of an event.
+/// The same for the Responses API, whose clients read the name and the type of an event.
 pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
     let error = serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
     let event = serde_json::json!({
@@ -113,7 +113,7 @@ pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
     Bytes::from(format!("event: error\ndata: {event}\n\n"))
 }
 
-/// A value that says something.
+/// A value that is neither absent nor empty.
 fn error_fields(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {
         Value::Null | Value::Bool(false) => false,
@@ -124,7 +124,7 @@ fn error_fields(value: Option<&Value>) -> Option<&Value> {
     })
 }
 
-/// A message that may be text, a list of FastAPI's complaints, or an object.
+/// A message that may be text, FastAPI's list of errors, or an object.
 fn words(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -169,7 +169,7 @@ fn bounded(text: &str, max: usize) -> String {
     line
 }
 
-/// The title of a page if it has one, else its text.
+/// The title of a page if it has one, otherwise its text.
 fn without_tags(html: &str) -> String {
     let lower = html.to_ascii_lowercase();
     let title = lower.find("<title>").zip(lower.find("</title>")).filter(|(open, close)| open < close);

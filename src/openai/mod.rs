@@ -1,16 +1,16 @@
-//! The OpenAI wire: what the bytes of requests, answers and streams mean.
+//! OpenAI's wire format: what the bytes of requests, answers and streams mean.
 //!
 //! Everything here is a pure function of bytes. It must never do I/O, never import another module of the crate,
-//! never panic on what a stranger sent, and never re-serialise what only has to be passed on: bodies and events are
-//! looked at, sliced and spliced, so a parser on the other side sees exactly what was sent.
+//! never panic on untrusted input, and never re-serialise what only has to be relayed: bodies and events are
+//! read, sliced and spliced, so the receiver gets exactly the bytes that were sent.
 //!
-//! | to do | use |
+//! | task | use |
 //! | --- | --- |
-//! | cut a stream into events | [`sse::Framer`], [`sse::Run`] |
-//! | know what one event means | [`stream_event::read`]; of a stream: [`stream_event::ChunkReader`] |
-//! | judge a whole answer | [`response_check::judge`] |
-//! | read an error, write ours | [`error::ProviderError`], [`error::body`] |
-//! | learn what a request asks for | [`request_peek::peek`], [`multipart::peek`] |
+//! | split a stream into events | [`sse::Framer`], [`sse::Run`] |
+//! | classify one event | [`stream_event::read`]; of a stream: [`stream_event::ChunkReader`] |
+//! | check a whole answer | [`response_check::judge`] |
+//! | read an error, write our own | [`error::ProviderError`], [`error::body`] |
+//! | read what routing needs of a request | [`request_peek::peek`], [`multipart::peek`] |
 //! | change a request without copying it | [`rewrite::Rewrite`], [`splice::SplicedParts`] |
 
 pub mod answer_text;
@@ -28,7 +28,7 @@ pub mod sse;
 pub mod stream_event;
 pub mod usage;
 
-/// Which of OpenAI's interfaces a call speaks: it decides what counts as content and what as the end.
+/// The API family of a call: decides what counts as content and what as the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Api {
     /// `/v1/chat/completions`
@@ -39,12 +39,12 @@ pub enum Api {
     Responses,
     /// `/v1/embeddings`
     Embeddings,
-    /// Any other path: passed on, with only the most general judgement.
+    /// Any other path: relayed, with only the most general checks.
     Other,
 }
 
 impl Api {
-    /// Those with a path of their own, and that path below `/v1`, as below a provider's base URL.
+    /// The APIs with a path of their own, and that path below `/v1`, as below a provider's base URL.
     pub const PATHS: [(Self, &'static str); 4] = [
         (Self::Chat, "/chat/completions"),
         (Self::Completions, "/completions"),
@@ -52,7 +52,7 @@ impl Api {
         (Self::Embeddings, "/embeddings"),
     ];
 
-    /// Whether we can tell a whole answer from a torn one.
+    /// Whether we can distinguish a complete answer from a truncated one.
     pub fn is_known(self) -> bool {
         !matches!(self, Self::Other)
     }

@@ -1,7 +1,7 @@
-//! The peek into a multipart/form-data body (audio, images, files): which model, streamed or not.
+//! The peek into a multipart/form-data body (audio, images, files): its model, and whether to stream.
 //!
-//! Only what stands between the parts is read (RFC 7578, RFC 2046 section 5.1); files are skipped, never decoded,
-//! and nothing is copied but the two small values. As with JSON, a field of ours that comes twice is refused.
+//! Only delimiters and part headers are read (RFC 7578, RFC 2046 section 5.1). Files are skipped, never decoded, and
+//! only the two small values are copied. As with JSON, a repeated field that we act on is refused.
 
 use std::ops::Range;
 
@@ -17,19 +17,19 @@ const MAX_BOUNDARY: usize = 200;
 const MAX_HEADERS: usize = 16 << 10;
 const MAX_VALUE: usize = 1 << 10;
 
-/// What a form asks for.
+/// The fields of a form that we act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Form {
     /// The value of the part named `model`, never empty.
     pub model: String,
-    /// Where that value lies in the body.
+    /// The range of that value in the body.
     pub model_at: Range<usize>,
-    /// The part named `stream` says `true`.
+    /// The part named `stream` is `true`.
     pub stream: bool,
 }
 
 impl Form {
-    /// `body` with another model name; the body itself if it is the same. `body` must be the one peeked into.
+    /// `body` with another model name; unchanged if it is the same. `body` must be the one peeked into.
     pub fn with_model(&self, body: &Bytes, model: &str) -> SplicedParts {
         if model == self.model {
             return SplicedParts::from(body.clone());
@@ -39,10 +39,10 @@ impl Form {
     }
 }
 
-/// Looks into a form.
+/// Peeks into a form.
 ///
 /// # Errors
-/// [`PeekError`]: no usable boundary, not a form that ends as it should, no model, or a field of ours twice.
+/// [`PeekError`]: no usable boundary, no closing delimiter, no model, or a repeated field that we act on.
 pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, PeekError> {
     let boundary =
         boundary(content_type).ok_or_else(|| invalid("The content type has no usable boundary."))?;
@@ -88,17 +88,17 @@ fn boundary(content_type: &str) -> Option<String> {
     usable.then(|| String::from_utf8(value).ok())?
 }
 
-/// The place of a line that parts the body.
+/// The position of a delimiter line.
 #[derive(Debug, Clone, Copy)]
 struct Delimiter {
-    /// Where the part before it ends.
+    /// The end of the part before it.
     start: usize,
-    /// Where the next part begins, with its headers.
+    /// The start of the next part, with its headers.
     end: usize,
     last: bool,
 }
 
-/// Finds the lines that part the body.
+/// Finds the delimiter lines.
 struct Delimiters<'a> {
     body: &'a [u8],
     finder: memmem::Finder<'static>,
@@ -131,7 +131,7 @@ impl Iterator for Delimiters<'_> {
             }
             let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
             if rest[padding..].starts_with(b"\r\n") {
-                // The line end is left to be found again: a part without headers begins with it.
+                // The line end stays unread, to be found again: a part without headers begins with it.
                 self.at = after + padding;
                 return Some(Delimiter { start, end: after + padding + 2, last: false });
             }
@@ -139,7 +139,7 @@ impl Iterator for Delimiters<'_> {
     }
 }
 
-/// The field name of a part and where its value lies; `None` for a file and for what is no field.
+/// The field name of a part and the range of its value; `None` for a file, or for a part that is not a field.
 fn name<'a>(body: &'a [u8], part: &Range<usize>) -> Option<(&'a [u8], Range<usize>)> {
     let bytes = body.get(part.clone())?;
     let head = memmem::find(&bytes[..bytes.len().min(MAX_HEADERS)], b"\r\n\r\n")?;
@@ -160,7 +160,7 @@ fn name<'a>(body: &'a [u8], part: &Range<usize>) -> Option<(&'a [u8], Range<usiz
     parameter(parameters, b"name").and_then(ours).map(|name| (name, value))
 }
 
-/// One of the parameters of a header, its quotes removed.
+/// One parameter of a header, unquoted.
 fn parameter(mut rest: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
     while let Some(equals) = memchr::memchr(b'=', rest) {
         let key = rest[..equals].rsplit(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -173,7 +173,7 @@ fn parameter(mut rest: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
     None
 }
 
-/// A token or a quoted string, and what follows it.
+/// A token or a quoted string, and the text after it.
 fn value(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = memchr::memchr(b';', text).unwrap_or(text.len());

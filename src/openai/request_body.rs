@@ -1,4 +1,4 @@
-//! What a client sent: JSON, a form, or nothing we look into.
+//! A request body: JSON, a form, or bytes we do not read.
 
 use bytes::Bytes;
 
@@ -9,25 +9,25 @@ use super::{
     splice::SplicedParts,
 };
 
-/// English and code have four bytes to a token.
+/// Bytes per token, in English text and code.
 const BYTES_OF_A_TOKEN: usize = 4;
-/// A picture, whatever its size in bytes; about what providers count for a large one.
+/// Tokens of one image, whatever its size in bytes; about what providers count for a large one.
 const TOKENS_OF_AN_IMAGE: usize = 1000;
 
-/// A request body, as far as it was read.
+/// What was read of a request body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RequestContent {
     /// A JSON object.
     Json(Box<Peek>),
     /// `multipart/form-data`
     Form(Form),
-    /// Of a request that pins its target and says nothing about a model.
+    /// The body of a request that pins its target and names no model.
     #[default]
     Opaque,
 }
 
 impl RequestContent {
-    /// The model that is asked for.
+    /// The requested model.
     pub fn model(&self) -> Option<&str> {
         match self {
             Self::Json(peek) => Some(&peek.model),
@@ -45,7 +45,7 @@ impl RequestContent {
         }
     }
 
-    /// What was read of a JSON body.
+    /// The peek of a JSON body.
     pub fn json(&self) -> Option<&Peek> {
         match self {
             Self::Json(peek) => Some(peek),
@@ -53,14 +53,14 @@ impl RequestContent {
         }
     }
 
-    /// The ids a body claims, in the order in which they count.
+    /// The user ids that a body claims, in order of precedence.
     pub fn claims(&self) -> [Option<&str>; 3] {
         let Some(peek) = self.json() else { return [None; 3] };
         [peek.user.as_deref(), peek.safety_identifier.as_deref(), peek.metadata_user_id.as_deref()]
     }
 
-    /// A rough count of the tokens to read: four bytes each, as English and code have it, and a thousand for an
-    /// image or sound that is written out in the body.
+    /// A rough estimate of the prompt's tokens: one for four bytes, as in English and code, and a thousand for each
+    /// image or sound that is inlined in the body.
     pub fn prompt_tokens(&self) -> u64 {
         let Some(peek) = self.json() else { return 0 };
         let (count, bytes) = peek.inline;
@@ -76,7 +76,7 @@ impl RequestContent {
         }
     }
 
-    /// `body` with another model name and an answer to go on from; `None` where that cannot be asked.
+    /// `body` with another model name and an answer to continue; `None` where that cannot be expressed.
     pub fn continue_from(&self, body: &Bytes, model: &str, said: &str, how: How) -> Option<SplicedParts> {
         let rewrite = Rewrite::new(body, self.json()?).model(model);
         Some(rewrite.continue_from(said, how)?.finish())

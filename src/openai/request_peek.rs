@@ -1,8 +1,8 @@
-//! The peek: what routing, admission and memory must know of a request body.
+//! The peek: what routing, admission and memory need of a request body.
 //!
-//! The body is checked once from end to end and read in one pass. Only offsets and a few small values are kept; the
-//! bytes themselves are passed on as they came, so numbers, key order and unknown fields survive. A key that we act
-//! on must not stand there twice: the provider's parser might take the other one, and another model would answer, or
+//! The body is checked once from end to end and read in one pass. Only offsets and a few small values are kept. The
+//! bytes are relayed as they came, so numbers, key order and unknown fields survive. A key that we act on must not
+//! be repeated: the provider's parser might take the other value, and then another model would answer, or
 //! another user be charged, than the one we checked.
 
 use std::{ops::Range, sync::LazyLock};
@@ -41,13 +41,13 @@ const KEYS: [&str; 21] = [
     "previous_response_id",
 ];
 
-/// Why a body is refused, for a 400.
+/// Why a body is rejected, for a 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PeekError {
     /// `invalid_json`, `invalid_type`, `missing_field` or `invalid_multipart`.
     pub code: &'static str,
-    /// The key it is about.
+    /// The key that the error is about.
     pub param: Option<&'static str>,
     /// One sentence for the client, with the position where there is one.
     pub message: String,
@@ -59,62 +59,62 @@ impl PeekError {
     }
 }
 
-/// What a request body asks for. Ranges are byte offsets in that body.
+/// The fields of a request body that we act on. Ranges are byte offsets in that body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Peek {
-    /// The model asked for, decoded, never empty.
+    /// The requested model, decoded, never empty.
     pub model: String,
-    /// The JSON value of `model`, quotes included.
+    /// The range of the JSON value of `model`, quotes included.
     pub model_at: Range<usize>,
-    /// Just behind the `{` of the body: where keys can be added.
+    /// Directly after the `{` of the body: where keys can be added.
     pub open: usize,
     /// Whether the answer is to be streamed.
     pub stream: bool,
-    /// Choices asked for (`n`); 1 unless it says otherwise.
+    /// Requested choices (`n`), 1 by default.
     pub choices: u64,
-    /// Offers tools or functions.
+    /// The request offers tools or functions.
     pub has_tools: bool,
-    /// Asks for JSON: `response_format`, or `text.format` of the Responses API.
+    /// The request wants JSON: `response_format`, or `text.format` of the Responses API.
     pub json_output: bool,
-    /// `user`.
+    /// `user`, a claimed user id.
     pub user: Option<String>,
-    /// `safety_identifier`.
+    /// `safety_identifier`, a claimed user id.
     pub safety_identifier: Option<String>,
-    /// `metadata.user_id`.
+    /// `metadata.user_id`, a claimed user id.
     pub metadata_user_id: Option<String>,
-    /// Asks for the usage chunk of a stream.
+    /// The request wants the usage chunk of a stream.
     pub include_usage: bool,
-    /// The JSON value of `stream_options`.
+    /// The range of the JSON value of `stream_options`.
     pub stream_options: Option<Range<usize>>,
-    /// The JSON value of `stream_options.include_usage`.
+    /// The range of the JSON value of `stream_options.include_usage`.
     pub include_usage_at: Option<Range<usize>>,
-    /// The most tokens to write, by any of its three names.
+    /// The limit of tokens to write, by any of its three names.
     pub max_tokens: Option<u64>,
-    /// `messages`, brackets included, if it is an array.
+    /// The range of `messages`, brackets included, if it is an array.
     pub messages: Option<Range<usize>>,
-    /// `input` (embeddings and the Responses API), of any type.
+    /// The range of `input` (embeddings and the Responses API), of any type.
     pub input: Option<Range<usize>>,
-    /// Bytes of everything the model has to read: messages, input, prompt, instructions, tools.
+    /// Bytes of everything the model reads: messages, input, prompt, instructions, tools.
     pub prompt_bytes: usize,
-    /// Pictures and sounds that are written out in the body: how many, and their bytes.
+    /// Images and sounds that are inlined in the body: their number and total bytes.
     pub inline: (usize, usize),
-    /// Goes on from a response that only one provider has (`previous_response_id`).
+    /// The request continues a response that only one provider has (`previous_response_id`).
     pub has_previous_response: bool,
-    /// Already says how a last assistant message is to be taken.
+    /// The request already states how to treat a last assistant message.
     pub(super) says_how_to_continue: bool,
 }
 
 /// One message of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeekedMessage<'a> {
-    /// The JSON value of the message.
+    /// The range of the JSON value of the message.
     pub at: Range<usize>,
     /// Its role; empty if it has none.
     pub role: &'a str,
 }
 
 impl Peek {
-    /// Becomes what [`peek`] would read of the same body with `length` more bytes at `at`: a message of words among
+    /// Updates the peek as if the body had been read with `length` more bytes at `at`: a text message among
     /// `messages` or `input`.
     pub(super) fn grow(&mut self, at: usize, length: usize) {
         let options =
@@ -126,11 +126,11 @@ impl Peek {
         self.prompt_bytes += length;
     }
 
-    /// The JSON text of a field of `body` that is not read otherwise: at the top level, or `messages[].key` for the
+    /// The JSON text of a field of `body` that the peek does not read: at the top level, or `messages[].key` for the
     /// first message that has it.
     pub fn field<'a>(&self, body: &'a [u8], path: &str) -> Option<&'a str> {
         let key = path.rsplit('.').next()?;
-        // Nearly no request has any of them: one fast search instead of one more parse.
+        // Hardly any request has one of them: one fast search instead of one more parse.
         memmem::find(body, format!("\"{key}\"").as_bytes())?;
         if path == key {
             let whole: &RawValue = serde_json::from_slice(body).ok()?;
@@ -142,7 +142,7 @@ impl Peek {
         })
     }
 
-    /// The messages of `body`, which must be the body that was peeked into. Reads them anew: use it once.
+    /// The messages of `body`, which must be the body that was peeked into. Parses them anew on each call: use it once.
     pub fn messages<'a>(&self, body: &'a [u8]) -> Vec<PeekedMessage<'a>> {
         let text = self
             .messages
@@ -172,11 +172,11 @@ impl<'de> ObjectFields<'de> for MessageRole<'de> {
     }
 }
 
-/// Looks into a JSON body.
+/// Peeks into a JSON body.
 ///
 /// # Errors
-/// [`PeekError`]: not UTF-8, not JSON, not an object, a key of ours twice, no model, or a model or `stream` of
-/// another type. Wrong types elsewhere are left for the provider to complain about.
+/// [`PeekError`]: not UTF-8, not JSON, not an object, a repeated key that we act on, no model, or a `model` or `stream`
+/// of another type. Wrong types elsewhere are left to the provider's validation.
 pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
     let text = parse_text(body)?;
     let JsonObject(fields) = serde_json::from_str::<JsonObject<RequestFields>>(text).map_err(|error| {
@@ -225,7 +225,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
 }
 
 fn inline_data(body: &[u8]) -> (usize, usize) {
-    // Made once: for most bodies it costs more to get ready to search than to search.
+    // Built once: for most bodies, building the searcher costs more than the search.
     static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b";base64,"));
     let data = MARK.find_iter(body).map(|at| {
         let rest = &body[at..];
@@ -250,7 +250,7 @@ fn text_of(raw: &RawValue) -> Option<String> {
     fields::string(raw).filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned)
 }
 
-/// The top level of a body: our keys, and which of them came twice.
+/// The top level of a body: the keys that we act on, and which of them are repeated.
 #[derive(Default)]
 struct RequestFields<'a> {
     values: [Option<&'a RawValue>; KEYS.len()],

@@ -1,6 +1,6 @@
-//! Judges the whole body of an answer that came with status 200.
+//! Checks the whole body of an answer that came with status 200.
 //!
-//! Providers send errors, pages of HTML, nothing, or half an object under a 200, and SDKs show that as a finished
+//! Providers send errors, HTML pages, nothing, or half an object under a 200, and SDKs present that as a complete
 //! answer. The body is checked from end to end, but never changed and never kept.
 
 use serde::de::{Deserialize, Deserializer, MapAccess};
@@ -13,29 +13,29 @@ use super::{
     usage::{Usage, UsageCounts},
 };
 
-/// Whether a body is an answer.
+/// The result of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseVerdict {
     /// A whole answer.
     Complete {
-        /// What it cost, if it says.
+        /// Its usage, if it has any.
         usage: Option<Usage>,
     },
-    /// An error in an answer's clothes.
+    /// An error under status 200.
     Error(Box<ProviderError>),
-    /// Nothing, blank lines, or `null`.
+    /// An empty body, blank lines, or `null`.
     Empty,
-    /// HTML, text, events: not even the beginning of JSON.
+    /// HTML, text, events: does not even begin like JSON.
     NotJson,
     /// Begins as JSON and ends too soon.
     Truncated,
-    /// Begins as JSON and is not, or is not UTF-8.
+    /// Begins as JSON and is invalid, or is not UTF-8.
     Malformed,
-    /// JSON, but without what an answer of this interface must have.
+    /// JSON, but without what an answer of this API must have.
     WrongShape,
 }
 
-/// Judges a body that came with status 200. White space around it is nothing (DeepSeek sends blank lines first).
+/// Checks a body that came with status 200. White space around it is ignored (DeepSeek sends blank lines first).
 pub fn judge(api: Api, content_type: Option<&str>, body: &[u8]) -> ResponseVerdict {
     if api == Api::Other && !content_type.is_some_and(is_json) {
         return ResponseVerdict::Complete { usage: None };
@@ -75,7 +75,7 @@ struct CheckedResponse {
 impl CheckedResponse {
     fn verdict(self, api: Api, body: &[u8]) -> ResponseVerdict {
         let complete = ResponseVerdict::Complete { usage: self.usage };
-        // A failed fine-tuning job that was asked for has an `error`, and is a good answer.
+        // A failed fine-tuning job that was requested has an `error`, and is a valid answer.
         if api == Api::Other {
             return complete;
         }

@@ -1,6 +1,6 @@
-//! Changes to a request body: another model name, the usage chunk asked for, a message put in, an answer continued.
+//! Edits of a request body: another model name, a request for usage, an inserted message, a continued answer.
 //!
-//! Every change is a few bytes spliced between slices of the original. What is not changed must reach the provider
+//! Every edit is a few bytes spliced between slices of the original. Everything else must reach the provider
 //! byte for byte.
 
 use std::ops::Range;
@@ -13,10 +13,10 @@ use super::{
     splice::{Edit, SplicedParts},
 };
 
-/// How a provider is told to go on from a last assistant message.
+/// How a provider continues a last assistant message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// It does so by itself.
+    /// By default, without a marker.
     Assistant,
     /// With `"prefix": true` in the message (Mistral, DeepSeek).
     Prefix,
@@ -24,7 +24,7 @@ pub enum How {
     Vllm,
 }
 
-/// Changes to one body, gathered and then made at once.
+/// Edits of one body, collected and then made at once.
 #[derive(Debug, Clone)]
 pub struct Rewrite<'a> {
     body: &'a Bytes,
@@ -32,18 +32,18 @@ pub struct Rewrite<'a> {
     edits: Vec<Edit>,
 }
 
-/// `body` with another model name, in at most three pieces; the body itself if it is the same.
+/// `body` with another model name, in at most three pieces; unchanged if it is the same.
 pub fn with_model(body: &Bytes, peek: &Peek, model: &str) -> SplicedParts {
     Rewrite::new(body, peek).model(model).finish()
 }
 
 impl<'a> Rewrite<'a> {
-    /// No change yet. `peek` must come from this very body.
+    /// A rewrite without edits. `peek` must come from this very body.
     pub fn new(body: &'a Bytes, peek: &'a Peek) -> Self {
         Self { body, peek, edits: Vec::new() }
     }
 
-    /// Asks for `model`.
+    /// Sets the model.
     #[must_use]
     pub fn model(self, model: &str) -> Self {
         if model == self.peek.model {
@@ -53,8 +53,8 @@ impl<'a> Rewrite<'a> {
         self.edit(at, json!(model).to_string())
     }
 
-    /// Asks for the usage chunk of a stream. Does nothing where it is asked for already, or where `stream_options`
-    /// is something strange that the provider will refuse.
+    /// Requests the usage chunk of a stream. Does nothing if it is requested already, or if `stream_options` has a type
+    /// that the provider will reject.
     #[must_use]
     pub fn ask_usage(self) -> Self {
         const ASK: &str = "\"include_usage\":true";
@@ -78,18 +78,18 @@ impl<'a> Rewrite<'a> {
         }
     }
 
-    /// Puts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
+    /// Inserts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
     pub fn insert_message(self, before: &PeekedMessage<'_>, message: &str) -> Option<Self> {
         let messages = self.peek.messages.clone()?;
         let inside = messages.start < before.at.start && before.at.end < messages.end;
         inside.then(|| self.edit(before.at.start..before.at.start, format!("{message},")))
     }
 
-    /// Appends an assistant message with what has been said so far, so that the provider goes on from there.
+    /// Appends an assistant message with the text so far, for the provider to continue.
     ///
-    /// `None` where that cannot be done: no messages, nothing said, a last message that is the assistant's already,
-    /// or a body that has its own word on how to continue. Tools, JSON output and several choices are for the
-    /// caller to rule out.
+    /// `None` where that cannot be done: no messages, no text so far, a last message that is the assistant's already,
+    /// or a body that states itself how to continue. The caller must rule out tools, JSON output and several
+    /// choices.
     pub fn continue_from(self, said: &str, how: How) -> Option<Self> {
         let messages = self.peek.messages.clone()?;
         let last_is_theirs =
@@ -108,9 +108,9 @@ impl<'a> Rewrite<'a> {
         Some(appended.edit(open..open, "\"continue_final_message\":true,\"add_generation_prompt\":false,"))
     }
 
-    /// The body with all changes made.
+    /// The body with all edits made.
     pub fn finish(self) -> SplicedParts {
-        // The values we replace lie side by side and insertions lie outside them, so this finds no overlap.
+        // The replaced values lie side by side and insertions lie outside them, so nothing overlaps.
         SplicedParts::new(self.body, self.edits).unwrap_or_else(|| SplicedParts::from(self.body.clone()))
     }
 

@@ -4,22 +4,22 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-/// One replacement: the bytes of a range, possibly empty, give way to others.
+/// One replacement of a range, possibly empty, by other bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// What goes, in bytes of the original.
+    /// The range to replace, in bytes of the original.
     pub range: Range<usize>,
-    /// What comes instead.
+    /// The replacement.
     pub with: Bytes,
 }
 
-/// A body in pieces: slices of the original and what was put between them.
+/// A body in pieces: slices of the original and the replacements between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SplicedParts(Vec<Bytes>);
 
 impl SplicedParts {
-    /// `body` with the edits made. Insertions at one place come out in the order given; ranges must not overlap and
-    /// must lie inside the body, else `None`.
+    /// `body` with the edits made. Insertions at one place keep the order given. Ranges must not overlap and
+    /// must lie inside the body, otherwise `None`.
     pub fn new(body: &Bytes, mut edits: Vec<Edit>) -> Option<Self> {
         edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
         let mut parts = Vec::with_capacity(2 * edits.len() + 1);
@@ -37,7 +37,7 @@ impl SplicedParts {
         Some(Self(parts))
     }
 
-    /// The length of the whole, in bytes: the `content-length` to send.
+    /// The total length in bytes: the `content-length` to send.
     pub fn len(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
@@ -52,7 +52,7 @@ impl SplicedParts {
         self.0.iter()
     }
 
-    /// The whole as one piece; copies unless it is one already.
+    /// The whole body as one piece; copies unless it is one already.
     pub fn concat(&self) -> Bytes {
         match &self.0[..] {
             [one] => one.clone(),
@@ -66,7 +66,7 @@ impl SplicedParts {
 }
 
 impl From<Bytes> for SplicedParts {
-    /// A body as it is.
+    /// An unchanged body.
     fn from(body: Bytes) -> Self {
         Self(if body.is_empty() { Vec::new() } else { vec![body] })
     }

@@ -1,18 +1,18 @@
-//! Token counts, as any of the OpenAI interfaces reports them.
+//! Token counts, as each of OpenAI's APIs reports them.
 
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
 
 use super::json::fields::{self, ObjectFields};
 
-/// The tokens that one answer cost, as the provider counted them.
+/// The tokens of one answer, as the provider counted them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Tokens read: `prompt_tokens`, or `input_tokens`.
     pub prompt_tokens: u64,
     /// Tokens written: `completion_tokens`, or `output_tokens`.
     pub completion_tokens: u64,
-    /// Both together; the sum where the provider does not say.
+    /// Both together; the sum if the provider reports no total.
     pub total_tokens: u64,
 }
 
@@ -32,14 +32,14 @@ impl<'de> ObjectFields<'de> for UsageCounts {
             "total_tokens" => &mut self.total,
             _ => return fields::skip(map),
         };
-        // A second spelling that is null or nonsense must not wipe out the first.
+        // A second spelling that is null or invalid must not overwrite the first.
         *slot = fields::count(map.next_value::<&RawValue>()?).or(*slot);
         Ok(())
     }
 }
 
 impl UsageCounts {
-    /// The usage, if anything was counted.
+    /// The usage, if any count was present.
     pub(super) fn usage(self) -> Option<Usage> {
         self.prompt.or(self.completion).or(self.total)?;
         let (prompt_tokens, completion_tokens) = (self.prompt.unwrap_or(0), self.completion.unwrap_or(0));

@@ -1,6 +1,6 @@
 //! Answers in OpenAI's shapes: whole, or as the events of a stream.
 //!
-//! Pure: what is said here is paced and broken elsewhere.
+//! Pure functions; pace and faults are added elsewhere.
 
 mod responses_api;
 
@@ -14,15 +14,15 @@ use super::{
     request::{DemoRequest, tokens},
 };
 
-/// Numbers in a simulated embedding.
+/// Length of a simulated embedding.
 const DIMENSIONS: usize = 64;
 
 /// A streamed answer: server-sent events, as text.
 #[derive(Debug, Default, PartialEq)]
 pub struct DemoEvents {
-    /// Sent before there is anything to say.
+    /// Sent before the first word.
     pub opening: Vec<String>,
-    /// One for each word.
+    /// One event for each word.
     pub words: Vec<String>,
     /// Sent after the last word.
     pub closing: Vec<String>,
@@ -34,7 +34,7 @@ pub fn models() -> Value {
     json!({"object": "list", "data": [model(CHAT_MODEL), model(EMBEDDING_MODEL)]})
 }
 
-/// `POST /embeddings`: the same text has the same vector, and each has length 1.
+/// `POST /embeddings`: the same text gets the same vector, and each has length 1.
 pub fn embeddings(ask: &DemoRequest) -> Value {
     let data = ask
         .inputs

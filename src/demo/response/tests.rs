@@ -1,4 +1,4 @@
-//! What the gateway itself reads in these answers: the demo must be a provider that it fully understands.
+//! The gateway's own parsers read these answers: the demo must be a provider that it fully understands.
 
 use serde_json::{Value, json};
 

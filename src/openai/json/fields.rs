@@ -1,7 +1,7 @@
-//! Reading strangers' JSON in one pass: only the fields asked for, the rest skipped but checked.
+//! Reads untrusted JSON in one pass: only the fields asked for; the rest is checked and skipped.
 //!
-//! Unlike a derived `Deserialize` it forgives what parsers of clients forgive: a key given twice (the last one wins),
-//! a value of another type than expected (taken as absent), numbers out of range and escapes of lone surrogates in
+//! Unlike a derived `Deserialize` it is as lenient as the parsers of clients: about a repeated key (the last one wins),
+//! a value of an unexpected type (taken as absent), numbers out of range, and escapes of lone surrogates in
 //! values that are not decoded. It must never build a tree of what it skips, nor recurse into it.
 
 use std::borrow::Cow;
@@ -15,15 +15,15 @@ use serde_json::value::RawValue;
 
 /// What is to be read from an object.
 pub(crate) trait ObjectFields<'de>: Default {
-    /// Takes the value that belongs to `key` from `map`; exactly one value must be taken.
+    /// Reads the value of `key` from `map`; exactly one value must be taken.
     fn field<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 }
 
 /// What is to be read from an array, item by item.
 pub(crate) trait Items<'de>: Default {
-    /// What an item is read as.
+    /// The type each item is read as.
     type Item: Deserialize<'de>;
-    /// Takes the next item.
+    /// Adds the next item.
     fn item(&mut self, item: Self::Item);
 }
 
@@ -52,7 +52,7 @@ impl<'de, T: Items<'de>> Deserialize<'de> for JsonList<T> {
     }
 }
 
-/// The one shape that a reader wants; every other shape is the default.
+/// The one shape that a reader accepts; every other shape reads as the default.
 trait Shape<'de>: Sized {
     type Value: Default;
     fn object<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -147,7 +147,7 @@ impl<'de> Deserialize<'de> for JsonKey<'de> {
     }
 }
 
-/// Whether a value says something: not `null`, `false`, zero, or empty. (Python's rule, which the SDKs use.)
+/// Whether a value is set: not `null`, `false`, zero, or empty. (Python's rule, which the SDKs use.)
 pub(crate) fn truthy(raw: &RawValue) -> bool {
     let text = raw.get();
     match text.as_bytes() {
@@ -156,12 +156,12 @@ pub(crate) fn truthy(raw: &RawValue) -> bool {
     }
 }
 
-/// A JSON string decoded; `None` for another type, or for a string that is no Unicode text (lone surrogates).
+/// A JSON string decoded; `None` for another type, or for a string that is not valid Unicode (lone surrogates).
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     decoded(raw.get())
 }
 
-/// As [`string`], of one JSON value as text.
+/// Like [`string`], of one JSON value as text.
 pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -170,12 +170,12 @@ pub(crate) fn decoded(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(text).ok().map(Cow::Owned)
 }
 
-/// What stands between the quotes of a JSON string, escapes as they are; `None` for another type.
+/// The bytes between the quotes of a JSON string, escapes undecoded; `None` for another type.
 pub(crate) fn quoted(raw: &RawValue) -> Option<&str> {
     raw.get().strip_prefix('"')?.strip_suffix('"')
 }
 
-/// Appends `text` as it stands between the quotes of a JSON string.
+/// Appends `text`, escaped as between the quotes of a JSON string.
 pub(crate) fn escape(text: &str, to: &mut BytesMut) {
     let mut rest = text.as_bytes();
     loop {
@@ -187,9 +187,9 @@ pub(crate) fn escape(text: &str, to: &mut BytesMut) {
     }
 }
 
-/// How many bytes of `text` come before the first that must be escaped.
+/// The number of bytes of `text` before the first that must be escaped.
 fn clean(text: &[u8]) -> usize {
-    // Without a branch per byte, so that it is done many bytes at a time.
+    // Without a branch per byte, so that the compiler can vectorize it.
     let is_clean =
         |chunk: &[u8; 16]| chunk.iter().fold(0, |special, byte| special | u8::from(is_special(*byte))) == 0;
     let (chunks, _) = text.as_chunks();
@@ -219,7 +219,7 @@ pub(crate) fn count(raw: &RawValue) -> Option<u64> {
         .or_else(|| text.parse::<f64>().ok().filter(|n| *n >= 0.0 && n.is_finite()).map(|n| n as u64))
 }
 
-/// The value of a key of an object; the last one if it is there twice.
+/// The value of a key of an object; the last one if the key is repeated.
 pub(crate) fn get<'a>(raw: &'a RawValue, key: &str) -> Option<&'a RawValue> {
     struct Find<'k>(&'k str);
     impl<'de> Visitor<'de> for Find<'_> {
@@ -241,7 +241,7 @@ pub(crate) fn get<'a>(raw: &'a RawValue, key: &str) -> Option<&'a RawValue> {
     serde_json::Deserializer::from_str(raw.get()).deserialize_map(Find(key)).ok()?
 }
 
-/// Where in `whole` a value lies that was read from it.
+/// The range of a value in `whole`, from which it was read.
 pub(crate) fn range_in(whole: &str, raw: &RawValue) -> Range<usize> {
     let start = (raw.get().as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
     start..start + raw.get().len()

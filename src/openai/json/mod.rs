@@ -1,4 +1,4 @@
-//! JSON read where it lies, without building a tree of it.
+//! JSON read in place, without building a tree.
 
 pub(crate) mod fields;
 pub(crate) mod scan;

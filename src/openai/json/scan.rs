@@ -1,8 +1,8 @@
-//! Through JSON that was checked before: where its values lie, without reading what is in them.
+//! Scans JSON that was checked before: finds the ranges of values without reading what is in them.
 //!
-//! A body is checked from end to end once, by [`crate::openai::request_peek::peek`]. Whoever looks into it later passes its strings by a
-//! search for their ends, many bytes at a time. Of a text that is no JSON it may tell nonsense, but it must never panic,
-//! recurse or go on for ever.
+//! A body is checked from end to end once, by [`crate::openai::request_peek::peek`]. Later reads skip its strings with a
+//! search for their ends, many bytes at a time. For text that is not JSON the result may be nonsense, but the scan must
+//! never panic, recurse or loop for ever.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 
 use super::fields;
 
-/// The items of an array, or the keys and values of an object in turns: where each lies in the text.
+/// The ranges of the items of an array, or of the keys and values of an object in turns.
 pub(crate) struct Values<'a> {
     text: &'a [u8],
     at: usize,
@@ -34,7 +34,7 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// The values of an object that belong to `keys`; of a key that is there twice the last one.
+/// The values of an object for `keys`; of a repeated key the last one.
 pub(crate) fn members<'a, const N: usize>(object: &'a str, keys: [&str; N]) -> [Option<&'a str>; N] {
     let mut found = [None; N];
     if !object.starts_with('{') {
@@ -56,7 +56,7 @@ fn is_key(written: &str, wanted: &str) -> bool {
             && fields::decoded(written) == Some(Cow::Borrowed(wanted)))
 }
 
-/// The end of the value that begins at `at`; `None` if none does.
+/// The end of the value that begins at `at`; `None` if there is none.
 fn end(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' => end_of_string(text, at),
@@ -76,7 +76,7 @@ fn end_of_string(text: &[u8], quote: usize) -> Option<usize> {
         if text[at] == b'"' {
             return Some(at + 1);
         }
-        // Whatever was escaped ends no string.
+        // An escaped character does not end the string.
         at += 2;
     }
 }

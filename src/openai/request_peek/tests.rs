@@ -9,7 +9,7 @@ fn ok(body: &str) -> Peek {
     peek(body.as_bytes()).unwrap()
 }
 
-/// Code and parameter of the refusal.
+/// Code and parameter of the error.
 fn refused(body: impl AsRef<[u8]>) -> (&'static str, Option<&'static str>) {
     let error = peek(body.as_ref()).unwrap_err();
     assert!(!error.message.is_empty());
@@ -132,7 +132,7 @@ fn messages_with_their_places() {
     assert_eq!(ok(r#"{"model":"m"}"#).messages(b""), []);
 }
 
-/// Values of any shape, with the text that JSON makes hard.
+/// Values of any shape, with the text that JSON makes difficult.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -164,7 +164,7 @@ fn object() -> impl Strategy<Value = Value> {
     )
 }
 
-/// What the peek must see, from the tree.
+/// Checks the peek against a parsed tree.
 fn agrees(peek: &Peek, body: &str, tree: &Value) {
     let at = |range: &Option<Range<usize>>| {
         range.clone().map(|range| serde_json::from_str::<Value>(&body[range]).unwrap())

@@ -1,4 +1,4 @@
-//! What a rewrite changes, and that it changes nothing else.
+//! What a rewrite changes, and that everything else stays the same.
 
 use proptest::prelude::*;
 use serde_json::Value;

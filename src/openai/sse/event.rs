@@ -1,6 +1,6 @@
-//! One server-sent event: its bytes, its fields, and runs of events that lie side by side.
+//! One server-sent event: its bytes, its fields, and runs of adjacent events.
 //!
-//! An event is a view into the chunk it came in; nothing here may copy the data of a one-line event.
+//! An event is a slice of the chunk it came in; nothing here may copy the data of a one-line event.
 
 use std::borrow::Cow;
 
@@ -68,7 +68,7 @@ impl From<Bytes> for SseEvent {
     }
 }
 
-/// What the lines of an event say.
+/// The fields of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SseFields<'a> {
     /// The value of the last `event` line.
@@ -109,16 +109,16 @@ impl<'a> SseFields<'a> {
     }
 }
 
-/// Joins events that follow each other in one chunk, so that a burst goes down as one slice.
+/// Joins events that are adjacent in one chunk, so that a burst is sent as one slice.
 #[derive(Debug, Default)]
 pub struct Run(Option<SseEvent>);
 
 impl Run {
-    /// Adds an event; if it does not follow the run without a gap, the run so far comes back and a new one begins.
+    /// Adds an event; if it is not adjacent to the run, returns the run so far and begins a new one.
     #[must_use = "the bytes that come back must be sent first"]
     pub fn add(&mut self, event: SseEvent) -> Option<Bytes> {
         match &mut self.0 {
-            // The same memory, for both views are alive: an address cannot have been used again.
+            // The same memory: both slices are alive, so the address cannot have been reused.
             Some(run)
                 if run.end == event.start
                     && run.whole.as_ptr() == event.whole.as_ptr()

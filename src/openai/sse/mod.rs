@@ -1,8 +1,8 @@
-//! Server-sent events: cuts a stream of chunks into whole events, on bytes.
+//! Server-sent events: splits a stream of chunks into whole events, on bytes.
 //!
 //! Lines end in `\n`, `\r\n` or `\r`, mixed as they come, and a chunk may be cut anywhere (HTML Living Standard,
-//! 9.2.6). An event that lies inside one chunk is a slice of it; only one that straddles chunks is copied, once.
-//! Every byte is searched once, however small the chunks are. Nothing here decodes text or looks into the data, and
+//! 9.2.6). An event inside one chunk is a slice of it; only one that straddles chunks is copied, once.
+//! Every byte is searched once, however small the chunks are. Nothing here decodes text or reads the data, and
 //! nothing may ever delay an event whose blank line has arrived.
 
 mod event;
@@ -23,34 +23,34 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a server-sent event is larger than {limit} bytes")]
 pub struct EventTooLarge {
-    /// The limit that was passed, in bytes.
+    /// The limit that was exceeded, in bytes.
     pub limit: usize,
 }
 
-/// Cuts chunks into events. Push a chunk, then take events until there is none.
+/// Splits chunks into events. Push a chunk, then take events until there is none.
 #[derive(Debug)]
 pub struct Framer {
     max_event: usize,
     queue: VecDeque<Bytes>,
-    /// The chunk being read: everything before `start` has been given out, everything before `scanned` searched.
+    /// The chunk being read: everything before `start` has been returned, everything before `scanned` searched.
     chunk: Bytes,
     start: usize,
     scanned: usize,
     /// The beginning of the current event, from earlier chunks.
     held: BytesMut,
-    /// The current line has bytes already.
+    /// The current line is not empty.
     line_open: bool,
-    /// The last byte searched was a `\r`: a `\n` that comes next belongs to it.
+    /// The last byte searched was a `\r`: a `\n` directly after it belongs to it.
     after_cr: bool,
-    /// The last event was given out on a `\r`: a `\n` that comes next is not part of the next event.
+    /// The last event was returned at a `\r`: a `\n` directly after it is not part of the next event.
     swallow_lf: bool,
-    /// No event has been given out yet, so a byte order mark may come.
+    /// No event has been returned yet, so a byte order mark may come.
     first: bool,
     overflown: bool,
 }
 
 impl Framer {
-    /// A framer that refuses events longer than `max_event` bytes (usually [`MAX_EVENT`]).
+    /// A framer that rejects events longer than `max_event` bytes (usually [`MAX_EVENT`]).
     pub fn new(max_event: usize) -> Self {
         Self {
             max_event,
@@ -67,7 +67,7 @@ impl Framer {
         }
     }
 
-    /// Adds what was read from the network. Once an event was too large, nothing more is kept.
+    /// Adds a chunk from the network. After an event that was too large, nothing more is kept.
     pub fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() && !self.overflown {
             self.queue.push_back(chunk);
@@ -77,7 +77,7 @@ impl Framer {
     /// The next whole event, or `None` until more is pushed. A lone blank line is an event without fields.
     ///
     /// # Errors
-    /// [`EventTooLarge`], and again on every later call: what is left of the stream cannot be trusted.
+    /// [`EventTooLarge`], and again on every later call: the rest of the stream cannot be trusted.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
         while !self.overflown {
             if self.scanned == self.chunk.len() && !self.next_chunk() {
@@ -99,16 +99,16 @@ impl Framer {
         Err(EventTooLarge { limit: self.max_event })
     }
 
-    /// Bytes of an unfinished event, also of chunks that have not been looked at.
+    /// Bytes of an unfinished event, including chunks that have not been searched.
     pub fn residue(&self) -> usize {
         self.held.len() + self.chunk.len() - self.start + self.queue.iter().map(Bytes::len).sum::<usize>()
     }
 
-    /// The event that the end of the stream left without its blank line, completed with one.
+    /// The last event of a stream that ended without a blank line, completed with one.
     ///
     /// The standard drops it, but servers that forget the last blank line, often after `[DONE]`, are common. Taking
     /// it is safe: a JSON object that was cut is never valid JSON, so a torn event reads as malformed, not as less.
-    /// Call it after [`next_event`](Self::next_event) has answered `None`.
+    /// Call it after [`next_event`](Self::next_event) has returned `None`.
     pub fn finish(&mut self) -> Option<SseEvent> {
         if self.held.is_empty() {
             return None;
@@ -120,7 +120,7 @@ impl Framer {
         Some(self.event(held.freeze(), 0, end))
     }
 
-    /// Goes on to the next chunk; false when there is none. A chunk that has been given out is let go of: a silent stream
+    /// Moves on to the next chunk; false when there is none. A chunk that has been returned whole is freed: a silent stream
     /// holds no memory.
     fn next_chunk(&mut self) -> bool {
         let Some(chunk) = self.queue.pop_front() else {
@@ -171,8 +171,8 @@ impl Framer {
 
     /// Takes the event that ends at `scanned`.
     ///
-    /// Half a `\r\n` is enough to give the event out at once. Where the line before ended in `\r\n` the missing `\n`
-    /// is added, for some clients look for exactly `\r\n\r\n`; the real one is dropped when it comes.
+    /// Half a `\r\n` is enough to return the event at once. Where the line before ended in `\r\n` the missing `\n`
+    /// is added, because some clients search for exactly `\r\n\r\n`; the real one is dropped when it arrives.
     fn split_line(&mut self, blank: Blank) -> SseEvent {
         let (from, to) = (self.start, self.scanned);
         self.start = to;
@@ -191,7 +191,7 @@ impl Framer {
         self.event(whole.freeze(), 0, end)
     }
 
-    /// A byte order mark is left out: the client may have had bytes before, and in mid-stream it is part of a name.
+    /// A byte order mark is removed: the client may have got bytes before, and in mid-stream it is part of a name.
     fn event(&mut self, whole: Bytes, mut start: usize, end: usize) -> SseEvent {
         if std::mem::take(&mut self.first)
             && let Some(rest) = whole[start..end].strip_prefix(BOM)
@@ -204,7 +204,7 @@ impl Framer {
     }
 }
 
-/// How the blank line at the end of an event was seen.
+/// How the blank line at the end of an event was recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blank {
     Whole,

@@ -40,7 +40,7 @@ fn reference(stream: &[u8]) -> Vec<Seen> {
     seen
 }
 
-/// Frames `pieces`, drained after each; what was seen and the bytes of all events.
+/// Frames `pieces`, drained after each; returns the events and all their bytes.
 fn frame<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, Vec<u8>) {
     let mut framer = Framer::new(MAX_EVENT);
     let (mut seen, mut raw) = (Vec::new(), Vec::new());

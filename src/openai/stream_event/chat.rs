@@ -56,7 +56,7 @@ fn failed(text: &str) -> EventKind {
     }))
 }
 
-/// SDKs read a chunk under any event name, so only what has nothing to say is judged by it.
+/// SDKs read a chunk under any event name, so the name only decides about an event without content.
 fn named_as_usual(name: Option<&[u8]>) -> bool {
     matches!(name, None | Some(b"" | b"message"))
 }
@@ -65,7 +65,7 @@ fn named_as_usual(name: Option<&[u8]>) -> bool {
 struct Chunk<'a> {
     top: Top,
     choices: FoldedChoices<'a>,
-    /// Has the marks of a chunk: `choices` of any value, or an `object` (also of Azure's first chunk).
+    /// Looks like a chunk: has `choices` of any value, or an `object` (also Azure's first chunk).
     frame: bool,
     usage: Option<Usage>,
     groq: Option<Usage>,
@@ -105,7 +105,7 @@ impl<'de> ObjectFields<'de> for Groq {
 /// All choices of a chunk, folded.
 #[derive(Default)]
 struct FoldedChoices<'a> {
-    /// Place of the next item, for choices without an index.
+    /// Position of the next item, for choices without an index.
     place: u64,
     seen: u64,
     finished: u64,
@@ -172,7 +172,7 @@ impl<'de> ObjectFields<'de> for ChunkChoice<'de> {
                 self.parts = DeltaParts::default();
                 self.parts.content(map.next_value()?);
             }
-            // A whole message where a delta belongs: content, but nothing that can be continued.
+            // A whole message in place of a delta: content, but nothing that can be continued.
             "message" => self.parts.opaque |= fields::truthy(map.next_value()?),
             _ => return fields::skip(map),
         }

@@ -1,4 +1,4 @@
-//! Streams as providers send them, cut at every byte: what they say must not depend on where they were cut.
+//! Streams as providers send them, cut at every byte: what is read must not depend on where they were cut.
 
 use bytes::Bytes;
 
@@ -9,7 +9,7 @@ use crate::openai::{
     stream_event,
 };
 
-/// All that a stream says.
+/// Everything read from a stream.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Told {
     kinds: Vec<String>,
@@ -18,7 +18,7 @@ struct Told {
     open: u64,
     opaque: bool,
     total_tokens: Option<u64>,
-    /// What would go down to the client.
+    /// The bytes that would be relayed to the client.
     relayed: Vec<u8>,
 }
 
@@ -64,7 +64,7 @@ fn tell<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
     told
 }
 
-/// The whole stream, cut in two at every byte, and byte by byte: all must tell the same, and what is relayed too.
+/// The whole stream, cut in two at every byte, and byte by byte: all must read and relay the same.
 fn check(api: Api, name: &str, stream: &[u8]) -> Told {
     let told = tell(api, [stream]);
     let same = |other: Told, how: &str| {
@@ -144,7 +144,7 @@ fn every_text_in_every_style_at_every_cut() {
     }
 }
 
-/// Quirks: name, stream, outline, text, choices left open, total tokens.
+/// A quirk: name, stream, outline, text, unfinished choices, total tokens.
 type Quirk = (&'static str, &'static str, &'static str, &'static str, u64, Option<u64>);
 
 const QUIRKS: [Quirk; 14] = [
@@ -265,7 +265,7 @@ fn tool_calls_and_responses_at_every_cut() {
     assert_eq!((&*told.outline(), &*told.text, told.open, told.total_tokens), ("FCF", "h\u{e9}", 0, Some(3)));
 }
 
-/// A cut stream must never read as a whole one.
+/// A cut stream must never read as complete.
 #[test]
 fn a_stream_cut_before_its_end_is_never_whole() {
     let stream: String = [ROLE, &delta("a"), &delta("\u{1f600}"), STOP]

@@ -1,7 +1,7 @@
 //! What one event of a stream means: content, frame, usage, end, error, noise, or damage.
 //!
-//! The event is checked as a whole and read in one pass; nothing is copied but what was escaped or split over lines.
-//! It must never take damage for noise: an event that starts like JSON and is not is content lost.
+//! The event is checked as a whole and read in one pass; only escaped data, or data split over lines, is copied.
+//! Damage must never be taken for noise: an event that starts like JSON and is invalid is lost content.
 
 mod chat;
 #[cfg(test)]
@@ -23,33 +23,33 @@ use super::{
 
 pub use reader::ChunkReader;
 
-/// What kind of event it is.
+/// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     /// Carries a part of the answer: text, reasoning, a tool call, a refusal, audio. Commits the attempt.
     Content,
-    /// Belongs to the answer without being a part of it: roles, finish reasons, ids. Relayed, but not a sign of life.
+    /// Belongs to the answer without being content: roles, finish reasons, ids. Relayed, but does not commit.
     Frame,
-    /// Usage and nothing else: goes to the client only if it asked.
+    /// Usage and nothing else: relayed only if the client asked for it.
     UsageOnly,
     /// `[DONE]`
     Done,
-    /// The provider gave up.
+    /// The provider reported an error.
     Error(Box<ProviderError>),
-    /// Nothing a client should see: empty or wordy data, pings, comments, events of unknown types.
+    /// Nothing a client should see: empty or non-JSON data, pings, comments, events of unknown types.
     Noise,
-    /// Starts like JSON and is not, or is not UTF-8.
+    /// Starts like JSON and is invalid, or is not UTF-8.
     Malformed,
 }
 
-/// One event, read.
+/// One event after reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamEvent<'a> {
     /// What kind of event it is.
     pub kind: EventKind,
-    /// New text of choice 0, never empty: what a rescue may have to say again.
+    /// New text of choice 0, never empty: what a rescue may have to replay.
     pub text: Option<Text<'a>>,
-    /// Carries reasoning, which a rescue cannot give back to another target.
+    /// Carries reasoning, which a rescue cannot hand to another target.
     pub reasoning: bool,
     /// Carries a part of the answer that is neither text nor reasoning (tool or function call, refusal, audio,
     /// images): must not be spliced.
@@ -58,7 +58,7 @@ pub struct StreamEvent<'a> {
     pub seen: u64,
     /// Choices that this event finishes, as bits. The answer is whole when every choice ever seen has finished.
     pub finished: u64,
-    /// It finishes a choice for a reason that leaves its words unsaid: a filter, a call of a tool.
+    /// Finishes a choice for a reason that means its text is not the whole answer: a filter, a tool call.
     pub withheld: bool,
     /// Usage so far. Later ones replace earlier ones.
     pub usage: Option<Usage>,
@@ -83,10 +83,10 @@ impl StreamEvent<'_> {
     }
 }
 
-/// Text as it stands in the JSON, its escapes not yet decoded.
+/// Text still JSON-escaped.
 ///
 /// A character outside the basic plane may be written as two escapes, and providers cut between them: such a piece is
-/// no text by itself. Whoever collects an answer appends the [`escaped`](Self::escaped) pieces and decodes the whole.
+/// not valid text by itself. To collect an answer, append the [`escaped`](Self::escaped) pieces and decode the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text<'a>(Cow<'a, str>);
 
@@ -99,7 +99,7 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(self.0.into_owned()))
     }
 
-    /// The inside of the JSON string, escapes as they are.
+    /// The inside of the JSON string, escapes undecoded.
     pub fn escaped(&self) -> &str {
         &self.0
     }
@@ -129,7 +129,7 @@ pub fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
     }
 }
 
-/// `event` with other text in place of its own; `None` if it has none, or spread over several lines.
+/// `event` with its text replaced; `None` if it has none, or if its data is split over lines.
 pub fn with_text(api: Api, event: &SseEvent, text: &str) -> Option<SseEvent> {
     let reading = read(api, event);
     let Text(Cow::Borrowed(old)) = reading.text? else { return None };
@@ -150,7 +150,7 @@ fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> StreamEvent<'
     if data.is_empty() || (api != Api::Other && b"[DONE".starts_with(data)) {
         return StreamEvent::of(EventKind::Noise);
     }
-    // By its beginning, as OpenAI's Python SDK does.
+    // By its prefix, as OpenAI's Python SDK does.
     if data.starts_with(b"[DONE]") {
         return StreamEvent::of(EventKind::Done);
     }
@@ -164,7 +164,7 @@ fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> StreamEvent<'
     }
 }
 
-/// An interface we do not know: whatever has data is content, unless it says that it is an error.
+/// An API we do not know: any event with data is content, unless it is an error.
 fn other(text: &str, json: bool) -> StreamEvent<'_> {
     let top = if json { serde_json::from_str::<fields::JsonObject<Top>>(text).ok() } else { None };
     match top {
@@ -177,7 +177,7 @@ fn error(data: &[u8]) -> EventKind {
     EventKind::Error(Box::new(ProviderError::parse(data)))
 }
 
-/// The fields by which any interface says that something went wrong.
+/// The top-level fields that mark an error in any API.
 #[derive(Debug, Default)]
 pub(super) struct Top {
     error: bool,
@@ -190,7 +190,7 @@ impl Top {
         self.error || self.object_error
     }
 
-    /// Takes `key` if it is one of ours.
+    /// Reads `key` if it is one of ours.
     pub(super) fn take<'de, A: serde::de::MapAccess<'de>>(
         &mut self,
         key: &str,

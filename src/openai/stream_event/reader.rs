@@ -1,28 +1,28 @@
-//! Reads the events of one stream, most of which differ from the one before in their text alone.
+//! Reads the events of one stream, most of which differ from the previous one in their text alone.
 //!
-//! What was read of an event is kept as a mould: the bytes before its text and those behind it. An event that fits into
-//! the mould, with text that needs no decoding, means the same with that text; it is compared instead of parsed, at a
-//! tenth of the cost. Whatever does not fit exactly is read as if there were no mould: no answer may depend on it.
+//! The last event read is kept as a template: the bytes before its text and those after it. An event that matches the
+//! template, with text that needs no decoding, means the same with that text; it is compared instead of parsed, at a
+//! tenth of the cost. Any other event is parsed as if there were no template: the result may not depend on it.
 
 use std::borrow::Cow;
 
 use super::{Api, EventKind, SseEvent, StreamEvent, Text, read};
 
-/// A mould of more bytes is not kept: a stream that is silent holds it.
+/// A template of more bytes is not kept, because a silent stream holds it.
 const LARGEST: usize = 1024;
 
 /// Reads one stream.
 #[derive(Debug)]
 pub struct ChunkReader {
     api: Api,
-    /// The bytes before the text, then those behind it; empty before the first event with text.
+    /// The bytes before the text, then those after it; empty before the first event with text.
     mould: Vec<u8>,
-    /// Where the latter begin.
+    /// Where the bytes after the text begin.
     behind: usize,
 }
 
 impl ChunkReader {
-    /// Nothing has been read yet.
+    /// A reader without a template.
     pub fn new(api: Api) -> Self {
         Self { api, mould: Vec::new(), behind: 0 }
     }
@@ -37,16 +37,16 @@ impl ChunkReader {
         reading
     }
 
-    /// The text of an event that fits.
+    /// The text of an event that matches the template.
     fn text_of<'a>(&self, event: &'a [u8]) -> Option<&'a str> {
         let (before, behind) = self.mould.split_at_checked(self.behind)?;
         let text = event.strip_prefix(before)?.strip_suffix(behind)?;
-        // Without a branch per byte, so that it is done many bytes at a time.
+        // Without a branch per byte, so that the compiler can vectorize it.
         let plain = text.iter().fold(true, |plain, byte| plain & (*byte >= b' ' && !b"\"\\".contains(byte)));
         (plain && !text.is_empty() && !before.is_empty()).then(|| std::str::from_utf8(text).ok())?
     }
 
-    /// Makes a mould of an event that says its text and nothing else.
+    /// Makes a template of an event that carries nothing but its text.
     fn learn(&mut self, reading: &StreamEvent<'_>, event: &[u8]) {
         let Some(Text(Cow::Borrowed(text))) = &reading.text else { return };
         let start = (text.as_ptr() as usize).wrapping_sub(event.as_ptr() as usize);
@@ -62,7 +62,7 @@ impl ChunkReader {
     }
 }
 
-/// A piece of the text of the only choice.
+/// An event with only text, of the only choice.
 fn only(text: &str) -> StreamEvent<'_> {
     StreamEvent { text: Some(Text::new(text)), seen: 1, ..StreamEvent::of(EventKind::Content) }
 }
@@ -81,7 +81,7 @@ mod tests {
         SseEvent::from(Bytes::from([before, text, behind].concat()))
     }
 
-    /// What a reader that has read `first` makes of `event`.
+    /// Reads `event` with a reader that has read `first`; whether it matched.
     fn after(first: &SseEvent, event: &SseEvent) -> bool {
         let mut reader = ChunkReader::new(Api::Chat);
         drop(reader.read(first));

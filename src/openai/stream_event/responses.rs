@@ -1,4 +1,4 @@
-//! One event of the Responses API, told by the `type` inside its data.
+//! One event of the Responses API, identified by the `type` inside its data.
 
 use serde::de::MapAccess;
 use serde_json::value::RawValue;
@@ -43,16 +43,16 @@ struct ResponsesEvent<'a> {
     top: Top,
     kind: Option<&'a str>,
     delta: Option<&'a RawValue>,
-    /// The event is about an item that is a call of some tool.
+    /// The item of the event is a tool call.
     call: bool,
-    /// The event is about an item of reasoning.
+    /// The item of the event is reasoning.
     thought: bool,
     usage: Option<Usage>,
     withheld: bool,
 }
 
 impl ResponsesEvent<'_> {
-    /// Pieces are content; so is an item that was given whole, for some servers send calls without pieces.
+    /// Deltas are content; so is an item sent whole, because some servers send calls without deltas.
     fn is_content(&self, kind: &str) -> bool {
         if !kind.starts_with("response.") {
             return false;

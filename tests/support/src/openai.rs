@@ -1,4 +1,4 @@
-//! The payloads of the OpenAI API as a provider writes them, and what a sane provider does with a request.
+//! The payloads of the OpenAI API as a provider writes them, and a healthy provider's response to a request.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{fake::Request, script::Script};
 
-/// Sixty different words: long enough to cut anywhere, and a repeated or lost one shows.
+/// Sixty different words: long enough to cut anywhere, and a repeated or lost word shows.
 pub const SIXTY: &str = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen \
 sixteen seventeen eighteen nineteen twenty alpha bravo charlie delta echo foxtrot golf hotel india juliet kilo lima \
 mike november oscar papa quebec romeo sierra tango uniform victor whiskey xray yankee zulu amber bronze coral denim \
@@ -60,7 +60,7 @@ pub fn chat_chunks(model: &str, text: &str) -> Vec<String> {
     events
 }
 
-/// The chunk that carries usage and no choices, sent before `[DONE]` to those who asked.
+/// The chunk that carries usage and no choices, sent before `[DONE]` if the request asked for it.
 pub fn usage_chunk(model: &str, text: &str) -> String {
     event(&json!({
         "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_700_000_000, "model": model,
@@ -152,7 +152,7 @@ pub fn words(text: &str) -> impl Iterator<Item = String> {
     text.split_inclusive(' ').map(str::to_owned)
 }
 
-/// What a sane provider does: answers what was asked, in the form that was asked, saying `text`.
+/// A healthy provider: answers in the requested form with `text`.
 pub fn sane(request: &Request, text: &str) -> Script {
     let model = request.model();
     let stream = request.streams();
@@ -188,7 +188,7 @@ fn completion_answer(model: &str, text: &str) -> String {
         .to_string()
 }
 
-/// A chat request body that asks `model` one thing.
+/// A chat request to `model`.
 pub fn ask(model: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": "Say something."}]})
 }
