@@ -1,9 +1,10 @@
-//! What time it is, for whoever is being polled.
+//! The current time, cached per poll.
 //!
-//! A look at the clock costs as much as a small allocation (25 ns), and a request would take two dozen of them while its
-//! connection is polled twice. So the clock is read when a poll begins, and again where it matters ([`fresh`]); in between
+//! A reading of the clock costs as much as a small allocation (25 ns), and a request would take two dozen of them while its
+//! connection is polled twice. So the clock is read when a poll begins, and again where it matters ([`refresh`]). In between
 //! time stands still, as in the event loops of nginx (`ngx_current_msec`) and libuv (`uv_now`). A poll takes microseconds,
-//! and what is measured by this clock is told in milliseconds. It must never be asked by what computes for long in one
+//! and what is measured is reported in milliseconds. Code that computes for long within one poll must not use it.
+//! Outside [`cached_per_poll`] every reading is a real one.
 //! poll. Outside [`by_the_poll`] it is the clock itself.
 
 use std::{
@@ -14,11 +15,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// What was read in this poll.
+/// The readings of this poll.
 #[derive(Clone, Copy)]
 struct CachedTime {
     now: Instant,
-    /// Read only if somebody asks.
+    /// Read on first use.
     wall: Option<SystemTime>,
 }
 
@@ -26,12 +27,12 @@ thread_local! {
     static CACHED: Cell<Option<CachedTime>> = const { Cell::new(None) };
 }
 
-/// The time, as it was when this poll began or [`fresh`] was asked for.
+/// The time at which this poll began or [`refresh`] was last called.
 pub fn now() -> Instant {
     CACHED.get().map_or_else(Instant::now, |reading| reading.now)
 }
 
-/// The time as it is, also for whoever asks for [`now`] later in this poll.
+/// Reads the clock anew, also for later calls of [`now`] in this poll.
 pub fn refresh() -> Instant {
     let now = Instant::now();
     if let Some(reading) = CACHED.get() {
@@ -40,12 +41,12 @@ pub fn refresh() -> Instant {
     now
 }
 
-/// How long it is [`now`] since `earlier`; nothing if that is yet to come.
+/// Time from `earlier` to [`now`]; zero if `earlier` is in the future.
 pub fn since(earlier: Instant) -> Duration {
     now().saturating_duration_since(earlier)
 }
 
-/// The time of day, as it was when it was first asked for in this poll.
+/// The time of day when it was first read in this poll.
 pub fn wall() -> SystemTime {
     let Some(reading) = CACHED.get() else { return SystemTime::now() };
     reading.wall.unwrap_or_else(|| {
@@ -55,7 +56,7 @@ pub fn wall() -> SystemTime {
     })
 }
 
-/// Runs `task` by one reading of the clock for each poll.
+/// Runs `task` with one reading of the clock per poll.
 pub fn cached_per_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
     let mut task = Box::pin(task);
     poll_fn(move |cx| {

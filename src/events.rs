@@ -1,7 +1,7 @@
-//! What operators may watch live, and the news they have missed.
+//! The live events for operators, and the most recent past ones.
 //!
-//! A bounded broadcast that never waits for a slow watcher, and a bounded past: whoever looks only now still sees what
-//! happened last. Neither may hold up a request.
+//! A bounded broadcast that never waits for a slow watcher, and a bounded history, so that a new watcher still sees what
+//! happened last. Neither may delay a request.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use tokio::sync::broadcast;
 
 /// Events a slow watcher may lag behind before it loses some.
 const CAPACITY: usize = 1024;
-/// Failovers that are kept, and as many changes of another kind: a storm of the one must not push out the other.
+/// Failovers kept, and as many events of other kinds: a burst of one must not push out the other.
 const KEPT: usize = 50;
 
 /// Something an operator may want to see as it happens.
@@ -29,9 +29,9 @@ pub enum Event {
     Score {
         /// `provider/model`
         target: String,
-        /// Points.
+        /// Its new score, in points.
         score: f64,
-        /// 0..1
+        /// Its new share, 0..1.
         share: f64,
     },
     /// A target changed its state.
@@ -40,43 +40,43 @@ pub enum Event {
         target: String,
         /// The new state, as in `/admin/providers`.
         state: &'static str,
-        /// One sentence.
+        /// Why, in one sentence.
         reason: String,
     },
     /// A request moved on after a failure.
     Failover {
-        /// The request.
+        /// The id of the request.
         request: String,
-        /// Who failed it.
+        /// The target that failed.
         from: String,
-        /// Who is asked next; `None` if there is nobody.
+        /// The target tried next; `None` if there is none.
         to: Option<String>,
         /// What happened, in one sentence.
         reason: String,
         /// How long the failed attempt took, in milliseconds.
         elapsed_ms: u64,
     },
-    /// Something that the gateway leans on went away or came back.
+    /// A dependency of the gateway went down or came back.
     Part {
         /// `memory_store` or `redis`
         part: &'static str,
-        /// Whether it is there now.
+        /// Whether it is up now.
         up: bool,
     },
-    /// The small numbers have changed, or requests are in flight; once a second at most.
+    /// The figures have changed, or requests are in flight; once a second at most.
     Tick {
         /// Requests of clients in flight.
         in_flight: usize,
-        /// Of them, those that wait for a slot.
+        /// Of those, the requests that wait for a slot.
         waiting: usize,
         /// Attempts at all targets since start.
         attempts: u64,
     },
-    /// The configuration was replaced, or was not.
+    /// The configuration was reloaded, or a reload failed.
     Reload {
         /// Whether the new one is in force.
         ok: bool,
-        /// One sentence.
+        /// The result, in one sentence.
         message: String,
     },
 }
@@ -98,14 +98,14 @@ impl Event {
 /// An event and its time.
 #[derive(Debug, Clone, Serialize)]
 pub struct Stamped {
-    /// RFC 3339.
+    /// When it happened, as RFC 3339.
     pub at: String,
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// The broadcast and the past. Clones share both.
+/// The broadcast and the history. Clones share both.
 #[derive(Debug, Clone)]
 pub struct Events(Arc<EventsInner>);
 
@@ -116,7 +116,7 @@ struct EventsInner {
     losses: Losses,
 }
 
-/// The oldest first.
+/// The history, the oldest first.
 #[derive(Debug, Default)]
 struct Past {
     failovers: VecDeque<Stamped>,
@@ -128,19 +128,19 @@ struct Past {
 pub struct Losses(Arc<AtomicU64>);
 
 impl Losses {
-    /// A watcher was too slow for so many.
+    /// Adds `events` that a watcher was too slow for.
     pub fn add(&self, events: u64) {
         self.0.fetch_add(events, Relaxed);
     }
 
-    /// All of them since the start.
+    /// The number missed since the start.
     pub fn count(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
 impl Events {
-    /// A broadcast nobody watches yet.
+    /// A broadcast without watchers.
     pub fn new() -> Self {
         Self(Arc::new(EventsInner {
             live: broadcast::channel(CAPACITY).0,
@@ -149,14 +149,14 @@ impl Events {
         }))
     }
 
-    /// Tells `event` to whoever watches; it is forgotten at once.
+    /// Sends `event` to the watchers and does not keep it.
     pub fn publish(&self, event: impl FnOnce() -> Event) {
         if self.is_watched() {
             self.send(Stamped::now(event()));
         }
     }
 
-    /// Tells `event` to whoever watches, and keeps it for those who look later.
+    /// Sends `event` to the watchers, and keeps it for later ones.
     pub fn record(&self, event: Event) {
         let stamped = Stamped::now(event);
         self.0.past.lock().keep(stamped.clone());
@@ -173,22 +173,22 @@ impl Events {
         all
     }
 
-    /// Whether anybody watches now.
+    /// Whether there are watchers now.
     pub fn is_watched(&self) -> bool {
         self.0.live.receiver_count() > 0
     }
 
-    /// What slow watchers have missed.
+    /// The count of events that slow watchers have missed.
     pub fn losses(&self) -> &Losses {
         &self.0.losses
     }
 
-    /// Watches from now on.
+    /// Subscribes to events from now on.
     pub fn watch(&self) -> broadcast::Receiver<Stamped> {
         self.0.live.subscribe()
     }
 
-    /// It fails when nobody watches: then nobody wanted to know.
+    /// Sending only fails without watchers, which is no error.
     fn send(&self, stamped: Stamped) {
         drop(self.0.live.send(stamped));
     }

@@ -1,19 +1,19 @@
-//! Places where a build for tests panics when it is told to, to prove what a bug of ours would cost.
+//! Places where a test build panics on demand, to prove what a bug of ours would cost.
 //!
-//! Only the feature `failpoints` makes them do anything; no build for users has it, and without it this is nothing at all.
-//! A request asks for its panic by its id: `x-request-id: panic-in-handler-17`. The tasks of the process panic once, at
-//! their start, if the environment variable `CONCIERGE_PANIC` names them.
+//! Only the feature `failpoints` enables them; no release build has it, and without it this module does nothing.
+//! A request triggers its panic by its id: `x-request-id: panic-in-handler-17`. A task of the process panics once, at
+//! its start, if the environment variable `CONCIERGE_PANIC` names it.
 
 /// Where a request can panic.
 #[derive(Debug, Clone, Copy)]
 pub enum Failpoint {
-    /// Before anything was done for it.
+    /// Before anything was done for the request.
     Handler,
-    /// With its slot, before anybody was asked.
+    /// With its slot, before the first attempt.
     Slot,
-    /// While a target is looked for.
+    /// In the attempt loop.
     Search,
-    /// In the middle of its answer.
+    /// In the middle of the answer.
     Stream,
 }
 
@@ -21,11 +21,11 @@ pub enum Failpoint {
 mod act {
     use super::Failpoint;
 
-    /// Nothing.
+    /// Does nothing without the feature.
     #[inline(always)]
     pub fn request(_: Failpoint, _: &str) {}
 
-    /// Nothing.
+    /// Does nothing without the feature.
     #[inline(always)]
     pub fn task(_: &str) {}
 }
@@ -47,7 +47,7 @@ mod act {
         Mutex::new(names.split(',').map(str::to_owned).collect())
     });
 
-    /// Panics if the request with this id asks for it here.
+    /// Panics if the id of the request names this place.
     pub fn request(place: Failpoint, id: &str) {
         let here = match place {
             Failpoint::Handler => "handler",

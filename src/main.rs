@@ -88,7 +88,7 @@ fn check(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Not on standard output, where an export may go.
+/// Prints to stderr, because an export may use standard output.
 fn report(summary: String) {
     tell(&mut io::stderr(), &summary);
 }

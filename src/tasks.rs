@@ -1,8 +1,8 @@
-//! Every task of the process, in one set with one end.
+//! All tasks of the process, in one set that ends together.
 //!
-//! Nothing is spawned anywhere else, so that a shutdown can wait for all of it. A task must itself watch
-//! [`Tasks::shutdown`] if it does not end on its own. One that the process cannot do without is [kept](Tasks::keep): a
-//! panic is a bug of ours, and must not leave a gateway behind that looks alive and has stopped listening, probing or
+//! Nothing is spawned anywhere else, so that a shutdown can wait for all tasks. A task must itself watch
+//! [`Tasks::shutdown`] if it does not end on its own. An essential one is [restarted](Tasks::spawn_restarting) after a
+//! panic: a bug of ours must not leave a gateway that looks alive and has stopped listening, probing or
 //! remembering.
 
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::failpoint;
 
-/// Until a task that panicked is started again: one that always panics must not fill the log.
+/// Delay before a task that panicked is restarted: one that always panics must not fill the log.
 const RESTART: Duration = Duration::from_secs(1);
 
 /// The set, and the signals that end it. Clones share both.
@@ -40,7 +40,7 @@ impl Tasks {
     /// Runs `task` until it ends or the process does.
     pub fn spawn_until_shutdown(&self, task: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.shutdown.clone();
-        // On the heap: the block below would keep room for it twice, as long as a connection lives.
+        // On the heap: the block below would otherwise reserve space for it twice, as long as a connection lives.
         let task = Box::pin(task);
         self.spawn(async move {
             tokio::select! {
@@ -50,8 +50,8 @@ impl Tasks {
         });
     }
 
-    /// Runs what `make` makes until it ends or the process does; what panics is made anew. The first is made at once, before
-    /// this returns.
+    /// Runs what `make` makes until it ends or the process does; after a panic it is made anew. The first is made at once,
+    /// before this returns.
     pub fn spawn_restarting<F>(&self, name: &'static str, mut make: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -73,12 +73,12 @@ impl Tasks {
         });
     }
 
-    /// Cancelled when no new requests are taken any more.
+    /// Cancelled when no new requests are accepted any more.
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
     }
 
-    /// Cancelled when calls that still run must end now, with a word to their clients.
+    /// Cancelled when running calls must end now, with an error to their clients.
     pub fn abort_streams(&self) -> &CancellationToken {
         &self.cut
     }

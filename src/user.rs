@@ -1,7 +1,7 @@
-//! Who a request is for.
+//! The user a request belongs to.
 //!
-//! A [`UserId`] comes from authentication alone (`server::auth`): every store, queue and limit takes one,
-//! so no code path can act for a user whom nobody vouched for.
+//! Only authentication (`server::authn`) makes a [`UserId`]. Every store, queue and limit takes one,
+//! so no code path can act for a user who was not authenticated.
 
 use std::{
     fmt,
@@ -9,14 +9,14 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-/// Drawn when the process starts: without it nobody can find out whose pseudonym one is by trying names.
+/// Random per process: without it, anyone could identify a pseudonym by trying names.
 static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// Longer ids are not ids.
+/// The longest id, in bytes.
 const MAX_LEN: usize = 256;
-/// See [`UserId::anonymous`].
+/// The id of [`UserId::anonymous`].
 const ANONYMOUS: &str = "anonymous";
-/// See [`UserId::gateway`].
+/// The id of [`UserId::gateway`].
 const GATEWAY: &str = "(gateway)";
 
 /// The id of an authenticated (or, in open mode, claimed) user.
@@ -24,7 +24,7 @@ const GATEWAY: &str = "(gateway)";
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// The id of everybody who did not say who they are.
+    /// The id shared by all requests without one.
     pub fn anonymous() -> Self {
         Self(Arc::from(ANONYMOUS))
     }
@@ -34,7 +34,7 @@ impl UserId {
         &*self.0 == ANONYMOUS
     }
 
-    /// The gateway itself, where it asks a provider something of its own. Nobody can claim it, and it has no memory.
+    /// The gateway itself, for its own requests to providers. No client can claim it, and it has no memory.
     pub(crate) fn gateway() -> Self {
         Self(Arc::from(GATEWAY))
     }
@@ -44,7 +44,7 @@ impl UserId {
         &*self.0 == GATEWAY
     }
 
-    /// `id` if it can be one: not empty, not longer than 256 bytes, without control characters, not the gateway's.
+    /// `id` if it is valid: not empty, not longer than 256 bytes, without control characters, not the gateway's.
     pub(crate) fn authenticated(id: &str) -> Option<Self> {
         let id = id.trim();
         let sane =
@@ -52,7 +52,7 @@ impl UserId {
         sane.then(|| Self(Arc::from(id)))
     }
 
-    /// What the log calls this user: the same for as long as the process lives, and nobody's name.
+    /// The user's name in the log: the same for as long as the process runs, and not the user's name.
     pub fn pseudonym(&self) -> Pseudonym {
         Pseudonym(KEY.hash_one(&self.0))
     }

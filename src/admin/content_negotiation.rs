@@ -1,4 +1,4 @@
-//! Does a client prefer HTML to JSON? Content negotiation as RFC 9110, 12.5.1 has it, for two types.
+//! Whether a client prefers HTML to JSON: content negotiation of RFC 9110, 12.5.1, for two types.
 //!
 //! JSON is the answer unless HTML is preferred: programs send `*/*` or nothing, browsers name `text/html`.
 
@@ -14,8 +14,8 @@ pub fn prefers_html(headers: &HeaderMap) -> bool {
     quality(&ranges, ("text", "html")) > quality(&ranges, ("application", "json"))
 }
 
-/// OpenMetrics where `accept` gives it at least the quality of Prometheus' own format, by name; browsers, `*/*` and
-/// nothing get what a terminal can show as well.
+/// OpenMetrics if `accept` names it with at least the quality of Prometheus' own format. Browsers, `*/*` and an absent
+/// header get Prometheus' format, which a terminal can show as well.
 pub fn preferred_format(headers: &HeaderMap) -> Format {
     let lists: Vec<&str> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -40,7 +40,7 @@ struct MediaRange<'a> {
 }
 
 impl<'a> MediaRange<'a> {
-    /// `None` for what is no media range, or has no sensible quality.
+    /// `None` for text that is not a media range, or whose quality is invalid.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
@@ -52,7 +52,7 @@ impl<'a> MediaRange<'a> {
         Some(Self { kind, subtype, q })
     }
 
-    /// How exactly it names the type: 2 for both parts, 1 for `type/*`, 0 for `*/*`; `None` if it does not.
+    /// How exactly it matches the type: 2 for both parts, 1 for `type/*`, 0 for `*/*`; `None` for no match.
     fn precision(&self, (kind, subtype): (&str, &str)) -> Option<u8> {
         match (self.kind, self.subtype) {
             ("*", "*") => Some(0),
@@ -63,7 +63,7 @@ impl<'a> MediaRange<'a> {
     }
 }
 
-/// The quality of the most precise range that names the type; 0 without one.
+/// The quality of the most precise range that matches the type; 0 without one.
 fn quality(ranges: &[MediaRange<'_>], media_type: (&str, &str)) -> f32 {
     let named = ranges.iter().filter_map(|range| Some((range.precision(media_type)?, range.q)));
     named.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))).map_or(0.0, |(_, q)| q)

@@ -1,7 +1,7 @@
-//! What the gateway leans on besides its targets: the memory store, and Redis. Operators are told when one of them goes
-//! away, and when it is back.
+//! The gateway's dependencies besides its targets: the memory store and Redis. Operators get an event when one of them
+//! goes down or comes back.
 //!
-//! It only looks, and never makes anything wait.
+//! It only observes, and never delays anything.
 
 use std::{future::Future, time::Duration};
 
@@ -9,26 +9,26 @@ use tokio::time::sleep;
 
 use crate::events::{Event, Events};
 
-/// How often they are looked at.
+/// Interval between checks.
 const LOOK: Duration = Duration::from_secs(3);
 
-/// Whether each part is there; `None` where none is wanted.
+/// Whether each dependency is up; `None` where none is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dependencies {
     /// The store can be read and written.
     pub memory_store: Option<bool>,
-    /// It answers.
+    /// Redis answers.
     pub redis: Option<bool>,
 }
 
 impl Dependencies {
-    /// Each with its name, and whether it is missed.
+    /// Each with its name, and whether it is down.
     fn missed(self) -> [(&'static str, bool); 2] {
         [("memory_store", self.memory_store == Some(false)), ("redis", self.redis == Some(false))]
     }
 }
 
-/// Looks at the parts for ever. They are given a moment to come up first.
+/// Checks the dependencies for ever. They are given a moment to come up first.
 pub async fn run<F: Future<Output = Dependencies>>(events: Events, look: impl Fn() -> F) {
     let mut known = Dependencies::default();
     loop {

@@ -1,6 +1,6 @@
-//! What operators watch as it happens: `/admin/events`, and the task that notices what moves.
+//! The live view for operators: `/admin/events`, and the task that detects changes.
 //!
-//! A watcher that is slow loses events and is told so; it can never hold up a request.
+//! A slow watcher loses events and gets the number lost; it can never delay a request.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,29 +23,29 @@ use crate::{
     upstream::Snapshot,
 };
 
-/// How often the scores are looked at while somebody watches.
+/// Interval between looks at the scores while there are watchers.
 const LOOK: Duration = Duration::from_millis(500);
-/// Looks from one sample of the history to the next.
+/// Looks per sample of the history.
 const LOOKS_PER_SAMPLE: u64 = (history::EVERY.as_millis() / LOOK.as_millis()) as u64;
-/// A score that moved by fewer points is not worth an event.
+/// A smaller change of a score, in points, is not worth an event.
 const SCORE_STEP: f64 = 1.0;
-/// A share that moved by less is not worth an event.
+/// A smaller change of a share is not worth an event.
 const SHARE_STEP: f64 = 0.05;
 /// Longest silence of the stream, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What the watch looks at.
+/// What the task observes.
 pub struct OperatorSample {
     /// The configuration in force and its targets.
     pub snapshot: Arc<Snapshot>,
     /// Requests of clients in flight.
     pub in_flight: usize,
-    /// Of them, those that wait for a slot.
+    /// Of those, the requests that wait for a slot.
     pub waiting: usize,
 }
 
-/// Samples every target for `history`, and tells watchers what has moved since they were last told; for ever. The first
-/// watcher is told of everything, as of something that came from nowhere.
+/// Samples every target for `history` and publishes what has changed since the last events, for ever. The first
+/// watcher gets everything as a change.
 pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> OperatorSample) {
     let mut told = LastSent::default();
     let mut tick = interval(LOOK);
@@ -71,7 +71,7 @@ pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> Opera
     }
 }
 
-/// What watchers know.
+/// What was last published.
 #[derive(Default)]
 struct LastSent {
     /// Score and share by target id.
@@ -93,8 +93,8 @@ impl LastSent {
         }
     }
 
-    /// Every second look, if they have changed or requests are in flight, which move on without changing a number. A
-    /// gateway at rest says nothing.
+    /// Publishes every second look, if the figures changed or requests are in flight, which progress without changing a
+    /// figure. An idle gateway publishes nothing.
     fn publish_figures(&mut self, events: &Events, scene: &OperatorSample, rows: &[TargetRow], looks: u64) {
         let attempts = rows.iter().map(|row| row.total_calls).sum();
         let (in_flight, waiting) = (scene.in_flight, scene.waiting);
@@ -138,7 +138,7 @@ async fn next_frame(events: &mut Receiver<Stamped>, losses: &Losses) -> Option<B
     }
 }
 
-/// JSON is one line: it writes a line break inside a string as `\n`.
+/// JSON is one line: it escapes a line break inside a string as `\n`.
 fn frame(name: &str, data: &serde_json::Value) -> Bytes {
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

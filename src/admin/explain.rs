@@ -1,7 +1,7 @@
-//! `/admin/explain`: who would be asked for a model now, in which order, and why nobody else.
+//! `/admin/explain`: which targets would be tried for a model now, in which order, and why no others.
 //!
-//! The order is [`Plan::rehearse`]'s, which is the plan of requests itself; here it is put into words. Nothing is asked
-//! and nothing is learned.
+//! The order is that of [`Plan::dry_run`], which runs the plan of requests itself; here it is put into sentences. Nothing
+//! is sent and nothing is learned.
 
 use std::sync::Arc;
 
@@ -20,66 +20,66 @@ use crate::{
     },
 };
 
-/// Who would be asked for a model.
+/// The order of targets for a model.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// The model, by its own name.
     pub model: String,
-    /// Whether streams were asked about, or whole answers.
+    /// Whether the explanation is for streams or for whole answers.
     pub stream: bool,
-    /// Tokens of the prompt that was asked about.
+    /// Assumed tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Attempts that one request may make.
+    /// The limit of attempts per request.
     pub max_attempts: u32,
-    /// Who would be asked, each if all before it fail.
+    /// The targets that would be tried, each if all before it fail.
     pub order: Vec<PlanStep>,
     /// Every other target of the model and its fallbacks.
     pub not_asked: Vec<NotAsked>,
 }
 
-/// A target that would be asked.
+/// A target that would be tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct PlanStep {
     /// `provider/model`
     pub target: String,
-    /// The configured model it is asked for.
+    /// The configured model it is tried for.
     pub model: String,
-    /// Whether that is another model than the one that was asked for.
+    /// Whether that is another model than the requested one.
     pub fallback: bool,
-    /// 0..1: how likely it is the one to be asked at this place.
+    /// 0..1: the probability that it is tried at this place.
     pub chance: f64,
-    /// 0..1: how likely it is the first to be asked. Over all targets, also those below, they sum to 1.
+    /// 0..1: the probability that it is tried first. Over all targets, including those below, they sum to 1.
     pub share: f64,
     /// Its score for such requests.
     pub score: f64,
     /// As in `/admin/providers`.
     pub state: ReportedState,
-    /// Seconds that a request would wait before it, all waits together.
+    /// Seconds that a request would have waited by then, in total.
     pub wait: f64,
-    /// One sentence.
+    /// Why it is at this place, in one sentence.
     pub reason: String,
-    /// As in `/admin/providers`.
+    /// The reporting peer, as in `/admin/providers`.
     pub told_by: Option<ReportedByRow>,
 }
 
-/// A target that would not be asked.
+/// A target that would not be tried.
 #[derive(Debug, Clone, Serialize)]
 pub struct NotAsked {
     /// `provider/model`
     pub target: String,
     /// The configured model it belongs to.
     pub model: String,
-    /// Whether that is another model than the one that was asked for.
+    /// Whether that is another model than the requested one.
     pub fallback: bool,
-    /// 0..1: how likely it is the first to be asked: more than 0 where a likelier one uses up the attempts.
+    /// 0..1: the probability that it is tried first. More than 0 where a likelier one uses up the attempts.
     pub share: f64,
     /// As in `/admin/providers`.
     pub state: ReportedState,
-    /// One sentence.
+    /// Why it would not be tried, in one sentence.
     pub reason: String,
-    /// RFC 3339: when it may be asked again, if that is known.
+    /// RFC 3339: when it may be tried again, if that is known.
     pub retry_at: Option<String>,
-    /// As in `/admin/providers`.
+    /// The reporting peer, as in `/admin/providers`.
     pub told_by: Option<ReportedByRow>,
 }
 
@@ -89,7 +89,7 @@ pub fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
     snapshot.model(name).cloned().or_else(target)
 }
 
-/// Who would be asked for `model`.
+/// Which targets would be tried for `model`.
 pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: Moment) -> Explanation {
     let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
     let rules = snapshot.config.resilience.clone();
@@ -106,7 +106,7 @@ pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: M
     }
 }
 
-/// What the sentences are about.
+/// The facts behind the sentences.
 struct ReasonContext<'a> {
     asked: &'a Arc<Model>,
     rehearsal: &'a Rehearsal,

@@ -1,6 +1,6 @@
 //! The last five minutes of every target's latency, for the charts of the page.
 //!
-//! Bounded: a fixed number of samples of targets that exist. Nothing routes by it.
+//! Bounded: a fixed number of samples for each existing target. Routing does not use it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,16 +12,16 @@ use parking_lot::Mutex;
 use super::view::TargetRow;
 use crate::upstream::health::score::LatencyKind;
 
-/// Between two samples.
+/// Interval between two samples.
 pub const EVERY: Duration = Duration::from_secs(5);
-/// Samples of one target: five minutes.
+/// Samples kept per target: five minutes.
 pub const KEPT: usize = 60;
 
 /// The latency of a target at one moment, one per [`LatencyKind`]; `None` where nothing was known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LatencySample([Option<Percentiles>; 2]);
 
-/// In seconds.
+/// Percentiles of a latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentiles {
     /// Median.
@@ -30,16 +30,16 @@ pub struct Percentiles {
     pub p95: f64,
 }
 
-/// Oldest first.
+/// Samples of one target, oldest first.
 pub type LatencyHistory = VecDeque<LatencySample>;
 
 impl LatencySample {
-    /// One per [`LatencyKind`].
+    /// Percentiles by [`LatencyKind`].
     pub fn new(of_kinds: [Option<Percentiles>; 2]) -> Self {
         Self(of_kinds)
     }
 
-    /// As shown by the row of the target.
+    /// The sample shown by the row of the target.
     pub fn of(row: &TargetRow) -> Self {
         let known = |kind| {
             let of_kind = row.kinds.of(kind);
@@ -48,7 +48,7 @@ impl LatencySample {
         Self::new([LatencyKind::Stream, LatencyKind::Whole].map(known))
     }
 
-    /// Of streams, or of whole answers.
+    /// The percentiles of streams, or of whole answers.
     pub fn get(&self, kind: LatencyKind) -> Option<Percentiles> {
         self.0[kind as usize]
     }
@@ -59,7 +59,7 @@ impl LatencySample {
 pub struct History(Mutex<HashMap<String, LatencyHistory>>);
 
 impl History {
-    /// Takes a sample of every row, and forgets targets that are not among them.
+    /// Samples every row, and removes targets that are not among them.
     pub fn sample(&self, rows: &[TargetRow]) {
         let mut all = self.0.lock();
         all.retain(|id, _| rows.iter().any(|row| row.id == *id));

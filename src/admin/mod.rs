@@ -1,8 +1,9 @@
-//! What operators see: read-only views of the gateway, as JSON, as a page, and as it changes.
+//! Read-only views of the gateway for operators, as JSON, as a page, and as a stream of changes.
 //!
-//! [`view`] is the data of the targets, [`reason`] the sentence in it, [`summary`] the same in fewer words, [`explain`] who
-//! would be asked, [`event_stream`] the changes, [`dependencies`] those of memory and Redis, [`history`] the last minutes, [`metrics`] the page for Prometheus, and [`page`] all
-//! of it for people. Nothing here changes a target or knows a route: the operator's hand is `server::operator`.
+//! [`view`] has the data of the targets, [`reason`] the sentence in it, [`summary`] a short form, [`explain`] the
+//! order of attempts, [`event_stream`] the changes, [`dependencies`] those of memory and Redis, [`history`] the last
+//! minutes, [`metrics`] the page for Prometheus, and [`page`] all of it as HTML. Nothing here changes a target or knows a
+//! route: see `server::handlers::admin`.
 
 pub mod content_negotiation;
 pub mod dependencies;
@@ -21,36 +22,36 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-/// What `/admin/openapi.json` answers: the admin and memory routes, for programs. `tests/openapi` holds it to the truth.
+/// The body of `/admin/openapi.json`: the admin and memory routes, for programs. `tests/openapi` checks it against them.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// How a reload of the configuration went.
+/// The result of a reload of the configuration.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Reloaded {
-    /// RFC 3339.
+    /// When it was done, as RFC 3339.
     pub at: String,
     /// Whether the new configuration is in force.
     pub ok: bool,
-    /// What was wrong, or what is now in force.
+    /// The problems found, or the changes now in force.
     pub messages: Vec<String>,
 }
 
-/// One moment on both clocks: targets remember the steady one, people read the other.
+/// One moment on both clocks: targets store the monotonic one, people read the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// The steady clock.
+    /// The monotonic clock.
     pub now: Instant,
     /// The wall clock.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// This moment.
+    /// The present moment.
     pub fn current() -> Self {
         Self { now: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// When `at` is, or was, on the wall clock, as RFC 3339.
+    /// `at` on the wall clock, as RFC 3339.
     pub fn date(&self, at: Instant) -> String {
         let ahead = at.saturating_duration_since(self.now);
         let behind = self.now.saturating_duration_since(at);

@@ -2,9 +2,9 @@
 
 use crate::upstream::{IneligibleReason, ReportedState, TargetView};
 
-/// A waiting request is nothing to remark on before this many seconds.
+/// Seconds of silence before a waiting request is mentioned.
 const LONG_SILENCE: f64 = 1.0;
-/// Below this success rate an answering target is remarked on.
+/// A lower success rate of an eligible target is mentioned.
 const POOR: f64 = 0.95;
 
 /// The sentence for `view`.

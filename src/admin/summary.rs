@@ -1,4 +1,4 @@
-//! `/admin/providers/summary`: the strings of the gateway before this one, to the letter.
+//! `/admin/providers/summary`: the exact strings of the predecessor of this gateway.
 //!
 //! Scripts compare them as text, so their digits and units must never change. New figures belong in
 //! [`super::view`].

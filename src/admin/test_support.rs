@@ -1,4 +1,4 @@
-//! For the tests of this layer: targets with a history.
+//! For the tests of this module: targets with a history.
 
 use std::sync::Arc;
 
@@ -48,13 +48,13 @@ pub fn attempt(target: &Arc<Target>, kind: LatencyKind) -> Attempt {
     Attempt::begin(target, &RequestNeed { kind, tokens: 1 }, None, true).unwrap()
 }
 
-/// Lets `count` attempts on the target `id` end in `outcome`.
+/// Makes `count` attempts on the target `id` end in `outcome`.
 pub fn fail(snapshot: &Snapshot, id: &str, outcome: Outcome, count: usize) {
     let target = snapshot.find(id).unwrap();
     (0..count).for_each(|_| attempt(&target, LatencyKind::Stream).failed(outcome, "it went wrong."));
 }
 
-/// Lets attempts on the target `id` succeed after `millis` each. On a paused clock.
+/// Makes attempts on the target `id` succeed after `millis` each. On a paused clock.
 pub async fn succeed(snapshot: &Snapshot, id: &str, kind: LatencyKind, millis: &[u64]) {
     let target = snapshot.find(id).unwrap();
     for millis in millis {

@@ -1,7 +1,7 @@
 //! `/admin/providers` as data: every target, best first.
 //!
-//! The score and the share are the ones that route, nothing is computed anew here. No key is in reach of this
-//! module; failures come in words that the target's provider has been redacted from.
+//! The score and the share are the ones used for routing; nothing is computed anew here. This module has no access to
+//! keys, and failure messages have been redacted for the target's provider.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::upstream::{
 
 const KINDS: [LatencyKind; 2] = [LatencyKind::Stream, LatencyKind::Whole];
 
-/// One target. The field names are promised to users.
+/// One target. The field names are part of the public API.
 #[derive(Debug, Clone, Serialize)]
 pub struct TargetRow {
     /// `provider/model`
@@ -27,58 +27,58 @@ pub struct TargetRow {
     pub provider: String,
     /// The provider's name for the model.
     pub model: String,
-    /// The configured models it serves; empty for one that was asked for by its own name.
+    /// The configured models it serves; empty for an ad-hoc target, which was requested by name.
     pub models: Vec<String>,
-    /// Whether it is asked.
+    /// Whether it receives requests.
     pub state: ReportedState,
-    /// One sentence why.
+    /// Why it is in this state, in one sentence.
     pub reason: String,
-    /// `stream` or `whole`: the kind of the latest attempt, which the figures below are about.
+    /// `stream` or `whole`: the kind of the latest attempt. The figures below are of this kind.
     pub kind: &'static str,
-    /// What routing uses.
+    /// The score used for routing.
     pub score: f64,
-    /// 0..1, decayed.
+    /// 0..1, decayed over time.
     pub success_rate: f64,
-    /// Seconds, decayed.
+    /// Seconds, decayed over time.
     pub avg_latency: f64,
     /// The chance that the next request for the first of `models` goes here first.
     pub share: f64,
-    /// Since start.
+    /// Successes since start.
     pub success_count: u64,
-    /// Since start.
+    /// Failures since start.
     pub failure_count: u64,
-    /// Since start.
+    /// Attempts since start.
     pub total_calls: u64,
     /// Seconds since start, successes only.
     pub total_latency: f64,
-    /// RFC 3339.
+    /// The last attempt, as RFC 3339.
     pub last_used: Option<String>,
-    /// Attempts now.
+    /// Attempts in flight.
     pub in_flight: u32,
     /// Percentiles and speed.
     pub latency: LatencyRow,
-    /// Counts by kind since start.
+    /// Failures since start, by kind.
     pub failures: BTreeMap<&'static str, u64>,
-    /// RFC 3339: when it is next tried, if that is known.
+    /// RFC 3339: when it is tried next, if that is known.
     pub retry_at: Option<String>,
-    /// Seconds: the deadline of the first content now in force.
+    /// Seconds: the timeout of the first content now in force.
     pub first_token_timeout: f64,
     /// The score of streams and of whole answers.
     pub kinds: ScoresByKind,
-    /// The rate-limit windows it has told us of.
+    /// The rate-limit windows that the provider has reported.
     pub headroom: Vec<HeadroomRow>,
-    /// One sentence.
+    /// The last failure, in one sentence.
     pub last_failure: Option<String>,
-    /// Another gateway on whose word it is left alone, or asked after others; `null` if this one has seen why itself.
+    /// The gateway whose report put it out or behind others; `null` if this gateway has seen the cause itself.
     pub told_by: Option<ReportedByRow>,
 }
 
-/// A gateway, and what it saw.
+/// A peer's report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportedByRow {
-    /// Sixteen hexadecimal digits, as in its log.
+    /// Its id as in its log: sixteen hexadecimal digits.
     pub gateway: String,
-    /// Seconds since it saw what it tells.
+    /// Seconds since the peer observed it.
     pub seconds_ago: f64,
 }
 
@@ -95,7 +95,7 @@ pub struct LatencyRow {
     pub tokens_per_second: Option<f64>,
 }
 
-/// Both kinds of requests are scored apart.
+/// Scores by kind of request, which are independent.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScoresByKind {
     /// Streams.
@@ -111,11 +111,11 @@ pub struct KindScore {
     pub score: f64,
     /// Seconds, times `crowding`.
     pub avg_latency: f64,
-    /// How many times more requests wait than usually do; at least 1.
+    /// Waiting requests relative to the usual number; at least 1.
     pub crowding: f64,
-    /// Seconds that requests have been waiting without a sign of life.
+    /// Seconds that requests have been waiting without any content.
     pub silence: f64,
-    /// 0..1
+    /// The share of traffic, 0..1.
     pub share: f64,
     /// Seconds: the median of the first content, or of the whole answer.
     pub p50: Option<f64>,
@@ -128,11 +128,11 @@ pub struct KindScore {
 pub struct HeadroomRow {
     /// `requests` or `tokens`
     pub unit: &'static str,
-    /// What its headers call it (`minute`, `tokens-day`); empty if they do not.
+    /// Its name in the provider's headers (`minute`, `tokens-day`); empty if it has none.
     pub window: String,
-    /// The most in one window, if said.
+    /// Its limit, if reported.
     pub limit: Option<u64>,
-    /// What is left.
+    /// What remains in the window.
     pub remaining: u64,
     /// RFC 3339: when it is full again.
     pub reset_at: String,
@@ -215,7 +215,7 @@ impl TargetRow {
 }
 
 impl ReportedByRow {
-    /// The gateway on whose word the target of `view` is out or doubted.
+    /// The gateway whose report put the target of `view` out or under suspicion.
     pub fn of(view: &TargetView, at: Moment) -> Option<Self> {
         let told = view.told_by.or(view.doubted_by)?;
         let seconds_ago = at.now.saturating_duration_since(told.at).as_secs_f64();
@@ -268,7 +268,7 @@ impl HeadroomRow {
     }
 }
 
-/// Of a short prompt: a long one is given longer.
+/// The timeout for a short prompt: a long one gets more.
 fn first_token_timeout(snapshot: &Snapshot, model: &Model, target: &Target) -> Duration {
     let configured =
         model.config.first_token_timeout.unwrap_or(snapshot.config.resilience.first_token_timeout);

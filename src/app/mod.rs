@@ -34,36 +34,36 @@ use crate::{
     upstream::{client::tls, health_check},
 };
 
-/// How long ended streams may take to say their last words.
+/// Time for interrupted streams to send their last event.
 const FINAL_FLUSH: Duration = Duration::from_secs(1);
-/// How long the memory store may take to write what was said last: a disk that others are busy with is slow.
+/// Time for the memory store to write the last memories: a busy disk is slow.
 const STORE_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a draining gateway looks whether it is done.
+/// Interval between checks whether a draining gateway is done.
 const DRAIN_TICK: Duration = Duration::from_millis(20);
 
 /// Where the configuration comes from.
 pub enum ConfigSource {
     /// A file, which is watched.
     File(PathBuf),
-    /// The demo's own.
+    /// The demo's built-in configuration.
     Demo(demo::DemoSettings),
 }
 
 /// Runs the gateway until a signal ends it.
 ///
 /// # Errors
-/// The sentences to print when it cannot start: a bad configuration, a port in use.
+/// The messages to print if it cannot start: a bad configuration, a port in use.
 pub fn run(source: ConfigSource) -> Result<(), String> {
     // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
     drop(rlimit::increase_nofile_limit(u64::MAX));
     let runtime = runtime().map_err(|error| format!("the runtime does not start: {error}"))?;
     let done = runtime.block_on(serve(source));
-    // What still resolves a name or watches a file is not waited for.
+    // Tasks that still resolve a name or watch a file are not waited for.
     runtime.shutdown_background();
     done
 }
 
-/// With one CPU to run on there is nobody to share work with, and what prepares for sharing only costs.
+/// With one CPU there is nothing to share between threads, and a multi-threaded scheduler only costs.
 fn runtime() -> io::Result<Runtime> {
     let mut builder = match available_parallelism().map_or(1, NonZeroUsize::get) {
         1 => runtime::Builder::new_current_thread(),
@@ -106,7 +106,7 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
     Ok(())
 }
 
-/// Starts every task that lives as long as the process.
+/// Starts every task that runs as long as the process.
 fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
     connect_memory(gateway);
@@ -144,7 +144,7 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     }
 }
 
-/// The memory was opened before there was anybody to ask.
+/// Gives the memory, which was opened first, access to the targets for embeddings.
 fn connect_memory(gateway: &Arc<Gateway>) {
     let Some(memory) = &gateway.memory else { return };
     let current = Arc::downgrade(gateway);
@@ -155,7 +155,7 @@ fn connect_memory(gateway: &Arc<Gateway>) {
     });
 }
 
-/// Ends as promised: readiness turns at once, running calls finish, the rest is told and cut.
+/// Drains: readiness turns at once, running calls finish, the rest get an error and are closed.
 async fn drain(gateway: &Gateway) {
     let limit = gateway.active_config().snapshot.config.server.drain_timeout;
     tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");

@@ -1,7 +1,7 @@
-//! A new configuration while running: build, check, swap, retire.
+//! A new configuration at run time: build, check, swap, retire.
 //!
-//! A reload that fails changes nothing. The listening address cannot be changed by one; until a restart the gateway is as
-//! careful as the address on which it really listens requires. Nor can the Redis that is shared with others.
+//! A reload that fails changes nothing. It cannot change the listening address: until a restart, the checks apply to the
+//! address on which the gateway really listens. Nor can it change the shared Redis.
 
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::{
     server::{ActiveConfig, Gateway},
 };
 
-/// Reads the file again, and puts it in force if it is good. One at a time.
+/// Reads the file again, and activates the configuration if it is valid. One reload at a time.
 pub fn reload(gateway: &Gateway) -> Reloaded {
     let mut last = gateway.last_reload.lock();
     let (ok, messages) = match load(gateway).and_then(|loaded| activate(gateway, loaded)) {
@@ -40,7 +40,7 @@ fn load(gateway: &Gateway) -> Result<Loaded, Vec<String>> {
     config::load(path).map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
 }
 
-/// What changed, or why it was refused.
+/// What changed, or why the configuration was rejected.
 fn activate(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
     let Loaded { mut config, warnings } = loaded;
     let old = gateway.active_config().snapshot.clone();
@@ -63,10 +63,10 @@ fn activate(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String
     Ok(messages)
 }
 
-/// Keeps the old address, with a warning if another is asked for.
+/// Keeps the old address, with a warning if the new configuration has another.
 ///
-/// The file was checked for the address that it names: one for loopback alone may leave out keys and token, which would
-/// open a gateway that still listens to other machines.
+/// The file was checked for the address in it: one for loopback alone may omit keys and token, which would
+/// leave a gateway open that still listens to other machines.
 fn keep_listener(old: &Config, new: &mut Config) -> Result<Option<String>, Vec<String>> {
     let (now, asked) = (old.server.listen, new.server.listen);
     if now == asked {
@@ -84,7 +84,7 @@ fn keep_listener(old: &Config, new: &mut Config) -> Result<Option<String>, Vec<S
     Ok(Some(format!("server.listen: moving from {now} to {asked} needs a restart; {now} stays until then")))
 }
 
-/// Gateways that count in two places count wrongly, and what runs is registered where it began.
+/// Gateways that count in two Redis servers count wrongly, and running requests are registered in the old one.
 fn keep_redis(old: &Config, new: &Config) -> Result<(), Vec<String>> {
     if old.redis.url == new.redis.url {
         return Ok(());

@@ -1,6 +1,6 @@
-//! When the configuration is read anew: on SIGHUP, and when the text of its file has changed.
+//! Triggers a reload on SIGHUP, and when the text of the configuration file has changed.
 //!
-//! How it is put in force, or refused, is [`crate::app::reload`].
+//! [`crate::app::reload`] activates or rejects the new configuration.
 
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     server::Gateway,
 };
 
-/// While an editor replaces the file it is missing or empty; it gets this many looks,
+/// While an editor replaces the file, it is missing or empty; it is read up to this often,
 const LOOKS: u32 = 10;
 /// this far apart.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Reloads on SIGHUP, and when the text of the file has changed. The signal is ours, and the file watched, as soon as
-/// this returns; the future that does the work is the caller's to run.
+/// Reloads on SIGHUP, and when the text of the file has changed. The signal handler is installed and the file watched as
+/// soon as this returns; the caller must run the returned future, which does the work.
 pub fn watch(gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send {
     let hangups = signal(SignalKind::hangup());
     let watch = gateway.path.as_deref().map(watch_file);
@@ -45,7 +45,7 @@ async fn run(gateway: &Gateway, path: &Path, mut hangups: Signal, mut watch: Opt
                 reload(gateway);
             }
             () = changed(watch.as_ref()) => {
-                // A link at its place may lead elsewhere now. First watch, then read: nothing is missed.
+                // A symbolic link may point elsewhere now. Watching before reading misses nothing.
                 watch = watch_file(path).or(watch);
                 reload_if_changed(gateway, path, &mut last).await;
             }
@@ -66,7 +66,7 @@ fn watch_file(path: &Path) -> Option<Watch> {
         .ok()
 }
 
-/// Compares with the text last read, and with what is in force: a reload by hand may have been quicker.
+/// Compares with the text last read and with the one in force, because a reload by hand may have been faster.
 async fn reload_if_changed(gateway: &Gateway, path: &Path, last: &mut Option<String>) {
     let text = settled(path).await;
     if text.is_some() && text == *last {
@@ -80,7 +80,7 @@ async fn reload_if_changed(gateway: &Gateway, path: &Path, last: &mut Option<Str
     }
 }
 
-/// The text, once there is one; `None` if there never is.
+/// The text, once the file has some; `None` if it stays missing or empty.
 async fn settled(path: &Path) -> Option<String> {
     for _ in 0..LOOKS {
         match text(path) {

@@ -1,8 +1,8 @@
-//! The line to Redis: calls that never take long, and what is known while nobody answers.
+//! The Redis client: calls with a short timeout, and the last known state while Redis is down.
 //!
-//! All calls share one connection, which carries many at a time. Who gets no answer within [`PATIENCE`] opens the circuit:
-//! from then on every call is answered [`RedisUnavailable`] at once, until `keeper` has connected anew. So an outage costs
-//! a request one patience at most, and most requests nothing.
+//! All calls share one multiplexed connection. A call without a reply within [`CALL_TIMEOUT`] opens the circuit:
+//! from then on every call returns [`RedisUnavailable`] at once, until `reconnect` has a new connection. So an outage
+//! costs a request one timeout at most, and most requests nothing.
 
 use std::{
     fmt,
@@ -34,42 +34,42 @@ use crate::{
     telemetry::metrics::{Counter, CounterMap},
 };
 
-/// The longest that a call waits for its answer.
+/// The longest that a call waits for its reply.
 pub const CALL_TIMEOUT: Duration = Duration::from_millis(250);
-/// How a call can go without an answer: it came too late, the connection or the server broke, the server refused it.
+/// Why a call has no reply: a timeout, a broken connection or server, an error reply.
 pub const ERRORS: [&str; 3] = ["timeout", "broken", "refused"];
-/// Errors of single calls are told this far apart: a bug of ours must not fill the log.
+/// Interval between log lines about errors of single calls: a bug of ours must not fill the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The line to Redis. Clones share it.
+/// A client of one Redis. Clones share it.
 #[derive(Clone)]
 pub struct RedisClient(Arc<ClientInner>);
 
-/// Redis cannot be asked now.
+/// Redis cannot be reached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be asked now")]
 pub struct RedisUnavailable;
 
-/// Tells this process from the others; drawn at its start.
+/// Identifies this process among the gateways; random at each start.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GatewayId(Arc<str>);
 
-/// Whether Redis answers, and since when it remembers.
+/// Whether Redis answers, and the generation of its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionState {
-    /// It answers.
+    /// Redis answers.
     pub up: bool,
-    /// Rises with every connection, and when Redis has forgotten what it knew: whatever was entered there is to be
-    /// entered again.
+    /// Rises with every connection, and when Redis has lost its data: everything registered there must be
+    /// registered again.
     pub since: u64,
 }
 
-/// What happened on the line.
+/// Counts of the client.
 #[derive(Debug, Default)]
 pub struct RedisMeters {
-    /// Calls without an answer, by what was wrong.
+    /// Calls without a reply, by error.
     pub errors: CounterMap<&'static str>,
-    /// Messages of [`RedisClient::tell`] that were not sent.
+    /// Messages of [`RedisClient::publish`] that were not sent.
     pub untold: Counter,
 }
 
@@ -86,26 +86,26 @@ pub(super) struct ClientInner {
     /// Milliseconds from the start of this process to the server's epoch.
     clock: AtomicI64,
     start: Instant,
-    /// Milliseconds since the start until errors may be told again.
+    /// Milliseconds since the start until errors may be logged again.
     quiet_until: AtomicU64,
-    /// Whether the outage was told of; nobody was ever connected at first.
+    /// Whether the outage has been logged; initially nothing was ever connected.
     told_away: AtomicBool,
 }
 
 /// One connection, from its handshake to its end.
 pub(super) struct RedisConnection {
     pub connection: MultiplexedConnection,
-    /// Tells one process of the server from the next.
+    /// Distinguishes one process of the server from the next.
     pub run_id: Arc<str>,
     pub broken: CancellationToken,
 }
 
 impl RedisClient {
-    /// The line to the server of `config`, if it names one. An absent server is no error: it is connected in the background.
-    /// `tls` is asked where the URL wants TLS.
+    /// A client of the Redis in `config`, if there is one. An unreachable server is no error: it is connected in the
+    /// background. `tls` is called if the URL wants TLS.
     ///
     /// # Errors
-    /// One sentence, if the URL cannot be one of a Redis.
+    /// One sentence, if the URL is not a valid Redis URL.
     pub fn open(
         config: &config::Redis,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, rustls::Error>,
@@ -136,17 +136,17 @@ impl RedisClient {
     /// Runs a script, which is atomic.
     ///
     /// # Errors
-    /// [`RedisUnavailable`], after [`PATIENCE`] at most.
+    /// [`RedisUnavailable`], after [`CALL_TIMEOUT`] at most.
     pub async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, RedisUnavailable> {
         let line = self.0.connection()?;
         let mut connection = line.connection.clone();
         self.0.answer(&line, script.invoke_async(&mut connection)).await
     }
 
-    /// Sends some commands at once, and waits for all of their answers.
+    /// Sends several commands at once, and waits for all replies.
     ///
     /// # Errors
-    /// [`RedisUnavailable`], after [`PATIENCE`] at most.
+    /// [`RedisUnavailable`], after [`CALL_TIMEOUT`] at most.
     pub async fn pipe<T: FromRedisValue>(&self, pipe: &Pipeline) -> Result<T, RedisUnavailable> {
         let line = self.0.connection()?;
         let mut connection = line.connection.clone();
@@ -158,53 +158,53 @@ impl RedisClient {
         self.0.line.load().is_some()
     }
 
-    /// What [`RedisClient::is_up`] says and how it changes; it also says when Redis has forgotten.
+    /// Watches the state: up or down, and its generation.
     pub fn watch(&self) -> watch::Receiver<ConnectionState> {
         self.0.news.subscribe()
     }
 
-    /// Rises when what was entered in Redis is to be entered again: see [`ConnectionState::since`].
+    /// Rises when everything registered in Redis must be registered again: see [`ConnectionState::since`].
     pub fn since(&self) -> u64 {
         self.0.news.borrow().since
     }
 
-    /// How many gateways live, with this one; the last that was known while Redis is away.
+    /// The number of live gateways, with this one; the last known number while Redis is down.
     pub fn gateways(&self) -> usize {
         self.0.census.lock().gateways()
     }
 
-    /// Who we are to the others.
+    /// The id of this gateway.
     pub fn id(&self) -> &GatewayId {
         &self.0.id
     }
 
-    /// What to do while Redis is away.
+    /// The policy while Redis is down.
     pub fn on_error(&self) -> OnError {
         if self.0.closed.load(Relaxed) { OnError::Closed } else { OnError::Local }
     }
 
-    /// Another rule from now on.
+    /// Changes that policy.
     pub fn set_on_error(&self, on_error: OnError) {
         self.0.closed.store(on_error == OnError::Closed, Relaxed);
     }
 
-    /// Which process of the server answers; `None` while none does. After a restart it is another.
+    /// The run id of the server; `None` while it is down. It changes when the server restarts.
     pub fn run_id(&self) -> Option<Arc<str>> {
         self.0.line.load().as_ref().map(|line| line.run_id.clone())
     }
 
-    /// The server's time in milliseconds at which a call that is made now has been given up. A script that is run later,
-    /// because the server was stopped with our words in its ear, must do nothing: nobody would hear of it.
+    /// The server's time in milliseconds at which a call made now times out. A script that runs later, because the server
+    /// stalled while holding the request, must do nothing: its reply would be discarded.
     pub fn latest(&self) -> i64 {
         self.0.server_time() + CALL_TIMEOUT.as_millis() as i64
     }
 
-    /// The server's clock says `millis`: it was set, or we have lost count.
+    /// Sets the server's clock to `millis`, after it was changed or our estimate proved wrong.
     pub fn set_clock(&self, millis: i64) {
         self.0.set_clock(millis, Instant::now());
     }
 
-    /// What others publish on `channel` from now on. Messages may be lost: they are hints.
+    /// Subscribes to `channel` from now on. Messages are hints and may be lost.
     pub fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
         self.0.channels.subscribe(channel)
     }
@@ -216,12 +216,12 @@ impl RedisClient {
         }
     }
 
-    /// What happened on the line.
+    /// The counts of the client.
     pub fn meters(&self) -> &RedisMeters {
         &self.0.meters
     }
 
-    /// Says goodbye, so that the others need not wait until this gateway has been silent for long.
+    /// Deregisters, so that the others need not wait until this gateway expires.
     pub async fn close(&self) {
         if self.pipe::<()>(&reconnect::deregister(&self.0.id)).await == Err(RedisUnavailable) {
             tracing::debug!("Redis did not hear that this gateway ends");
@@ -253,7 +253,7 @@ impl ClientInner {
         }
     }
 
-    /// A server that cannot serve is away; one that refuses a single call is not.
+    /// A failing server counts as down; one that only rejects a single call does not.
     fn failed(&self, line: &Arc<RedisConnection>, error: &RedisError) {
         let refused = matches!(
             error.kind(),
@@ -272,7 +272,7 @@ impl ClientInner {
         }
     }
 
-    /// `line` is in force.
+    /// Puts the connection `line` into use.
     pub fn connected(&self, line: &Arc<RedisConnection>) {
         self.line.store(Some(line.clone()));
         self.news.send_modify(|news| *news = ConnectionState { up: true, since: news.since + 1 });
@@ -280,7 +280,7 @@ impl ClientInner {
         tracing::info!(gateways = self.census.lock().gateways(), "Redis is there");
     }
 
-    /// `line` is not any more, if it still was.
+    /// Takes the connection `line` out of use, if it still is in use.
     pub fn disconnect(&self, line: &Arc<RedisConnection>, why: &str) {
         line.broken.cancel();
         let now = self.line.load();
@@ -291,25 +291,25 @@ impl ClientInner {
         }
     }
 
-    /// Tells of an outage, once.
+    /// Logs an outage, once.
     pub fn away(&self, why: &str) {
         if !self.told_away.swap(true, Relaxed) {
             tracing::warn!("Redis is away: {why}");
         }
     }
 
-    /// Redis has forgotten what it knew.
+    /// Redis has lost its data: everything must be registered again.
     pub fn forgotten(&self) {
         tracing::warn!("Redis was emptied");
         self.news.send_modify(|news| news.since += 1);
     }
 
-    /// So many gateways are there.
+    /// Records the number of gateways.
     pub fn counted(&self, gateways: usize) {
         self.census.lock().counted(gateways, Instant::now());
     }
 
-    /// The server's clock said `millis` at `at` or a little later.
+    /// Records that the server's clock was `millis` at `at` or a little later.
     pub fn set_clock(&self, millis: i64, at: Instant) {
         self.clock.store(millis - at.saturating_duration_since(self.start).as_millis() as i64, Relaxed);
     }
@@ -324,7 +324,7 @@ impl GatewayId {
         Self(format!("{:016x}", fastrand::u64(..)).into())
     }
 
-    /// Sixteen hexadecimal digits.
+    /// The id as sixteen hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,31 +1,31 @@
 //! How many gateways there are.
 //!
-//! It is what limits are divided by while Redis is away, so it must not be too small: a count that falls is believed only
-//! when it has stayed low for as long as a gateway may be silent. A Redis that was flushed or restarted knows nobody at
-//! first.
+//! Limits are divided by this number while Redis is down, so it must not be too small: a lower count is accepted only
+//! after it has stayed low for as long as a gateway may be silent. A Redis that was flushed or restarted knows no
+//! gateways at first.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A gateway that has been silent for so long is gone.
+/// A gateway that has been silent for this long is gone.
 pub const MEMBER_TTL: Duration = Duration::from_secs(10);
 
-/// The highest count of the last moments.
+/// The highest recent count.
 #[derive(Debug)]
 pub struct Membership {
     count: usize,
-    /// When it was last seen to be so many.
+    /// When the count was last this high.
     at: Instant,
 }
 
 impl Membership {
-    /// Nobody but us.
+    /// One gateway: this one.
     pub fn new(now: Instant) -> Self {
         Self { count: 1, at: now }
     }
 
-    /// Redis knows of `count` gateways.
+    /// Records that Redis counts `count` gateways.
     pub fn counted(&mut self, count: usize, now: Instant) {
         let count = count.max(1);
         if count >= self.count || now.saturating_duration_since(self.at) > MEMBER_TTL {
@@ -33,7 +33,7 @@ impl Membership {
         }
     }
 
-    /// How many are believed to live, with this one.
+    /// The number of gateways assumed to live, with this one.
     pub fn gateways(&self) -> usize {
         self.count
     }

@@ -1,12 +1,12 @@
-//! What several gateways know together, by way of one Redis (or Valkey).
+//! The state that several gateways share in one Redis (or Valkey).
 //!
-//! [`RedisClient`] is the line to it: one connection, the circuit that opens when it does not answer, and who else is there. What
-//! is kept in Redis is the business of whoever uses the link. Nothing in here may block a request for longer than
-//! [`client::PATIENCE`], fail a start because Redis is away, or write the name of a user into a key: keys have a
+//! [`RedisClient`] is the client: one connection, the circuit that opens when Redis does not answer, and the number of
+//! gateways. What is kept in Redis is defined by the users of the client. Nothing here may block a request for longer than
+//! [`client::CALL_TIMEOUT`], fail a start because Redis is down, or write a user's name into a key: keys have a
 //! [`UserKey`].
 //!
-//! One server is meant, or a name that always leads to the one that takes writes (as after a failover); a cluster is not,
-//! for a script here touches keys that lie anywhere.
+//! It needs a single server, or a name that always leads to the primary (also after a failover). Redis Cluster is not
+//! supported: scripts here touch keys in any hash slot.
 
 pub mod client;
 mod membership;

@@ -1,6 +1,6 @@
-//! Who in this gateway listens to which channel of Redis, and what is to be said on them.
+//! The subscriptions of this gateway to Redis channels, and its outgoing messages.
 //!
-//! Both are hints: a message may be lost, when the connection breaks or when somebody listens too slowly. Nothing may
+//! Messages are hints: one may be lost when the connection breaks or a subscriber is too slow. Nothing may
 //! depend on one.
 
 use std::collections::BTreeMap;
@@ -9,18 +9,18 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, broadcast, mpsc};
 
-/// Messages that a listener may be behind.
+/// Messages by which a subscriber may be behind.
 const SUBSCRIBER_QUEUE: usize = 1024;
 /// Messages that wait to be sent.
 const PUBLISH_QUEUE: usize = 1024;
 
-/// All channels.
+/// All channels, and the queue of outgoing messages.
 pub struct Channels {
     heard: Mutex<BTreeMap<String, broadcast::Sender<Bytes>>>,
-    /// Somebody listens to a channel that nobody has listened to before.
+    /// Notified when a channel gets its first subscriber.
     pub more: Notify,
     sender: mpsc::Sender<(String, Bytes)>,
-    /// What is to be sent; its only reader holds the lock.
+    /// Messages to send; the only reader holds the lock.
     pub unsent: tokio::sync::Mutex<mpsc::Receiver<(String, Bytes)>>,
 }
 
@@ -32,7 +32,7 @@ impl Default for Channels {
 }
 
 impl Channels {
-    /// Listens to `channel` from now on.
+    /// Subscribes to `channel` from now on.
     pub fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
         let mut heard = self.heard.lock();
         if let Some(known) = heard.get(channel) {
@@ -44,21 +44,21 @@ impl Channels {
         receiver
     }
 
-    /// The names of all that is listened to.
+    /// The names of all subscribed channels.
     pub fn names(&self) -> Vec<String> {
         self.heard.lock().keys().cloned().collect()
     }
 
-    /// A message came.
+    /// Delivers a message to the channel's subscribers.
     pub fn deliver(&self, channel: &[u8], message: Bytes) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if let Some(sender) = self.heard.lock().get(channel) {
-            // Nobody listening is no error.
+            // It is no error if there are none.
             drop(sender.send(message));
         }
     }
 
-    /// Sends `message` when it can; false if too many wait.
+    /// Queues `message` for sending; false if the queue is full.
     pub fn publish(&self, channel: &str, message: Bytes) -> bool {
         self.sender.try_send((channel.to_owned(), message)).is_ok()
     }

@@ -1,6 +1,6 @@
-//! Connects to Redis, stays connected, and counts the gateways.
+//! Connects to Redis, keeps the connection up, and sends heartbeats.
 //!
-//! The only task that connects. It never gives up, and tells of an outage once.
+//! The only task that connects. It never gives up, and logs an outage once.
 
 #[cfg(test)]
 mod tests;
@@ -23,21 +23,21 @@ use super::{
     membership::MEMBER_TTL,
 };
 
-/// For a connection and all that is said at its beginning.
+/// Timeout of a connection and its handshake.
 const CONNECT: Duration = Duration::from_secs(1);
-/// Between two attempts to connect: first,
+/// Delay between two attempts to connect: at first,
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
-/// and later.
+/// and at most.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// Between two signs of life; as long as one may take.
+/// Interval of heartbeats, and the timeout of each.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// Messages that go out together.
+/// Messages sent in one batch.
 const AT_ONCE: usize = 64;
 
-/// When each gateway is to be taken for gone, in the server's milliseconds.
+/// A sorted set: when each gateway expires, in milliseconds of the server.
 const GATEWAYS: &str = "concierge:gateways";
 
-/// A sign of life: how many gateways there are, the server's time, and whether it knew us.
+/// A heartbeat: returns the number of gateways, the server's time, and whether this gateway was registered.
 static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local time = redis.call('TIME')
@@ -48,7 +48,7 @@ static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Keeps a connection for as long as the process lives.
+/// Keeps a connection for as long as the process runs.
 pub async fn run(redis: Arc<ClientInner>) {
     let mut pause = MIN_BACKOFF;
     loop {
@@ -67,7 +67,7 @@ pub async fn run(redis: Arc<ClientInner>) {
     }
 }
 
-/// What takes this gateway off the list.
+/// The commands that remove this gateway from the set.
 pub fn deregister(id: &GatewayId) -> Pipeline {
     let mut pipe = redis::pipe();
     pipe.zrem(GATEWAYS, id.as_str()).ignore();
@@ -91,7 +91,7 @@ async fn connect(redis: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, Redis
             () = end.cancelled() => {}
         }
     });
-    // Dropped before it is in force, the connection must end as well.
+    // If this future is dropped before the connection is in use, the connection must end as well.
     let guard = broken.clone().drop_guard();
     let mut line = RedisConnection { connection, run_id: "".into(), broken };
     line.run_id = run_id(&mut line.connection).await?.into();
@@ -101,7 +101,7 @@ async fn connect(redis: &Arc<ClientInner>) -> Result<Arc<RedisConnection>, Redis
     Ok(Arc::new(line))
 }
 
-/// Until the connection ends; why it did.
+/// Runs until the connection ends, and returns why.
 async fn serve(redis: &Arc<ClientInner>, line: &RedisConnection) -> String {
     let mut connection = line.connection.clone();
     let mut beat = interval(HEARTBEAT_INTERVAL);
@@ -126,7 +126,7 @@ async fn serve(redis: &Arc<ClientInner>, line: &RedisConnection) -> String {
     }
 }
 
-/// Whatever is said, a server that does not answer within a beat is gone: while we wait for it nobody sees us live.
+/// Any command without a reply within one heartbeat means a dead server: while we wait, our own heartbeat is missing.
 async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
     match timeout(HEARTBEAT_INTERVAL, said).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
@@ -134,7 +134,7 @@ async fn in_time<T>(said: impl Future<Output = Result<T, RedisError>>) -> Result
     }
 }
 
-/// Tells that we live; false if Redis did not know it.
+/// Sends a heartbeat; false if Redis did not know this gateway.
 async fn heartbeat(redis: &ClientInner, connection: &mut MultiplexedConnection) -> Result<bool, RedisError> {
     let begun = Instant::now();
     let mut sign = HEARTBEAT.key(GATEWAYS);
@@ -145,7 +145,7 @@ async fn heartbeat(redis: &ClientInner, connection: &mut MultiplexedConnection) 
     Ok(new == 0)
 }
 
-/// The id that a process of the server has drawn for itself.
+/// The random id of the server's process.
 async fn run_id(connection: &mut MultiplexedConnection) -> Result<String, RedisError> {
     let said: String = redis::cmd("INFO").arg("server").query_async(connection).await?;
     let id = said.lines().find_map(|line| line.strip_prefix("run_id:"));

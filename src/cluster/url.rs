@@ -1,6 +1,6 @@
 //! From `redis.url` to a connection: host, TLS, password, database.
 //!
-//! Certificates are always verified, as towards providers. It must never quote the URL, which holds a password.
+//! Certificates are always verified, as for providers. It must never quote the URL, which holds a password.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,21 +12,21 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-/// What is not acknowledged for so long is not there any more (Linux; elsewhere the limits of the calls hold).
+/// A peer that acknowledges nothing for this long is gone (Linux; elsewhere the timeouts of the calls hold).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Where Redis listens if nothing is said.
+/// The default port of Redis.
 const PORT: u16 = 6379;
 
-/// How to connect.
+/// A parsed URL.
 pub struct RedisUrl {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
-    /// Who we are, and which database is meant.
+    /// Credentials and database.
     pub login: RedisConnectionInfo,
 }
 
-/// Anything that bytes go through.
+/// A byte stream.
 pub trait Transport: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Transport for T {}
 
@@ -70,7 +70,7 @@ impl RedisUrl {
         Ok(Self { host, port: url.port().unwrap_or(PORT), tls, login })
     }
 
-    /// A connection on which nothing was said yet.
+    /// Opens a connection on which nothing was sent yet.
     pub async fn dial(&self) -> std::io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;

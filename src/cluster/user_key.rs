@@ -1,4 +1,4 @@
-//! How a user is called in Redis: the same on every gateway, and nobody's name.
+//! A user's key in Redis: the same on every gateway, and not the user's name.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 
 use crate::user::UserId;
 
-/// 128 bits in base64.
+/// Characters of the key: 128 bits in base64.
 const LENGTH: usize = 22;
 
-/// Half a SHA-256 of a user's id. Ids are personal data, and who may look into Redis need not know them; who guesses one
-/// can still check the guess.
+/// Half a SHA-256 of a user's id. Ids are personal data that readers of Redis need not know. A guessed id can still be
+/// checked against the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserKey([u8; LENGTH]);
 
@@ -20,7 +20,7 @@ impl UserKey {
     pub fn of(user: &UserId) -> Self {
         let digest = Sha256::digest(user.as_str().as_bytes());
         let mut text = [b'A'; LENGTH];
-        // Sixteen bytes are twenty-two characters: it always fits.
+        // Sixteen bytes are twenty-two characters, so it always fits.
         let written = URL_SAFE_NO_PAD.encode_slice(&digest[..16], &mut text);
         debug_assert_eq!(written, Ok(LENGTH));
         Self(text)
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_key_tells_users_apart_and_does_not_change() {
         let key = |name: &str| UserKey::of(&UserId::authenticated(name).unwrap());
-        // sha256("alice"), its first half in base64: other gateways, and other versions, must find the same.
+        // sha256("alice"), its first half in base64: other gateways, and other versions, must compute the same.
         assert_eq!(key("alice").as_str(), "K9gGyX8OAK8aH8Myj6djqQ");
         assert_ne!(key("alice"), key("Alice"));
         assert!(!key("alice").to_string().contains("alice"));

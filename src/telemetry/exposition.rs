@@ -1,7 +1,7 @@
-//! A page of metrics as text: OpenMetrics for who asks for it, else Prometheus' own format, which it nearly is.
+//! The text format of metrics: OpenMetrics on request, otherwise Prometheus' own format, which is nearly the same.
 //!
-//! `prometheus-client` writes OpenMetrics; what Prometheus spells otherwise is changed line by line. Every page is made
-//! anew, from what is true at that moment; nothing here keeps a number.
+//! `prometheus-client` writes OpenMetrics; the differences to Prometheus' format are converted line by line. Every page is
+//! made anew from the present state; nothing here keeps a number.
 
 use std::fmt;
 
@@ -14,14 +14,14 @@ use prometheus_client::{
 
 use super::histogram::HistogramSnapshot;
 
-/// What is a label: its name, and its value.
+/// The labels of a sample: names and values.
 pub type Labels = Vec<(&'static str, String)>;
 
-/// A page on which metrics are put down one family after the other.
+/// A page, written one metric family after the other.
 #[derive(Debug, Default)]
 pub struct MetricsPage(Vec<MetricFamily>);
 
-/// All samples of one name.
+/// All samples of one metric.
 #[derive(Debug)]
 struct MetricFamily {
     name: &'static str,
@@ -48,7 +48,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The `content-type`.
+    /// The `content-type` to send.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -69,7 +69,7 @@ impl MetricsPage {
         self.rising(name, help, samples);
     }
 
-    /// The same in fractions.
+    /// Fractional numbers that only rise.
     pub fn rising(
         &mut self,
         name: &'static str,
@@ -89,7 +89,7 @@ impl MetricsPage {
         self.put(name, help, FamilySamples::Gauges(samples.into_iter().collect()));
     }
 
-    /// Counts by upper bound.
+    /// Histograms: counts by upper bound.
     pub fn histogram(
         &mut self,
         name: &'static str,
@@ -99,12 +99,12 @@ impl MetricsPage {
         self.put(name, help, FamilySamples::Histograms(samples.into_iter().collect()));
     }
 
-    /// Words. The name is without `_info`.
+    /// Constant text. The name is without `_info`.
     pub fn info(&mut self, name: &'static str, help: &'static str, labels: Labels) {
         self.put(name, help, FamilySamples::Info(labels));
     }
 
-    /// A family without samples is left out. What ends in a unit that OpenMetrics knows has that unit.
+    /// A family without samples is omitted. A name that ends in a unit of OpenMetrics gets that unit.
     fn put(&mut self, name: &'static str, help: &'static str, samples: FamilySamples) {
         let empty = match &samples {
             FamilySamples::Counters(samples) | FamilySamples::Gauges(samples) => samples.is_empty(),
@@ -123,7 +123,7 @@ impl MetricsPage {
     /// The page as text.
     ///
     /// # Errors
-    /// None that could be met: a string takes whatever is written.
+    /// None in practice: writing to a string cannot fail.
     pub fn text(self, format: Format) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
@@ -182,8 +182,8 @@ fn each<T>(
     })
 }
 
-/// The same in Prometheus' own format: a counter is called what its samples are called, there are no units, an info
-/// is a gauge, and nothing marks the end.
+/// Converts to Prometheus' own format: a counter has the name of its samples, there are no units, an info is a
+/// gauge, and nothing marks the end.
 fn as_prometheus(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     // HELP comes before TYPE, and must not be written before the type is known.

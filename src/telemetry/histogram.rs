@@ -1,6 +1,6 @@
 //! A histogram that is cheap to write: one array of atomic counts, no lock, no allocation.
 //!
-//! It must never be read on the hot path: a reading copies every bucket. Several readings of one histogram may disagree
+//! It must never be read on the hot path: a snapshot copies every bucket. Concurrent snapshots of one histogram may differ
 //! by the observations in between; each is a valid histogram in itself.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,51 +17,51 @@ pub const TOKENS: &[f64] = &[
     1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0,
     16777216.0, 67108864.0,
 ];
-/// Seconds of what should be short: our own overhead, the queue, a recall.
+/// Seconds of short phases: the gateway's own overhead, the queue, a recall.
 pub const SHORT: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Counts by upper bound.
+/// Counts of values by upper bound.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One more than there are bounds: the last is for what exceeds all of them.
+    /// One more than there are bounds: the last is for values above all of them.
     counts: Box<[AtomicU64]>,
-    /// The bits of an `f64`.
+    /// The sum of all values, as the bits of an `f64`.
     sum: AtomicU64,
 }
 
-/// A histogram as it was read.
+/// A histogram at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HistogramSnapshot {
-    /// Upper bound and count of each bucket, not added up; the last bound is infinite.
+    /// Upper bound and count of each bucket, not cumulative; the last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
-    /// Of all values.
+    /// The sum of all values.
     pub sum: f64,
 }
 
 impl Histogram {
-    /// An empty one over `bounds`, which rise.
+    /// An empty histogram over `bounds`, which must rise.
     pub fn new(bounds: &'static [f64]) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, counts, sum: AtomicU64::new(0f64.to_bits()) }
     }
 
-    /// Counts `value`; a bound includes what equals it.
+    /// Counts `value`; a bound includes values equal to it.
     pub fn observe(&self, value: f64) {
         let place = self.bounds.partition_point(|bound| *bound < value);
         self.counts[place].fetch_add(1, Relaxed);
         let add = |sum| Some((f64::from_bits(sum) + value).to_bits());
-        // It fails only if `add` says so, which it does not.
+        // It fails only if `add` returns `None`, which it does not.
         let _ = self.sum.fetch_update(Relaxed, Relaxed, add);
     }
 
-    /// How many values there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// What it holds now.
+    /// Takes a snapshot.
     pub fn read(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         HistogramSnapshot {
@@ -72,7 +72,7 @@ impl Histogram {
 }
 
 impl HistogramSnapshot {
-    /// How many values there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }

@@ -1,9 +1,9 @@
-//! What is counted, and where: typed handles that live with the thing they count.
+//! The counters: typed handles that live with what they count.
 //!
-//! A target, a model and the gateway each own theirs, so a request finds them without a search, and the meters of a target
-//! that a reload removed go with it. Written on the hot path, read only by `GET /metrics` (`admin::metrics`).
+//! A target, a model and the gateway each own theirs, so a request finds them without a lookup, and the metrics of a target
+//! that a reload removed disappear with it. Written on the hot path, read only by `GET /metrics` (`admin::metrics`).
 //!
-//! Labels are bounded here: the words come from the source code and the names from the configuration. Nothing of a
+//! Labels are bounded here: they come from constants of the source code and from the configuration. Nothing of a
 //! request may become a label.
 
 use std::{
@@ -17,7 +17,7 @@ pub use prometheus_client::metrics::counter::Counter;
 
 use super::histogram::{DURATION, FIRST_TOKEN, Histogram, SHORT, TOKENS};
 
-/// Counts by a key of which there are few. It takes a lock: for what is rare.
+/// Counts by a key with few values. It takes a lock, so it is for rare events.
 #[derive(Debug)]
 pub struct CounterMap<K>(Mutex<BTreeMap<K, u64>>);
 
@@ -28,18 +28,18 @@ impl<K> Default for CounterMap<K> {
 }
 
 impl<K: Ord + Clone> CounterMap<K> {
-    /// One more of `key`.
+    /// Counts `key` once more.
     pub fn add(&self, key: K) {
         *self.0.lock().entry(key).or_default() += 1;
     }
 
-    /// Every key that was ever counted.
+    /// Every key counted so far.
     pub fn read(&self) -> Vec<(K, u64)> {
         self.0.lock().iter().map(|(key, count)| (key.clone(), *count)).collect()
     }
 }
 
-/// Seconds, apart for what went well and for each word of what did not.
+/// Durations in seconds, separately for successes and for each kind of error.
 #[derive(Debug)]
 pub struct OutcomeHistogram {
     bounds: &'static [f64],
@@ -52,7 +52,7 @@ impl OutcomeHistogram {
         Self { bounds, ok: Histogram::new(bounds), failed: Mutex::default() }
     }
 
-    /// Counts one that took `time`; `error` is the word of how it failed. Without one it takes no lock.
+    /// Counts one that took `time`; `error` is its kind of error. Without an error it takes no lock.
     pub fn observe(&self, time: Duration, error: Option<&'static str>) {
         match error {
             None => self.ok.observe(time.as_secs_f64()),
@@ -65,7 +65,7 @@ impl OutcomeHistogram {
         self.failed.lock().entry(word).or_insert_with(new).clone()
     }
 
-    /// What went well, then the rest by word; what never happened is not there.
+    /// Successes, then each kind of error that happened.
     pub fn each(&self, mut see: impl FnMut(Option<&'static str>, &Histogram)) {
         if self.ok.count() > 0 {
             see(None, &self.ok);
@@ -75,22 +75,22 @@ impl OutcomeHistogram {
     }
 }
 
-/// `gen_ai.operation.name`: OpenTelemetry's word for what is asked.
+/// `gen_ai.operation.name`: OpenTelemetry's name of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GenAi {
-    /// A conversation goes on.
+    /// Chat completion.
     Chat,
-    /// A text goes on.
+    /// Text completion.
     TextCompletion,
-    /// Text becomes vectors.
+    /// Embeddings of texts.
     Embeddings,
-    /// Anything else; a word of our own.
+    /// Anything else; not a name of OpenTelemetry's.
     #[default]
     Other,
 }
 
 impl GenAi {
-    /// All of them, each at the place of its number.
+    /// All of them, each at the index of its discriminant.
     pub const ALL: [Self; 4] = [Self::Chat, Self::TextCompletion, Self::Embeddings, Self::Other];
 
     /// The value of the attribute.
@@ -104,22 +104,22 @@ impl GenAi {
     }
 }
 
-/// How well the tokens of an attempt are known.
+/// How well the token count of an attempt is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CostMeters {
     /// The provider's count of a whole answer.
     Complete,
-    /// Its count of an answer that broke off.
+    /// The provider's count of an answer that broke off.
     Partial,
-    /// It may have done work and did not say how much.
+    /// The provider may have done work, and did not report its usage.
     Unknown,
 }
 
 impl CostMeters {
-    /// All of them, each at the place of its number.
+    /// All of them, each at the index of its discriminant.
     pub const ALL: [Self; 3] = [Self::Complete, Self::Partial, Self::Unknown];
 
-    /// Its word in logs and metrics.
+    /// The name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
@@ -129,7 +129,7 @@ impl CostMeters {
     }
 }
 
-/// Something for each operation that was ever seen: made when first used, found without a lock.
+/// A value for each operation seen so far: created on first use, read without a lock.
 #[derive(Debug)]
 pub struct PerOperation<T>([OnceLock<Box<T>>; GenAi::ALL.len()]);
 
@@ -140,41 +140,41 @@ impl<T> Default for PerOperation<T> {
 }
 
 impl<T: Default> PerOperation<T> {
-    /// That of `operation`.
+    /// The value of `operation`.
     pub fn of(&self, operation: GenAi) -> &T {
         self.0[operation as usize].get_or_init(Box::default)
     }
 
-    /// Those that were used.
+    /// The values that were used.
     pub fn used(&self) -> impl Iterator<Item = (GenAi, &T)> {
         GenAi::ALL.into_iter().zip(&self.0).filter_map(|(operation, cell)| Some((operation, &**cell.get()?)))
     }
 }
 
-/// The label of everything that is not in the configuration, such as a target asked for by its own name.
+/// The label of everything that is not in the configuration, such as ad-hoc targets.
 pub const OTHER: &str = "other";
 
-/// What a target did for us: we are its client.
+/// The metrics of a target, of which the gateway is the client.
 #[derive(Debug)]
 pub struct TargetMeters {
     /// Its label: `provider/model`, or [`OTHER`] for those that are in no model.
     pub label: Arc<str>,
-    /// Attempts.
+    /// Attempts by operation.
     pub attempts: PerOperation<Attempts>,
-    /// Calls that moved on: to whom, and after what.
+    /// Failovers from this target: to which one, and after which outcome.
     pub failovers: CounterMap<(Arc<str>, &'static str)>,
-    /// Attempts by what is known of their [`CostMeters`], each at the place of its number.
+    /// Attempts by what is known of their [`CostMeters`], each at the index of its discriminant.
     pub usage: [Counter; CostMeters::ALL.len()],
-    /// Times its breaker opened.
+    /// Times its circuit breaker opened.
     pub opened: Counter,
-    /// Times its breaker closed again.
+    /// Times its circuit breaker closed again.
     pub closed: Counter,
-    /// Events that were left out of its streams.
+    /// Events of its streams that were not relayed.
     pub noise: Counter,
 }
 
 impl TargetMeters {
-    /// Nothing counted yet.
+    /// All counts zero.
     pub fn new(label: Arc<str>) -> Self {
         Self {
             label,
@@ -191,13 +191,13 @@ impl TargetMeters {
 /// The attempts of one operation.
 #[derive(Debug)]
 pub struct Attempts {
-    /// From the first byte to the last, by outcome.
+    /// Seconds from the first byte to the last, by outcome.
     pub duration: OutcomeHistogram,
-    /// To the first content of a stream.
+    /// Seconds to the first content of a stream.
     pub first_chunk: Histogram,
     /// Tokens of prompts, where the provider counted them.
     pub input: Histogram,
-    /// Tokens of answers.
+    /// Tokens of answers, where the provider counted them.
     pub output: Histogram,
 }
 
@@ -212,23 +212,23 @@ impl Default for Attempts {
     }
 }
 
-/// What clients got who asked for a model: we are their server.
+/// The metrics of a model, of which the gateway is the server.
 #[derive(Debug, Default)]
 pub struct ModelMeters {
-    /// Requests.
+    /// Requests by operation.
     pub requests: PerOperation<RequestMeters>,
     /// Streams that broke after their first content.
     pub broken: Counter,
-    /// Streams that another target went on with.
+    /// Streams that another target continued.
     pub rescued: Counter,
 }
 
 /// The admitted requests of one operation.
 #[derive(Debug)]
 pub struct RequestMeters {
-    /// From the head of the request to the last byte of the answer, by error code.
+    /// Seconds from the head of the request to the last byte of the answer, by error code.
     pub duration: OutcomeHistogram,
-    /// To the first content of a stream.
+    /// Seconds to the first content of a stream.
     pub first_token: Histogram,
 }
 
@@ -238,37 +238,37 @@ impl Default for RequestMeters {
     }
 }
 
-/// What belongs to the gateway as a whole.
+/// The metrics of the whole gateway.
 #[derive(Debug)]
 pub struct GatewayMeters {
     /// Requests that were refused, by error code.
     pub refusals: CounterMap<&'static str>,
     /// Panics that were caught: bugs.
     pub panics: Counter,
-    /// Time in the gateway before the first target was asked, the queue apart.
+    /// Seconds in the gateway before the first attempt, without the queue.
     pub overhead: Histogram,
-    /// Time in the queue of those who got a slot.
+    /// Seconds in the queue, of requests that got a slot.
     pub queue: Histogram,
     /// When the process started.
     pub started: SystemTime,
     reloads: Mutex<Reloads>,
 }
 
-/// How reloads went.
+/// The results of reloads.
 #[derive(Debug, Clone, Copy)]
 pub struct Reloads {
-    /// Those that were put in force.
+    /// Reloads that were activated.
     pub done: u64,
-    /// Those that were refused.
+    /// Reloads that were rejected.
     pub refused: u64,
-    /// Whether the last one was put in force; also before the first.
+    /// Whether the last one was activated; also true before the first.
     pub last_ok: bool,
     /// Since when the configuration is in force.
     pub in_force: SystemTime,
 }
 
 impl GatewayMeters {
-    /// One more reload.
+    /// Counts a reload.
     pub fn reloaded(&self, ok: bool) {
         let mut reloads = self.reloads.lock();
         reloads.last_ok = ok;
@@ -278,7 +278,7 @@ impl GatewayMeters {
         }
     }
 
-    /// How reloads went so far.
+    /// The results of reloads so far.
     pub fn reloads(&self) -> Reloads {
         *self.reloads.lock()
     }
@@ -298,12 +298,12 @@ impl Default for GatewayMeters {
     }
 }
 
-/// What memory did.
+/// The metrics of memory.
 #[derive(Debug)]
 pub struct MemoryMeters {
-    /// Recalls, by why nothing was recalled.
+    /// Recalls, by the reason why nothing was recalled.
     pub recalls: OutcomeHistogram,
-    /// Calls of the store that failed because of the store, by why.
+    /// Calls that failed because of the store, by reason.
     pub store_errors: CounterMap<&'static str>,
 }
 

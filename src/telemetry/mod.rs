@@ -1,22 +1,22 @@
-//! What the gateway tells about itself: logs, metrics and traces. Bodies, secrets and the ids of users are in none of them.
+//! Logs, metrics and traces of the gateway. None of them contains bodies, secrets or the ids of users.
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | [`metrics`] | what is counted, as handles that targets, models and the gateway own |
+//! | [`metrics`] | the counters, as handles that targets, models and the gateway own |
 //! | [`histogram`] | a histogram without a lock |
-//! | [`exposition`] | a page of metrics as text; what is on it is decided in `admin::metrics` |
-//! | [`process`] | what the system knows of this process |
+//! | [`exposition`] | the text format of metrics; `admin::metrics` decides what is on the page |
+//! | [`process`] | the operating system's figures of this process |
 //! | [`trace`] | spans; [`span_exporter`](self) sends them by OTLP |
 //!
 //! # What a level asks of the operator
 //!
 //! | level | asks |
 //! | --- | --- |
-//! | `error` | act now: something does not work and will not heal by itself |
-//! | `warn` | look today: the gateway goes on without something (a target, a memory, a span) |
+//! | `error` | act now: something does not work and will not recover by itself |
+//! | `warn` | look today: the gateway works without something (a target, a memory, a span) |
 //! | `info` | nothing: one line for each request, each attempt's cost, each failure that was survived, each change of state |
-//! | `debug` | nothing: what connections did, for whoever looks for a fault in the network |
-//! | `trace` | nothing: what the libraries say |
+//! | `debug` | nothing: details of connections, for debugging the network |
+//! | `trace` | nothing: the output of libraries |
 
 pub mod exposition;
 pub mod histogram;
@@ -46,7 +46,7 @@ pub fn start(config: &Telemetry) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     if let Err(error) = started {
-        // Only a second start in one process comes here.
+        // Only a second start in one process can fail here.
         tracing::debug!(%error, "logging was started before");
     }
 }

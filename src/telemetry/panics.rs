@@ -1,17 +1,17 @@
-//! Panics in the log: how many there were, and where.
+//! Panics in the log: their number and location.
 //!
-//! The standard hook prints the message of a panic, and a message like "byte 5 is not a char boundary of …" quotes what a user
-//! wrote. No such text may be in a log, so only a message that is a constant of the code is told.
+//! The standard hook prints the message of a panic, and a message like "byte 5 is not a char boundary of …" quotes user
+//! input. No such text may be in a log, so a message is only logged if it is a constant of the code.
 
 use std::{
     panic::{self, PanicHookInfo},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// Of this process, caught or not.
+/// Panics of this process, caught or not.
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// From now on a panic is a line of the log.
+/// Logs panics from now on, instead of printing them.
 pub fn log_them() {
     panic::set_hook(Box::new(log));
 }

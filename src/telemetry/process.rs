@@ -1,27 +1,27 @@
-//! What the system knows of this process. Where it does not say (not on Linux), there is nothing to tell.
+//! The operating system's figures of this process. On systems other than Linux there are none.
 
 use std::fs;
 
-/// Ticks of `/proc/self/stat` per second: fixed for programs, whatever the kernel itself ticks at.
+/// Ticks of `/proc/self/stat` per second: a constant of the interface, whatever the kernel's own tick rate.
 const TICKS: f64 = 100.0;
 
-/// The process at one moment.
+/// The figures at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Process {
-    /// Bytes in memory.
+    /// Resident memory, in bytes.
     pub resident: u64,
-    /// Bytes of addresses.
+    /// Virtual memory, in bytes.
     pub virtual_size: u64,
-    /// Files and sockets open.
+    /// Open files and sockets.
     pub open_files: u64,
-    /// The most there may be.
+    /// The limit of open files.
     pub max_files: Option<u64>,
-    /// Seconds of processor time since the start.
+    /// Seconds of CPU time since the start.
     pub cpu: f64,
 }
 
 impl Process {
-    /// This process now.
+    /// Reads the figures.
     pub fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -40,7 +40,7 @@ fn kibibytes(status: &str, key: &str) -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-/// The name of the process may hold spaces and brackets; what is counted comes after the last one.
+/// The name of the process may contain spaces and brackets, so fields are counted from the last bracket.
 fn cpu(stat: &str) -> Option<f64> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system) = (fields.next()?.parse::<f64>().ok()?, fields.next()?.parse::<f64>().ok()?);

@@ -1,7 +1,7 @@
-//! Spans on their way to the collector: a bounded outbox, emptied by one task in batches.
+//! Spans on their way to the collector: a bounded queue, emptied by one task in batches.
 //!
-//! It must never hold a request up. What does not fit is dropped and counted, and so is what the collector does not take:
-//! spans are for looking at, and a collector that is away must cost nothing but them.
+//! It must never delay a request. Spans that do not fit are dropped and counted, and so are those the collector rejects.
+//! An unreachable collector must cost nothing but the spans.
 
 use std::{
     sync::{
@@ -23,24 +23,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tasks::Tasks;
 
-/// Spans that may wait.
+/// Spans that may wait in the queue.
 const WAITING: usize = 4096;
 /// Spans in one request to the collector.
 const BATCH: usize = 512;
-/// How long the first of a batch waits for others.
+/// How long the first span of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
-/// For one request to the collector.
+/// Timeout of one request to the collector.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// The two ends of the outbox.
+/// The two ends of the queue.
 pub struct Export {
-    /// For whoever wants to know, or to close it.
+    /// To read the number of lost spans, or to close it.
     pub outbox: Arc<SpanQueue>,
     /// Takes spans as they end.
     pub processor: Processor,
 }
 
-/// What was lost, and how it ends.
+/// The count of lost spans, and the signal to close.
 #[derive(Debug, Default)]
 pub struct SpanQueue {
     lost: AtomicU64,
@@ -54,7 +54,7 @@ impl SpanQueue {
         self.lost.load(Relaxed)
     }
 
-    /// Takes no more, and returns when what waits is sent or lost.
+    /// Closes the queue, and returns when the waiting spans are sent or lost.
     pub async fn close(&self) {
         self.closing.cancel();
         self.closed.cancelled().await;
@@ -65,7 +65,7 @@ impl SpanQueue {
     }
 }
 
-/// Puts spans into the outbox.
+/// Puts spans into the queue.
 #[derive(Debug)]
 pub struct Processor {
     outbox: Arc<SpanQueue>,
@@ -81,7 +81,7 @@ impl SpanProcessor for Processor {
         }
     }
 
-    /// Nobody is made to wait: [`SpanQueue::close`] is how it ends.
+    /// Never blocks: [`SpanQueue::close`] is how it ends.
     fn force_flush(&self) -> OTelSdkResult {
         Ok(())
     }
@@ -120,7 +120,7 @@ pub fn start(
     Ok(Export { outbox: outbox.clone(), processor: Processor { outbox, spans: sender } })
 }
 
-/// A collector's address alone means the path that OTLP gives to traces.
+/// An address without a path gets the OTLP path for traces.
 fn traces_at(endpoint: &url::Url) -> String {
     let mut endpoint = endpoint.clone();
     if endpoint.path() == "/" {
@@ -129,7 +129,7 @@ fn traces_at(endpoint: &url::Url) -> String {
     endpoint.to_string()
 }
 
-/// Until the outbox is closed and empty.
+/// Runs until the queue is closed and empty.
 async fn send_all(outbox: &SpanQueue, exporter: &SpanExporter, mut spans: mpsc::Receiver<SpanData>) {
     let mut away = false;
     loop {
@@ -147,7 +147,7 @@ async fn send_all(outbox: &SpanQueue, exporter: &SpanExporter, mut spans: mpsc::
             Ok(()) => away = false,
             Err(error) => {
                 outbox.lose(count);
-                // Once, and not again until it was back in between.
+                // Logged once per outage.
                 if !std::mem::replace(&mut away, true) {
                     tracing::warn!(%error, "spans are lost: telemetry.otlp_endpoint does not take them");
                 }
@@ -156,7 +156,7 @@ async fn send_all(outbox: &SpanQueue, exporter: &SpanExporter, mut spans: mpsc::
     }
 }
 
-/// Waits a moment for more, unless there is enough or it is the end.
+/// Waits a moment for more, unless the batch is full or the queue closed.
 async fn gather(outbox: &SpanQueue, spans: &mut mpsc::Receiver<SpanData>, batch: &mut Vec<SpanData>) {
     let filled =
         async { while batch.len() < BATCH && spans.recv_many(batch, BATCH - batch.len()).await > 0 {} };

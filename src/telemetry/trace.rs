@@ -1,7 +1,7 @@
-//! Traces: one span per request, with a child for the queue, for the recall and for each attempt.
+//! Traces: one span per request, with children for the queue, the recall and each attempt.
 //!
 //! Without `telemetry.otlp_endpoint` every [`Span`] is empty and costs a null check. A span is a guard: it ends when it is
-//! dropped, wherever that happens. No span may hold a word of a body, a key or a user's id.
+//! dropped, wherever that happens. No span may contain any of a body, a key or a user's id.
 
 use std::{
     fmt::Write,
@@ -30,18 +30,18 @@ use crate::tasks::Tasks;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Makes spans, if anybody wants them.
+/// Creates spans, if tracing is on.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<Arc<TracerInner>>);
 
 struct TracerInner {
     tracer: SdkTracer,
     outbox: Arc<SpanQueue>,
-    /// The tracer lives only as long as its provider.
+    /// The tracer works only as long as its provider lives.
     _provider: SdkTracerProvider,
 }
 
-/// Something that takes time; it ends when this is dropped.
+/// A span; it ends when this is dropped.
 #[derive(Default)]
 pub struct Span(Option<Box<ActiveSpan>>);
 
@@ -51,7 +51,7 @@ struct ActiveSpan {
 }
 
 impl Tracer {
-    /// Spans go to `endpoint` by OTLP over HTTP.
+    /// A tracer that sends spans to `endpoint` by OTLP over HTTP.
     ///
     /// # Errors
     /// One sentence, if the endpoint cannot be used.
@@ -67,12 +67,12 @@ impl Tracer {
         Ok(Self(Some(Arc::new(TracerInner { tracer, outbox, _provider: provider }))))
     }
 
-    /// Whether spans are made.
+    /// Whether tracing is on.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The span of a request that was `received` then. It goes on with the client's trace if `headers` name one.
+    /// The span of a request that was `received` then. It continues the client's trace if `headers` name one.
     pub fn request(&self, name: impl FnOnce() -> String, headers: &HeaderMap, received: Instant) -> Span {
         let Some(inner) = &self.0 else { return Span::default() };
         let context = Context::new();
@@ -86,12 +86,12 @@ impl Tracer {
         Span(Some(Box::new(ActiveSpan { span, tracer: inner.tracer.clone() })))
     }
 
-    /// Spans that were dropped because the collector is slow or away.
+    /// Spans dropped because the collector is slow or unreachable.
     pub fn lost(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.outbox.lost())
     }
 
-    /// Sends what is left, for at most `limit`.
+    /// Sends the waiting spans, for at most `limit`.
     pub async fn close(&self, limit: Duration) {
         let Some(inner) = &self.0 else { return };
         if timeout(limit, inner.outbox.close()).await.is_err() {
@@ -101,12 +101,12 @@ impl Tracer {
 }
 
 impl Span {
-    /// Something that is a part of this, asked of somebody else or done here.
+    /// Starts a child span.
     pub fn child(&self, name: impl FnOnce() -> String, kind: SpanKind) -> Span {
         self.begun(name, kind, Duration::ZERO)
     }
 
-    /// A part of this that has just ended and took `time`.
+    /// A child span that has just ended and took `time`.
     pub fn past(&self, name: &'static str, time: Duration) -> Span {
         self.begun(|| name.to_owned(), SpanKind::Internal, time)
     }
@@ -120,14 +120,14 @@ impl Span {
         Span(Some(Box::new(ActiveSpan { span, tracer: live.tracer.clone() })))
     }
 
-    /// Adds attributes; `attributes` is not called if nobody wants them.
+    /// Adds attributes; `attributes` is not called if tracing is off.
     pub fn set_attribute<const N: usize>(&mut self, attributes: impl FnOnce() -> [(&'static str, Value); N]) {
         if let Some(live) = &mut self.0 {
             live.span.set_attributes(attributes().map(|(key, value)| KeyValue::new(key, value)));
         }
     }
 
-    /// It did not go well; `error` is one of a bounded set of words.
+    /// Marks it as failed; `error` is one of a bounded set of values.
     pub fn failed(&mut self, error: &'static str) {
         if let Some(live) = &mut self.0 {
             live.span.set_attribute(KeyValue::new("error.type", error));
@@ -135,7 +135,7 @@ impl Span {
         }
     }
 
-    /// Tells whoever is asked with `headers` that this is the span above theirs.
+    /// Injects the trace context into `headers`, so that the receiver's span becomes a child.
     pub fn record(&self, headers: &mut HeaderMap) {
         let Some(live) = &self.0 else { return };
         let context = live.span.span_context();
@@ -152,13 +152,13 @@ impl Span {
         }
     }
 
-    /// The id of its trace, for the log.
+    /// The id of the trace, for the log.
     pub fn trace_id(&self) -> Option<TraceId> {
         self.0.as_ref().map(|live| live.span.span_context().trace_id())
     }
 }
 
-/// The span above ours, if `headers` name one in the form of the W3C. A bad one is as good as none.
+/// The parent span, if `headers` have a valid W3C trace context. An invalid one is ignored.
 fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut given = headers.get_all(TRACEPARENT).iter();
     let text = given.next().filter(|_| given.next().is_none())?.to_str().ok()?;
@@ -166,7 +166,7 @@ fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let version = hex(parts.next()?, 2)?;
     let (trace, span) = (hex(parts.next()?, 32)?, hex(parts.next()?, 16)?);
     let flags = hex(parts.next()?, 2)? as u8;
-    // Later versions may say more behind it; `ff` is none.
+    // Later versions may append fields; `ff` is not a version.
     if version == 0xff || (version == 0 && parts.next().is_some()) {
         return None;
     }
@@ -176,13 +176,13 @@ fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// What other vendors hand through; several headers are one list.
+/// The trace state of other vendors; several headers are one list.
 fn state(headers: &HeaderMap) -> TraceState {
     let lists: Vec<&str> = headers.get_all(TRACESTATE).iter().filter_map(|list| list.to_str().ok()).collect();
     lists.join(",").parse().unwrap_or_default()
 }
 
-/// Exactly so many lower-case digits.
+/// Parses exactly `digits` lower-case hexadecimal digits.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let plain = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     plain.then(|| u128::from_str_radix(text, 16).ok())?

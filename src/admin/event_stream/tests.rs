@@ -41,7 +41,7 @@ async fn events_are_framed_and_kept_on_one_line() {
 async fn silence_is_kept_alive_every_fifteen_seconds() {
     let mut stream = Box::pin(stream(&Events::new(), CancellationToken::new()));
     next(&mut stream).await;
-    // The broadcast has no sender any more: then it ends instead.
+    // The broadcast has no sender any more, so the stream ends instead.
     assert!(stream.next().await.is_none());
 
     let events = Events::new();
@@ -75,7 +75,7 @@ async fn it_ends_with_the_process_and_nobody_watches_then() {
     assert!(!events.is_watched());
 }
 
-/// Every waiting score event, as `id score share`.
+/// All pending score events, as `id score share`.
 fn scores(receiver: &mut Receiver<Stamped>) -> Vec<String> {
     std::iter::from_fn(|| receiver.try_recv().ok())
         .filter_map(|stamped| match stamped.event {
@@ -107,7 +107,7 @@ async fn only_scores_that_moved_are_told_and_only_to_somebody() {
     assert!(scores(&mut watcher).is_empty(), "nothing moved");
     fail(&targets, "fast/big", Outcome::Hard(HardKind::Connect), 1);
     look().await;
-    // The others' scores stand still, but they take over the share of the one that failed.
+    // The others' scores do not change, but they take over the share of the one that failed.
     assert_eq!(scores(&mut watcher), ["fast/small 100 1.0", "slow/org/big 100 1.0", "fast/big 80 0.0"]);
     drop(watcher);
     look().await;
@@ -116,7 +116,7 @@ async fn only_scores_that_moved_are_told_and_only_to_somebody() {
     assert_eq!(scores(&mut next).len(), 3, "a new watcher knows nothing yet");
 }
 
-/// Every waiting tick.
+/// All pending ticks.
 fn ticks(receiver: &mut Receiver<Stamped>) -> Vec<(usize, usize, u64)> {
     std::iter::from_fn(|| receiver.try_recv().ok())
         .filter_map(|stamped| match stamped.event {

@@ -1,4 +1,4 @@
-//! Explanations in words.
+//! The sentences of explanations.
 
 use tokio::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What is shown of the state that gateways share: whether there is any, and who shares it.
+//! Metrics of the state in Redis: whether it is up, and how many gateways share it.
 
 use crate::{
     admin::metrics::plain,
@@ -7,14 +7,14 @@ use crate::{
     telemetry::exposition::MetricsPage,
 };
 
-/// Writes it, if there is a Redis.
+/// Writes them, if Redis is configured.
 pub fn write(page: &mut MetricsPage, redis: &RedisClient, distributed: &DistributedLimits) {
     let help = "Whether Redis answers.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(redis.is_up()))));
     let help = "Gateways that share the Redis, with this one; the last that was known while it is away.";
     page.gauge("concierge_gateways", help, plain(redis.gateways() as f64));
     let counted = redis.meters().errors.read();
-    // Also those that never happened: an increase from nothing at all is none to Prometheus.
+    // Includes errors that never happened: Prometheus sees no increase if a series only appears with it.
     let errors = ERRORS.map(|word| {
         let count = counted.iter().find(|(error, _)| *error == word).map_or(0, |(_, count)| *count);
         (vec![("error", word.to_owned())], count)

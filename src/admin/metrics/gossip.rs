@@ -1,9 +1,9 @@
-//! How much gateways tell each other of the targets. What they say is on the page as each target stands.
+//! The volume of reports between gateways. Their effect is in the metrics of each target's state.
 
 use super::plain;
 use crate::{gossip::Gossip, telemetry::exposition::MetricsPage};
 
-/// Writes it.
+/// Writes the metrics.
 pub fn write(page: &mut MetricsPage, peers: &Gossip) {
     let meters = peers.meters();
     let help = "Messages about targets that this gateway has published.";

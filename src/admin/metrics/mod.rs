@@ -1,8 +1,8 @@
-//! What is on the page at `GET /metrics`, and where each number comes from.
+//! The metrics at `GET /metrics`, and the source of each number.
 //!
-//! What happened was counted by its owner (`telemetry::meters`); what is true now is read at the scrape, from the same rows
-//! as `/admin/providers`, so that no number is kept twice. Labels are what the configuration names and words of the source
-//! code: no user, no request, nothing that a client or a provider wrote.
+//! The owner of an event counts it (`telemetry::metrics`). The present state is read at the scrape, from the same rows
+//! as `/admin/providers`, so no number is kept twice. Labels come from the configuration and from constants of the source
+//! code: never from a user, a request, a client or a provider.
 
 mod cluster;
 mod gossip;
@@ -29,27 +29,27 @@ use crate::{
     upstream::Snapshot,
 };
 
-/// Where the numbers come from.
+/// The sources of the numbers.
 pub struct Sources<'a> {
     /// The configuration and targets in force.
     pub snapshot: &'a Snapshot,
     /// The gateway as a whole.
     pub gateway: &'a GatewayMeters,
-    /// What may be repeated.
+    /// The retry budget.
     pub budget: &'a Budget,
-    /// Who may run.
+    /// The slots.
     pub slots: &'a Slots,
-    /// Who runs.
+    /// The calls in flight.
     pub calls: &'a Registry,
-    /// What is remembered, if anything.
+    /// The memory, if it is on.
     pub memory: Option<&'a MemoryService>,
-    /// The line to Redis and what is counted over it, if there is one.
+    /// The Redis client and the limits counted there, if Redis is configured.
     pub shared: Option<(&'a RedisClient, &'a DistributedLimits)>,
-    /// What gateways tell each other, if there is one.
+    /// The gossip between gateways, if Redis is configured.
     pub peers: Option<&'a Gossip>,
     /// Events that slow watchers have missed.
     pub events_lost: u64,
-    /// Spans that no collector has taken.
+    /// Spans that were dropped.
     pub spans_lost: u64,
 }
 
@@ -78,7 +78,7 @@ fn plain<T>(value: T) -> [(Labels, T); 1] {
     [(Labels::new(), value)]
 }
 
-/// Every histogram of `timed`, with `labels` and, under `key`, the word of how it failed.
+/// Every histogram of `timed`, with `labels` and the kind of failure under `key`.
 fn timed(
     into: &mut Vec<(Labels, HistogramSnapshot)>,
     timed: &OutcomeHistogram,
@@ -91,7 +91,7 @@ fn timed(
     });
 }
 
-/// What clients got, by the model they asked for.
+/// Responses to clients, by the model they requested.
 fn models(page: &mut MetricsPage, snapshot: &Snapshot) {
     let configured =
         snapshot.models().filter_map(|model| Some((&*model.config.name, model.meters.as_deref()?)));
@@ -166,7 +166,7 @@ async fn remembered(page: &mut MetricsPage, memory: &MemoryService) {
     let help = "Questions to the cache of recalled rankings.";
     page.counter("concierge_recall_cache", help, [of("hit", hits), of("miss", misses)]);
     let errors = memory.meters().store_errors.read();
-    // Also those that never happened: an increase from nothing at all is none to Prometheus.
+    // Includes errors that never happened: Prometheus sees no increase if a series only appears with it.
     let errors = StoreError::OUTAGES.map(|word| {
         let count = errors.iter().find(|(error, _)| *error == word).map_or(0, |(_, count)| *count);
         (vec![("error", word.to_owned())], count)
@@ -199,7 +199,7 @@ fn configuration(page: &mut MetricsPage, sources: &Sources<'_>) {
     page.info("concierge_build", "What runs.", vec![("version", version)]);
 }
 
-/// Named as every exporter of Prometheus names them.
+/// Named as in every other Prometheus exporter.
 fn process(page: &mut MetricsPage, started: SystemTime) {
     page.gauge("process_start_time_seconds", "When the process started.", plain(unix(started)));
     let Some(process) = Process::read() else { return };

@@ -1,7 +1,7 @@
-//! The targets' part of `GET /metrics`: what they did, and how they stand now.
+//! The targets' part of `GET /metrics`: their counts, and their present state.
 //!
-//! Only targets of configured models are named. Those that clients asked for by their own name are counted together, as
-//! `other`, and how they stand is not told: their number is the clients' choice.
+//! Only targets of configured models are named. Ad-hoc targets, requested by name, are counted together as `other`, and
+//! their state is not shown: clients decide how many there are.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,20 +19,20 @@ use crate::{
     upstream::{ReportedState, Snapshot, Target},
 };
 
-/// A target that is named, and its row in `/admin/providers`.
+/// A named target and its row in `/admin/providers`.
 struct NamedTarget<'a> {
     target: &'a Target,
     row: &'a TargetRow,
 }
 
-/// What is counted under one label.
+/// The counts under one label.
 struct LabelledCount<'a> {
     meters: &'a TargetMeters,
     provider: &'a str,
     model: &'a str,
 }
 
-/// Puts everything that is known of targets on the page.
+/// Writes all metrics of targets.
 pub fn write(page: &mut MetricsPage, snapshot: &Snapshot, rows: &[TargetRow], at: Moment) {
     let targets = snapshot.targets();
     let row_of = |target: &Target| rows.iter().find(|row| row.id == *target.id && !row.models.is_empty());
@@ -75,7 +75,7 @@ impl LabelledCount<'_> {
     }
 }
 
-/// OpenTelemetry's view: we are the client of the providers.
+/// OpenTelemetry's view: the gateway is the client of the providers.
 fn operations(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
     let (mut durations, mut firsts, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     let mut attempts: Vec<(Labels, u64)> = Vec::new();
@@ -150,7 +150,7 @@ fn counts(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
     page.counter("concierge_noise_events", "Events of streams that were left out.", noise);
 }
 
-/// What `/admin/providers` says of the same moment.
+/// The state, as in `/admin/providers` at the same moment.
 fn standing(page: &mut MetricsPage, named: &[NamedTarget<'_>], at: Moment) {
     let each = |value: fn(&TargetRow) -> f64| named.iter().map(move |one| (one.labels(), value(one.row)));
     page.gauge(
@@ -183,8 +183,8 @@ fn standing(page: &mut MetricsPage, named: &[NamedTarget<'_>], at: Moment) {
     page.gauge("concierge_target_retry_seconds", "Until it is next tried; only while it is out.", rests);
 }
 
-/// The least that is left, by unit and window. Windows go by words of ours: what a provider calls one is its own choice,
-/// and could be another with each answer.
+/// The least remaining, by unit and window. Windows have labels of our own, because a provider could name them
+/// differently with each answer.
 fn left(windows: &[HeadroomRow]) -> BTreeMap<(&'static str, &'static str), u64> {
     let mut least = BTreeMap::new();
     for window in windows {
@@ -196,7 +196,7 @@ fn left(windows: &[HeadroomRow]) -> BTreeMap<(&'static str, &'static str), u64> 
     least
 }
 
-/// One series per state, of which one is 1: a state can be summed and joined like any other number.
+/// One series per state, of which one is 1, so that states can be summed and joined.
 fn states(page: &mut MetricsPage, named: &[NamedTarget<'_>]) {
     let is = |yes: bool| f64::from(u8::from(yes));
     let all = named.iter().flat_map(|one| {

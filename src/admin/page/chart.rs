@@ -6,9 +6,9 @@ use crate::{
     upstream::health::score::LatencyKind,
 };
 
-/// The drawing is so many units wide: two for each step from sample to sample.
+/// Width of the drawing: two units per interval between samples.
 const WIDTH: usize = 2 * (KEPT - 1);
-/// And so many high; a unit is left free above and below.
+/// Height of the drawing; one unit stays free above and below.
 const HEIGHT: f64 = 28.0;
 
 /// Two lines in a box of [`WIDTH`] × [`HEIGHT`], newest at the right, from 0 to the highest value at the top.
@@ -17,12 +17,12 @@ pub struct Chart {
     pub p50: String,
     /// `d` of the 95th percentile's path.
     pub p95: String,
-    /// What it shows, in words.
+    /// A description of the chart.
     pub words: String,
 }
 
 impl Chart {
-    /// The chart of `samples` of `kind`; empty lines while nothing is known.
+    /// The chart of `samples` of `kind`; the lines are empty without samples.
     pub fn of(samples: &LatencyHistory, kind: LatencyKind) -> Self {
         let samples: Vec<_> = samples.iter().map(|sample| sample.get(kind)).collect();
         let top = samples.iter().flatten().map(|known| known.p95).fold(0.0, f64::max);
@@ -47,7 +47,7 @@ fn path(samples: &[Option<Percentiles>], top: f64, value: impl Fn(&Percentiles) 
         };
         let x = WIDTH - 2 * (samples.len() - 1 - index).min(KEPT - 1);
         let y = HEIGHT - 1.0 - (HEIGHT - 2.0) * value(sample) / top.max(1e-9);
-        // A lone sample is a dot: a line of no length with round ends.
+        // A lone sample is a dot: a line of zero length with round ends.
         let (command, dot) = if pen_down { ("L", "") } else { ("M", "h0") };
         d.push_str(&format!("{command}{x} {y:.1}{dot}"));
         pen_down = true;

@@ -1,19 +1,19 @@
-//! Numbers and times as people read them. The script says times in the same words.
+//! Numbers and times in readable form. The page's script formats times in the same way.
 //!
-//! Numbers are taken by value and by reference, for templates pass references.
+//! Numbers are taken by value and by reference, because templates pass references.
 
 use std::{borrow::Borrow, time::SystemTime};
 
-/// A time, for `<time>`.
+/// A time for the `<time>` element.
 pub struct PageTime {
     /// RFC 3339.
     pub date: String,
-    /// `12 s ago`, `in 3 min`: nobody reads a UTC date at a glance.
+    /// `12 s ago`, `in 3 min`: faster to read than a UTC date.
     pub words: String,
 }
 
 impl PageTime {
-    /// `date` is RFC 3339.
+    /// Formats `date`, which is RFC 3339, relative to `now`.
     pub fn of(date: &str, now: SystemTime) -> Self {
         Self { date: date.to_owned(), words: relative(date, now) }
     }

@@ -1,7 +1,7 @@
-//! `/admin` for people: one page, rendered here, useful without a script and alive with it.
+//! `/admin` as an HTML page, rendered here: complete without a script, updated live with one.
 //!
-//! Model names come from clients and failures from providers: the templates escape every value, and the script moves what
-//! arrives as text. [`policy`] lets the page use its own style and script, talk to its own origin, and nothing else.
+//! Model names come from clients and failures from providers, so the templates escape every value and the script inserts
+//! what arrives as text. [`policy`] lets the page use its own style and script, talk to its own origin, and nothing else.
 //! The page must never show a secret, and [`sign_in`] must show nothing of the gateway at all.
 
 mod chart;
@@ -26,32 +26,32 @@ use crate::{
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Targets that are shown; clients can make more of them by asking for names of their own.
+/// Targets shown at most; clients can create more by requesting targets by name.
 const MAX_TARGETS: usize = 200;
-/// Requests, and users, that are shown.
+/// Requests and users shown at most.
 const MAX_ROWS: usize = 100;
 
-/// Everything that an operator may see at one moment.
+/// The data of the page at one moment.
 pub struct PageData<'a> {
-    /// The moment.
+    /// The moment it is of.
     pub at: Moment,
     /// The configuration in force and its targets.
     pub snapshot: &'a Snapshot,
     /// The targets, as in `/admin/providers`.
     pub rows: Vec<TargetRow>,
-    /// Their last minutes.
+    /// The latency of the last minutes.
     pub history: Arc<History>,
     /// The requests in flight, oldest first.
     pub requests: Vec<call::CallView>,
-    /// Who holds slots and who waits.
+    /// Users with slots or waiting requests.
     pub slots: slots::SlotsView,
-    /// What happened last, newest first.
+    /// The last events, newest first.
     pub past: Vec<Stamped>,
-    /// How recall goes, and whether its store is there; `None` without memory.
+    /// Counts of recall, and whether its store is up; `None` without memory.
     pub memory: Option<(RecallCounts, bool)>,
-    /// Whether Redis answers, and how many gateways share it; `None` without one.
+    /// Whether Redis answers, and how many gateways share it; `None` without Redis.
     pub redis: Option<(bool, usize)>,
-    /// How the last reload went.
+    /// The result of the last reload.
     pub last_reload: Option<Reloaded>,
 }
 
@@ -78,10 +78,10 @@ struct PageTemplate<'a> {
 #[template(path = "sign_in.html")]
 struct SignIn;
 
-/// The page.
+/// Renders the page.
 ///
 /// # Errors
-/// The template cannot be filled: a bug of ours.
+/// The template fails: a bug of ours.
 pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
     let models = targets::panels(sight);
     let page = PageTemplate {
@@ -103,10 +103,10 @@ pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
     page.render()
 }
 
-/// The same page without anything on it: a form for the token, which stays in the browser's tab.
+/// Renders the page without data: a form for the token, which stays in the browser's tab.
 ///
 /// # Errors
-/// The template cannot be filled: a bug of ours.
+/// The template fails: a bug of ours.
 pub fn sign_in() -> Result<String, askama::Error> {
     SignIn.render()
 }

@@ -1,4 +1,4 @@
-//! The rest of the page: what happened, who runs, who waits, and what is in force.
+//! The other panels of the page: events, requests in flight, slots, and settings.
 
 use std::time::SystemTime;
 
@@ -13,15 +13,15 @@ use crate::{
     events::{Event, Stamped},
 };
 
-/// One line of what happened.
+/// One row of the event list.
 pub struct Notice {
-    /// When.
+    /// When it happened.
     pub when: PageTime,
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
-    /// Who did what.
+    /// What happened.
     pub what: String,
-    /// Why, and what about it.
+    /// The reason and other details.
     pub details: String,
     /// The request, if it is about one.
     pub request: Option<String>,
@@ -29,46 +29,46 @@ pub struct Notice {
 
 /// One request in flight.
 pub struct RequestLine<'a> {
-    /// What it is.
+    /// The row of `/admin/requests`.
     pub call: &'a call::CallView,
-    /// Its id, not all of it.
+    /// Its shortened id.
     pub id: String,
-    /// Where it is.
+    /// Its phase.
     pub phase: &'static str,
-    /// Since it was admitted.
+    /// Time since it was admitted.
     pub elapsed: String,
 }
 
-/// Slots by user.
+/// Slots by user, the busiest first.
 pub struct SlotsPanel<'a> {
-    /// Over all users.
+    /// The total of all users.
     pub total: CountView,
-    /// By name.
+    /// One line per user.
     pub users: Vec<SlotLine<'a>>,
-    /// Users that are not shown.
+    /// Number of users not shown.
     pub more: usize,
 }
 
 /// One user.
 pub struct SlotLine<'a> {
-    /// Who, and how many.
+    /// The user and its slots.
     pub line: &'a UserView,
-    /// Of a bar 100 wide.
+    /// Length of the bar, 0..100.
     pub bar: usize,
     /// `chat 2 of 10 · embeddings 1 of 10`
     pub operations: String,
 }
 
-/// What is in force.
+/// The settings in force.
 pub struct SettingsPanel<'a> {
-    /// The configuration, masked.
+    /// The configuration, with secrets redacted.
     pub config: String,
-    /// How the last reload went, and when.
+    /// The result of the last reload, and when it was.
     pub last_reload: Option<(&'a Reloaded, PageTime)>,
 }
 
 impl Notice {
-    /// `stamped`, as of `now`.
+    /// Formats `stamped` relative to `now`.
     pub fn of(stamped: &Stamped, now: SystemTime) -> Self {
         let (class, what, details, request) = match &stamped.event {
             Event::Failover { request, from, to, reason, elapsed_ms } => {
@@ -96,14 +96,14 @@ impl Notice {
                     if *ok { ("good", "Configuration reloaded") } else { ("bad", "Reload refused") };
                 (class, what.to_owned(), message.clone(), None)
             }
-            // These are told and not kept.
+            // These are published live and never stored.
             Event::Score { .. } | Event::Tick { .. } => ("good", String::new(), String::new(), None),
         };
         Self { when: PageTime::of(&stamped.at, now), class, what, details, request }
     }
 }
 
-/// What it is called, and what its absence means.
+/// The name of a dependency, and the effect of its state.
 fn part_in_words(part: &str, up: bool) -> (&'static str, &'static str) {
     match (part, up) {
         ("redis", true) => ("Redis", "Gateways count together again."),
@@ -113,13 +113,13 @@ fn part_in_words(part: &str, up: bool) -> (&'static str, &'static str) {
     }
 }
 
-/// Reasons begin with the target's name, which stands beside them already.
+/// Reasons begin with the target's name, which the row shows already.
 fn without_prefix<'a>(reason: &'a str, target: &str) -> &'a str {
     reason.strip_prefix(target).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(reason)
 }
 
 impl<'a> RequestLine<'a> {
-    /// One line of `/admin/requests`.
+    /// Formats one row of `/admin/requests`.
     pub fn of(call: &'a call::CallView) -> Self {
         let phase = match call.phase {
             Phase::Queued => "waits for a slot",
@@ -134,7 +134,7 @@ impl<'a> RequestLine<'a> {
 }
 
 impl<'a> SlotsPanel<'a> {
-    /// `/admin/slots`, the busiest first.
+    /// Formats `/admin/slots`, the busiest users first.
     pub fn of(view: &'a slots::SlotsView) -> Self {
         let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
@@ -154,7 +154,7 @@ impl<'a> SlotLine<'a> {
 }
 
 impl<'a> SettingsPanel<'a> {
-    /// What is in force at the moment of `sight`.
+    /// The settings at the moment of `sight`.
     pub fn of(sight: &'a PageData<'_>) -> Self {
         let masked = sight.snapshot.config.masked();
         let last_reload = sight.last_reload.as_ref();

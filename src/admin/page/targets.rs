@@ -1,4 +1,4 @@
-//! The targets of the page: by model, in the order of the configuration, so that a row stays where it was.
+//! The targets on the page: by model, in the order of the configuration, so that rows do not move.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -18,7 +18,7 @@ use crate::{
     upstream::{Model, ReportedState, RequestNeed, health::score::LatencyKind},
 };
 
-/// How it stands, in one sentence.
+/// The overall status in one sentence.
 pub struct Status {
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
@@ -28,41 +28,41 @@ pub struct Status {
 
 /// A model and its targets.
 pub struct ModelPanel<'a> {
-    /// `None` for targets that were asked for by their own name.
+    /// `None` for ad-hoc targets, which were requested by name.
     pub model: Option<ModelHead<'a>>,
-    /// What its latencies are: `First token` or `Whole answer`.
+    /// The kind of latency shown: `First token` or `Whole answer`.
     pub latency: &'static str,
-    /// Its targets.
+    /// One line per target.
     pub lines: Vec<TargetLine<'a>>,
 }
 
-/// What is said of a model.
+/// The head of a model's panel.
 pub struct ModelHead<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its other names.
+    /// Its aliases.
     pub alias: &'a [String],
-    /// Who comes after it.
+    /// Its fallbacks, in order.
     pub fallbacks: &'a [String],
     /// How one of its targets is chosen.
     pub strategy: &'static str,
-    /// Who would be asked now.
+    /// Which targets would be tried now.
     pub explanation: Explained,
 }
 
 /// An [`Explanation`] for the page.
 pub struct Explained {
-    /// Who would be asked, and who would not.
+    /// The targets that would be tried, and the others.
     pub inner: Explanation,
-    /// The path of the same as JSON.
+    /// The path of the same explanation as JSON.
     pub path: String,
 }
 
-/// One row.
+/// One row of the table.
 pub struct TargetLine<'a> {
-    /// What it is about.
+    /// The row of `/admin/providers`.
     pub row: &'a TargetRow,
-    /// Its id as a part of a path.
+    /// Its id, encoded as a path segment.
     pub path: String,
     /// Its state in words.
     pub state: String,
@@ -72,9 +72,9 @@ pub struct TargetLine<'a> {
     pub parts: String,
     /// `42.0 %`
     pub share: String,
-    /// Of a bar 100 wide.
+    /// Length of the bar, 0..100.
     pub bar: String,
-    /// Its last minutes.
+    /// Its latency of the last minutes.
     pub chart: Chart,
     /// `120 ms · 300 ms`
     pub percentiles: String,
@@ -82,24 +82,24 @@ pub struct TargetLine<'a> {
     pub success: String,
     /// `120 ok · 3 failed`
     pub calls: String,
-    /// What is left of its rate limits.
+    /// The remaining rate limits.
     pub limits: Vec<LimitLine>,
-    /// The deadline of the first content.
+    /// The timeout of the first content.
     pub deadline: String,
-    /// When it is next tried.
+    /// When it is tried next.
     pub next: Option<PageTime>,
 }
 
-/// What is left of one rate limit.
+/// What remains of one rate limit.
 pub struct LimitLine {
     /// `5,900 of 6,000 requests per minute`
     pub left: String,
-    /// When it is full again.
+    /// When the window is full again.
     pub full: PageTime,
 }
 
 impl Status {
-    /// Of all targets.
+    /// The status over all targets.
     pub fn of(rows: &[TargetRow]) -> Self {
         let out: Vec<&TargetRow> = rows.iter().filter(|row| row.state != ReportedState::Closed).collect();
         let (all, answering) = (rows.len(), rows.len() - out.len());
@@ -118,7 +118,7 @@ impl Status {
     }
 }
 
-/// Every model with its targets, then the targets that were asked for by name.
+/// Every model with its targets, then the ad-hoc targets.
 pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
     let mut room = MAX_TARGETS;
     let mut panels: Vec<ModelPanel<'a>> = Vec::new();
@@ -143,7 +143,7 @@ pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
     panels
 }
 
-/// What the figures of a model are about: streams, unless only whole answers were ever measured.
+/// The kind of latency to show for a model: streams, unless only whole answers were ever measured.
 fn main_kind(rows: &[&TargetRow]) -> LatencyKind {
     let known = rows.iter().find(|row| row.kinds.stream.p50.or(row.kinds.whole.p50).is_some());
     let streams = rows.iter().any(|row| row.kinds.stream.p50.is_some());
@@ -213,7 +213,7 @@ fn latency(kind: LatencyKind) -> &'static str {
     }
 }
 
-/// The score's own formula with the numbers in it.
+/// The formula of the score with its numbers.
 fn parts(success_rate: f64, of_kind: &KindScore) -> String {
     let (seconds, what) = match of_kind.silence > of_kind.avg_latency {
         true => (of_kind.silence, "s silent"),
@@ -233,7 +233,7 @@ impl LimitLine {
     fn of(window: &HeadroomRow, now: SystemTime) -> Self {
         let HeadroomRow { unit, window: name, limit, remaining, reset_at } = window;
         let of = limit.map_or(String::new(), |limit| format!(" of {}", format::count(limit)));
-        // Most headers say the unit again in the name of the window.
+        // Most headers repeat the unit in the name of the window.
         let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
         let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
         let left = format!("{}{of} {unit}{per}", format::count(*remaining));

@@ -1,4 +1,4 @@
-//! The page is whole, harmless and readable.
+//! The page is complete, safe and readable.
 
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ fn drawn(snapshot: &Snapshot) -> String {
     render(&sight(snapshot)).unwrap()
 }
 
-/// What is between the first `from` and the next `to`.
+/// The text between the first `from` and the next `to`.
 fn between<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
     html.split_once(from).unwrap().1.split_once(to).unwrap().0
 }
@@ -171,7 +171,7 @@ async fn it_needs_nothing_from_elsewhere() {
     }
 }
 
-/// Who is not signed in learns nothing, not even that there are targets.
+/// Without signing in, nothing can be learned, not even that there are targets.
 #[test]
 fn the_form_for_the_token_shows_nothing_of_the_gateway() {
     let html = sign_in().unwrap();
@@ -179,7 +179,7 @@ fn the_form_for_the_token_shows_nothing_of_the_gateway() {
     assert!(body.contains(r#"type="password""#) && !body.contains("data-figure") && !body.contains("<table"));
 }
 
-/// The hashes of what a browser sees between the tags are those that the policy names.
+/// The hashes in the policy match what a browser sees between the tags.
 #[tokio::test(start_paused = true)]
 async fn the_policy_admits_the_style_and_the_script_and_nothing_else() {
     let policy = policy();

@@ -1,4 +1,4 @@
-//! What `/admin/providers` says of targets that have lived through something.
+//! `/admin/providers` for targets with a history.
 
 use std::time::Duration;
 

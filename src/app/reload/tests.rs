@@ -1,4 +1,4 @@
-//! The listener and the Redis that a reload cannot move.
+//! A reload changes neither the listener nor the Redis.
 
 use super::*;
 use crate::config::Secret;

@@ -1,4 +1,4 @@
-//! A gateway without a port, its file, and what is done to the file.
+//! A gateway without a port, and changes of its configuration file.
 
 use std::{fs, future::poll_fn, path::PathBuf, process, task::Poll};
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::{admin::Reloaded, events::Event, tasks::Tasks};
 
-/// A gateway and its file, which is removed at the end.
+/// A gateway and its file, which is deleted at the end.
 struct Running {
     gateway: Arc<Gateway>,
     directory: PathBuf,
@@ -111,13 +111,13 @@ async fn a_moved_listener_waits_but_the_rest_is_in_force() {
     assert_eq!(running.gateway.active_config().snapshot.config.server.listen.port(), 8080);
 }
 
-/// All of the watch in one test: SIGHUP is the whole process's.
+/// One test for the whole watch, because SIGHUP goes to the whole process.
 #[tokio::test]
 async fn the_watch_follows_the_file() {
     let running = Running::new("watch");
     let watching = watch(running.gateway.clone());
     let life = async {
-        // Before the watch has run at all.
+        // Before the watch has been polled.
         running.write(&with_temperature("0.1"));
         running.until(|last| last.ok).await;
         assert_eq!(running.temperature(), 0.1);
@@ -138,7 +138,7 @@ async fn the_watch_follows_the_file() {
         sleep(Duration::from_millis(600)).await;
         assert_eq!(running.last().unwrap().at, seen.at);
 
-        // Gone for good is told; the old one serves on. And it may come back.
+        // A file that stays missing is reported, the old configuration stays, and the file may come back.
         fs::remove_file(running.path()).unwrap();
         running.until(|last| !last.ok).await;
         running.write(&with_temperature("0.3"));

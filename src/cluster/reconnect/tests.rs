@@ -1,4 +1,4 @@
-//! The keeper against a server that stops answering one command and goes on with the others.
+//! The task against a server that stops answering one command and answers the others.
 
 use std::{collections::BTreeSet, io};
 
@@ -15,7 +15,7 @@ use crate::{
     tasks::Tasks,
 };
 
-/// As much of a Redis as the keeper talks to. It has no word for the commands in `mute`.
+/// The commands of Redis that the task uses. Commands in `mute` get no reply.
 async fn serve_redis(stream: TcpStream, mute: Arc<Mutex<BTreeSet<&'static str>>>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
@@ -46,14 +46,14 @@ async fn read_command(stream: &mut BufReader<TcpStream>) -> io::Result<Vec<Strin
     Ok(parts)
 }
 
-/// What follows the `*` or the `$` of a line.
+/// The number after the `*` or the `$` of a line.
 async fn read_number(stream: &mut BufReader<TcpStream>) -> io::Result<usize> {
     let mut line = String::new();
     stream.read_line(&mut line).await?;
     line.trim_end().get(1..).and_then(|number| number.parse().ok()).ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// A line to such a server.
+/// A client connected to such a server.
 async fn stage(tasks: &Tasks) -> (RedisClient, Arc<Mutex<BTreeSet<&'static str>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
