@@ -2,18 +2,20 @@
 //!
 //! [`RedisClient`] is the client: one connection, the circuit that opens when Redis does not answer, and the number of
 //! gateways. What is kept in Redis is defined by the users of the client. Nothing here may block a request for longer than
-//! [`client::CALL_TIMEOUT`], fail a start because Redis is down, or write a user's name into a key: keys have a
+//! [`connection::CALL_TIMEOUT`], fail a start because Redis is down, or write a user's name into a key: keys have a
 //! [`UserKey`].
 //!
 //! It needs a single server, or a name that always leads to the primary (also after a failover). Redis Cluster is not
 //! supported: scripts here touch keys in any hash slot.
 
-pub mod client;
+mod client;
+mod connection;
 mod membership;
 mod pubsub;
 mod reconnect;
 mod url;
 mod user_key;
 
-pub use client::{ConnectionState, GatewayId, RedisClient, RedisUnavailable};
+pub use client::RedisClient;
+pub use connection::{ConnectionState, ERRORS, GatewayId, RedisUnavailable};
 pub use user_key::UserKey;

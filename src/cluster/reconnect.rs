@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    client::{ClientInner, GatewayId, RedisConnection},
+    connection::{ClientInner, GatewayId, RedisConnection},
     membership::MEMBER_TTL,
 };
 

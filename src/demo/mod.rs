@@ -6,6 +6,7 @@
 //! nothing of it runs unless the command `demo` is given.
 
 mod faults;
+mod model_names;
 mod paced_body;
 mod provider;
 mod request;
@@ -23,16 +24,15 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::traffic::start_traffic;
-use self::{faults::Schedule, provider::DemoProvider};
+use self::{
+    faults::Schedule,
+    model_names::{CHAT_MODEL, EMBEDDING_MODEL},
+    provider::DemoProvider,
+};
 use crate::{
     config::{self, Loaded},
     tasks::Tasks,
 };
-
-/// The chat model.
-const CHAT_MODEL: &str = "demo";
-/// The embedding model.
-const EMBEDDING_MODEL: &str = "demo-embed";
 
 /// The settings from the command line.
 #[derive(Debug, Clone)]

@@ -34,7 +34,7 @@ impl DemoRequest {
         let prefill = said.last().filter(|message| message.role == "assistant");
         let rest = prefill.and_then(|message| answer.strip_prefix(message.text.as_str()));
         Self {
-            model: body["model"].as_str().unwrap_or(super::CHAT_MODEL).to_owned(),
+            model: body["model"].as_str().unwrap_or(super::model_names::CHAT_MODEL).to_owned(),
             streamed: body["stream"].as_bool().unwrap_or(false),
             wants_usage: body["stream_options"]["include_usage"].as_bool().unwrap_or(false),
             prompt_tokens: said.iter().map(|message| tokens(&message.text)).sum(),

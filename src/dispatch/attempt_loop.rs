@@ -10,9 +10,9 @@ use tokio::{
 };
 
 use super::{
-    Dispatcher, ResponseTrail,
     budget::{InFlightRequest, Repeat, UnprovenAttempt},
     continuation::Continuation,
+    dispatcher::{Dispatcher, ResponseTrail},
     hedge,
     plan::{Candidate, Plan, Step},
 };
@@ -92,7 +92,7 @@ impl AttemptLoop {
 
     /// The first answer, unless the call's deadline passes or the process shuts down first.
     pub async fn find_in_time(&mut self) -> Result<UpstreamResponse, Refusal> {
-        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks.abort_streams().clone());
+        let (deadline, cut) = (self.call.deadline, self.dispatcher.tasks().abort_streams().clone());
         select! {
             found = timeout_at(deadline, self.find(None)) => match found {
                 Ok(found) => found,

@@ -7,6 +7,7 @@
 mod attempt_loop;
 pub mod budget;
 mod continuation;
+mod dispatcher;
 mod hedge;
 pub mod passthrough;
 pub mod plan;
@@ -14,41 +15,18 @@ pub mod relay;
 mod rescue;
 mod transcript;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use self::{attempt_loop::AttemptLoop, budget::Budget, hedge::Hedges, passthrough::RawRelay, relay::Relay};
+pub use self::dispatcher::{Dispatcher, ResponseTrail};
+use self::{attempt_loop::AttemptLoop, passthrough::RawRelay, relay::Relay};
 use crate::{
     call::{Call, Phase},
-    events::Events,
     failpoint::{self, Failpoint},
     refusal::Refusal,
-    tasks::Tasks,
     upstream::exchange::{UpstreamHead, UpstreamResponse},
 };
-
-/// What all calls share.
-pub struct Dispatcher {
-    /// Bounds how many attempts may be repeats.
-    pub budget: Arc<Budget>,
-    hedges: Hedges,
-    events: Events,
-    tasks: Tasks,
-}
-
-impl Dispatcher {
-    /// With a full budget.
-    pub fn new(events: Events, tasks: Tasks, now: Instant) -> Arc<Self> {
-        Arc::new(Self { budget: Budget::new(now), hedges: Hedges::default(), events, tasks })
-    }
-
-    /// The tasks of the process.
-    pub fn tasks(&self) -> &Tasks {
-        &self.tasks
-    }
-}
 
 /// An answer on its way to the client.
 pub struct DispatchResponse {
@@ -68,19 +46,6 @@ pub enum AnsweredBody {
     Events(Box<Relay>),
     /// Bytes, relayed as they arrive.
     Raw(Box<RawRelay>),
-}
-
-/// The path to an answer, for the response headers.
-#[derive(Debug, Clone)]
-pub struct ResponseTrail {
-    /// The target that answered, or failed last; `None` if none was tried.
-    pub target: Option<Arc<str>>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// Time in the queue.
-    pub queued: Duration,
-    /// Time in the gateway before the first attempt, without the queue.
-    pub overhead: Duration,
 }
 
 /// A refusal and the path to it.

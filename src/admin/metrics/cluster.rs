@@ -3,7 +3,7 @@
 use crate::{
     admin::metrics::plain,
     admission::distributed::DistributedLimits,
-    cluster::{RedisClient, client::ERRORS},
+    cluster::{ERRORS, RedisClient},
     telemetry::exposition::MetricsPage,
 };
 

@@ -5,55 +5,25 @@
 //! The page must never show a secret, and [`sign_in`] must show nothing of the gateway at all.
 
 mod chart;
+mod data;
 mod format;
 mod panels;
 mod targets;
-
-use std::sync::Arc;
 
 use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
+pub use self::data::PageData;
 use self::{
+    data::{MAX_ROWS, MAX_TARGETS},
     panels::{Notice, RequestLine, SettingsPanel, SlotsPanel},
     targets::{ModelPanel, Status},
 };
-use super::{Moment, Reloaded, history::History, view::TargetRow};
-use crate::{
-    admission::local::slots, call, events::Stamped, memory::service::RecallCounts, upstream::Snapshot,
-};
+use crate::memory::service::RecallCounts;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
-/// Targets shown at most; clients can create more by requesting targets by name.
-const MAX_TARGETS: usize = 200;
-/// Requests and users shown at most.
-const MAX_ROWS: usize = 100;
-
-/// The data of the page at one moment.
-pub struct PageData<'a> {
-    /// The moment it is of.
-    pub at: Moment,
-    /// The configuration in force and its targets.
-    pub snapshot: &'a Snapshot,
-    /// The targets, as in `/admin/providers`.
-    pub rows: Vec<TargetRow>,
-    /// The latency of the last minutes.
-    pub history: Arc<History>,
-    /// The requests in flight, oldest first.
-    pub requests: Vec<call::CallView>,
-    /// Users with slots or waiting requests.
-    pub slots: slots::SlotsView,
-    /// The last events, newest first.
-    pub past: Vec<Stamped>,
-    /// Counts of recall, and whether its store is up; `None` without memory.
-    pub memory: Option<(RecallCounts, bool)>,
-    /// Whether Redis answers, and how many gateways share it; `None` without Redis.
-    pub redis: Option<(bool, usize)>,
-    /// The result of the last reload.
-    pub last_reload: Option<Reloaded>,
-}
 
 #[derive(Template)]
 #[template(path = "page.html")]

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::{
-    MAX_ROWS, PageData,
+    data::{MAX_ROWS, PageData},
     format::{self, PageTime},
 };
 use crate::{

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::SystemTime};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    MAX_TARGETS, PageData,
     chart::Chart,
+    data::{MAX_TARGETS, PageData},
     format::{self, PageTime},
 };
 use crate::{

@@ -1,17 +1,22 @@
 //! The page is complete, safe and readable.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::*;
 use crate::{
     admin::{
+        Moment, Reloaded,
         test_support::{attempt, fail, snapshot, succeed},
         view,
     },
-    admission::local::slots::CountView,
+    admission::local::slots::{self, CountView},
+    call,
     config::TargetName,
     events::{Event, Events},
     upstream::{
+        Snapshot,
         exchange::outcome::{HardKind, Outcome},
         health::score::LatencyKind,
     },

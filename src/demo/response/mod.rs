@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 pub use self::responses_api::{responses, responses_stream};
 use super::{
-    CHAT_MODEL, EMBEDDING_MODEL,
+    model_names::{CHAT_MODEL, EMBEDDING_MODEL},
     request::{DemoRequest, tokens},
 };
 
