@@ -87,7 +87,7 @@ fn gone(old: &Value) -> String {
 /// `None` for a mask, and for what would fill the line.
 fn quoted(value: &Value) -> Option<String> {
     let text = value.to_string();
-    (value != super::masked::MASK && text.chars().count() <= LONGEST_VALUE).then_some(text)
+    (value != super::redacted::MASK && text.chars().count() <= LONGEST_VALUE).then_some(text)
 }
 
 /// Every secret under its key, to compare and nothing else.

@@ -1,47 +1,43 @@
 //! What the user wrote, checked: one immutable [`Config`] that every part reads.
 //!
 //! The types here say what the keys of `config.toml` mean; being plain documented data, they stay together
-//! in one longer file. How a file becomes a `Config` is in [`read`] (text to `Config`, gathering every
+//! in one longer file. How a file becomes a `Config` is in `reader` (text to `Config`, gathering every
 //! problem). This module does no routing and keeps no state.
 //!
 //! | module | does |
 //! | --- | --- |
-//! | [`read`] | file or text to [`Loaded`] or [`Problems`] |
+//! | `reader/` | file or text to [`Loaded`] or [`Problems`]: sections and typed values that know their line and key path |
 //! | `sections/` | one reader per section of the file, and the checks between sections |
-//! | `document`, `value` | the TOML document: sections and typed values that know their line and key path |
-//! | `env`, `units`, `choice`, `nearest` | `${NAME}`, `"250ms"`, `"a" \| "b"`, "did you mean …?" |
+//! | `keyword`, `suggest` | `"a" \| "b"`, "did you mean …?" |
 //! | `known` | what we know of providers by their base URL |
-//! | `masked` | the configuration as JSON without its secrets |
+//! | `redacted` | the configuration as JSON without its secrets |
 //! | `diff` | what a new configuration changes, without its secrets |
 //! | [`watch`] | when the file may have changed |
 
-mod choice;
 mod defaults;
 mod diff;
-mod document;
-mod env;
+mod keyword;
 mod known;
-mod masked;
-mod nearest;
-mod problem;
-pub mod read;
+mod reader;
+mod redacted;
 mod secret;
 mod sections;
-mod units;
-mod value;
+mod suggest;
 pub mod watch;
 
 #[cfg(test)]
-mod shipped_tests;
+mod tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use diff::changes;
-pub use problem::{Problem, Problems};
-pub use read::{Loaded, load, parse};
+pub use reader::{
+    Loaded, load, parse,
+    problem::{Problem, Problems},
+};
 pub use secret::Secret;
 
-/// The whole checked configuration. Only [`read`] makes one from a file.
+/// The whole checked configuration. Only `reader` makes one from a file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Where the gateway listens and how it stops.

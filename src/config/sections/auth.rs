@@ -8,7 +8,7 @@ use http::HeaderName;
 use sha2::{Digest, Sha256};
 
 use super::models::Models;
-use crate::config::{Auth, ClientKey, document::Section, nearest::did_you_mean, value::Value};
+use crate::config::{Auth, ClientKey, reader::section::Section, reader::value::Value, suggest::did_you_mean};
 
 /// Shorter client keys can be guessed.
 const SHORTEST_KEY: usize = 8;

@@ -6,14 +6,15 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use crate::config::{
-    Breaker, Health, Limits, Resilience, Routing, Slots, Telemetry, document::Section, value::Value,
+    Breaker, Health, Limits, Resilience, Routing, Slots, Telemetry, reader::section::Section,
+    reader::value::Value,
 };
 
 /// Reads `[routing]`.
 pub fn routing(section: &Section<'_>) -> Routing {
     let default = Routing::default();
     Routing {
-        strategy: section.or("strategy", default.strategy, Value::choice),
+        strategy: section.or("strategy", default.strategy, Value::keyword),
         temperature: section.or("temperature", default.temperature, |value| value.number(0.0..=f64::MAX)),
         half_life: section.or("half_life", default.half_life, Value::positive),
     }
@@ -31,7 +32,7 @@ pub fn resilience(section: &Section<'_>) -> Resilience {
         total_timeout: section.or("total_timeout", default.total_timeout, Value::positive),
         retry_budget: section.or("retry_budget", default.retry_budget, Value::share),
         patience: section.or("patience", default.patience, Value::duration),
-        rescue: section.or("rescue", default.rescue, Value::choice),
+        rescue: section.or("rescue", default.rescue, Value::keyword),
         hedge: section.or("hedge", default.hedge, Value::hedge),
         hedge_budget: section.or("hedge_budget", default.hedge_budget, Value::share),
     }
@@ -109,7 +110,7 @@ pub fn telemetry(section: &Section<'_>) -> Telemetry {
     let default = Telemetry::default();
     Telemetry {
         log: section.or("log", default.log, log_filter),
-        log_format: section.or("log_format", default.log_format, Value::choice),
+        log_format: section.or("log_format", default.log_format, Value::keyword),
         metrics: section.or("metrics", default.metrics, Value::boolean),
         otlp_endpoint: section.opt("otlp_endpoint", endpoint),
     }

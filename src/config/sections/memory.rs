@@ -4,17 +4,18 @@ use url::Url;
 
 use super::{
     models::Models,
-    providers::{Fate, Providers},
+    providers::{ProviderStatus, Providers},
 };
 use crate::config::{
-    Embedder, Memory, Redis, Secret, Store, TargetName, choice::EmbedderKind, document::Section, value::Value,
+    Embedder, Memory, Redis, Secret, Store, TargetName, keyword::EmbedderKind, reader::section::Section,
+    reader::value::Value,
 };
 
 /// Reads `[memory]`.
 pub fn read(section: &Section<'_>, providers: &Providers, models: &Models) -> Memory {
     let default = Memory::default();
     let enabled = section.or("enabled", default.enabled, Value::boolean);
-    let store = section.or("store", default.store, Value::choice);
+    let store = section.or("store", default.store, Value::keyword);
     let retention = section.opt("retention", Value::duration);
     let memory = Memory {
         enabled,
@@ -29,7 +30,7 @@ pub fn read(section: &Section<'_>, providers: &Providers, models: &Models) -> Me
         recall_budget: section.or("recall_budget", default.recall_budget, Value::positive),
         cache_ttl: section.or("cache_ttl", default.cache_ttl, Value::duration),
         cache_entries: section.or("cache_entries", default.cache_entries, |value| value.whole(0)),
-        capture: section.or("capture", default.capture, Value::choice),
+        capture: section.or("capture", default.capture, Value::keyword),
         anonymous: section.or("anonymous", default.anonymous, Value::boolean),
         include_context: section.or("include_context", default.include_context, Value::boolean),
         retention: retention.filter(|kept| !kept.is_zero()),
@@ -50,7 +51,7 @@ pub fn read(section: &Section<'_>, providers: &Providers, models: &Models) -> Me
 pub fn redis(section: &Section<'_>) -> Redis {
     Redis {
         url: section.opt("url", |value| database_url(value, &["redis", "rediss"])),
-        on_error: section.or("on_error", Redis::default().on_error, Value::choice),
+        on_error: section.or("on_error", Redis::default().on_error, Value::keyword),
     }
 }
 
@@ -81,7 +82,7 @@ fn database_url(value: &Value<'_>, schemes: &[&str]) -> Option<Secret> {
 }
 
 fn embedder(section: &Section<'_>, providers: &Providers, models: &Models) -> Embedder {
-    let kind = section.or("embedder", EmbedderKind::Builtin, Value::choice);
+    let kind = section.or("embedder", EmbedderKind::Builtin, Value::keyword);
     let model = section.opt("embedding_model", |value| embedding_model(value, providers, models));
     let dimensions = section.opt("dimensions", Value::count);
     if kind == EmbedderKind::Builtin {
@@ -111,11 +112,13 @@ fn embedding_model(value: &Value<'_>, providers: &Providers, models: &Models) ->
         return value.expected(r#"the name of a model, or a target "provider/model""#, "");
     };
     let provider = &target.provider;
-    match providers.fate(provider) {
-        Some(Fate::Live(_) | Fate::Faulty) => Some(text),
-        Some(Fate::Unset(names)) => value
+    match providers.status(provider) {
+        Some(ProviderStatus::Live(_) | ProviderStatus::Faulty) => Some(text),
+        Some(ProviderStatus::Unset(names)) => value
             .fail(format!("needs the provider {provider}, which is skipped: {} not set", names.join(", "))),
-        Some(Fate::Disabled) => value.fail(format!("needs the provider {provider}, which is disabled")),
+        Some(ProviderStatus::Disabled) => {
+            value.fail(format!("needs the provider {provider}, which is disabled"))
+        }
         None => value.fail(providers.unknown(provider)),
     }
 }

@@ -11,7 +11,7 @@ mod models;
 mod providers;
 mod server;
 
-use super::{Config, document::Section};
+use super::{Config, reader::section::Section};
 
 /// Reads the whole document.
 pub fn read(root: &Section<'_>) -> Config {

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::providers::{Fate, Providers};
+use super::providers::{ProviderStatus, Providers};
 use crate::config::{
-    Model, Strategy, TargetName, choice::Choice, document::Section, nearest::did_you_mean, value::Value,
+    Model, Strategy, TargetName, keyword::Keyword, reader::section::Section, reader::value::Value,
+    suggest::did_you_mean,
 };
 
 /// What `[[models]]` says.
@@ -51,7 +52,7 @@ fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
     let targets = table.required("targets", targets);
     let alias = table.or("alias", Vec::new(), names);
     let fallbacks = table.or("fallbacks", Vec::new(), names);
-    let strategy = table.opt("strategy", Value::choice);
+    let strategy = table.opt("strategy", Value::keyword);
     let model = Model {
         name: name.unwrap_or_default(),
         alias: alias.iter().map(|(_, alias)| alias.clone()).collect(),
@@ -99,7 +100,7 @@ fn weights(table: &Section<'_>, strategy: Strategy) -> Vec<f64> {
             return value.fail("at least one weight must be more than 0");
         }
         if strategy != Strategy::Weighted {
-            let word = strategy.word();
+            let word = strategy.as_str();
             value.warn(format!("has no effect, for the strategy is {word:?}; write strategy = \"weighted\""));
         }
         Some(weights)
@@ -159,13 +160,13 @@ fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
         if draft.targets.iter().take(i).any(|(_, earlier)| earlier == target) {
             value.error(format!("`{target}` is listed twice; use `weights` to give it more"));
         }
-        match providers.fate(&target.provider) {
+        match providers.status(&target.provider) {
             None => value.error(providers.unknown(&target.provider)),
-            Some(Fate::Live(_) | Fate::Faulty) => {
+            Some(ProviderStatus::Live(_) | ProviderStatus::Faulty) => {
                 model.targets.push(target.clone());
                 model.weights.extend(draft.model.weights.get(i));
             }
-            Some(fate) => dropped.note(target, fate),
+            Some(status) => dropped.note(target, status),
         }
     }
     if model.weights.iter().all(|weight| *weight == 0.0) {
@@ -184,10 +185,10 @@ struct Dropped {
 }
 
 impl Dropped {
-    fn note(&mut self, target: &TargetName, fate: &Fate) {
+    fn note(&mut self, target: &TargetName, status: &ProviderStatus) {
         self.targets.push(target.to_string());
-        match fate {
-            Fate::Unset(names) => self.unset.extend(names.iter().cloned()),
+        match status {
+            ProviderStatus::Unset(names) => self.unset.extend(names.iter().cloned()),
             _ => _ = self.disabled.insert(target.provider.clone()),
         }
     }

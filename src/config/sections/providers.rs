@@ -6,10 +6,12 @@
 use http::{HeaderName, HeaderValue, header};
 use url::{Host, Url};
 
-use crate::config::{Provider, Secret, document::Section, known, nearest::did_you_mean, value::Value};
+use crate::config::{
+    Provider, Secret, known, reader::section::Section, reader::value::Value, suggest::did_you_mean,
+};
 
 /// What became of a provider that is written in the file.
-pub enum Fate {
+pub enum ProviderStatus {
     /// Usable.
     Live(Box<Provider>),
     /// `enabled = false`.
@@ -21,12 +23,12 @@ pub enum Fate {
 }
 
 /// Every provider of the file, by name, in its order.
-pub struct Providers(Vec<(String, Fate)>);
+pub struct Providers(Vec<(String, ProviderStatus)>);
 
 impl Providers {
     /// What became of `name`; `None` when there is no such provider.
-    pub fn fate(&self, name: &str) -> Option<&Fate> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, fate)| fate)
+    pub fn status(&self, name: &str) -> Option<&ProviderStatus> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, status)| status)
     }
 
     /// "there is no provider `x`, did you mean `y`?"
@@ -37,7 +39,8 @@ impl Providers {
 
     /// The usable ones.
     pub fn into_live(self) -> Vec<Provider> {
-        let live = |(_, fate)| if let Fate::Live(provider) = fate { Some(*provider) } else { None };
+        let live =
+            |(_, status)| if let ProviderStatus::Live(provider) = status { Some(*provider) } else { None };
         self.0.into_iter().filter_map(live).collect()
     }
 }
@@ -52,24 +55,24 @@ pub fn read(root: &Section<'_>) -> Providers {
         let provider = provider(&table, name.clone());
         table.refuse_unknown();
         let unset = table.unset();
-        let fate = match provider {
-            _ if !enabled => Fate::Disabled,
+        let status = match provider {
+            _ if !enabled => ProviderStatus::Disabled,
             _ if !unset.is_empty() => {
                 table.warn(format!(
                     "{} is skipped: {} not set",
                     name.as_deref().unwrap_or("it"),
                     unset.join(", ")
                 ));
-                Fate::Unset(unset)
+                ProviderStatus::Unset(unset)
             }
-            Some(provider) => Fate::Live(Box::new(provider)),
-            None => Fate::Faulty,
+            Some(provider) => ProviderStatus::Live(Box::new(provider)),
+            None => ProviderStatus::Faulty,
         };
         let Some(name) = name else { continue };
-        if providers.fate(&name).is_some() {
+        if providers.status(&name).is_some() {
             table.error_at("name", format!("there is already a provider `{name}`; names must differ"));
         }
-        providers.0.push((name, fate));
+        providers.0.push((name, status));
     }
     providers
 }
@@ -86,7 +89,7 @@ fn provider(table: &Section<'_>, name: Option<String>) -> Option<Provider> {
     });
     let connect_timeout = table.opt("connect_timeout", Value::positive);
     let max_concurrency = table.opt("max_concurrency", Value::count);
-    let prefill = table.opt("prefill", Value::choice);
+    let prefill = table.opt("prefill", Value::keyword);
     let base_url = base_url?;
     Some(Provider {
         name: name?,

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use crate::config::{Admin, Secret, Server, Tls, document::Section, value::Value};
+use crate::config::{Admin, Secret, Server, Tls, reader::section::Section, reader::value::Value};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_TOKEN: usize = 16;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Auth, Config, Embedder, Health, Hedge, Memory, Model, Provider, Resilience, Secret, Server, Timeout,
-    choice::Choice,
-    units::{duration_text, size_text},
+    keyword::Keyword,
+    reader::units::{duration_text, size_text},
 };
 
 /// Stands for every secret.
@@ -24,7 +24,7 @@ impl Config {
             "providers": self.providers.iter().map(provider).collect::<Vec<_>>(),
             "models": self.models.iter().map(model).collect::<Vec<_>>(),
             "routing": {
-                "strategy": self.routing.strategy.word(),
+                "strategy": self.routing.strategy.as_str(),
                 "temperature": self.routing.temperature,
                 "half_life": duration_text(self.routing.half_life),
             },
@@ -50,10 +50,10 @@ impl Config {
                 "tokens_per_minute": self.limits.tokens_per_minute,
             })),
             "memory": memory(&self.memory),
-            "redis": { "url": mask(self.redis.url.as_ref()), "on_error": self.redis.on_error.word() },
+            "redis": { "url": mask(self.redis.url.as_ref()), "on_error": self.redis.on_error.as_str() },
             "telemetry": {
                 "log": self.telemetry.log,
-                "log_format": self.telemetry.log_format.word(),
+                "log_format": self.telemetry.log_format.as_str(),
                 "metrics": self.telemetry.metrics,
                 "otlp_endpoint": self.telemetry.otlp_endpoint.as_ref().map_or("", |url| url.as_str()),
             },
@@ -99,7 +99,7 @@ fn provider(provider: &Provider) -> Value {
         "connect_timeout": provider.connect_timeout.map(duration_text),
         "api_key_header": provider.api_key_header,
         "max_concurrency": provider.max_concurrency,
-        "prefill": provider.prefill.word(),
+        "prefill": provider.prefill.as_str(),
     }))
 }
 
@@ -112,7 +112,7 @@ fn model(model: &Model) -> Value {
         "context_window": model.context_window,
         "first_token_timeout": model.first_token_timeout.map(timeout),
         "weights": Some(&model.weights).filter(|weights| !weights.is_empty()),
-        "strategy": model.strategy.map(Choice::word),
+        "strategy": model.strategy.map(Keyword::as_str),
     }))
 }
 
@@ -126,7 +126,7 @@ fn resilience(resilience: &Resilience) -> Value {
         "total_timeout": duration_text(resilience.total_timeout),
         "retry_budget": resilience.retry_budget,
         "patience": duration_text(resilience.patience),
-        "rescue": resilience.rescue.word(),
+        "rescue": resilience.rescue.as_str(),
         "hedge": hedge(resilience.hedge),
         "hedge_budget": resilience.hedge_budget,
     })
@@ -143,7 +143,7 @@ fn memory(memory: &Memory) -> Value {
     };
     without_nulls(json!({
         "enabled": memory.enabled,
-        "store": memory.store.word(),
+        "store": memory.store.as_str(),
         "path": memory.path,
         "url": mask(memory.url.as_ref()),
         "embedder": embedder,
@@ -156,7 +156,7 @@ fn memory(memory: &Memory) -> Value {
         "recall_budget": duration_text(memory.recall_budget),
         "cache_ttl": duration_text(memory.cache_ttl),
         "cache_entries": memory.cache_entries,
-        "capture": memory.capture.word(),
+        "capture": memory.capture.as_str(),
         "anonymous": memory.anonymous,
         "include_context": memory.include_context,
         "retention": duration_text(memory.retention.unwrap_or_default()),

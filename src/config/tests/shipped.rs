@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Loaded, Prefill, Problems, parse};
+use crate::config::{Config, Loaded, Prefill, Problems, parse};
 
-const SHIPPED: &str = include_str!("../../config.toml");
+const SHIPPED: &str = include_str!("../../../config.toml");
 const VARIABLES: [(&str, &str); 8] = [
     ("groq", "GROQ_API_KEY"),
     ("together", "TOGETHER_API_KEY"),

@@ -1,4 +1,4 @@
-//! One TOML value and every way to read it. A reader that fails notes why and answers `None`.
+//! One TOML value and every way to read it. A reader that fails diagnostics why and answers `None`.
 //!
 //! What could not be read is quoted as it was written, never with its variables filled in.
 
@@ -7,13 +7,11 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Hedge, Secret, Timeout,
-    choice::Choice,
-    document::{Scope, Section},
     env::{Expanded, expand},
-    nearest::did_you_mean,
+    section::{Scope, Section},
     units,
 };
+use crate::config::{Hedge, Secret, Timeout, keyword::Keyword, suggest::did_you_mean};
 
 const A_DURATION: &str = r#"a duration such as "250ms", "10s" or "5m""#;
 const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
@@ -32,14 +30,14 @@ impl<'a> Value<'a> {
         Self { scope, path, value }
     }
 
-    /// Notes an error at this value.
+    /// Diagnostics an error at this value.
     pub fn error(&self, message: impl Into<String>) {
-        self.scope.notes.error(self.line(), &self.path, message);
+        self.scope.diagnostics.error(self.line(), &self.path, message);
     }
 
-    /// Notes a warning at this value.
+    /// Diagnostics a warning at this value.
     pub fn warn(&self, message: impl Into<String>) {
-        self.scope.notes.warn(self.line(), &self.path, message);
+        self.scope.diagnostics.warn(self.line(), &self.path, message);
     }
 
     /// The value as TOML has it.
@@ -181,7 +179,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of a few words.
-    pub fn choice<T: Choice>(&self) -> Option<T> {
+    pub fn keyword<T: Keyword>(&self) -> Option<T> {
         let words = || T::WORDS.iter().map(|(word, _)| *word);
         let quoted: Vec<String> = words().map(|word| format!("{word:?}")).collect();
         let expected = match quoted.as_slice() {
@@ -193,7 +191,7 @@ impl<'a> Value<'a> {
         found.or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
     }
 
-    /// Notes an error and answers `None`, to end a reader with.
+    /// Diagnostics an error and answers `None`, to end a reader with.
     pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.error(message);
         None
@@ -208,7 +206,7 @@ impl<'a> Value<'a> {
 
     fn text_as(&self, expected: &str) -> Option<String> {
         let DeValue::String(text) = self.raw() else { return self.mismatch(expected) };
-        match expand(text, self.scope.notes.env) {
+        match expand(text, self.scope.diagnostics.env) {
             Ok(Expanded::Text(text)) => Some(text),
             Ok(Expanded::Unset(names)) => self.needs(names),
             Err(message) => self.fail(message),
@@ -238,7 +236,7 @@ impl<'a> Value<'a> {
     }
 
     fn line(&self) -> usize {
-        self.scope.notes.line(self.value.span().start)
+        self.scope.diagnostics.line(self.value.span().start)
     }
 }
 

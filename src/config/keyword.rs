@@ -3,17 +3,17 @@
 use super::{Capture, LogFormat, OnError, Prefill, Rescue, Store, Strategy};
 
 /// A value written as one of a fixed set of words.
-pub trait Choice: Copy + PartialEq + 'static {
+pub trait Keyword: Copy + PartialEq + 'static {
     /// Every word with its meaning, in the order shown to the user.
     const WORDS: &'static [(&'static str, Self)];
 
     /// The word for this value.
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
 }
 
-impl Choice for Strategy {
+impl Keyword for Strategy {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("score", Self::Score),
         ("priority", Self::Priority),
@@ -22,7 +22,7 @@ impl Choice for Strategy {
     ];
 }
 
-impl Choice for Prefill {
+impl Keyword for Prefill {
     const WORDS: &'static [(&'static str, Self)] = &[
         ("none", Self::None),
         ("assistant", Self::Assistant),
@@ -31,24 +31,24 @@ impl Choice for Prefill {
     ];
 }
 
-impl Choice for Rescue {
+impl Keyword for Rescue {
     const WORDS: &'static [(&'static str, Self)] = &[("continue", Self::Continue), ("error", Self::Error)];
 }
 
-impl Choice for Store {
+impl Keyword for Store {
     const WORDS: &'static [(&'static str, Self)] = &[("sqlite", Self::Sqlite), ("postgres", Self::Postgres)];
 }
 
-impl Choice for Capture {
+impl Keyword for Capture {
     const WORDS: &'static [(&'static str, Self)] =
         &[("off", Self::Off), ("user", Self::User), ("both", Self::Both)];
 }
 
-impl Choice for OnError {
+impl Keyword for OnError {
     const WORDS: &'static [(&'static str, Self)] = &[("local", Self::Local), ("closed", Self::Closed)];
 }
 
-impl Choice for LogFormat {
+impl Keyword for LogFormat {
     const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
@@ -61,6 +61,6 @@ pub enum EmbedderKind {
     OpenAi,
 }
 
-impl Choice for EmbedderKind {
+impl Keyword for EmbedderKind {
     const WORDS: &'static [(&'static str, Self)] = &[("builtin", Self::Builtin), ("openai", Self::OpenAi)];
 }

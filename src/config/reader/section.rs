@@ -13,13 +13,13 @@ use toml::{
 
 use super::{
     env::Env,
-    nearest::nearest,
     problem::Problem,
     value::{Value, type_name},
 };
+use crate::config::suggest::nearest;
 
 /// Where problems are gathered, and what they need to be found again.
-pub struct Notes<'a> {
+pub struct Diagnostics<'a> {
     file: &'a str,
     /// Where each line begins: counted once, for every table asks for its line.
     lines: Vec<usize>,
@@ -29,7 +29,7 @@ pub struct Notes<'a> {
     warnings: RefCell<Vec<Problem>>,
 }
 
-impl<'a> Notes<'a> {
+impl<'a> Diagnostics<'a> {
     /// Nothing noted yet about `text`, which came from `file`.
     pub fn new(file: &'a str, text: &'a str, env: Env<'a>) -> Self {
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
@@ -43,12 +43,12 @@ impl<'a> Notes<'a> {
         self.lines.partition_point(|start| *start <= offset)
     }
 
-    /// Notes what keeps this configuration from being used.
+    /// Diagnostics what keeps this configuration from being used.
     pub fn error(&self, line: usize, key: &str, message: impl Into<String>) {
         self.errors.borrow_mut().push(self.problem(line, key, message.into()));
     }
 
-    /// Notes what the user should know but can live with.
+    /// Diagnostics what the user should know but can live with.
     pub fn warn(&self, line: usize, key: &str, message: impl Into<String>) {
         self.warnings.borrow_mut().push(self.problem(line, key, message.into()));
     }
@@ -73,7 +73,7 @@ impl<'a> Notes<'a> {
 #[derive(Clone)]
 pub struct Scope<'a> {
     /// Where problems go.
-    pub notes: &'a Notes<'a>,
+    pub diagnostics: &'a Diagnostics<'a>,
     /// `Some`: unset variables are no error here but remembered, for this part can be skipped.
     pub unset: Option<Rc<RefCell<Vec<String>>>>,
 }
@@ -90,8 +90,8 @@ pub struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// The whole document.
-    pub fn root(notes: &'a Notes<'a>, table: &'a DeTable<'a>) -> Self {
-        Self::new(Scope { notes, unset: None }, String::new(), 0, Some(table))
+    pub fn root(diagnostics: &'a Diagnostics<'a>, table: &'a DeTable<'a>) -> Self {
+        Self::new(Scope { diagnostics, unset: None }, String::new(), 0, Some(table))
     }
 
     /// The table at `path`; `None` when it is absent and every key has its default.
@@ -167,24 +167,24 @@ impl<'a> Section<'a> {
         entries.map(|(key, value)| (key.get_ref().to_string(), self.child(key.get_ref(), value))).collect()
     }
 
-    /// Notes an error about this table as a whole.
+    /// Diagnostics an error about this table as a whole.
     pub fn error(&self, message: impl Into<String>) {
-        self.scope.notes.error(self.line, &self.path, message);
+        self.scope.diagnostics.error(self.line, &self.path, message);
     }
 
-    /// Notes a warning about this table as a whole.
+    /// Diagnostics a warning about this table as a whole.
     pub fn warn(&self, message: impl Into<String>) {
-        self.scope.notes.warn(self.line, &self.path, message);
+        self.scope.diagnostics.warn(self.line, &self.path, message);
     }
 
-    /// Notes an error about `key`, at its line if it is written.
+    /// Diagnostics an error about `key`, at its line if it is written.
     pub fn error_at(&self, key: &str, message: impl Into<String>) {
-        self.scope.notes.error(self.line_of(key), &self.path_of(key), message);
+        self.scope.diagnostics.error(self.line_of(key), &self.path_of(key), message);
     }
 
-    /// Notes a warning about `key`, at its line if it is written.
+    /// Diagnostics a warning about `key`, at its line if it is written.
     pub fn warn_at(&self, key: &str, message: impl Into<String>) {
-        self.scope.notes.warn(self.line_of(key), &self.path_of(key), message);
+        self.scope.diagnostics.warn(self.line_of(key), &self.path_of(key), message);
     }
 
     /// Reports the keys nobody asked for. To be called once, after all keys were asked for.
@@ -202,8 +202,8 @@ impl<'a> Section<'a> {
                 Some(known) => format!(", did you mean `{known}`?"),
                 None => format!("; known here: {}", asked.join(", ")),
             };
-            let line = self.scope.notes.line(key.span().start);
-            self.scope.notes.error(line, &self.path_of(name), format!("unknown key `{name}`{hint}"));
+            let line = self.scope.diagnostics.line(key.span().start);
+            self.scope.diagnostics.error(line, &self.path_of(name), format!("unknown key `{name}`{hint}"));
         }
     }
 
@@ -213,7 +213,7 @@ impl<'a> Section<'a> {
 
     fn line_of(&self, key: &str) -> usize {
         let value = self.table.and_then(|table| table.get(key));
-        value.map_or(self.line, |value| self.scope.notes.line(value.span().start))
+        value.map_or(self.line, |value| self.scope.diagnostics.line(value.span().start))
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -228,13 +228,13 @@ mod tests {
     #[test]
     fn every_offset_has_the_line_that_a_reader_would_count() {
         for text in ["", "a", "a\n", "\n", "\n\n", "a\nbc\n\nd", "a\r\nb\r\n"] {
-            let notes = Notes::new("c.toml", text, &|_| None);
+            let diagnostics = Diagnostics::new("c.toml", text, &|_| None);
             for offset in 0..=text.len() + 1 {
                 let before = text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
                 let counted = (1 + before).min(text.lines().count().max(1));
-                assert_eq!(notes.line(offset), counted, "{text:?} at {offset}");
+                assert_eq!(diagnostics.line(offset), counted, "{text:?} at {offset}");
             }
-            assert_eq!(notes.line(usize::MAX), text.lines().count().max(1), "{text:?}");
+            assert_eq!(diagnostics.line(usize::MAX), text.lines().count().max(1), "{text:?}");
         }
     }
 }

@@ -1,0 +1,3 @@
+//! The shipped file, held to the code.
+
+mod shipped;
