@@ -1,66 +1,68 @@
-//! The words of keys that take one of a few: one list per key, used to read, to suggest and to print.
+//! The words of keys that take one of a few: each stands beside the variant that it means.
 
-use super::{Capture, LogFormat, OnError, Prefill, Rescue, Store, Strategy};
+use std::time::Duration;
 
-/// A value written as one of a fixed set of words.
+use super::reader::units::duration_text;
+
+/// A value written as one of a fixed set of words, or as a duration where that is allowed.
 pub trait Keyword: Copy + PartialEq + 'static {
-    /// Every word with its meaning, in the order shown to the user.
+    /// Every word with its meaning, in the order shown to the user; the first is the usual one.
     const WORDS: &'static [(&'static str, Self)];
+    /// What a duration means.
+    const AFTER: Option<fn(Duration) -> Self> = None;
 
-    /// The word for this value.
+    /// The duration, if it is one.
+    fn duration(self) -> Option<Duration> {
+        None
+    }
+
+    /// As the file has it.
+    fn text(self) -> String {
+        self.duration().map_or_else(|| self.as_str().to_owned(), duration_text)
+    }
+
+    /// The word for this value; empty for a duration.
     fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, value)| *value == self).map_or("", |(word, _)| word)
     }
+
+    /// The value that `word` means.
+    fn of(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
+    }
 }
 
-impl Keyword for Strategy {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("score", Self::Score),
-        ("priority", Self::Priority),
-        ("weighted", Self::Weighted),
-        ("round_robin", Self::RoundRobin),
-    ];
-}
+/// An enum whose variants are words of the file; the first is the default. `else` one of them is a duration.
+macro_rules! keywords {
+    (
+        $(#[$doc:meta])+
+        pub enum $Name:ident {
+            $(#[$first_doc:meta])+ $First:ident = $first:literal,
+            $($(#[$about:meta])+ $Variant:ident = $word:literal,)*
+        }
+        $(else { $(#[$after_doc:meta])+ $After:ident(Duration) })?
+    ) => {
+        $(#[$doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        pub enum $Name {
+            $(#[$first_doc])+
+            #[default]
+            $First,
+            $($(#[$about])+ $Variant,)*
+            $($(#[$after_doc])+ $After(Duration),)?
+        }
 
-impl Keyword for Prefill {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("none", Self::None),
-        ("assistant", Self::Assistant),
-        ("prefix", Self::Prefix),
-        ("vllm", Self::Vllm),
-    ];
-}
+        impl $crate::config::keyword::Keyword for $Name {
+            const WORDS: &'static [(&'static str, Self)] =
+                &[($first, Self::$First), $(($word, Self::$Variant),)*];
+            $(
+                const AFTER: Option<fn(Duration) -> Self> = Some(Self::$After);
 
-impl Keyword for Rescue {
-    const WORDS: &'static [(&'static str, Self)] = &[("continue", Self::Continue), ("error", Self::Error)];
+                fn duration(self) -> Option<Duration> {
+                    if let Self::$After(after) = self { Some(after) } else { None }
+                }
+            )?
+        }
+    };
 }
-
-impl Keyword for Store {
-    const WORDS: &'static [(&'static str, Self)] = &[("sqlite", Self::Sqlite), ("postgres", Self::Postgres)];
-}
-
-impl Keyword for Capture {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("off", Self::Off), ("user", Self::User), ("both", Self::Both)];
-}
-
-impl Keyword for OnError {
-    const WORDS: &'static [(&'static str, Self)] = &[("local", Self::Local), ("closed", Self::Closed)];
-}
-
-impl Keyword for LogFormat {
-    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
-}
-
-/// The word of `embedder`; its other keys make it an [`super::Embedder`].
-#[derive(Clone, Copy, PartialEq)]
-pub enum EmbedderKind {
-    /// The table inside the binary.
-    Builtin,
-    /// A target with an OpenAI-compatible `/embeddings` route.
-    OpenAi,
-}
-
-impl Keyword for EmbedderKind {
-    const WORDS: &'static [(&'static str, Self)] = &[("builtin", Self::Builtin), ("openai", Self::OpenAi)];
-}
+pub(in crate::config) use keywords;

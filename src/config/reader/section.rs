@@ -1,21 +1,14 @@
 //! The TOML document while it is read: every problem is gathered with its line and key path, every key asked
 //! for is known, and what was never asked for is reported in the end. It knows no key by name.
 
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use super::{
-    env::Env,
-    problem::Problem,
-    value::{Value, type_name},
-};
+use super::{env::Env, problem::Problem, value::Value};
 use crate::config::suggest::nearest;
 
 /// Where problems are gathered, and what they need to be found again.
@@ -43,22 +36,23 @@ impl<'a> Diagnostics<'a> {
         self.lines.partition_point(|start| *start <= offset)
     }
 
-    /// Diagnostics what keeps this configuration from being used.
+    /// Notes what keeps this configuration from being used.
     pub fn error(&self, line: usize, key: &str, message: impl Into<String>) {
         self.errors.borrow_mut().push(self.problem(line, key, message.into()));
     }
 
-    /// Diagnostics what the user should know but can live with.
+    /// Notes what the user should know but can live with.
     pub fn warn(&self, line: usize, key: &str, message: impl Into<String>) {
         self.warnings.borrow_mut().push(self.problem(line, key, message.into()));
     }
 
-    /// Errors and warnings, each in the order of the file.
+    /// Errors and warnings, each once and in the order of the file: a key may be read again where its place matters.
     pub fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |problems: RefCell<Vec<Problem>>| {
             let mut problems = problems.into_inner();
             problems.sort_by_key(|problem| problem.line);
-            problems.dedup();
+            let mut seen = BTreeSet::new();
+            problems.retain(|problem| seen.insert(problem.clone()));
             problems
         };
         (sorted(self.errors), sorted(self.warnings))
@@ -85,7 +79,7 @@ pub struct Section<'a> {
     line: usize,
     table: Option<&'a DeTable<'a>>,
     asked: RefCell<Vec<&'static str>>,
-    any_key: Cell<bool>,
+    good: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Section<'a> {
@@ -96,7 +90,7 @@ impl<'a> Section<'a> {
 
     /// The table at `path`; `None` when it is absent and every key has its default.
     pub fn new(scope: Scope<'a>, path: String, line: usize, table: Option<&'a DeTable<'a>>) -> Self {
-        Self { scope, path, line, table, asked: RefCell::default(), any_key: Cell::default() }
+        Self { scope, path, line, table, asked: RefCell::default(), good: RefCell::default() }
     }
 
     /// The same table, but an unset variable in it is remembered instead of an error: see [`Self::unset`].
@@ -115,13 +109,24 @@ impl<'a> Section<'a> {
 
     /// The value of `key`, if it is written.
     pub fn value(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        if !self.asked.borrow().contains(&key) {
+            self.asked.borrow_mut().push(key);
+        }
         self.table?.get(key).map(|value| self.child(key, value))
     }
 
     /// `key` as `read` understands it; `None` when absent or bad (which `read` has noted).
     pub fn opt<T>(&self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
-        self.value(key).and_then(|value| read(&value))
+        let found = self.value(key).and_then(|value| read(&value));
+        if found.is_some() {
+            self.good.borrow_mut().push(key);
+        }
+        found
+    }
+
+    /// Whether `key` is written, and was read without a mistake.
+    pub fn has(&self, key: &str) -> bool {
+        self.good.borrow().contains(&key)
     }
 
     /// As [`Self::opt`], with a default.
@@ -131,11 +136,10 @@ impl<'a> Section<'a> {
 
     /// As [`Self::opt`]; its absence is an error.
     pub fn required<T>(&self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
-        let value = self.value(key);
-        if value.is_none() {
+        if self.value(key).is_none() {
             self.error(format!("`{key}` is missing"));
         }
-        value.and_then(|value| read(&value))
+        self.opt(key, read)
     }
 
     /// Reads the table `key`, an empty one if it is absent, and refuses what `read` did not ask for.
@@ -150,48 +154,37 @@ impl<'a> Section<'a> {
 
     /// The tables written as `[[key]]`.
     pub fn tables(&self, key: &'static str) -> Vec<Section<'a>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let hint = format!("expected tables, each under its own `[[{}]]`", self.path_of(key));
-        let DeValue::Array(array) = value.raw() else {
-            value.error(format!("{hint}; found {}", type_name(value.raw())));
-            return Vec::new();
-        };
-        let elements = array.iter().enumerate();
-        elements.filter_map(|(i, element)| value.element(i, element).table()).collect()
+        self.value(key).map(|value| value.tables()).unwrap_or_default()
     }
 
     /// Every key with its value, for tables whose keys are the user's own names.
     pub fn entries(&self) -> Vec<(String, Value<'a>)> {
-        self.any_key.set(true);
         let entries = self.table.into_iter().flat_map(|table| table.iter());
         entries.map(|(key, value)| (key.get_ref().to_string(), self.child(key.get_ref(), value))).collect()
     }
 
-    /// Diagnostics an error about this table as a whole.
+    /// Notes an error about this table as a whole.
     pub fn error(&self, message: impl Into<String>) {
         self.scope.diagnostics.error(self.line, &self.path, message);
     }
 
-    /// Diagnostics a warning about this table as a whole.
+    /// Notes a warning about this table as a whole.
     pub fn warn(&self, message: impl Into<String>) {
         self.scope.diagnostics.warn(self.line, &self.path, message);
     }
 
-    /// Diagnostics an error about `key`, at its line if it is written.
+    /// Notes an error about `key`, at its line if it is written.
     pub fn error_at(&self, key: &str, message: impl Into<String>) {
         self.scope.diagnostics.error(self.line_of(key), &self.path_of(key), message);
     }
 
-    /// Diagnostics a warning about `key`, at its line if it is written.
+    /// Notes a warning about `key`, at its line if it is written.
     pub fn warn_at(&self, key: &str, message: impl Into<String>) {
         self.scope.diagnostics.warn(self.line_of(key), &self.path_of(key), message);
     }
 
     /// Reports the keys nobody asked for. To be called once, after all keys were asked for.
     pub fn refuse_unknown(&self) {
-        if self.any_key.get() {
-            return;
-        }
         let asked = self.asked.borrow();
         for (key, _) in self.table.into_iter().flat_map(|table| table.iter()) {
             let name = key.get_ref().as_ref();

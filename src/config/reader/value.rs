@@ -1,9 +1,14 @@
-//! One TOML value and every way to read it. A reader that fails diagnostics why and answers `None`.
+//! One TOML value and every way to read it. A reader that fails notes why and answers `None`.
 //!
 //! What could not be read is quoted as it was written, never with its variables filled in.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
+use http::HeaderName;
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -11,7 +16,7 @@ use super::{
     section::{Scope, Section},
     units,
 };
-use crate::config::{Hedge, Secret, Timeout, keyword::Keyword, suggest::did_you_mean};
+use crate::config::{Secret, TargetName, keyword::Keyword, suggest::did_you_mean};
 
 const A_DURATION: &str = r#"a duration such as "250ms", "10s" or "5m""#;
 const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
@@ -30,12 +35,12 @@ impl<'a> Value<'a> {
         Self { scope, path, value }
     }
 
-    /// Diagnostics an error at this value.
+    /// Notes an error at this value.
     pub fn error(&self, message: impl Into<String>) {
         self.scope.diagnostics.error(self.line(), &self.path, message);
     }
 
-    /// Diagnostics a warning at this value.
+    /// Notes a warning at this value.
     pub fn warn(&self, message: impl Into<String>) {
         self.scope.diagnostics.warn(self.line(), &self.path, message);
     }
@@ -46,7 +51,7 @@ impl<'a> Value<'a> {
     }
 
     /// The `i`th element of this array.
-    pub fn element(&self, i: usize, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+    fn element(&self, i: usize, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
         Value { scope: self.scope.clone(), path: format!("{}[{i}]", self.path), value }
     }
 
@@ -56,10 +61,30 @@ impl<'a> Value<'a> {
         Some(Section::new(self.scope.clone(), self.path.clone(), self.line(), Some(table)))
     }
 
+    /// The value as it stands, for keys that can be read only together.
+    pub fn itself(&self) -> Option<Option<Value<'a>>> {
+        Some(Some(self.clone()))
+    }
+
+    /// The tables written as `[[key]]`.
+    pub fn tables(&self) -> Vec<Section<'a>> {
+        if !matches!(self.raw(), DeValue::Array(_)) {
+            let found = type_name(self.raw());
+            self.error(format!("expected tables, each under its own `[[{}]]`; found {found}", self.path));
+            return Vec::new();
+        }
+        self.list(Value::table).unwrap_or_default()
+    }
+
     /// An array; elements that `read` cannot make sense of are left out, for it has noted them.
     pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         let DeValue::Array(array) = self.raw() else { return self.mismatch("an array") };
         Some(array.iter().enumerate().filter_map(|(i, value)| read(&self.element(i, value))).collect())
+    }
+
+    /// As [`Self::list`], each element with where it stands.
+    pub fn placed<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<(Value<'a>, T)>> {
+        self.list(|element| Some((element.clone(), read(element)?)))
     }
 
     /// A string with its variables filled in; may be empty.
@@ -77,6 +102,13 @@ impl<'a> Value<'a> {
             return self.fail("must not hold control characters, nor begin or end with a blank");
         }
         Some(text)
+    }
+
+    /// The name of a header, in lower case, but none of `taken`; `example` is one.
+    pub fn header_name(&self, example: &str, taken: &[HeaderName]) -> Option<String> {
+        let name = HeaderName::try_from(self.text()?).ok().filter(|name| !taken.contains(name));
+        let name = name.or_else(|| self.expected(&format!("a header name such as {example}"), ""));
+        name.map(|name| name.as_str().to_owned())
     }
 
     /// A string that must not be shown; empty means none.
@@ -132,6 +164,22 @@ impl<'a> Value<'a> {
         self.number(0.0..=1.0)
     }
 
+    /// An IP address and a port; `localhost` is one as well.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let text = self.text()?;
+        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        local
+            .or_else(|| text.parse().ok())
+            .or_else(|| self.expected(r#"an IP address and a port such as "127.0.0.1:8080""#, ""))
+    }
+
+    /// `provider/model`.
+    pub fn target(&self) -> Option<TargetName> {
+        let target = TargetName::parse(&self.name()?);
+        target.or_else(|| self.expected(r#"a target "provider/model""#, ""))
+    }
+
     /// A duration, 0 included.
     pub fn duration(&self) -> Option<Duration> {
         let text = self.text_as(A_DURATION)?;
@@ -153,45 +201,23 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `"auto"` or a duration.
-    pub fn timeout(&self) -> Option<Timeout> {
-        let expected = format!(r#""auto" or {A_DURATION}"#);
-        match self.text_as(&expected)?.as_str() {
-            "auto" => Some(Timeout::Auto),
-            text => match units::duration(text) {
-                Some(duration) => self.not_zero(duration).map(Timeout::After),
-                None => self.expected(&expected, &did_you_mean(text, ["auto"])),
-            },
-        }
-    }
-
-    /// `"off"`, `"auto"` or a duration.
-    pub fn hedge(&self) -> Option<Hedge> {
-        let expected = format!(r#""off", "auto" or {A_DURATION}"#);
-        match self.text_as(&expected)?.as_str() {
-            "off" => Some(Hedge::Off),
-            "auto" => Some(Hedge::Auto),
-            text => match units::duration(text) {
-                Some(duration) => self.not_zero(duration).map(Hedge::After),
-                None => self.expected(&expected, &did_you_mean(text, ["off", "auto"])),
-            },
-        }
-    }
-
-    /// One of a few words.
+    /// One of a few words, or a duration if it takes one.
     pub fn keyword<T: Keyword>(&self) -> Option<T> {
         let words = || T::WORDS.iter().map(|(word, _)| *word);
-        let quoted: Vec<String> = words().map(|word| format!("{word:?}")).collect();
-        let expected = match quoted.as_slice() {
+        let a_duration = T::AFTER.map(|_| A_DURATION.to_owned());
+        let known: Vec<String> = words().map(|word| format!("{word:?}")).chain(a_duration).collect();
+        let expected = match known.as_slice() {
             [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
             [] => String::new(),
         };
         let text = self.text_as(&expected)?;
-        let found = T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        found.or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
+        if let (Some(after), Some(duration)) = (T::AFTER, units::duration(&text)) {
+            return self.not_zero(duration).map(after);
+        }
+        T::of(&text).or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
     }
 
-    /// Diagnostics an error and answers `None`, to end a reader with.
+    /// Notes an error and answers `None`, to end a reader with.
     pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.error(message);
         None
@@ -241,7 +267,7 @@ impl<'a> Value<'a> {
 }
 
 /// What TOML calls a value, with its article.
-pub fn type_name(value: &DeValue<'_>) -> &'static str {
+fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",

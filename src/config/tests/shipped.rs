@@ -133,7 +133,7 @@ fn every_commented_table_works_when_uncommented() {
 }
 
 /// The keys the reader knows under `header`, from what it says about one it does not know.
-fn known_keys(header: &str) -> Vec<String> {
+pub(super) fn known_keys(header: &str) -> Vec<String> {
     let text = format!("{header}\nzzzzzzzzzzzzzzzzzzzz = 1\n");
     let problems = with(&[], &text).unwrap_err().to_string();
     let (_, known) = problems.split_once("known here: ").unwrap();
