@@ -28,7 +28,7 @@
 //! Rows are read in their order. One that must be written is an `Option` until the end, so that its absence hides no
 //! other mistake.
 
-/// See the module. Below the two kinds of table: what is made of one, then what is made of a single row.
+/// Makes all of this from one table: first the two kinds of table, then what comes from all rows, then from one.
 macro_rules! section {
     ($(#[$doc:meta])+ [[$($path:tt)+]] pub struct $Name:ident $args:tt $rows:tt $($more:tt)*) => {
         section! { @table [[$($path)+]] Option<Self>, (Some) [$(#[$doc])+] $Name $args $rows $($more)* }

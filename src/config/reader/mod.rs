@@ -6,14 +6,15 @@
 pub mod env;
 pub mod problem;
 pub mod section;
+mod text;
 pub mod units;
 pub mod value;
 
 use std::path::Path;
 
 use env::Env;
-use problem::{Problem, Problems};
-use section::{Diagnostics, Section};
+use problem::{Diagnostics, Problem, Problems};
+use section::Section;
 use toml::de::DeTable;
 
 use super::{Config, sections};

@@ -2,13 +2,8 @@
 //!
 //! What could not be read is quoted as it was written, never with its variables filled in.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    ops::RangeInclusive,
-    time::Duration,
-};
+use std::{ops::RangeInclusive, time::Duration};
 
-use http::HeaderName;
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -16,7 +11,7 @@ use super::{
     section::{Scope, Section},
     units,
 };
-use crate::config::{Secret, TargetName, keyword::Keyword, suggest::did_you_mean};
+use crate::config::{keyword::Keyword, suggest::did_you_mean};
 
 const A_DURATION: &str = r#"a duration such as "250ms", "10s" or "5m""#;
 const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
@@ -82,47 +77,9 @@ impl<'a> Value<'a> {
         Some(array.iter().enumerate().filter_map(|(i, value)| read(&self.element(i, value))).collect())
     }
 
-    /// As [`Self::list`], each element with where it stands.
-    pub fn placed<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<(Value<'a>, T)>> {
-        self.list(|element| Some((element.clone(), read(element)?)))
-    }
-
     /// A string with its variables filled in; may be empty.
     pub fn text(&self) -> Option<String> {
         self.text_as("a string")
-    }
-
-    /// A string that is not empty and holds no control characters.
-    pub fn name(&self) -> Option<String> {
-        let text = self.text()?;
-        if text.trim().is_empty() {
-            return self.fail("must not be empty");
-        }
-        if text.chars().any(char::is_control) || text.trim() != text {
-            return self.fail("must not hold control characters, nor begin or end with a blank");
-        }
-        Some(text)
-    }
-
-    /// The name of a header, in lower case, but none of `taken`; `example` is one.
-    pub fn header_name(&self, example: &str, taken: &[HeaderName]) -> Option<String> {
-        let name = HeaderName::try_from(self.text()?).ok().filter(|name| !taken.contains(name));
-        let name = name.or_else(|| self.expected(&format!("a header name such as {example}"), ""));
-        name.map(|name| name.as_str().to_owned())
-    }
-
-    /// A string that must not be shown; empty means none.
-    pub fn secret(&self) -> Option<Secret> {
-        self.text().filter(|text| !text.is_empty()).map(Secret::new)
-    }
-
-    /// Wraps `text`, which was read here and travels in a header.
-    pub fn header_secret(&self, text: String) -> Option<Secret> {
-        // Not `HeaderValue`: it lets bytes above 127 pass, which clients and servers disagree about.
-        if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && text.trim() == text {
-            return Some(Secret::new(text));
-        }
-        self.fail("holds a character that a header cannot carry, perhaps a line break at its end")
     }
 
     /// `true` or `false`.
@@ -162,22 +119,6 @@ impl<'a> Value<'a> {
     /// A share, 0 to 1.
     pub fn share(&self) -> Option<f64> {
         self.number(0.0..=1.0)
-    }
-
-    /// An IP address and a port; `localhost` is one as well.
-    pub fn address(&self) -> Option<SocketAddr> {
-        let text = self.text()?;
-        let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-        let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        local
-            .or_else(|| text.parse().ok())
-            .or_else(|| self.expected(r#"an IP address and a port such as "127.0.0.1:8080""#, ""))
-    }
-
-    /// `provider/model`.
-    pub fn target(&self) -> Option<TargetName> {
-        let target = TargetName::parse(&self.name()?);
-        target.or_else(|| self.expected(r#"a target "provider/model""#, ""))
     }
 
     /// A duration, 0 included.

@@ -20,14 +20,14 @@ const SHORTEST_KEY: usize = 8;
 
 section! {
     /// `[auth]`
-    [auth] pub struct Auth(section, access: &mut Access<'a>) {
+    [auth] pub struct Auth(section, written: &mut Vec<Section<'a>>) {
         /// HS256 secret of Open WebUI's signed `x-openwebui-user-jwt`.
         jwt_secret: Option<Secret> = "";
         /// Headers that name the user, first match wins; lower case.
         user_headers: Vec<String> = ["x-user-id", "x-openwebui-user-id"],
             read |value| value.list(|name| name.header_name(r#""x-user-id""#, &[]));
         /// Client keys; empty means open mode (loopback only).
-        keys: Vec<ClientKey> = [], read |value| Some(client_keys(value, access));
+        keys: Vec<ClientKey> = [], read |value| Some(client_keys(value, written));
     }
 }
 
@@ -55,38 +55,24 @@ section! {
     }
 }
 
-/// What `[auth]` says besides its settings.
-#[derive(Default)]
-pub struct Access<'a> {
-    /// A client key is written, so not everybody who reaches the port may use it.
-    pub guarded: bool,
-    /// Allow-list entries, to be compared with the models once those are known.
-    allowed: Vec<(Value<'a>, String)>,
-}
-
-impl Access<'_> {
-    /// Warns of allow-lists that name a model nobody can ask for. A pattern or a target may be meant for
-    /// later, a mistyped name not.
-    pub fn check_allow_lists(&self, models: &Models) {
-        for (value, name) in &self.allowed {
-            if !name.ends_with('*') && !name.contains('/') && !models.names.contains(name) {
-                let hint = did_you_mean(name, models.names.iter().map(String::as_str));
-                value.warn(format!("there is no model `{name}`{hint}"));
-            }
+/// Warns of allow-lists that name a model nobody can ask for. A pattern or a target may be meant for later, a mistyped
+/// name not.
+pub fn check_allow_lists(keys: &[Section<'_>], models: &Models) {
+    for (value, name) in keys.iter().flat_map(|key| key.placed("models", Value::name)) {
+        if !name.ends_with('*') && !name.contains('/') && !models.names.contains(&name) {
+            let hint = did_you_mean(&name, models.names.iter().map(String::as_str));
+            value.warn(format!("there is no model `{name}`{hint}"));
         }
     }
 }
 
 /// The keys that have a value; it is an error if none has.
-fn client_keys<'a>(value: &Value<'a>, access: &mut Access<'a>) -> Vec<ClientKey> {
-    let tables = value.tables();
-    access.guarded = !tables.is_empty();
+fn client_keys<'a>(value: &Value<'a>, written: &mut Vec<Section<'a>>) -> Vec<ClientKey> {
+    *written = value.tables().into_iter().map(Section::skippable).collect();
     let (mut keys, mut unset) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
-    for (i, table) in tables.into_iter().enumerate() {
-        let table = table.skippable();
-        let key = ClientKey::read(&table);
-        access.allowed.extend(table.opt("models", |models| models.placed(Value::name)).into_iter().flatten());
+    for (i, table) in written.iter().enumerate() {
+        let key = ClientKey::read(table);
         table.refuse_unknown();
         let missing = table.unset();
         if !missing.is_empty() {

@@ -62,14 +62,14 @@ document! {
 
 /// Reads the whole document.
 pub(super) fn read(root: &Section<'_>) -> Config {
-    let mut access = auth::Access::default();
-    let auth = root.section("auth", |section| Auth::read(section, &mut access));
-    let server = root.section("server", |section| Server::read(section, !access.guarded));
+    let mut keys = Vec::new();
+    let auth = root.section("auth", |section| Auth::read(section, &mut keys));
+    let server = root.section("server", |section| Server::read(section, keys.is_empty()));
     let admin = root.section("admin", |section| Admin::read(section, server.listen));
     let routing = root.section("routing", Routing::read);
     let providers = providers::read(root);
     let models = models::read(root, &providers, routing.strategy);
-    access.check_allow_lists(&models);
+    auth::check_allow_lists(&keys, &models);
     let memory = root.section("memory", |section| Memory::read(section, &providers, &models));
     let config = Config {
         server,

@@ -77,14 +77,8 @@ pub struct Models {
 struct Draft<'a> {
     table: Section<'a>,
     name: String,
+    alias: Vec<(Value<'a>, String)>,
     model: Option<Model>,
-}
-
-impl<'a> Draft<'a> {
-    /// What is listed under `key`, each with where it stands.
-    fn placed<T>(&self, key: &'static str, read: fn(&Value<'a>) -> Option<T>) -> Vec<(Value<'a>, T)> {
-        self.table.opt(key, |value| value.placed(read)).unwrap_or_default()
-    }
 }
 
 /// Reads every `[[models]]`; `strategy` is what models without their own use.
@@ -110,7 +104,8 @@ fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
     let model = Model::read(&table, usual);
     table.refuse_unknown();
     let name = table.opt("name", Value::name)?;
-    Some(Draft { table, name, model })
+    let alias = table.placed("alias", Value::name);
+    Some(Draft { table, name, alias, model })
 }
 
 fn targets(value: &Value<'_>) -> Option<Vec<TargetName>> {
@@ -148,8 +143,8 @@ fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
         }
     }
     let models = names.clone();
-    for (value, alias) in drafts.iter().flat_map(|draft| draft.placed("alias", Value::name)) {
-        if models.contains(&alias) {
+    for (value, alias) in drafts.iter().flat_map(|draft| &draft.alias) {
+        if models.contains(alias) {
             value.error(format!("`{alias}` is a model of its own and cannot be an alias too"));
         } else if !names.insert(alias.clone()) {
             value.error(format!("`{alias}` is already an alias; it can mean only one model"));
@@ -161,10 +156,8 @@ fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
 /// The models that `draft` falls back to, by their real names.
 fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for (value, name) in draft.placed("fallbacks", Value::name) {
-        let is_meant = |other: &&Draft<'_>| {
-            other.name == name || other.placed("alias", Value::name).iter().any(|(_, a)| *a == name)
-        };
+    for (value, name) in draft.table.placed("fallbacks", Value::name) {
+        let is_meant = |other: &&Draft<'_>| other.name == name || other.alias.iter().any(|(_, a)| *a == name);
         match drafts.iter().find(is_meant) {
             Some(other) if other.name == draft.name => {
                 value.error(format!("`{name}` cannot fall back to itself"));
@@ -186,8 +179,8 @@ fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) 
 fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
     let whole = draft.model.as_ref()?;
     let mut model = Model { targets: Vec::new(), weights: Vec::new(), ..whole.clone() };
-    let mut dropped = Dropped::default();
-    let targets = draft.placed("targets", Value::target);
+    let mut lost = Vec::new();
+    let targets = draft.table.placed("targets", Value::target);
     for (i, (value, target)) in targets.iter().enumerate() {
         if targets.iter().take(i).any(|(_, earlier)| earlier == target) {
             value.error(format!("`{target}` is listed twice; use `weights` to give it more"));
@@ -198,48 +191,39 @@ fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
                 model.targets.push(target.clone());
                 model.weights.extend(whole.weights.get(i));
             }
-            Some(status) => dropped.note(target, status),
+            Some(status) => lost.push((target, status)),
         }
     }
     if model.weights.iter().all(|weight| *weight == 0.0) {
         model.weights.clear();
     }
-    dropped.warn(draft, model.targets.is_empty());
+    warn_of_loss(draft, &lost, model.targets.is_empty());
     (!model.targets.is_empty()).then_some(model)
 }
 
-/// The targets one model loses, and why.
-#[derive(Default)]
-struct Dropped {
-    targets: Vec<String>,
-    unset: BTreeSet<String>,
-    disabled: BTreeSet<String>,
-}
-
-impl Dropped {
-    fn note(&mut self, target: &TargetName, status: &ProviderStatus) {
-        self.targets.push(target.to_string());
+/// Says which targets a model loses, and why.
+fn warn_of_loss(draft: &Draft<'_>, lost: &[(&TargetName, &ProviderStatus)], nothing_left: bool) {
+    if lost.is_empty() {
+        return;
+    }
+    let (mut unset, mut disabled) = (BTreeSet::new(), BTreeSet::new());
+    for (target, status) in lost {
         match status {
-            ProviderStatus::Unset(names) => self.unset.extend(names.iter().cloned()),
-            _ => _ = self.disabled.insert(target.provider.clone()),
+            ProviderStatus::Unset(names) => unset.extend(names.iter().map(String::as_str)),
+            _ => drop(disabled.insert(target.provider.as_str())),
         }
     }
-
-    fn warn(&self, draft: &Draft<'_>, nothing_left: bool) {
-        if self.targets.is_empty() {
-            return;
-        }
-        let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
-        let reasons = [(&self.unset, "not set"), (&self.disabled, "disabled")]
-            .into_iter()
-            .filter(|(names, _)| !names.is_empty())
-            .map(|(names, what)| format!("{} {what}", listed(names)));
-        let reasons = reasons.collect::<Vec<_>>().join("; ");
-        let message = if nothing_left {
-            format!("the model `{}` is not offered, for no target is left: {reasons}", draft.name)
-        } else {
-            format!("dropped {}: {reasons}", self.targets.join(", "))
-        };
-        draft.table.warn_at("targets", message);
-    }
+    let reasons: Vec<String> = [(unset, "not set"), (disabled, "disabled")]
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, what)| format!("{} {what}", Vec::from_iter(names).join(", ")))
+        .collect();
+    let reasons = reasons.join("; ");
+    let message = if nothing_left {
+        format!("the model `{}` is not offered, for no target is left: {reasons}", draft.name)
+    } else {
+        let targets: Vec<String> = lost.iter().map(|(target, _)| target.to_string()).collect();
+        format!("dropped {}: {reasons}", targets.join(", "))
+    };
+    draft.table.warn_at("targets", message);
 }
