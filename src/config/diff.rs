@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Config;
+use super::{
+    Config,
+    redacted::{MASK, Secrets},
+    setting::Shown,
+};
 
 /// A value longer than this many characters is not quoted.
 const LONGEST_VALUE: usize = 80;
@@ -16,14 +20,12 @@ const LONGEST_VALUE: usize = 80;
 /// `routing.temperature: 1.0 -> 0.5`, `providers.groq: added`, `admin.token: changed`. What has a name is compared with
 /// its namesake, wherever it stands in the file.
 pub fn changes(old: &Config, new: &Config) -> Vec<String> {
-    let mut changes = BTreeMap::new();
+    let (mut changes, mut compared) = (BTreeMap::new(), BTreeMap::new());
     compare("", &old.masked(), &new.masked(), &mut changes);
-    let (old, new) = (secrets(old), secrets(new));
-    // One that came or went has been seen as its mask.
-    for (key, secret) in old {
-        if new.get(&key).is_some_and(|other| *other != secret) {
-            changes.insert(key, "changed".to_owned());
-        }
+    // Two secrets look alike under their masks.
+    compare("", &old.shown(Secrets::Compared), &new.shown(Secrets::Compared), &mut compared);
+    for key in compared.into_keys() {
+        changes.entry(key).or_insert_with(|| "changed".to_owned());
     }
     changes.into_iter().map(|(key, what)| format!("{key}: {what}")).collect()
 }
@@ -87,39 +89,7 @@ fn gone(old: &Value) -> String {
 /// `None` for a mask, and for what would fill the line.
 fn quoted(value: &Value) -> Option<String> {
     let text = value.to_string();
-    (value != super::masked::MASK && text.chars().count() <= LONGEST_VALUE).then_some(text)
-}
-
-/// Every secret under its key, to compare and nothing else.
-fn secrets(config: &Config) -> BTreeMap<String, &[u8]> {
-    let mut secrets = BTreeMap::new();
-    let single = [
-        ("admin.token", &config.admin.token),
-        ("auth.jwt_secret", &config.auth.jwt_secret),
-        ("memory.url", &config.memory.url),
-        ("redis.url", &config.redis.url),
-    ];
-    for (key, secret) in single {
-        secrets.extend(secret.as_ref().map(|secret| (key.to_owned(), secret.expose().as_bytes())));
-    }
-    for provider in &config.providers {
-        let name = &provider.name;
-        let key = provider.api_key.as_ref();
-        secrets.extend(key.map(|key| (format!("providers.{name}.api_key"), key.expose().as_bytes())));
-        for (header, value) in &provider.headers {
-            secrets.insert(format!("providers.{name}.headers.{header}"), value.expose().as_bytes());
-        }
-    }
-    for key in &config.auth.keys {
-        let user = &key.user;
-        let alike = (1..).map(|n| match n {
-            1 => format!("auth.keys.{user}.key"),
-            n => format!("auth.keys.{user}#{n}.key"),
-        });
-        let free = alike.take(config.auth.keys.len()).find(|name| !secrets.contains_key(name));
-        secrets.extend(free.map(|name| (name, &key.sha256[..])));
-    }
-    secrets
+    (value != MASK && text.chars().count() <= LONGEST_VALUE).then_some(text)
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl LimitPolicy {
     }
 
     fn local_only(&self, operation: Operation) -> u32 {
-        self.slots.limit(operation.as_str())
+        self.slots.limit(operation)
     }
 
     /// What is asked of Redis about the limits of a minute.

@@ -120,7 +120,7 @@ pub struct UseCount {
 impl From<&config::Slots> for QueueLimits {
     fn from(slots: &config::Slots) -> Self {
         Self {
-            per_operation: Operation::ALL.map(|operation| slots.limit(operation.as_str()) as usize),
+            per_operation: Operation::ALL.map(|operation| slots.limit(operation) as usize),
             queue: slots.queue as usize,
             total: slots.total as usize,
         }

@@ -4,64 +4,75 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderName;
+use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use super::models::Models;
-use crate::config::{Auth, ClientKey, document::Section, nearest::did_you_mean, value::Value};
+use crate::config::{
+    Secret,
+    reader::{section::Section, value::Value},
+    section_table::section,
+    suggest::did_you_mean,
+};
 
 /// Shorter client keys can be guessed.
 const SHORTEST_KEY: usize = 8;
 
-/// What `[auth]` says.
-pub struct Access<'a> {
-    /// The checked section.
-    pub auth: Auth,
-    /// No client key is written: everybody who reaches the port may use it.
-    pub open: bool,
-    /// Allow-list entries, to be compared with the models once those are known.
-    allowed: Vec<(Value<'a>, String)>,
+section! {
+    /// `[auth]`
+    [auth] pub struct Auth(section, written: &mut Vec<Section<'a>>) {
+        /// HS256 secret of Open WebUI's signed `x-openwebui-user-jwt`.
+        jwt_secret: Option<Secret> = "";
+        /// Headers that name the user, first match wins; lower case.
+        user_headers: Vec<String> = ["x-user-id", "x-openwebui-user-id"],
+            read |value| value.list(|name| name.header_name(r#""x-user-id""#, &[]));
+        /// Client keys; empty means open mode (loopback only).
+        keys: Vec<ClientKey> = [], read |value| Some(client_keys(value, written));
+    }
 }
 
-impl Access<'_> {
-    /// Warns of allow-lists that name a model nobody can ask for. A pattern or a target may be meant for
-    /// later, a mistyped name not.
-    pub fn check_allow_lists(&self, models: &Models) {
-        for (value, name) in &self.allowed {
-            if !name.ends_with('*') && !name.contains('/') && !models.names.contains(name) {
-                let hint = did_you_mean(name, models.names.iter().map(String::as_str));
-                value.warn(format!("there is no model `{name}`{hint}"));
-            }
+section! {
+    /// `[[auth.keys]]`
+    [[auth.keys]] pub struct ClientKey(section) {
+        /// Whose key it is.
+        user: String;
+        /// A trusted app's key: the user is taken from the request.
+        act_for_users: bool = false;
+        /// Models this key may ask for; `*` at the end of a name matches any rest.
+        models: Vec<String> = ["*"], read allow_list;
+        /// A higher number leaves the queue first.
+        priority: i64 = 0;
+    }
+    joint {
+        /// The key itself; left out with a warning if its variable is not set.
+        key: Option<Value<'a>> = None, read Value::itself, show |key, secrets| secrets.stand_in(&key.sha256);
+        /// Instead of `key`: its SHA-256 in hex.
+        key_sha256: Option<Value<'a>> = None, read Value::itself, show |_, _| Json::Null;
+    }
+    made {
+        /// SHA-256 of the key: the plain key is hashed while reading and not kept.
+        sha256: [u8; 32], by digest(section, key.as_ref(), key_sha256.as_ref());
+    }
+}
+
+/// Warns of allow-lists that name a model nobody can ask for. A pattern or a target may be meant for later, a mistyped
+/// name not.
+pub fn check_allow_lists(keys: &[Section<'_>], models: &Models) {
+    for (value, name) in keys.iter().flat_map(|key| key.placed("models", Value::name)) {
+        if !name.ends_with('*') && !name.contains('/') && !models.names.contains(&name) {
+            let hint = did_you_mean(&name, models.names.iter().map(String::as_str));
+            value.warn(format!("there is no model `{name}`{hint}"));
         }
     }
 }
 
-/// Reads `[auth]`.
-pub fn read<'a>(section: &Section<'a>) -> Access<'a> {
-    let default = Auth::default();
-    let auth = Auth {
-        jwt_secret: section.opt("jwt_secret", Value::secret),
-        user_headers: section.or("user_headers", default.user_headers, |value| value.list(header_name)),
-        keys: Vec::new(),
-    };
-    let tables = section.tables("keys");
-    let mut access = Access { auth, open: tables.is_empty(), allowed: Vec::new() };
-    let unset = read_keys(tables, &mut access);
-    if !access.open && access.auth.keys.is_empty() && !unset.is_empty() {
-        let names = unset.join(" or ");
-        section
-            .error_at("keys", format!("none of the keys has a value, so nobody could get in; set {names}"));
-    }
-    access
-}
-
-/// Adds the keys that have a value to `access`; answers the variables that the others lack.
-fn read_keys<'a>(tables: Vec<Section<'a>>, access: &mut Access<'a>) -> Vec<String> {
+/// The keys that have a value; it is an error if none has.
+fn client_keys<'a>(value: &Value<'a>, written: &mut Vec<Section<'a>>) -> Vec<ClientKey> {
+    *written = value.tables().into_iter().map(Section::skippable).collect();
+    let (mut keys, mut unset) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
-    let mut unset = Vec::new();
-    for (i, table) in tables.into_iter().enumerate() {
-        let table = table.skippable();
-        let key = client_key(&table, &mut access.allowed);
+    for (i, table) in written.iter().enumerate() {
+        let key = ClientKey::read(table);
         table.refuse_unknown();
         let missing = table.unset();
         if !missing.is_empty() {
@@ -71,38 +82,35 @@ fn read_keys<'a>(tables: Vec<Section<'a>>, access: &mut Access<'a>) -> Vec<Strin
             if let Some(earlier) = seen.insert(key.sha256, i) {
                 table.error(format!("is the same key as auth.keys[{earlier}]; every entry needs its own"));
             }
-            access.auth.keys.push(key);
+            keys.push(key);
         }
     }
     unset.dedup();
-    unset
+    if keys.is_empty() && !unset.is_empty() {
+        let names = unset.join(" or ");
+        value.error(format!("none of the keys has a value, so nobody could get in; set {names}"));
+    }
+    keys
 }
 
-fn client_key<'a>(table: &Section<'a>, allowed: &mut Vec<(Value<'a>, String)>) -> Option<ClientKey> {
-    let user = table.required("user", Value::name);
-    let sha256 = match (table.value("key"), table.value("key_sha256")) {
+fn allow_list(value: &Value<'_>) -> Option<Vec<String>> {
+    let models = value.list(Value::name)?;
+    if models.is_empty() {
+        value.warn("is empty, so this key may ask for nothing; leave it out to allow every model");
+    }
+    Some(models)
+}
+
+fn digest(table: &Section<'_>, key: Option<&Value<'_>>, digest: Option<&Value<'_>>) -> Option<[u8; 32]> {
+    match (key, digest) {
         (Some(_), Some(digest)) => digest.fail("give either `key` or `key_sha256`, not both"),
-        (Some(key), None) => hashed(&key),
-        (None, Some(digest)) => parse_digest(&digest),
+        (Some(key), None) => hashed(key),
+        (None, Some(digest)) => parse_digest(digest),
         (None, None) => {
             table.error("needs a `key` or a `key_sha256`");
             None
         }
-    };
-    let models = table.opt("models", |value| value.list(|element| Some((element.clone(), element.name()?))));
-    let names = models.iter().flatten().map(|(_, name)| name.clone()).collect();
-    if models.as_ref().is_some_and(Vec::is_empty) {
-        table.warn_at(
-            "models",
-            "is empty, so this key may ask for nothing; leave it out to allow every model",
-        );
     }
-    let act_for_users = table.or("act_for_users", false, Value::boolean);
-    let priority = table.or("priority", 0, |value| value.whole(i64::MIN));
-    let all = models.is_none();
-    allowed.extend(models.into_iter().flatten());
-    let models = if all { vec!["*".to_owned()] } else { names };
-    Some(ClientKey { user: user?, sha256: sha256?, act_for_users, models, priority })
 }
 
 fn hashed(value: &Value<'_>) -> Option<[u8; 32]> {
@@ -119,23 +127,10 @@ fn hashed(value: &Value<'_>) -> Option<[u8; 32]> {
 
 fn parse_digest(value: &Value<'_>) -> Option<[u8; 32]> {
     let text = value.text()?;
-    let mut digest = [0; 32];
     let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        let parsed = text.get(at..at + 2).filter(|_| hex).and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        let Some(parsed) = parsed else {
-            return value
-                .fail("expected the SHA-256 of the key as 64 hex digits: `printf %s \"$KEY\" | sha256sum`");
-        };
-        *byte = parsed;
-    }
-    Some(digest)
-}
-
-fn header_name(value: &Value<'_>) -> Option<String> {
-    let name = value.text()?;
-    match HeaderName::try_from(&name) {
-        Ok(name) => Some(name.as_str().to_owned()),
-        Err(_) => value.expected(r#"a header name such as "x-user-id""#, ""),
-    }
+    let byte = |at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    let digest = hex.then(|| (0..64).step_by(2).filter_map(byte).collect::<Vec<_>>());
+    digest.and_then(|digest| digest.try_into().ok()).or_else(|| {
+        value.fail("expected the SHA-256 of the key as 64 hex digits: `printf %s \"$KEY\" | sha256sum`")
+    })
 }

@@ -5,38 +5,86 @@
 //! when nothing was noted as an error.
 
 mod auth;
-mod basic;
 mod memory;
 mod models;
 mod providers;
+mod routing;
 mod server;
+mod slots;
+mod telemetry;
 
-use super::{Config, document::Section};
+pub use auth::{Auth, ClientKey};
+pub use memory::{Capture, Embedder, Memory, OnError, Redis, Store};
+pub use models::{Model, TargetName};
+pub use providers::{Prefill, Provider};
+pub use routing::{Breaker, Health, Hedge, Rescue, Resilience, Routing, Strategy, Timeout};
+pub use server::{Admin, Server, Tls};
+#[cfg(test)]
+pub(super) use slots::AT_MOST;
+pub use slots::{Limits, Operation, Slots};
+pub use telemetry::{LogFormat, Telemetry};
+
+use super::{reader::section::Section, section_table::document};
+
+document! {
+    /// The whole checked configuration. Only `reader` makes one from a file.
+    pub struct Config {
+        /// Where the gateway listens and how it stops.
+        server: Server,
+        /// Who may operate it.
+        admin: Admin,
+        /// Who may use it.
+        auth: Auth,
+        /// Where answers come from. Providers without a key are not in here.
+        providers: Vec<Provider>,
+        /// What clients may ask for. Every model has at least one target.
+        models: Vec<Model>,
+        /// In which order targets are asked.
+        routing: Routing,
+        /// How long we wait and how often we try.
+        resilience: Resilience,
+        /// When a circuit breaker opens, and for how long.
+        breaker: Breaker,
+        /// How idle or failed targets are checked.
+        health: Health,
+        /// How many requests a user may have in flight.
+        slots: Slots,
+        /// How much a user may ask per minute.
+        limits: Limits,
+        /// What is remembered and recalled.
+        memory: Memory,
+        /// Shared state for several gateways.
+        redis: Redis,
+        /// What the gateway tells about itself.
+        telemetry: Telemetry,
+    }
+}
 
 /// Reads the whole document.
-pub fn read(root: &Section<'_>) -> Config {
-    let access = root.section("auth", auth::read);
-    let server = root.section("server", |section| server::read(section, access.open));
-    let admin = root.section("admin", |section| server::admin(section, &server));
-    let routing = root.section("routing", basic::routing);
+pub(super) fn read(root: &Section<'_>) -> Config {
+    let mut keys = Vec::new();
+    let auth = root.section("auth", |section| Auth::read(section, &mut keys));
+    let server = root.section("server", |section| Server::read(section, keys.is_empty()));
+    let admin = root.section("admin", |section| Admin::read(section, server.listen));
+    let routing = root.section("routing", Routing::read);
     let providers = providers::read(root);
     let models = models::read(root, &providers, routing.strategy);
-    access.check_allow_lists(&models);
-    let memory = root.section("memory", |section| memory::read(section, &providers, &models));
+    auth::check_allow_lists(&keys, &models);
+    let memory = root.section("memory", |section| Memory::read(section, &providers, &models));
     let config = Config {
         server,
         admin,
-        auth: access.auth,
+        auth,
         models: models.offered,
         routing,
-        resilience: root.section("resilience", basic::resilience),
-        breaker: root.section("breaker", basic::breaker),
-        health: root.section("health", basic::health),
-        slots: root.section("slots", basic::slots),
-        limits: root.section("limits", basic::limits),
+        resilience: root.section("resilience", Resilience::read),
+        breaker: root.section("breaker", Breaker::read),
+        health: root.section("health", Health::read),
+        slots: root.section("slots", Slots::read),
+        limits: root.section("limits", Limits::read),
         memory,
-        redis: root.section("redis", memory::redis),
-        telemetry: root.section("telemetry", basic::telemetry),
+        redis: root.section("redis", Redis::read),
+        telemetry: root.section("telemetry", Telemetry::read),
         providers: providers.into_live(),
     };
     root.refuse_unknown();

@@ -5,10 +5,64 @@
 
 use std::collections::BTreeSet;
 
-use super::providers::{Fate, Providers};
+use serde_json::{Value as Json, json};
+
+use super::providers::{ProviderStatus, Providers};
 use crate::config::{
-    Model, Strategy, TargetName, choice::Choice, document::Section, nearest::did_you_mean, value::Value,
+    Strategy, Timeout,
+    keyword::Keyword,
+    reader::{section::Section, value::Value},
+    section_table::section,
+    suggest::did_you_mean,
 };
+
+section! {
+    /// `[[models]]`
+    [[models]] pub struct Model(section, usual: Strategy) {
+        /// What clients ask for.
+        name: String;
+        /// Who can answer; at least one.
+        targets: Vec<TargetName>, read targets;
+        /// Other models, by name, tried when every target has failed or is out.
+        fallbacks: Vec<String> = [];
+        /// Other names of it.
+        alias: Vec<String> = [];
+        /// Tokens that fit; `None`: not stated.
+        context_window: Option<u64> = None;
+        /// Overrides `resilience.first_token_timeout`.
+        first_token_timeout: Option<Timeout> = None, stated "`resilience.first_token_timeout`";
+        /// Overrides `routing.strategy`.
+        strategy: Option<Strategy> = None, stated "`routing.strategy`";
+        /// For `strategy = "weighted"`, one per target, not all zero; empty: all equal.
+        weights: Vec<f64> = [],
+            read |value| weights(value, section, strategy.unwrap_or(usual)),
+            show |model, _| if model.weights.is_empty() { Json::Null } else { json!(model.weights) };
+    }
+}
+
+/// `provider/model`, split at the first slash.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetName {
+    /// Name of the provider.
+    pub provider: String,
+    /// The provider's name for the model; may hold slashes.
+    pub model: String,
+}
+
+impl TargetName {
+    /// Reads `provider/model`; `None` when there is no slash or one side is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (provider, model) = text.split_once('/')?;
+        let whole = !provider.is_empty() && !model.is_empty();
+        whole.then(|| Self { provider: provider.to_owned(), model: model.to_owned() })
+    }
+}
+
+impl std::fmt::Display for TargetName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.provider, self.model)
+    }
+}
 
 /// What `[[models]]` says.
 pub struct Models {
@@ -18,13 +72,13 @@ pub struct Models {
     pub names: BTreeSet<String>,
 }
 
-/// A model as written, its own keys checked; what names others or is named knows where it stands.
+/// A model whose own keys are checked; without its targets there is none, but others may still name it: one mistake is
+/// one problem.
 struct Draft<'a> {
     table: Section<'a>,
-    model: Model,
+    name: String,
     alias: Vec<(Value<'a>, String)>,
-    targets: Vec<(Value<'a>, TargetName)>,
-    fallbacks: Vec<(Value<'a>, String)>,
+    model: Option<Model>,
 }
 
 /// Reads every `[[models]]`; `strategy` is what models without their own use.
@@ -47,73 +101,44 @@ pub fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Mo
 }
 
 fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
-    let name = table.required("name", Value::name);
-    let targets = table.required("targets", targets);
-    let alias = table.or("alias", Vec::new(), names);
-    let fallbacks = table.or("fallbacks", Vec::new(), names);
-    let strategy = table.opt("strategy", Value::choice);
-    let model = Model {
-        name: name.unwrap_or_default(),
-        alias: alias.iter().map(|(_, alias)| alias.clone()).collect(),
-        targets: Vec::new(),
-        fallbacks: Vec::new(),
-        context_window: table.opt("context_window", Value::count),
-        first_token_timeout: table.opt("first_token_timeout", Value::timeout),
-        weights: weights(&table, strategy.unwrap_or(usual)),
-        strategy,
-    };
+    let model = Model::read(&table, usual);
     table.refuse_unknown();
-    // Without targets it is faulty, but others may still name it: one mistake is one problem.
-    let targets = targets.unwrap_or_default();
-    let named = !model.name.is_empty();
-    named.then_some(Draft { table, model, alias, targets, fallbacks })
+    let name = table.opt("name", Value::name)?;
+    let alias = table.placed("alias", Value::name);
+    Some(Draft { table, name, alias, model })
 }
 
-fn names<'a>(value: &Value<'a>) -> Option<Vec<(Value<'a>, String)>> {
-    value.list(|element| Some((element.clone(), element.name()?)))
-}
-
-fn targets<'a>(value: &Value<'a>) -> Option<Vec<(Value<'a>, TargetName)>> {
+fn targets(value: &Value<'_>) -> Option<Vec<TargetName>> {
     if value.raw().as_array().is_some_and(|array| array.is_empty()) {
         return value.fail("a model needs at least one target, written \"provider/model\"");
     }
-    value.list(|element| {
-        let text = element.name()?;
-        let target = TargetName::parse(&text);
-        let target = target.or_else(|| element.expected(r#"a target "provider/model""#, ""))?;
-        Some((element.clone(), target))
-    })
+    value.list(Value::target)
 }
 
 /// One weight per target as written, or none at all.
-fn weights(table: &Section<'_>, strategy: Strategy) -> Vec<f64> {
-    let length = |key| table.value(key).and_then(|value| value.raw().as_array().map(|array| array.len()));
-    let (targets, written) = (length("targets"), length("weights"));
-    let weights = table.opt("weights", |value| {
-        let weights = value.list(|element| element.number(0.0..=f64::MAX))?;
-        if let (Some(targets), Some(written)) = (targets, written.filter(|written| Some(*written) != targets))
-        {
-            return value.fail(format!("needs one weight per target: {targets}, found {written}"));
-        }
-        if Some(weights.len()) == written && weights.iter().all(|weight| *weight == 0.0) {
-            return value.fail("at least one weight must be more than 0");
-        }
-        if strategy != Strategy::Weighted {
-            let word = strategy.word();
-            value.warn(format!("has no effect, for the strategy is {word:?}; write strategy = \"weighted\""));
-        }
-        Some(weights)
-    });
-    weights.unwrap_or_default()
+fn weights(value: &Value<'_>, table: &Section<'_>, strategy: Strategy) -> Option<Vec<f64>> {
+    let length = |value: &Value<'_>| value.raw().as_array().map(|array| array.len());
+    let (targets, written) = (table.value("targets").as_ref().and_then(length), length(value));
+    let weights = value.list(|element| element.number(0.0..=f64::MAX))?;
+    if let (Some(targets), Some(written)) = (targets, written.filter(|written| Some(*written) != targets)) {
+        return value.fail(format!("needs one weight per target: {targets}, found {written}"));
+    }
+    if Some(weights.len()) == written && weights.iter().all(|weight| *weight == 0.0) {
+        return value.fail("at least one weight must be more than 0");
+    }
+    if strategy != Strategy::Weighted {
+        let word = strategy.as_str();
+        value.warn(format!("has no effect, for the strategy is {word:?}; write strategy = \"weighted\""));
+    }
+    Some(weights)
 }
 
 /// Every name and alias means one model; answers them all.
 fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for draft in drafts {
-        if !names.insert(draft.model.name.clone()) {
-            let message =
-                format!("there is already a model `{}`; put its targets together", draft.model.name);
+        if !names.insert(draft.name.clone()) {
+            let message = format!("there is already a model `{}`; put its targets together", draft.name);
             draft.table.error_at("name", message);
         }
     }
@@ -131,19 +156,18 @@ fn check_names(drafts: &[Draft<'_>]) -> BTreeSet<String> {
 /// The models that `draft` falls back to, by their real names.
 fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for (value, name) in &draft.fallbacks {
-        let is_meant =
-            |other: &&Draft<'_>| other.model.name == *name || other.alias.iter().any(|(_, a)| a == name);
+    for (value, name) in draft.table.placed("fallbacks", Value::name) {
+        let is_meant = |other: &&Draft<'_>| other.name == name || other.alias.iter().any(|(_, a)| *a == name);
         match drafts.iter().find(is_meant) {
-            Some(other) if other.model.name == draft.model.name => {
+            Some(other) if other.name == draft.name => {
                 value.error(format!("`{name}` cannot fall back to itself"));
             }
-            Some(other) if found.contains(&other.model.name) => {
+            Some(other) if found.contains(&other.name) => {
                 value.error(format!("`{name}` is listed twice"));
             }
-            Some(other) => found.push(other.model.name.clone()),
+            Some(other) => found.push(other.name.clone()),
             None => {
-                let hint = did_you_mean(name, names.iter().map(String::as_str));
+                let hint = did_you_mean(&name, names.iter().map(String::as_str));
                 value.error(format!("there is no model `{name}` under [[models]]{hint}"));
             }
         }
@@ -153,60 +177,53 @@ fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) 
 
 /// `draft` with the targets and weights that are left; `None` when there are none.
 fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
-    let mut model = Model { weights: Vec::new(), ..draft.model.clone() };
-    let mut dropped = Dropped::default();
-    for (i, (value, target)) in draft.targets.iter().enumerate() {
-        if draft.targets.iter().take(i).any(|(_, earlier)| earlier == target) {
+    let whole = draft.model.as_ref()?;
+    let mut model = Model { targets: Vec::new(), weights: Vec::new(), ..whole.clone() };
+    let mut lost = Vec::new();
+    let targets = draft.table.placed("targets", Value::target);
+    for (i, (value, target)) in targets.iter().enumerate() {
+        if targets.iter().take(i).any(|(_, earlier)| earlier == target) {
             value.error(format!("`{target}` is listed twice; use `weights` to give it more"));
         }
-        match providers.fate(&target.provider) {
+        match providers.status(&target.provider) {
             None => value.error(providers.unknown(&target.provider)),
-            Some(Fate::Live(_) | Fate::Faulty) => {
+            Some(ProviderStatus::Live(_) | ProviderStatus::Faulty) => {
                 model.targets.push(target.clone());
-                model.weights.extend(draft.model.weights.get(i));
+                model.weights.extend(whole.weights.get(i));
             }
-            Some(fate) => dropped.note(target, fate),
+            Some(status) => lost.push((target, status)),
         }
     }
     if model.weights.iter().all(|weight| *weight == 0.0) {
         model.weights.clear();
     }
-    dropped.warn(draft, model.targets.is_empty());
+    warn_of_loss(draft, &lost, model.targets.is_empty());
     (!model.targets.is_empty()).then_some(model)
 }
 
-/// The targets one model loses, and why.
-#[derive(Default)]
-struct Dropped {
-    targets: Vec<String>,
-    unset: BTreeSet<String>,
-    disabled: BTreeSet<String>,
-}
-
-impl Dropped {
-    fn note(&mut self, target: &TargetName, fate: &Fate) {
-        self.targets.push(target.to_string());
-        match fate {
-            Fate::Unset(names) => self.unset.extend(names.iter().cloned()),
-            _ => _ = self.disabled.insert(target.provider.clone()),
+/// Says which targets a model loses, and why.
+fn warn_of_loss(draft: &Draft<'_>, lost: &[(&TargetName, &ProviderStatus)], nothing_left: bool) {
+    if lost.is_empty() {
+        return;
+    }
+    let (mut unset, mut disabled) = (BTreeSet::new(), BTreeSet::new());
+    for (target, status) in lost {
+        match status {
+            ProviderStatus::Unset(names) => unset.extend(names.iter().map(String::as_str)),
+            _ => drop(disabled.insert(target.provider.as_str())),
         }
     }
-
-    fn warn(&self, draft: &Draft<'_>, nothing_left: bool) {
-        if self.targets.is_empty() {
-            return;
-        }
-        let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
-        let reasons = [(&self.unset, "not set"), (&self.disabled, "disabled")]
-            .into_iter()
-            .filter(|(names, _)| !names.is_empty())
-            .map(|(names, what)| format!("{} {what}", listed(names)));
-        let reasons = reasons.collect::<Vec<_>>().join("; ");
-        let message = if nothing_left {
-            format!("the model `{}` is not offered, for no target is left: {reasons}", draft.model.name)
-        } else {
-            format!("dropped {}: {reasons}", self.targets.join(", "))
-        };
-        draft.table.warn_at("targets", message);
-    }
+    let reasons: Vec<String> = [(unset, "not set"), (disabled, "disabled")]
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, what)| format!("{} {what}", Vec::from_iter(names).join(", ")))
+        .collect();
+    let reasons = reasons.join("; ");
+    let message = if nothing_left {
+        format!("the model `{}` is not offered, for no target is left: {reasons}", draft.name)
+    } else {
+        let targets: Vec<String> = lost.iter().map(|(target, _)| target.to_string()).collect();
+        format!("dropped {}: {reasons}", targets.join(", "))
+    };
+    draft.table.warn_at("targets", message);
 }

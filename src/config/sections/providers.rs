@@ -3,13 +3,75 @@
 //! A provider whose variables are not set is skipped with a warning, so that one file serves people with
 //! different keys. Its faults are still errors, for they would show as soon as the key is there.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use http::{HeaderName, HeaderValue, header};
+use serde_json::Value as Json;
 use url::{Host, Url};
 
-use crate::config::{Provider, Secret, document::Section, known, nearest::did_you_mean, value::Value};
+use crate::config::{
+    Secret,
+    keyword::keywords,
+    known,
+    reader::{section::Section, value::Value},
+    section_table::section,
+    suggest::did_you_mean,
+};
+
+section! {
+    /// `[[providers]]`
+    [[providers]] pub struct Provider(section) {
+        /// Name used in targets; no slash.
+        name: String, read name;
+        /// Base URL without a trailing slash (a bare host keeps its path `/`). Its only query may be Azure's
+        /// `api-version`, which belongs on every request.
+        base_url: Url, read base_url;
+        /// Key sent upstream; `None` for servers that need none.
+        api_key: Option<Secret> = None, read api_key;
+        /// Extra request headers, lower-case names.
+        headers: BTreeMap<String, Secret> = {}, read headers;
+        /// Limit of the connection phase (DNS, TCP, TLS); `None`: `resilience.connect_timeout`.
+        connect_timeout: Option<Duration> = None, stated "`resilience.connect_timeout`",
+            read |value| value.positive().map(Some);
+        /// `authorization` (as `Bearer`) or any other header (bare key, Azure: `api-key`).
+        api_key_header: String = (known_header(base_url.as_ref())), stated "`\"authorization\"`",
+            read |value| value.header_name(r#""authorization" or "api-key""#, &OWN_HEADERS);
+        /// Most requests in flight to this provider; `None`: no bound.
+        max_concurrency: Option<usize> = None;
+        /// How it goes on from a last assistant message.
+        prefill: Prefill = (base_url.as_ref().map(known::prefill).unwrap_or_default()), stated "by base URL";
+    }
+    joint {
+        /// `false`: as if it were not written, but checked.
+        enabled: bool = true, show |_, _| Json::Null;
+    }
+}
+
+impl Provider {
+    /// The URL of `route` (`/chat/completions`): below the base URL's path, with its query.
+    pub fn url_of(&self, route: &str) -> Url {
+        let mut url = self.base_url.clone();
+        url.set_path(&format!("{}{route}", self.base_url.path().trim_end_matches('/')));
+        url
+    }
+}
+
+keywords! {
+    /// How a provider continues an unfinished assistant message.
+    pub enum Prefill {
+        /// It does not: ask again and match.
+        None = "none",
+        /// A plain last assistant message is continued.
+        Assistant = "assistant",
+        /// With `"prefix": true` in that message (Mistral, DeepSeek).
+        Prefix = "prefix",
+        /// With `continue_final_message` and without `add_generation_prompt` (vLLM).
+        Vllm = "vllm",
+    }
+}
 
 /// What became of a provider that is written in the file.
-pub enum Fate {
+pub enum ProviderStatus {
     /// Usable.
     Live(Box<Provider>),
     /// `enabled = false`.
@@ -21,12 +83,12 @@ pub enum Fate {
 }
 
 /// Every provider of the file, by name, in its order.
-pub struct Providers(Vec<(String, Fate)>);
+pub struct Providers(Vec<(String, ProviderStatus)>);
 
 impl Providers {
     /// What became of `name`; `None` when there is no such provider.
-    pub fn fate(&self, name: &str) -> Option<&Fate> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, fate)| fate)
+    pub fn status(&self, name: &str) -> Option<&ProviderStatus> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, status)| status)
     }
 
     /// "there is no provider `x`, did you mean `y`?"
@@ -37,7 +99,8 @@ impl Providers {
 
     /// The usable ones.
     pub fn into_live(self) -> Vec<Provider> {
-        let live = |(_, fate)| if let Fate::Live(provider) = fate { Some(*provider) } else { None };
+        let live =
+            |(_, status)| if let ProviderStatus::Live(provider) = status { Some(*provider) } else { None };
         self.0.into_iter().filter_map(live).collect()
     }
 }
@@ -47,57 +110,42 @@ pub fn read(root: &Section<'_>) -> Providers {
     let mut providers = Providers(Vec::new());
     for table in root.tables("providers") {
         let table = table.skippable();
-        let name = table.required("name", name);
-        let enabled = table.or("enabled", true, Value::boolean);
-        let provider = provider(&table, name.clone());
+        let provider = Provider::read(&table);
+        let (name, enabled) = (table.opt("name", name), table.opt("enabled", Value::boolean));
         table.refuse_unknown();
         let unset = table.unset();
-        let fate = match provider {
-            _ if !enabled => Fate::Disabled,
+        let status = match provider {
+            _ if enabled == Some(false) => ProviderStatus::Disabled,
             _ if !unset.is_empty() => {
                 table.warn(format!(
                     "{} is skipped: {} not set",
                     name.as_deref().unwrap_or("it"),
                     unset.join(", ")
                 ));
-                Fate::Unset(unset)
+                ProviderStatus::Unset(unset)
             }
-            Some(provider) => Fate::Live(Box::new(provider)),
-            None => Fate::Faulty,
+            Some(provider) => ProviderStatus::Live(Box::new(provider)),
+            None => ProviderStatus::Faulty,
         };
         let Some(name) = name else { continue };
-        if providers.fate(&name).is_some() {
+        if providers.status(&name).is_some() {
             table.error_at("name", format!("there is already a provider `{name}`; names must differ"));
         }
-        providers.0.push((name, fate));
+        providers.0.push((name, status));
     }
     providers
 }
 
-fn provider(table: &Section<'_>, name: Option<String>) -> Option<Provider> {
-    let base_url = table.required("base_url", base_url);
-    let api_key = table.opt("api_key", |value| {
-        let key = value.text().filter(|key| !key.is_empty())?;
-        value.header_secret(key)
-    });
-    let api_key_header = table.opt("api_key_header", header_name);
-    let headers = table.section("headers", |section| {
-        section.entries().iter().filter_map(|(name, value)| header(name, value)).collect()
-    });
-    let connect_timeout = table.opt("connect_timeout", Value::positive);
-    let max_concurrency = table.opt("max_concurrency", Value::count);
-    let prefill = table.opt("prefill", Value::choice);
-    let base_url = base_url?;
-    Some(Provider {
-        name: name?,
-        api_key,
-        headers,
-        connect_timeout,
-        api_key_header: api_key_header.unwrap_or_else(|| known::api_key_header(&base_url).to_owned()),
-        max_concurrency,
-        prefill: prefill.unwrap_or_else(|| known::prefill(&base_url)),
-        base_url,
-    })
+/// Empty means none.
+fn api_key(value: &Value<'_>) -> Option<Option<Secret>> {
+    match value.text()? {
+        key if key.is_empty() => Some(None),
+        key => value.header_secret(key).map(Some),
+    }
+}
+
+fn known_header(base_url: Option<&Url>) -> String {
+    base_url.map(known::api_key_header).unwrap_or_default().to_owned()
 }
 
 /// A target is `provider/model`, so a slash would make two readings of it.
@@ -158,6 +206,11 @@ fn warn_of_clear_text(value: &Value<'_>, url: &Url) {
 const OWN_HEADERS: [HeaderName; 5] =
     [header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::TE];
 
+fn headers(value: &Value<'_>) -> Option<BTreeMap<String, Secret>> {
+    let table = value.table()?;
+    Some(table.entries().iter().filter_map(|(name, value)| header(name, value)).collect())
+}
+
 fn header(name: &str, value: &Value<'_>) -> Option<(String, Secret)> {
     let Ok(name) = HeaderName::try_from(name) else {
         return value.fail("is not a valid header name");
@@ -170,12 +223,4 @@ fn header(name: &str, value: &Value<'_>) -> Option<(String, Secret)> {
         return value.fail("holds a character that a header cannot carry");
     }
     Some((name.as_str().to_owned(), Secret::new(text)))
-}
-
-fn header_name(value: &Value<'_>) -> Option<String> {
-    let name = value.text()?;
-    match HeaderName::try_from(&name) {
-        Ok(name) if !OWN_HEADERS.contains(&name) => Some(name.as_str().to_owned()),
-        _ => value.expected(r#"a header name such as "authorization" or "api-key""#, ""),
-    }
 }

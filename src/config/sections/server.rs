@@ -1,56 +1,86 @@
 //! `[server]` and `[admin]`: where the gateway listens, and what it must have to listen beyond this machine.
 
-use std::{
-    fs::File,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{fs::File, net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::config::{Admin, Secret, Server, Tls, document::Section, value::Value};
+use serde_json::json;
+
+use crate::config::{
+    Secret,
+    reader::{units::size_text, value::Value},
+    section_table::section,
+};
 
 /// Shorter admin tokens can be guessed.
 const SHORTEST_TOKEN: usize = 16;
 
-/// Reads `[server]`; `open`: no client key is written, so anybody who reaches the port may use it.
-pub fn read(section: &Section<'_>, open: bool) -> Server {
-    let default = Server::default();
-    let server = Server {
-        listen: section.or("listen", default.listen, address),
-        tls: tls(section),
-        max_body: section.or("max_body", default.max_body, Value::size),
-        drain_timeout: section.or("drain_timeout", default.drain_timeout, Value::duration),
-    };
-    if open && !is_loopback(server.listen) {
-        let message = format!(
-            "{} can be reached from other machines, and without [[auth.keys]] anybody there could use your \
-             provider keys; add a key, or listen on 127.0.0.1",
-            server.listen
-        );
-        section.error_at("listen", message);
+section! {
+    /// `[server]`
+    [server] pub struct Server(section, open: bool) {
+        /// Address to listen on; port 0 picks a free one.
+        listen: SocketAddr = "127.0.0.1:8080";
+        /// Largest request body, in bytes.
+        max_body: usize = "32MiB", read Value::size, show |server, _| json!(size_text(server.max_body));
+        /// How long running streams may finish after SIGTERM.
+        drain_timeout: Duration = "30s";
     }
-    server
+    joint {
+        /// PEM certificate chain: HTTPS.
+        tls_cert: Option<Value<'a>> = None, read Value::itself,
+            show |server, _| json!(server.tls.as_ref().map(|tls| &tls.cert));
+        /// Its PEM private key.
+        tls_key: Option<Value<'a>> = None, read Value::itself,
+            show |server, _| json!(server.tls.as_ref().map(|tls| &tls.key));
+    }
+    made {
+        /// PEM files for HTTPS; both or none.
+        tls: Option<Tls> = None, by tls(tls_cert.as_ref(), tls_key.as_ref());
+    }
+    rules {
+        if open && !is_loopback(listen) {
+            section.error_at("listen", left_open(listen));
+        }
+    }
 }
 
-/// Reads `[admin]`.
-pub fn admin(section: &Section<'_>, server: &Server) -> Admin {
-    let exposed = !is_loopback(server.listen);
-    let value = section.value("token");
-    if value.is_none() && exposed {
-        section.error(format!("{} needs a `token`: {HOW_TO_TOKEN}", server.listen));
+/// Certificate and key of the HTTPS listener.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// PEM certificate chain.
+    pub cert: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+fn left_open(listen: SocketAddr) -> String {
+    format!(
+        "{listen} can be reached from other machines, and without [[auth.keys]] anybody there could use your provider \
+         keys; add a key, or listen on 127.0.0.1"
+    )
+}
+
+section! {
+    /// `[admin]`
+    [admin] pub struct Admin(section, listen: SocketAddr) {
+        /// Bearer token of the admin routes; `None`: loopback only.
+        token: Option<Secret> = "", read |value| token(value, !is_loopback(listen));
     }
-    Admin { token: value.and_then(|value| token(&value, exposed)) }
+    rules {
+        if section.value("token").is_none() && !is_loopback(listen) {
+            section.error(format!("{listen} needs a `token`: {HOW_TO_TOKEN}"));
+        }
+    }
 }
 
 const HOW_TO_TOKEN: &str = "make one with `openssl rand -hex 32`, or listen on 127.0.0.1";
 
 /// Empty means none. Never quotes it.
-fn token(value: &Value<'_>, exposed: bool) -> Option<Secret> {
+fn token(value: &Value<'_>, exposed: bool) -> Option<Option<Secret>> {
     let text = value.text()?;
     match text.chars().count() {
         0 if exposed => {
             value.fail(format!("is empty, but beyond this machine one is needed: {HOW_TO_TOKEN}"))
         }
-        0 => None,
+        0 => Some(None),
         length @ 1..SHORTEST_TOKEN if exposed => value.fail(format!(
             "is {length} characters long, but beyond this machine it needs {SHORTEST_TOKEN}: {HOW_TO_TOKEN}"
         )),
@@ -58,18 +88,9 @@ fn token(value: &Value<'_>, exposed: bool) -> Option<Secret> {
             if length < SHORTEST_TOKEN {
                 value.warn(format!("is only {length} characters long and can be guessed"));
             }
-            value.header_secret(text)
+            value.header_secret(text).map(Some)
         }
     }
-}
-
-fn address(value: &Value<'_>) -> Option<SocketAddr> {
-    let text = value.text()?;
-    let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
-    let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    local
-        .or_else(|| text.parse().ok())
-        .or_else(|| value.expected(r#"an IP address and a port such as "127.0.0.1:8080""#, ""))
 }
 
 /// `::ffff:127.0.0.1` is loopback as well.
@@ -77,9 +98,8 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-fn tls(section: &Section<'_>) -> Option<Tls> {
-    let (cert, key) = (section.value("tls_cert"), section.value("tls_key"));
-    match (&cert, &key) {
+fn tls(cert: Option<&Value<'_>>, key: Option<&Value<'_>>) -> Option<Tls> {
+    match (cert, key) {
         (Some(cert), Some(key)) => {
             let (cert, key) = (readable(cert), readable(key));
             Some(Tls { cert: cert?, key: key? })

@@ -3,16 +3,21 @@
 //! Besides the configuration file itself it opens only the TLS files named there, to see that they can be
 //! read. It starts nothing and connects to nothing.
 
+pub mod env;
+pub mod problem;
+pub mod section;
+mod text;
+pub mod units;
+pub mod value;
+
 use std::path::Path;
 
+use env::Env;
+use problem::{Diagnostics, Problem, Problems};
+use section::Section;
 use toml::de::DeTable;
 
-use super::{
-    Config, Problem, Problems,
-    document::{Notes, Section},
-    env::Env,
-    sections,
-};
+use super::{Config, sections};
 
 /// A usable configuration, and what the user should know about it.
 #[derive(Debug, Clone)]
@@ -44,24 +49,24 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 /// Every problem, in the order of the file. After a syntax error nothing else is looked at, for what a broken
 /// document seems to say is guesswork.
 pub fn parse(file_name: &str, text: &str, env: Env<'_>) -> Result<Loaded, Problems> {
-    let notes = Notes::new(file_name, text, env);
+    let diagnostics = Diagnostics::new(file_name, text, env);
     let (document, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
-        return Err(Problems(syntax_problems(notes, &syntax)));
+        return Err(Problems(syntax_problems(diagnostics, &syntax)));
     }
-    let config = sections::read(&Section::root(&notes, document.get_ref()));
-    let (errors, warnings) = notes.finish();
+    let config = sections::read(&Section::root(&diagnostics, document.get_ref()));
+    let (errors, warnings) = diagnostics.finish();
     if errors.is_empty() { Ok(Loaded { config, warnings }) } else { Err(Problems(errors)) }
 }
 
 /// The first error of each line: the parser recovers at the next line, and what it adds to the same one is
 /// mostly an echo.
-fn syntax_problems(notes: Notes<'_>, syntax: &[toml::de::Error]) -> Vec<Problem> {
+fn syntax_problems(diagnostics: Diagnostics<'_>, syntax: &[toml::de::Error]) -> Vec<Problem> {
     for error in syntax {
-        let line = notes.line(error.span().map_or(usize::MAX, |span| span.start));
-        notes.error(line, "", format!("this is not TOML: {}", sentence(error.message())));
+        let line = diagnostics.line(error.span().map_or(usize::MAX, |span| span.start));
+        diagnostics.error(line, "", format!("this is not TOML: {}", sentence(error.message())));
     }
-    let (mut problems, _) = notes.finish();
+    let (mut problems, _) = diagnostics.finish();
     problems.dedup_by_key(|problem| problem.line);
     problems
 }

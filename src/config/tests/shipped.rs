@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Config, Loaded, Prefill, Problems, parse};
+use crate::config::{Config, Loaded, Prefill, Problems, parse};
 
-const SHIPPED: &str = include_str!("../../config.toml");
+const SHIPPED: &str = include_str!("../../../config.toml");
 const VARIABLES: [(&str, &str); 8] = [
     ("groq", "GROQ_API_KEY"),
     ("together", "TOGETHER_API_KEY"),
@@ -133,7 +133,7 @@ fn every_commented_table_works_when_uncommented() {
 }
 
 /// The keys the reader knows under `header`, from what it says about one it does not know.
-fn known_keys(header: &str) -> Vec<String> {
+pub(super) fn known_keys(header: &str) -> Vec<String> {
     let text = format!("{header}\nzzzzzzzzzzzzzzzzzzzz = 1\n");
     let problems = with(&[], &text).unwrap_err().to_string();
     let (_, known) = problems.split_once("known here: ").unwrap();

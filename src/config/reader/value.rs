@@ -7,13 +7,11 @@ use std::{ops::RangeInclusive, time::Duration};
 use toml::{Spanned, de::DeValue};
 
 use super::{
-    Hedge, Secret, Timeout,
-    choice::Choice,
-    document::{Scope, Section},
     env::{Expanded, expand},
-    nearest::did_you_mean,
+    section::{Scope, Section},
     units,
 };
+use crate::config::{keyword::Keyword, suggest::did_you_mean};
 
 const A_DURATION: &str = r#"a duration such as "250ms", "10s" or "5m""#;
 const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
@@ -34,12 +32,12 @@ impl<'a> Value<'a> {
 
     /// Notes an error at this value.
     pub fn error(&self, message: impl Into<String>) {
-        self.scope.notes.error(self.line(), &self.path, message);
+        self.scope.diagnostics.error(self.line(), &self.path, message);
     }
 
     /// Notes a warning at this value.
     pub fn warn(&self, message: impl Into<String>) {
-        self.scope.notes.warn(self.line(), &self.path, message);
+        self.scope.diagnostics.warn(self.line(), &self.path, message);
     }
 
     /// The value as TOML has it.
@@ -48,7 +46,7 @@ impl<'a> Value<'a> {
     }
 
     /// The `i`th element of this array.
-    pub fn element(&self, i: usize, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
+    fn element(&self, i: usize, value: &'a Spanned<DeValue<'a>>) -> Value<'a> {
         Value { scope: self.scope.clone(), path: format!("{}[{i}]", self.path), value }
     }
 
@@ -56,6 +54,21 @@ impl<'a> Value<'a> {
     pub fn table(&self) -> Option<Section<'a>> {
         let DeValue::Table(table) = self.raw() else { return self.mismatch("a table") };
         Some(Section::new(self.scope.clone(), self.path.clone(), self.line(), Some(table)))
+    }
+
+    /// The value as it stands, for keys that can be read only together.
+    pub fn itself(&self) -> Option<Option<Value<'a>>> {
+        Some(Some(self.clone()))
+    }
+
+    /// The tables written as `[[key]]`.
+    pub fn tables(&self) -> Vec<Section<'a>> {
+        if !matches!(self.raw(), DeValue::Array(_)) {
+            let found = type_name(self.raw());
+            self.error(format!("expected tables, each under its own `[[{}]]`; found {found}", self.path));
+            return Vec::new();
+        }
+        self.list(Value::table).unwrap_or_default()
     }
 
     /// An array; elements that `read` cannot make sense of are left out, for it has noted them.
@@ -67,32 +80,6 @@ impl<'a> Value<'a> {
     /// A string with its variables filled in; may be empty.
     pub fn text(&self) -> Option<String> {
         self.text_as("a string")
-    }
-
-    /// A string that is not empty and holds no control characters.
-    pub fn name(&self) -> Option<String> {
-        let text = self.text()?;
-        if text.trim().is_empty() {
-            return self.fail("must not be empty");
-        }
-        if text.chars().any(char::is_control) || text.trim() != text {
-            return self.fail("must not hold control characters, nor begin or end with a blank");
-        }
-        Some(text)
-    }
-
-    /// A string that must not be shown; empty means none.
-    pub fn secret(&self) -> Option<Secret> {
-        self.text().filter(|text| !text.is_empty()).map(Secret::new)
-    }
-
-    /// Wraps `text`, which was read here and travels in a header.
-    pub fn header_secret(&self, text: String) -> Option<Secret> {
-        // Not `HeaderValue`: it lets bytes above 127 pass, which clients and servers disagree about.
-        if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && text.trim() == text {
-            return Some(Secret::new(text));
-        }
-        self.fail("holds a character that a header cannot carry, perhaps a line break at its end")
     }
 
     /// `true` or `false`.
@@ -155,42 +142,20 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `"auto"` or a duration.
-    pub fn timeout(&self) -> Option<Timeout> {
-        let expected = format!(r#""auto" or {A_DURATION}"#);
-        match self.text_as(&expected)?.as_str() {
-            "auto" => Some(Timeout::Auto),
-            text => match units::duration(text) {
-                Some(duration) => self.not_zero(duration).map(Timeout::After),
-                None => self.expected(&expected, &did_you_mean(text, ["auto"])),
-            },
-        }
-    }
-
-    /// `"off"`, `"auto"` or a duration.
-    pub fn hedge(&self) -> Option<Hedge> {
-        let expected = format!(r#""off", "auto" or {A_DURATION}"#);
-        match self.text_as(&expected)?.as_str() {
-            "off" => Some(Hedge::Off),
-            "auto" => Some(Hedge::Auto),
-            text => match units::duration(text) {
-                Some(duration) => self.not_zero(duration).map(Hedge::After),
-                None => self.expected(&expected, &did_you_mean(text, ["off", "auto"])),
-            },
-        }
-    }
-
-    /// One of a few words.
-    pub fn choice<T: Choice>(&self) -> Option<T> {
+    /// One of a few words, or a duration if it takes one.
+    pub fn keyword<T: Keyword>(&self) -> Option<T> {
         let words = || T::WORDS.iter().map(|(word, _)| *word);
-        let quoted: Vec<String> = words().map(|word| format!("{word:?}")).collect();
-        let expected = match quoted.as_slice() {
+        let a_duration = T::AFTER.map(|_| A_DURATION.to_owned());
+        let known: Vec<String> = words().map(|word| format!("{word:?}")).chain(a_duration).collect();
+        let expected = match known.as_slice() {
             [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
             [] => String::new(),
         };
         let text = self.text_as(&expected)?;
-        let found = T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
-        found.or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
+        if let (Some(after), Some(duration)) = (T::AFTER, units::duration(&text)) {
+            return self.not_zero(duration).map(after);
+        }
+        T::of(&text).or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
     }
 
     /// Notes an error and answers `None`, to end a reader with.
@@ -208,7 +173,7 @@ impl<'a> Value<'a> {
 
     fn text_as(&self, expected: &str) -> Option<String> {
         let DeValue::String(text) = self.raw() else { return self.mismatch(expected) };
-        match expand(text, self.scope.notes.env) {
+        match expand(text, self.scope.diagnostics.env) {
             Ok(Expanded::Text(text)) => Some(text),
             Ok(Expanded::Unset(names)) => self.needs(names),
             Err(message) => self.fail(message),
@@ -238,12 +203,12 @@ impl<'a> Value<'a> {
     }
 
     fn line(&self) -> usize {
-        self.scope.notes.line(self.value.span().start)
+        self.scope.diagnostics.line(self.value.span().start)
     }
 }
 
 /// What TOML calls a value, with its article.
-pub fn type_name(value: &DeValue<'_>) -> &'static str {
+fn type_name(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "an integer",

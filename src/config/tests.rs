@@ -1,0 +1,6 @@
+//! The shipped file and the documentation, held to the tables of the code.
+
+mod docs;
+mod shipped;
+
+pub use docs::{Documented, Key};
