@@ -71,7 +71,7 @@ pub struct ExchangeRequest {
     pub total: Instant,
     /// The client set a shorter deadline than the target would have had, so missing it is not the target's fault.
     pub impatient: bool,
-    /// The provider's messages are not logged: they may quote text that only the user may read.
+    /// Failure messages omit the provider's text: it may quote what only the user may read.
     pub quiet: bool,
 }
 
