@@ -41,7 +41,7 @@ pub struct Reloaded {
 pub struct Moment {
     /// The monotonic clock.
     pub now: Instant,
-    /// The wall clock.
+    /// The wall clock, for dates.
     pub wall: SystemTime,
 }
 

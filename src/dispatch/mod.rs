@@ -56,7 +56,7 @@ pub struct DispatchResponse {
     pub trail: ResponseTrail,
     /// Its status and headers.
     pub head: UpstreamHead,
-    /// Its body.
+    /// Its body, of one of three kinds.
     pub body: AnsweredBody,
 }
 
@@ -75,9 +75,9 @@ pub enum AnsweredBody {
 pub struct ResponseTrail {
     /// The target that answered, or failed last; `None` if none was tried.
     pub target: Option<Arc<str>>,
-    /// Attempts made.
+    /// Attempts made, on all targets together.
     pub attempts: u32,
-    /// Time in the queue.
+    /// Time spent in the queue for a slot.
     pub queued: Duration,
     /// Time in the gateway before the first attempt, without the queue.
     pub overhead: Duration,

@@ -27,7 +27,7 @@ pub struct StreamStats {
     finished: u64,
     /// The last usage that was reported.
     pub usage: Option<Usage>,
-    /// Content events.
+    /// Number of content events.
     pub events: u64,
     /// Text of choice 0, in bytes of JSON.
     pub text: usize,

@@ -27,7 +27,7 @@ const ERROR_BODY: Duration = Duration::from_secs(5);
 /// A failed exchange.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// Its class.
+    /// Its class, which decides what follows.
     pub outcome: Outcome,
     /// One sentence, without secrets.
     pub message: String,
@@ -38,7 +38,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The target failed.
+    /// A failure of the target before any content.
     pub fn hard(kind: HardKind, message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Hard(kind), message: message.into(), reply: None, elapsed: Duration::ZERO }
     }

@@ -61,7 +61,7 @@ pub struct ExchangeRequest {
     pub stream: bool,
     /// The client requested the usage chunk.
     pub wants_usage: bool,
-    /// The request.
+    /// The request to send.
     pub question: RequestTarget,
     /// Timeout to the first content of a stream, or to the head of a whole answer.
     pub first: Duration,
@@ -102,7 +102,7 @@ pub struct OpenStream {
     pub lead: Vec<SseEvent>,
     /// The rest of the stream.
     pub stream: EventStream,
-    /// Its attempt.
+    /// Its attempt, which is still running.
     pub attempt: Attempt,
     /// Longest silence allowed.
     pub stall: Duration,
@@ -116,7 +116,7 @@ pub struct RawStream {
     pub first: Bytes,
     /// The rest of the body.
     pub body: UpstreamBody,
-    /// Its attempt.
+    /// Its attempt, which is still running.
     pub attempt: Attempt,
     /// Longest silence allowed.
     pub stall: Duration,

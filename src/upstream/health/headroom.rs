@@ -37,7 +37,7 @@ pub enum QuotaUnit {
 pub struct HeadroomView {
     /// The end of the header's name, such as `-tokens-minute`; empty for a plain one.
     pub window: String,
-    /// What it counts.
+    /// What the window counts.
     pub unit: QuotaUnit,
     /// The limit of one window, if reported.
     pub limit: Option<u64>,

@@ -34,7 +34,7 @@ use crate::{
 /// What a call needs of a target.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestNeed {
-    /// Streamed or whole.
+    /// Whether the answer is streamed or whole.
     pub kind: LatencyKind,
     /// Estimated tokens of the prompt.
     pub tokens: u64,
@@ -100,7 +100,7 @@ pub struct Target {
     pub id: Arc<str>,
     /// The two parts of the id.
     pub name: TargetName,
-    /// Its provider.
+    /// Its provider, shared by all targets there.
     pub provider: Arc<Provider>,
     /// Its state; shared with the same target of other configurations.
     pub state: Arc<TargetState>,

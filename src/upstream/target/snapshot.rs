@@ -247,7 +247,7 @@ impl Snapshot {
         self.providers.get(name)
     }
 
-    /// The providers.
+    /// The configured providers.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }

@@ -70,7 +70,7 @@ fn database(name: String) -> String {
 /// What a [`Wire`] does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Relays everything.
+    /// Relays everything both ways.
     Whole,
     /// Cut: open connections end, new ones end at once.
     Cut,

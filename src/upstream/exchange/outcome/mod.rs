@@ -89,7 +89,7 @@ pub enum FailureKind {
     Timeout,
     /// An error status of the target.
     Status5xx,
-    /// Too many requests.
+    /// The target wants fewer requests.
     RateLimited,
     /// The stream broke after the first content.
     StreamBroken,
@@ -104,7 +104,7 @@ pub enum FailureKind {
 pub enum Sent {
     /// Certainly not: the request did not arrive, or was rejected.
     No,
-    /// Possibly.
+    /// Possibly: a reset, a silence, an error status, or a cancelled attempt.
     Perhaps,
     /// Certainly: it was answering.
     Answering,
@@ -113,7 +113,7 @@ pub enum Sent {
 /// What an outcome means for the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerSignal {
-    /// A success.
+    /// A success: ends a streak of failures.
     Success,
     /// A failure for the streak and for the ratio.
     Failure,
@@ -128,9 +128,9 @@ pub enum BreakerSignal {
 pub enum ScoreSignal {
     /// A success with its latency.
     Success,
-    /// A failure.
+    /// A failure: lowers the success rate.
     Failure,
-    /// No sample.
+    /// No sample: the target did nothing wrong.
     Neutral,
 }
 

@@ -73,7 +73,7 @@ impl Counters {
 pub struct Score {
     /// `100 × success_rate − 10 × max(avg_latency, silence)`.
     pub score: f64,
-    /// 0..1, decayed.
+    /// 0..1, decayed over time.
     pub success_rate: f64,
     /// Seconds, decayed, times `crowding`; 0 while nothing is known of any target of the pool.
     pub avg_latency: f64,
