@@ -1,6 +1,6 @@
 //! The outcome of an attempt: the basis of the score, the circuit breaker and failover.
 //!
-//! Every attempt ends in exactly one [`Outcome`], and [`classify`] is the only place that interprets a provider's
+//! Every attempt ends in exactly one [`Outcome`], and `classify` is the only place that interprets a provider's
 //! error. The methods below are the columns of one table; no other code may decide by status code. A client's
 //! own fault must never count against a target, and a target's fault must never be shown as the client's.
 
