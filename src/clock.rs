@@ -5,7 +5,6 @@
 //! time stands still, as in the event loops of nginx (`ngx_current_msec`) and libuv (`uv_now`). A poll takes microseconds,
 //! and what is measured is reported in milliseconds. Code that computes for long within one poll must not use it.
 //! Outside [`cached_per_poll`] every reading is a real one.
-//! poll. Outside [`by_the_poll`] it is the clock itself.
 
 use std::{
     cell::Cell,

@@ -100,7 +100,7 @@ impl Event {
 pub struct Stamped {
     /// When it happened, as RFC 3339.
     pub at: String,
-    /// What happened.
+    /// The event itself.
     #[serde(flatten)]
     pub event: Event,
 }

@@ -57,7 +57,7 @@ impl UserId {
         Pseudonym(KEY.hash_one(&self.0))
     }
 
-    /// The id as text.
+    /// The id as text; logs take the pseudonym instead.
     pub fn as_str(&self) -> &str {
         &self.0
     }

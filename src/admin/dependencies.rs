@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(3);
 pub struct Dependencies {
     /// The store can be read and written.
     pub memory_store: Option<bool>,
-    /// Redis answers.
+    /// Redis answers within its timeout.
     pub redis: Option<bool>,
 }
 

@@ -24,9 +24,9 @@ pub struct LatencySample([Option<Percentiles>; 2]);
 /// Percentiles of a latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentiles {
-    /// Median.
+    /// Median, in seconds.
     pub p50: f64,
-    /// 95th percentile.
+    /// 95th percentile, in seconds.
     pub p95: f64,
 }
 

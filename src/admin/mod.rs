@@ -1,6 +1,6 @@
 //! Read-only views of the gateway for operators, as JSON, as a page, and as a stream of changes.
 //!
-//! [`view`] has the data of the targets, [`reason`] the sentence in it, [`summary`] a short form, [`explain`] the
+//! [`view`] has the data of the targets, `reason` the sentence in it, [`summary`] a short form, [`explain`] the
 //! order of attempts, [`event_stream`] the changes, [`dependencies`] those of memory and Redis, [`history`] the last
 //! minutes, [`metrics`] the page for Prometheus, and [`page`] all of it as HTML. Nothing here changes a target or knows a
 //! route: see `server::handlers::admin`.
@@ -41,7 +41,7 @@ pub struct Reloaded {
 pub struct Moment {
     /// The monotonic clock.
     pub now: Instant,
-    /// The wall clock.
+    /// The wall clock, for dates.
     pub wall: SystemTime,
 }
 

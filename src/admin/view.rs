@@ -23,7 +23,7 @@ const KINDS: [LatencyKind; 2] = [LatencyKind::Stream, LatencyKind::Whole];
 pub struct TargetRow {
     /// `provider/model`
     pub id: String,
-    /// Its provider.
+    /// The name of its provider.
     pub provider: String,
     /// The provider's name for the model.
     pub model: String,
@@ -85,11 +85,11 @@ pub struct ReportedByRow {
 /// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct LatencyRow {
-    /// Median.
+    /// Median, in seconds.
     pub p50: Option<f64>,
-    /// 95th percentile.
+    /// 95th percentile, in seconds.
     pub p95: Option<f64>,
-    /// 99th percentile.
+    /// 99th percentile, in seconds.
     pub p99: Option<f64>,
     /// Output tokens per second of one answer.
     pub tokens_per_second: Option<f64>,
@@ -98,9 +98,9 @@ pub struct LatencyRow {
 /// Scores by kind of request, which are independent.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScoresByKind {
-    /// Streams.
+    /// Streams: latency to the first content.
     pub stream: KindScore,
-    /// Whole answers.
+    /// Whole answers: latency to the end.
     pub whole: KindScore,
 }
 

@@ -179,7 +179,7 @@ pub struct InFlightCall {
 pub struct CallView {
     /// `x-request-id`
     pub id: String,
-    /// The user.
+    /// The id of its user.
     pub user: String,
     /// `chat`, `embeddings`, … or `other`.
     pub operation: &'static str,
@@ -187,9 +187,9 @@ pub struct CallView {
     pub model: String,
     /// The target being tried.
     pub target: Option<String>,
-    /// Its phase.
+    /// Where it is in its life.
     pub phase: Phase,
-    /// Attempts so far.
+    /// Attempts so far, all targets together.
     pub attempts: u32,
     /// Milliseconds since it was admitted.
     pub elapsed_ms: u64,
@@ -253,7 +253,7 @@ impl InFlightRow {
 }
 
 impl InFlightCall {
-    /// Sets the phase.
+    /// Moves the call to this phase.
     pub fn phase(&self, phase: Phase) {
         self.row.phase.store(phase as u8, Ordering::Relaxed);
     }
@@ -265,7 +265,7 @@ impl InFlightCall {
         self.phase(Phase::Asking);
     }
 
-    /// Attempts so far.
+    /// Attempts so far, all targets together.
     pub fn attempts(&self) -> u32 {
         self.row.attempts.load(Ordering::Relaxed)
     }

@@ -152,7 +152,7 @@ impl RequestRecord {
         self.spent = self.spent.saturating_add(spent);
     }
 
-    /// A stream broke.
+    /// Counts a stream that broke after its first content.
     pub fn broke(&mut self) {
         self.broken += 1;
     }

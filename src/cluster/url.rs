@@ -17,7 +17,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The default port of Redis.
 const PORT: u16 = 6379;
 
-/// A parsed URL.
+/// A parsed `redis.url`.
 pub struct RedisUrl {
     host: String,
     port: u16,
@@ -26,7 +26,7 @@ pub struct RedisUrl {
     pub login: RedisConnectionInfo,
 }
 
-/// A byte stream.
+/// A byte stream to Redis, with or without TLS.
 pub trait Transport: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Transport for T {}
 

@@ -39,7 +39,7 @@ const NO_TARGET: &str = "none";
 
 /// The attempt loop of one call.
 pub struct AttemptLoop {
-    /// The call.
+    /// The call it is for, which it owns.
     pub call: Box<Call>,
     /// What all calls share.
     pub dispatcher: Arc<Dispatcher>,

@@ -113,7 +113,7 @@ impl BudgetBucket {
     }
 }
 
-/// A call in flight.
+/// Counts a call as in flight until dropped.
 #[derive(Debug)]
 pub struct InFlightRequest(Arc<Budget>);
 

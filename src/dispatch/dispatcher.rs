@@ -33,9 +33,9 @@ impl Dispatcher {
 pub struct ResponseTrail {
     /// The target that answered, or failed last; `None` if none was tried.
     pub target: Option<Arc<str>>,
-    /// Attempts made.
+    /// Attempts made, on all targets together.
     pub attempts: u32,
-    /// Time in the queue.
+    /// Time spent in the queue for a slot.
     pub queued: Duration,
     /// Time in the gateway before the first attempt, without the queue.
     pub overhead: Duration,

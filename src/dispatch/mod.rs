@@ -1,7 +1,7 @@
 //! Gets an answer from some target.
 //!
-//! [`run`] follows a call's [`plan`] with an [`attempt_loop::AttemptLoop`] until a target answers. A [`relay`] carries a
-//! stream to the client; if the stream breaks, it runs the loop again ([`rescue`]). Nothing is repeated after the
+//! [`run`] follows a call's [`plan`] with an `AttemptLoop` until a target answers. A [`relay`] carries a
+//! stream to the client; if the stream breaks, it runs the loop again (`rescue`). Nothing is repeated after the
 //! first content has been sent.
 
 mod attempt_loop;
@@ -34,7 +34,7 @@ pub struct DispatchResponse {
     pub trail: ResponseTrail,
     /// Its status and headers.
     pub head: UpstreamHead,
-    /// Its body.
+    /// Its body, of one of three kinds.
     pub body: AnsweredBody,
 }
 

@@ -1,4 +1,4 @@
-//! Carries an answer to the client: events as they arrive, with nothing added or reordered.
+//! Carries an answer to the client: events as they arrive, with nothing added, reordered or invented.
 //!
 //! The relay is the response body itself, polled by the client's connection: no task, no channel. When a client
 //! leaves, the relay is dropped, which closes the connection to the provider and frees the slot.
@@ -41,7 +41,7 @@ pub const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const AFTER_THE_END: Duration = Duration::from_secs(2);
 /// Wait for the end of the message after `[DONE]`, so that the connection can be reused.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
-/// A longer text is not kept for a rescue, in bytes.
+/// The longest text that is kept for a rescue, in bytes.
 const MAX_TRANSCRIPT: usize = 256 << 10;
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 

@@ -16,7 +16,7 @@ use super::{
 /// The result of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResponseVerdict {
-    /// A whole answer.
+    /// The body is a complete answer.
     Complete {
         /// Its usage, if it has any.
         usage: Option<Usage>,

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 pub struct Edit {
     /// The range to replace, in bytes of the original.
     pub range: Range<usize>,
-    /// The replacement.
+    /// The bytes to put there.
     pub with: Bytes,
 }
 

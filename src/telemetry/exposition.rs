@@ -38,7 +38,7 @@ enum FamilySamples {
     Info(Labels),
 }
 
-/// The two formats.
+/// The two text formats of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `text/plain; version=0.0.4`

@@ -61,7 +61,7 @@ impl Histogram {
         self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// Takes a snapshot.
+    /// Copies every bucket into a snapshot.
     pub fn read(&self) -> HistogramSnapshot {
         let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         HistogramSnapshot {

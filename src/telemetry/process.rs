@@ -21,7 +21,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Reads the figures.
+    /// Reads the figures; `None` if `/proc` is missing.
     pub fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;

@@ -1,7 +1,7 @@
-//! Looks at targets that nobody asks, or that failed, so that their return is noticed.
+//! Checks targets without traffic and targets that failed, so that their recovery is noticed.
 //!
-//! A check asks the provider for its models, with the key, and reads nothing but the status. It closes no breaker
-//! (what `GET /models` sees does not prove that requests are served): it only brings the next real probe forward.
+//! A check sends `GET /models` with the key, and reads nothing but the status. It closes no breaker
+//! (a success there does not prove that requests are served): it only brings the next half-open probe forward.
 
 use std::{
     collections::HashSet,
@@ -14,14 +14,14 @@ use tokio::time::{Instant, sleep};
 
 use super::{Snapshot, client::tls::http_client, provider::Provider};
 
-/// Checks at the same time.
+/// Concurrent checks.
 const AT_ONCE: usize = 8;
-/// For one check.
+/// Timeout of one check.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How often to look again whether checks have been switched on.
+/// Interval at which disabled checks look whether they have been enabled.
 const OFF_TICK: Duration = Duration::from_secs(5);
 
-/// Checks for ever; `current` gives the configuration in force.
+/// Runs checks for ever; `current` returns the configuration in force.
 pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
     let client = match http_client(LIMIT) {
         Ok(client) => client,
@@ -39,7 +39,7 @@ pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
     }
 }
 
-/// One check per provider, however many of its targets want one.
+/// One check per provider, however many of its targets need one.
 async fn check_all(client: &reqwest::Client, snapshot: &Snapshot, interval: Duration) {
     let now = Instant::now();
     let idle_since = SystemTime::now() - interval;

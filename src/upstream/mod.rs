@@ -1,8 +1,8 @@
-//! The targets and what we know of them.
+//! The targets, their measured health, and the exchange with a provider.
 //!
-//! Read [`target`] first, then [`crate::upstream::exchange::attempt`]. The algorithms are pure and stand alone: [`crate::upstream::health::score`], [`crate::upstream::health::breaker`],
-//! [`crate::upstream::exchange::outcome`], [`crate::upstream::health::headroom`], [`crate::upstream::health::cooldown`], [`crate::upstream::health::latency`]. This layer asks one target once; who is asked next
-//! is decided in `dispatch`.
+//! Read [`target`] first, then [`exchange::attempt`]. The algorithms are pure and independent: [`health::score`],
+//! [`health::breaker`], [`exchange::outcome`], [`health::headroom`], [`health::cooldown`], [`health::latency`]. This
+//! layer sends one request to one target; `dispatch` decides which target is tried next.
 
 pub mod client;
 pub mod exchange;

@@ -1,4 +1,4 @@
-//! The operator's routes: who may use them, what they show, and what they never show.
+//! The admin routes: access, what they show, and what they never show.
 
 use std::time::Duration;
 
@@ -77,11 +77,11 @@ async fn on_loopback_the_operator_needs_no_token() {
     }
 }
 
-/// A browser without the token gets a form for it, and learns nothing else.
+/// A browser without the token gets a form for it, and nothing of the gateway.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_token_a_browser_gets_a_form_and_nothing_of_the_gateway() {
     let stage = Stage::with(|c| c.set("admin", "token", &format!("\"{TOKEN}\""))).await;
-    // A proxy in between: not local any more.
+    // Through a proxy the request is not local any more.
     let browser = stage.client.clone().header("accept", "text/html").header("x-forwarded-for", "192.0.2.1");
     let form = browser.get("/admin").await;
     assert_eq!(form.code(), 401);
@@ -93,7 +93,7 @@ async fn without_the_token_a_browser_gets_a_form_and_nothing_of_the_gateway() {
     assert!(String::from_utf8_lossy(&page.body).contains("a/m"));
 }
 
-/// What is explained is what happens; a failover that nobody watched is on the page all the same.
+/// An explanation matches what then happens; a failover without a watcher is on the page all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_explanation_says_who_is_asked_and_the_page_who_failed() {
     let stage = Stage::pair().await;

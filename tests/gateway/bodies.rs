@@ -101,7 +101,7 @@ async fn expect_100_continue_is_answered() {
     assert!(String::from_utf8_lossy(&said).contains("HTTP/1.1 200"));
 }
 
-/// Curl sends large bodies so; a refusal must come instead of the 100.
+/// Curl waits for a 100 before it sends a large body; the refusal must come instead.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expected_body_that_is_too_large_is_never_asked_for() {
     let stage = small().await;
@@ -110,7 +110,7 @@ async fn an_expected_body_that_is_too_large_is_never_asked_for() {
     assert!(is_413(&said), "{}", String::from_utf8_lossy(&said));
 }
 
-/// P3: slow and silent connections cost the healthy nothing and end.
+/// P3: slow and silent connections are closed and do not slow down others.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_connections_do_not_disturb_and_are_closed() {
     let stage = Stage::single(|c| c).await;
@@ -129,7 +129,7 @@ async fn slow_connections_do_not_disturb_and_are_closed() {
         let reply = within("a healthy answer", ms(3000), stage.chat()).await;
         assert_eq!(reply.code(), 200);
     }
-    // The heads are cut off by a timer; the sockets stay open on our side all the while.
+    // The gateway closes by a timer on the heads; the sockets stay open on our side all the while.
     let closed = || async { (stage.gw.open_files() < before + 105).then_some(()) };
     eventually("half-sent heads are closed", Duration::from_secs(40), closed).await;
     drop(slow);
@@ -137,7 +137,7 @@ async fn slow_connections_do_not_disturb_and_are_closed() {
     eventually("all are closed", Duration::from_secs(5), all).await;
 }
 
-/// One connection serves many requests, also pipelined ones.
+/// One connection serves many requests, including pipelined ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn pipelined_requests_are_answered_in_order() {
     let stage = Stage::single(|c| c).await;

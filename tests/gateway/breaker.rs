@@ -1,4 +1,4 @@
-//! When a target is left alone, what it costs meanwhile, and how it comes back.
+//! When a circuit opens, what that costs meanwhile, and how it closes.
 
 use std::{
     sync::{
@@ -61,11 +61,11 @@ async fn a_failed_probe_opens_it_for_longer_and_only_one_request_probes() {
     tokio::time::sleep(ms(2500)).await;
     let samples = load.stop().await;
     assert!(errors(&samples).is_empty(), "{:?}", errors(&samples));
-    // 0.5 s, 1 s, 2 s, with jitter: three probes at the most in 2.5 s, not one per request.
+    // 0.5 s, 1 s, 2 s, with jitter: at most three probes in 2.5 s, not one per request.
     assert!(stage.a.calls().len() <= 4, "{} calls of {} requests", stage.a.calls().len(), samples.len());
 }
 
-/// R4: every second answer is a 500; five in a row never happen, the ratio must see it.
+/// R4: every second answer is a 500; there are never five in a row, so the ratio must open the circuit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_broken_target_is_left_alone_too() {
     let stage = Stage::with(|c| c.set("routing", "strategy", "\"score\"")).await;
@@ -83,7 +83,7 @@ async fn a_half_broken_target_is_left_alone_too() {
     assert!(target["state"] != "closed" || target["share"].as_f64().unwrap() <= 0.1, "{target}");
 }
 
-/// R5: all down. Attempts stay bounded, errors are quick and true, and healing is seen.
+/// R5: all targets are down. Attempts stay bounded, errors are quick and correct, and recovery is noticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn when_all_are_down_errors_are_quick_and_recovery_is_too() {
     let stage = Stage::with(|c| c.set("resilience", "total_timeout", "\"5s\"")).await;
@@ -141,7 +141,7 @@ async fn with_every_breaker_open_the_refusal_says_when_to_come_back() {
     assert_eq!(stage.client.get("/livez").await.code(), 200);
 }
 
-/// R13: a probe whose client leaves is no verdict; the next request may probe.
+/// R13: a probe whose client leaves decides nothing; the next request may probe.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_probe_hands_its_place_back() {
     for _ in 0..2 {
@@ -211,7 +211,7 @@ async fn broken_streams_trip_as_well() {
     assert_eq!((&a["state"], &a["failures"]["stream_broken"]), (&json!("open"), &json!(broken)), "{a}");
 }
 
-/// R10: a refused key is the operator's trouble, not the client's.
+/// R10: a rejected key is the operator's problem, not the client's.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_key_takes_the_target_out_and_is_never_the_clients_401() {
     let quota = error_body("You exceeded your current quota, check your billing", "insufficient_quota", None);

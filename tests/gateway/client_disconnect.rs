@@ -1,4 +1,4 @@
-//! S6: the client leaves, in every phase. The upstream request is closed within 250 ms, nothing is left in
+//! S6: the client disconnects, in every phase. The upstream request is closed within 250 ms, nothing stays in
 //! flight, and nothing counts against the target.
 
 use std::{sync::Arc, time::Duration};
@@ -126,7 +126,7 @@ async fn many_leave_at_random_and_nothing_leaks() {
     assert!(stage.gw.open_files() <= before + 10, "{} files before, {} now", before, stage.gw.open_files());
 }
 
-/// Rescue and failover stop as well when nobody listens any more.
+/// Rescue and failover stop as well when the client has left.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_asked_for_a_client_that_has_left() {
     let stage = Stage::pair().await;

@@ -1,4 +1,4 @@
-//! C4: the clock on the wall jumps by an hour, both ways. Limits and queues do not look at it.
+//! C4: the wall clock jumps by an hour, both ways. Limits and queues do not depend on it.
 
 use std::{
     fs,
@@ -42,7 +42,7 @@ async fn start(dir: &Path, provider: &FakeProvider) -> Gateway {
     launch.env("CLOCK_OFFSET", dir.join("offset").to_str().unwrap()).start(config.toml()).await
 }
 
-/// Asks `n` times; how often it was let in, and the last answer.
+/// Sends `n` requests; returns how many were admitted, and the last answer.
 async fn spend(client: &Client, n: usize) -> (usize, Reply) {
     let mut good = 0;
     for _ in 1..n {
@@ -52,7 +52,7 @@ async fn spend(client: &Client, n: usize) -> (usize, Reply) {
     (good + usize::from(last.code() == 200), last)
 }
 
-/// How far the gateway's time of day is from ours.
+/// The difference of the gateway's time of day to ours.
 fn ahead(reply: &Reply) -> i64 {
     let theirs = httpdate::parse_http_date(reply.header("date")).unwrap();
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;

@@ -1,4 +1,4 @@
-//! P8: no file descriptors left. Running streams go on, nothing spins, and it recovers as soon as some are free.
+//! P8: no file descriptors left. Running streams continue, nothing spins, and it recovers as soon as some are free.
 
 use std::{fs, process::Command};
 
@@ -12,14 +12,14 @@ use tokio::{net::TcpStream, time::sleep};
 
 use super::setup::Stage;
 
-/// Allows `gw` this many open files from now on.
+/// Sets the limit of open files of `gw`.
 fn allow(gw: &Gateway, files: usize) {
     let limit = format!("--nofile={files}:");
     let status = Command::new("prlimit").args(["--pid", &gw.pid().to_string(), &limit]).status();
     assert!(status.expect("util-linux is there").success());
 }
 
-/// Processor time so far, in ticks of 10 ms.
+/// CPU time so far, in ticks of 10 ms.
 fn ticks(gw: &Gateway) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", gw.pid())).unwrap();
     let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -42,12 +42,12 @@ async fn without_file_descriptors_it_waits_and_recovers() {
     let before = ticks(&stage.gw);
     sleep(ms(2000)).await;
     let used = ticks(&stage.gw) - before;
-    // Ten percent of a core, and the stream that runs meanwhile.
+    // Ten percent of a core, including the stream that runs meanwhile.
     assert!(used <= 30, "{used} ticks in two seconds");
     within("the stream goes on", ms(3000), stream.until("word-60 ")).await;
     let complaints = stage.gw.logs().matches("cannot accept").count();
     assert!((1..10).contains(&complaints), "{complaints}: {}", stage.gw.logs());
-    // Who asks next is behind all of them in the kernel's queue: five at a time would be forty pauses.
+    // A new request is behind all of them in the kernel's queue: five at a time would be forty pauses.
     drop(crowd);
     let reply = within("it recovers", ms(1500), stage.client.get("/livez")).await;
     assert_eq!(reply.code(), 200);

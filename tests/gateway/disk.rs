@@ -1,5 +1,5 @@
-//! M3: the disk under the memory is full, or fails one write. Chats go on; what was acknowledged is there, also after
-//! `kill -9`, and what was refused leaves nothing half done; all of it heals without a restart.
+//! M3: the disk under the memory is full, or one write fails. Chats continue. Acknowledged writes survive, also
+//! `kill -9`, and refused ones leave nothing half done. All of it recovers without a restart.
 
 use std::{collections::BTreeSet, fs, io::Write, path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use super::setup::launch;
 const FACT: &str = "My violin teacher is called Ottoline and lives in Bergen";
 const LONG: Duration = Duration::from_secs(30);
 
-/// Fails one write to the store, the one whose number is in a file; 0 is none.
+/// Fails one write to the store: the one whose number is in a file; 0 is none.
 const SHIM: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -83,7 +83,7 @@ fn assert_refused(reply: &Reply) {
     assert_eq!((reply.code(), reply.error_code().as_str()), (503, "store_unavailable"), "{reply:?}");
 }
 
-/// The names of what is kept; panics if a batch is there in part, or twice.
+/// The names of the stored items; panics if a batch is stored in part, or twice.
 async fn kept(client: &Client) -> BTreeSet<String> {
     let lines = client.clone().header("accept", "application/x-ndjson").get("/v1/memories").await;
     let lines = String::from_utf8(lines.body.to_vec()).unwrap();
@@ -107,7 +107,7 @@ fn memory_at(path: &Path, a: &FakeProvider) -> ConfigFile {
     ConfigFile::single(a).set("memory", "recall_budget", "\"5s\"").set("memory", "path", &path)
 }
 
-/// Takes all the room there is; gives it back when the file is removed.
+/// Fills the disk; removing the file frees it.
 fn fill(path: &Path) {
     let mut filler = fs::File::create(path).unwrap();
     while filler.write_all(&[1; 4096]).is_ok() {}
@@ -116,7 +116,7 @@ fn fill(path: &Path) {
 #[test]
 fn on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart() {
     if store::is_postgres() {
-        return; // The gateway's own files are meant.
+        return; // Only for files of the gateway itself.
     }
     link::alone(
         "gateway::disk::on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart",
@@ -127,7 +127,7 @@ fn on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart() {
             let ann = of(&gw, "ann");
             assert_eq!(ann.post("/v1/memories", &json!({"text": FACT})).await.code(), 201);
             fill(&disk.path().join("filler"));
-            // What the log has room for already may still be kept.
+            // What fits into the space already allocated for the log may still be stored.
             let mut acknowledged = BTreeSet::new();
             let refused = loop {
                 let name = format!("early {}", acknowledged.len());
@@ -155,11 +155,11 @@ fn on_a_full_disk_chats_go_on_and_writes_come_back_without_a_restart() {
     );
 }
 
-/// A write that fails is not acknowledged, unless nothing of it was needed yet; what it leaves is whole or nothing.
+/// A batch whose disk write fails is acknowledged only if that write was not needed yet; it is stored whole or not at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn whichever_write_fails_chats_go_on_and_nothing_is_half_done() {
     if store::is_postgres() {
-        return; // The gateway's own files are meant.
+        return; // Only for files of the gateway itself.
     }
     let (dir, a) = (tempfile::TempDir::new().unwrap(), FakeProvider::start().await);
     let number = dir.path().join("number");
@@ -191,7 +191,7 @@ async fn whichever_write_fails_chats_go_on_and_nothing_is_half_done() {
         let reply = ann.chat(&chat("Who is my violin teacher?")).await;
         assert_eq!(reply.code(), 200, "{reply:?}");
     }
-    // The rest hit what is done in the background, or what a chat left to be remembered.
+    // The others hit background work, or memories of a chat.
     assert!(refused > 50, "{refused} of 200 failing writes were noticed");
     wait::eventually("a write", LONG, || async { (add(&ann, "healed").await.code() == 201).then_some(()) })
         .await;

@@ -93,7 +93,7 @@ async fn another_media_type_is_a_415() {
     assert_eq!(client.post_bytes("/v1/chat/completions", ask("m").to_string()).await.code(), 200);
 }
 
-/// R9: the client's own faults pass through as they are, once, and count for nothing.
+/// R9: the client's own faults are relayed unchanged, once, and count against no target.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clients_fault_is_passed_on_as_the_provider_said_it() {
     let stage = Stage::pair().await;
@@ -160,7 +160,7 @@ async fn failures_of_the_last_target_have_their_codes() {
     }
 }
 
-/// The client must see which provider broke, but never a page of its HTML.
+/// The client must see which provider failed, but never its HTML page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_providers_page_never_becomes_the_clients_error() {
     let stage = Stage::single(|c| c).await;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::setup::{Load, Stage, errors, gateway, patient};
 
-/// Answers that are no answer to a whole chat, by name.
+/// Answers that are not valid for a whole chat, by name.
 fn bad_answers() -> Vec<(&'static str, Script)> {
     let cut = openai::chat_answer("m", SIXTY);
     vec![
@@ -81,7 +81,7 @@ fn bad_streams() -> Vec<(&'static str, Script)> {
 async fn a_bad_answer_moves_on_at_once() {
     let stage = Stage::with(patient).await;
     for (name, script) in bad_answers() {
-        // A model of its own per fault would rest or trip alone; here each fault gets a fresh start instead.
+        // Otherwise a cooldown or an open circuit from one fault would hide the next; each gets a fresh start.
         stage.client.post("/admin/providers/a%2Fm/reset", &json!({})).await;
         stage.a.next(script);
         stage.a.clear();
@@ -123,7 +123,7 @@ async fn a_name_that_does_not_resolve_and_a_port_that_swallows_move_on() {
     }
 }
 
-/// R1: a provider that is killed under load costs no client anything.
+/// R1: killing a provider under load causes no client error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_provider_is_not_noticed() {
     let stage =
@@ -137,11 +137,11 @@ async fn a_killed_provider_is_not_noticed() {
     assert!(samples.iter().any(|s| s.target == "b/m"), "b took over");
     let a = stage.gw.target("a/m").await;
     assert_eq!(a["state"], "open", "{a}");
-    // Five to trip, and those that were in flight when it did.
+    // Five failures to open the circuit, and those that were in flight then.
     assert!(a["failure_count"].as_u64().unwrap() <= 5 + 8, "{a}");
 }
 
-/// R1, the way back.
+/// R1, the recovery.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_returns_is_used_again() {
     let stage = Stage::pair().await;
@@ -156,7 +156,7 @@ async fn a_provider_that_returns_is_used_again() {
     assert!(errors(&load.stop().await).is_empty());
 }
 
-/// R2: a provider that hangs is left alone before its timeouts are over, and costs nobody more than one.
+/// R2: a hanging provider gets no more requests before the first timeout expires, and costs no client more than one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_provider_is_left_alone() {
     let stage = Stage::with(|c| c.set("routing", "strategy", "\"score\"")).await;
@@ -175,7 +175,7 @@ async fn a_hanging_provider_is_left_alone() {
     assert!(asked_a * 20 <= all, "{asked_a} of {all} new requests still went to the silent provider");
 }
 
-/// R3, as far as one machine shows it: pooled connections that have died are not the client's problem.
+/// R3, as far as one machine shows it: dead pooled connections cause no client error.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_pooled_connections_are_not_noticed() {
     let stage = Stage::single(|c| c).await;
@@ -214,7 +214,7 @@ async fn attempts_are_bounded_over_all_targets() {
     assert_eq!(asked, ["m1", "m2", "m3"], "another target each time");
 }
 
-/// A hedge is a second target after a delay; the first content wins and the other request is closed.
+/// A hedge is a second attempt after a delay; the first content wins and the other request is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hedge_answers_when_the_first_target_is_silent() {
     let hedged = |c: ConfigFile| {

@@ -1,5 +1,5 @@
-//! A fallback is another model: before leaving the asked one, a transient failure is tried once more and a short
-//! `retry-after` is waited out; a silent target is never asked twice.
+//! A fallback is another model: before it is used, a transient failure is retried once and a short
+//! `retry-after` is waited out; a silent target is never tried twice.
 
 use concierge_testkit::{
     ConfigFile, FakeProvider, Script, ms,

@@ -1,4 +1,4 @@
-//! P1: bodies that are not what they should be. Never a 5xx, never a crash, always a code, and no memory kept.
+//! P1: malformed bodies. Never a 5xx, never a crash, always an error code, and no memory kept.
 
 use concierge_testkit::openai::{ask, ask_stream};
 use fastrand::Rng;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::setup::{Stage, many};
 
-/// A few thousand here; the seed makes a failure repeatable.
+/// Random cases; the seed makes a failure reproducible.
 const CASES: usize = 4_000;
 
 fn fixed() -> Vec<Vec<u8>> {
@@ -52,7 +52,7 @@ fn fixed() -> Vec<Vec<u8>> {
     all
 }
 
-/// A good request with a few bytes changed, taken out, doubled, or cut off.
+/// A valid request with a few bytes changed, removed, doubled, or cut off.
 fn mutated(rng: &mut Rng) -> Vec<u8> {
     let mut good: Value = if rng.bool() { ask("m") } else { ask_stream("m") };
     good["metadata"] = json!({"user_id": "u", "a": [1, 2.5, {"b": null}], "c": "\u{e9}\u{1f44b}"});

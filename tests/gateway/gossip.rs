@@ -1,6 +1,6 @@
-//! Two gateways on one Redis: what one sees of a provider, the other knows.
+//! Two gateways on one Redis: what one observes of a provider, the other knows.
 //!
-//! Without `redis-server` these tests do nothing and say so.
+//! Without `redis-server` these tests are skipped with a message.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::setup::{Load, errors, gateway};
 
-/// For whatever happens at once, on a busy machine.
+/// Timeout for what normally happens at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 /// Two providers, and gateways in front of both that share a Redis.
@@ -25,7 +25,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// `None`: there is no Redis on this machine.
+    /// `None` if this machine has no Redis.
     async fn start(change: impl FnOnce(ConfigFile) -> ConfigFile) -> Option<Self> {
         let redis = RedisServer::start().await?;
         let (a, b) = (FakeProvider::start().await, FakeProvider::start().await);
@@ -36,12 +36,12 @@ impl Fleet {
         Some(fleet)
     }
 
-    /// One more gateway, as soon as Redis is there for it.
+    /// Starts one more gateway and waits until it is connected to Redis.
     async fn join(&mut self) {
         let gateway = gateway(&self.config).await;
         gateway.wait_log("Redis is there").await;
         self.gateways.push(gateway);
-        // What it then hears first it has asked for.
+        // The first reports it then receives are replies to its own request.
         sleep(ms(200)).await;
     }
 
@@ -64,7 +64,7 @@ fn broken() -> Script {
     Script::status(500, error_body("boom", "server_error", None))
 }
 
-/// Rests that are longer than the test looks.
+/// Cooldowns longer than the test.
 fn long_rests(config: ConfigFile) -> ConfigFile {
     config.set("breaker", "open_min", "\"60s\"").set("breaker", "open_max", "\"60s\"")
 }
@@ -94,7 +94,7 @@ async fn a_dead_provider_is_left_alone_by_who_never_asked_it() {
     let metrics = fleet.gateways[1].client().get("/metrics").await;
     let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
     assert!(metrics.contains("concierge_peer_messages_heard_total"), "{metrics}");
-    // Who comes later knows it, from those who are there, or from their copies once they are gone.
+    // A later gateway gets the report from running ones, or from their copies once they are gone.
     fleet.join().await;
     fleet.wait_state(2, "open").await;
     sleep(ms(2500)).await;
@@ -103,7 +103,7 @@ async fn a_dead_provider_is_left_alone_by_who_never_asked_it() {
     fleet.wait_state(0, "open").await;
 }
 
-/// Both are under load when the provider dies, and both have been asking it.
+/// Both are under load when the provider dies, and both have been using it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_dies_under_load_costs_the_second_gateway_no_row_of_failures() {
     let Some(fleet) = Fleet::start(long_rests).await else { return };
@@ -132,7 +132,7 @@ async fn one_probe_is_made_for_all_and_recovery_is_for_all() {
         fleet.gateways.iter().map(|gateway| Load::start(&gateway.client(), 2, ms(10))).collect();
     fleet.wait_state(0, "open").await;
     fleet.wait_state(1, "open").await;
-    // Long enough that a second one would be sent while the first is under way.
+    // Long enough that a second probe would be sent while the first is in flight.
     fleet.a.always(broken().head_after(ms(500)));
     fleet.a.clear();
     fleet.a.wait_calls(3).await;

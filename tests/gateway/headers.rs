@@ -1,4 +1,4 @@
-//! P5 and section 4 of the contract: allow-lists both ways; credentials never travel.
+//! P5 and section 4 of the contract: allow-lists in both directions; credentials are never forwarded.
 
 use concierge_testkit::{
     Script, ms,
@@ -97,7 +97,7 @@ async fn a_proxied_answer_tells_who_and_how() {
     }
 }
 
-/// The gateway's own time does not contain the provider's.
+/// The overhead header does not include the provider's time.
 #[tokio::test(flavor = "multi_thread")]
 async fn overhead_is_ours_alone() {
     let stage = Stage::single(|c| c).await;

@@ -1,4 +1,4 @@
-//! P6: providers that mean ill, or are simply not providers.
+//! P6: malicious providers, and servers that are not providers.
 
 use concierge_testkit::{
     Script, ms,
@@ -56,7 +56,7 @@ async fn odd_http_fails_over_or_works() {
     }
 }
 
-/// S5: one event may be 8 MiB; more is a failure, not a crash and not all of our memory.
+/// S5: one event may be 8 MiB; a larger one is a failure, not a crash, and does not use up our memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_event_passes_and_a_huge_one_fails() {
     let stage = Stage::single(|c| patient(c).set("resilience", "first_token_timeout", "\"30s\"")).await;

@@ -1,4 +1,4 @@
-//! P4 over HTTP/2: requests that are wrong. Each is refused, or is exactly one request to the provider; never more.
+//! P4 over HTTP/2: invalid requests. Each is refused, or is exactly one request to the provider; never more.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use concierge_testkit::raw_h2::{self, END_STREAM, Frame, RawH2, data, headers, k
 
 use super::setup::Stage;
 
-/// A good body.
+/// A valid body.
 pub const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"first"}]}"#;
-/// More than any answer here.
+/// A window larger than any answer here.
 pub const WINDOW: u32 = 1 << 20;
-/// Nothing more comes after this long.
+/// After this much silence no more frames are expected.
 const QUIET: Duration = Duration::from_millis(2000);
 
-/// What has to come of a case.
+/// The expected result of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// An error status, a reset or a closed connection, and nobody was asked.
+    /// An error status, a reset or a closed connection, and no request to the provider.
     Refused,
-    /// One request that reached the provider, and its answer.
+    /// One request to the provider, and its answer.
     Served,
-    /// Either.
+    /// Either of the two.
     One,
 }
 use Verdict::{One, Refused, Served};
 
-/// A good head.
+/// A valid head.
 pub const GOOD: [(&str, &str); 5] = [
     (":method", "POST"),
     (":scheme", "http"),
@@ -34,7 +34,7 @@ pub const GOOD: [(&str, &str); 5] = [
     ("content-type", "application/json"),
 ];
 
-/// How a head differs from a good one.
+/// How a head differs from a valid one.
 #[derive(Clone, Copy)]
 enum Head {
     With(&'static [(&'static str, &'static str)]),
@@ -61,7 +61,7 @@ const LATE: [(&str, &str); 6] = [GOOD[0], GOOD[1], GOOD[2], ("x-a", "b"), GOOD[3
 const EXTENDED_CONNECT: [(&str, &str); 5] =
     [(":protocol", "websocket"), (":method", "CONNECT"), GOOD[1], GOOD[2], GOOD[3]];
 
-/// Heads in front of a good body.
+/// Heads in front of a valid body.
 const HEADS: &[(&str, Head, Verdict)] = &[
     ("a plain request", With(&[]), Served),
     ("its true length", With(&[("content-length", "60")]), Served),
@@ -121,7 +121,7 @@ const HEADS: &[(&str, Head, Verdict)] = &[
     ("extended CONNECT", Is(&EXTENDED_CONNECT), Refused),
 ];
 
-/// Whole conversations on stream 1, and what has to come of them.
+/// Whole frame sequences on stream 1, and their expected results.
 fn conversations() -> Vec<(&'static str, Vec<u8>, Verdict)> {
     let head = || headers(1, &GOOD, 0);
     let whole = || [head(), data(1, BODY.as_bytes())].concat();
@@ -158,7 +158,7 @@ fn conversations() -> Vec<(&'static str, Vec<u8>, Verdict)> {
     ]
 }
 
-/// Reads until the request is answered or refused, and what more comes at once.
+/// Reads until the request is answered or refused, and any frames that follow at once.
 async fn hear(client: &mut RawH2, patience: Duration) -> Vec<Frame> {
     let mut heard = Vec::new();
     while let Some(frame) = client.next(patience).await {

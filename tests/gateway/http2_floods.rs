@@ -1,4 +1,4 @@
-//! P7: HTTP/2 clients that flood, and one that takes nothing. What they do costs their own connection, and no more.
+//! P7: HTTP/2 clients that flood, and one that reads nothing. They only lose their own connection.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn nothing_runs(stage: &Stage) {
     eventually("nothing runs any more", Duration::from_secs(10), idle).await;
 }
 
-/// P7: requests that are taken back at once, thousands on one connection.
+/// P7: requests that are reset at once, thousands on one connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn rapid_resets_leave_nothing_behind() {
     let stage = Stage::single(|c| c).await;
@@ -46,7 +46,7 @@ async fn rapid_resets_leave_nothing_behind() {
     assert_eq!(stage.gw.target("a/m").await["failure_count"], 0);
 }
 
-/// P7: frames that ask for an answer, and heads that never end.
+/// P7: frames that need a reply, and heads that never end.
 #[tokio::test(flavor = "multi_thread")]
 async fn floods_cost_only_their_own_connection() {
     let stage = Stage::single(|c| c).await;
@@ -66,7 +66,7 @@ async fn floods_cost_only_their_own_connection() {
     for (first, flood) in floods {
         let mut client = RawH2::connect(stage.gw.addr(), WINDOW).await;
         client.send(&first).await;
-        // Nothing is read: what the gateway has to say must not pile up in it.
+        // Nothing is read: the gateway's replies must not pile up in its memory.
         let pour = async { while client.send(&flood).await {} };
         let _ = tokio::time::timeout(ms(1000), pour).await;
         let asked = Instant::now();
@@ -89,7 +89,7 @@ async fn holds_a_slot(stage: &Stage, user: &str) -> bool {
     view["users"].as_array().unwrap().iter().any(|line| line["user"] == user)
 }
 
-/// A client that answers every ping and never opens its window: no timer of the connection sees anything wrong.
+/// A client that answers every ping and never opens its window: no timer of the connection notices anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_opens_its_window_loses_its_slot_and_nothing_else() {
     let patient = |c: ConfigFile| c.set("resilience", "total_timeout", "\"5m\"");
@@ -112,7 +112,7 @@ async fn a_client_that_never_opens_its_window_loses_its_slot_and_nothing_else() 
             "still held: {resets:?}, {served} of {asked} served"
         );
         if resets.len() < 2 {
-            // Others on this connection go on all the while.
+            // Other streams of this connection continue all the while.
             let stream = 5 + 2 * asked;
             client.send(&request(stream, "sane", BODY)).await;
             client.send(&open_window(stream, 1 << 16)).await;

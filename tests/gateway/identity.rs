@@ -1,4 +1,4 @@
-//! Who a request is for, as `/admin/requests` shows it: what a caller may claim, and what is ignored.
+//! The user of a request, as `/admin/requests` shows it: what a caller may claim, and what is ignored.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use concierge_testkit::{Client, ConfigFile, Script, eventually, ms, openai::ask};
@@ -9,7 +9,7 @@ use super::setup::Stage;
 
 const SECRET: &str = "open-webui-secret-0123456789";
 
-/// Asks `a`, which stays silent, and looks who is shown to be waiting.
+/// Sends a request to `a`, which stays silent, and returns the user that is shown.
 async fn shown(stage: &Stage, client: &Client, operator: &Client, more: Value) -> String {
     let idle = || async {
         let running = operator.get("/admin/requests").await.json();

@@ -1,5 +1,5 @@
-//! C6 and A4: thousands of invented keys, models and users leave nothing behind, and a wrong key learns nothing from
-//! its refusal.
+//! C6 and A4: thousands of invented keys, models and users leave nothing behind, and the refusal of a wrong key reveals
+//! nothing.
 
 use concierge_testkit::{Client, ConfigFile, Reply, ms, openai::ask};
 use serde_json::json;
@@ -7,11 +7,11 @@ use serde_json::json;
 use super::setup::{Stage, many};
 
 const KEY: &str = "alice-key-0123456789abcdef";
-/// Of each kind, a hundred at a time.
+/// Batches of each kind, a hundred requests each.
 const BATCHES: usize = 60;
 const BATCH: usize = 100;
 
-/// All requests on one connection; how many were answered with `status`, the one behind them (200) not counted.
+/// Sends all requests on one connection; returns how many got `status`, without the last one, which gets 200.
 pub async fn pipeline(client: &Client, requests: impl Iterator<Item = String>, status: &str) -> usize {
     let all: String =
         requests.collect::<String>() + "GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -29,7 +29,7 @@ fn of_nobody_for_nothing(n: usize) -> String {
     format!("{head}\r\nx-user-id: nobody-{n}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Sends them twice, and looks what the second time has added. `status` is how their status lines begin.
+/// Sends them twice, and checks what the second time has added. `status` is how their status lines begin.
 async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status: &str) {
     let mut before = 0;
     for batch in 0..2 * BATCHES {
@@ -49,7 +49,7 @@ async fn keeps_nothing(stage: &Stage, request: impl Fn(usize) -> String, status:
 #[tokio::test(flavor = "multi_thread")]
 async fn invented_keys_leave_nothing_behind() {
     let stage = Stage::single(|c| c.key("alice", KEY, "")).await;
-    // 401, and 429 when there were too many.
+    // 401, or 429 when there were too many.
     keeps_nothing(&stage, |n| with_key(&format!("invented-{n:020}")), "4").await;
 }
 
@@ -89,7 +89,7 @@ async fn invented_models_and_users_leave_nothing_behind() {
     assert_eq!(stage.calls().0, 0);
 }
 
-/// Everything but the request's own id and the date.
+/// The response without the request's own id and the date.
 fn without_its_own(reply: &Reply) -> String {
     let mut headers = reply.headers.clone();
     headers.remove("x-request-id");

@@ -1,4 +1,4 @@
-//! The log: one line for each request, however it ends, with all that is asked for at three in the morning.
+//! The log: one line for each request, however it ends, with everything an operator needs at three in the morning.
 
 use concierge_testkit::{
     ConfigFile, Script, eventually, ms,
@@ -11,11 +11,11 @@ use super::setup::{Stage, begin};
 async fn stage(more: impl FnOnce(ConfigFile) -> ConfigFile) -> Stage {
     let told =
         |c: ConfigFile| c.set("telemetry", "log_format", "\"json\"").set("telemetry", "log", "\"info\"");
-    // Whom a provider hangs stays with it.
+    // A request to a hanging provider stays there.
     Stage::with(|c| more(told(c).set("resilience", "answer_timeout", "\"60s\""))).await
 }
 
-/// Every line about this request that is no attempt's; waits until there is one.
+/// Every line about this request but those of attempts; waits until there is one.
 async fn lines_of(stage: &Stage, request: &str) -> Vec<Value> {
     let look = || async {
         let logs = stage.gw.logs();
@@ -87,7 +87,7 @@ async fn a_client_that_leaves_is_a_line_as_well() {
     );
 }
 
-/// Who was sent away is told, and why: without a slot, over a limit, for a model that is not there.
+/// A refusal is logged with the user and the reason: no slot, over a limit, an unknown model.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_says_who_and_why() {
     let slots = |c: ConfigFile| {

@@ -1,4 +1,4 @@
-//! A user's own memories and context: kept, paged, searched, forgotten, and never anybody else's.
+//! A user's own memories and context: stored, paged, searched, deleted, and never visible to another user.
 
 use bytes::Bytes;
 use concierge_testkit::{Client, ConfigFile, Gateway, Reply, store};
@@ -40,7 +40,7 @@ fn refused(reply: &Reply, status: u16, code: &str) {
     assert!(!reply.header("x-request-id").is_empty());
 }
 
-/// A client whose user may make five requests a minute; and where the answers were counted.
+/// A client whose user may make five requests a minute, and its gateway.
 async fn five_a_minute() -> (Gateway, Client) {
     let gw = gateway(&ConfigFile::quick().set("limits", "requests_per_minute", "5")).await;
     let client = gw.client().header("x-user-id", "alice");
@@ -301,7 +301,7 @@ async fn who_has_a_context_already_is_sent_none() {
     }
     assert_eq!(having("\"x\"").get("/v1/context").await.json(), json!({"a": 1}));
     refused(&having("x").get("/v1/context").await, 400, "invalid_type");
-    // A star on a write asks that there is none yet.
+    // `if-none-match: *` on a write demands that there is none yet.
     let first = |client: &Client| client.clone().header("if-none-match", "*");
     refused(&change(&first(&alice), Method::PUT, json!({"b": 1})).await, 412, "precondition_failed");
     assert_eq!(alice.get("/v1/context").await.json(), json!({"a": 1}));
@@ -316,7 +316,7 @@ async fn who_has_a_context_already_is_sent_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_context_that_was_replaced_is_in_no_file() {
     if store::is_postgres() {
-        return; // Where bytes go there is the server's affair.
+        return; // A database server decides itself where the bytes go.
     }
     let (gw, alice, _) = two_users().await;
     let holds = |word: &str| {

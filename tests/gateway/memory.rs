@@ -1,4 +1,4 @@
-//! Memory on the chat path: what is recalled, where it goes, and that it is never in the way.
+//! Memory on the chat path: what is recalled, where it is inserted, and that it never delays a chat.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn of(client: &Client, user: &str) -> Client {
     client.clone().header("x-user-id", user)
 }
 
-/// Recall has all the time it needs: where a test is not about that, a busy machine must not make chats go without it.
+/// A recall budget that is never exceeded: in tests about other things, a busy machine must not skip the recall.
 fn unhurried(config: ConfigFile) -> ConfigFile {
     config.set("memory", "recall_timeout", "\"30s\"").set("memory", "recall_budget", "\"30s\"")
 }
@@ -31,7 +31,7 @@ async fn stage() -> Stage {
     Stage::single(unhurried).await
 }
 
-/// Asks until the answer says that so many items were recalled: remembering comes after the last byte.
+/// Sends chats until an answer reports this many recalled items: storing happens after the last byte.
 async fn recalls(client: &Client, items: usize) -> Reply {
     let begun = Instant::now();
     loop {
@@ -95,7 +95,7 @@ async fn the_client_chooses_what_may_be_read_and_written() {
     let written = with("ann", "write").chat(&says(FACT)).await;
     assert_eq!(written.header("x-concierge-memory"), "skipped;reason=off");
     recalls(&of(&stage.client, "ann"), 1).await;
-    // Written later than they would have been: in the order of the queue.
+    // If they had been stored, it would be before this one: the queue keeps the order.
     for word in ["off", "read"] {
         let reply = with(word, "read").chat(&says(QUESTION)).await;
         assert_eq!(reply.header("x-concierge-memory"), "skipped;reason=empty", "{word}");
@@ -109,7 +109,7 @@ async fn the_client_chooses_what_may_be_read_and_written() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_store_costs_a_chat_no_more_than_the_budget_and_turns_readiness() {
     if store::is_postgres() {
-        return; // A file is locked here; what a server does is in `postgres.rs`.
+        return; // This locks a file; for a server see `postgres.rs`.
     }
     let stage = Stage::single(|config| config.set("memory", "recall_budget", "\"100ms\"")).await;
     let ann = of(&stage.client, "ann");
@@ -121,7 +121,7 @@ async fn a_locked_store_costs_a_chat_no_more_than_the_budget_and_turns_readiness
     let begun = Instant::now();
     let reply = of(&stage.client, "cold").chat(&says(QUESTION)).await;
     assert_eq!(reply.code(), 200);
-    // The store itself would wait for seconds.
+    // The store alone would wait for seconds.
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     sleep(Duration::from_millis(3100)).await;
     let ready = stage.client.get("/readyz").await;
@@ -151,7 +151,7 @@ async fn streams_are_remembered_and_secrets_are_not() {
     assert!(!last_body(&stage).contains("abc-123"));
 }
 
-/// The last words before SIGTERM are there after a restart.
+/// What was said just before SIGTERM is there after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_said_last_is_written_before_the_end() {
     let folder = tempfile::TempDir::new().unwrap();
@@ -168,7 +168,7 @@ async fn what_was_said_last_is_written_before_the_end() {
     assert!(reply.header("x-concierge-memory").starts_with("items=1;"), "{reply:?}");
 }
 
-/// What the store had taken when the process was killed is there afterwards.
+/// What the store had written when the process was killed is there afterwards.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_has_lost_nothing_that_was_written() {
     let folder = tempfile::TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! `capture = "both"`: the model's words are remembered beside the user's, once, and only if they are an answer.
+//! `capture = "both"`: the model's answer is stored beside the user's message, once, and only if it is complete.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ fn says(text: &str, stream: bool) -> Value {
     json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": text}]})
 }
 
-/// Role and text of what is kept, oldest first.
+/// Role and text of what is stored, oldest first.
 async fn kept(client: &Client) -> Vec<(String, String)> {
     let list = client.get("/v1/memories").await.json();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     list["data"].as_array().unwrap().iter().map(|item| (text(&item["role"]), text(&item["text"]))).collect()
 }
 
-/// What is kept once the user has said `last`: whatever came before it is written by then.
+/// What is stored once the user has said `last`: everything before it has been written by then.
 async fn kept_before(client: &Client, last: &str) -> Vec<(String, String)> {
     client.chat(&says(last, false)).await;
     wait::eventually("the last words", LONG, || async {
@@ -91,7 +91,7 @@ async fn it_is_recalled_with_its_speaker() {
     assert!(note.contains(&format!("assistant: {ANSWER}")), "{note}");
 }
 
-/// A client sends its whole history with each request: nothing of it is remembered twice, whatever was said again.
+/// A client sends its whole history with each request: nothing of it is stored twice, even if it is repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_that_is_sent_again_is_not_remembered_again() {
     let stage = stage("both").await;
@@ -115,7 +115,7 @@ async fn what_did_not_end_as_an_answer_is_not_kept() {
         chunks.iter().map(|chunk| chunk.replace("\"stop\"", "\"content_filter\"")).collect();
     let secret = openai::chat_answer("m", "Your password is hunter2secret");
     stage.a.next(Script::sse(chunks.clone()).stop_after(4, End::Reset));
-    // Neither do the targets that could go on.
+    // Nor do the targets that could continue it.
     (0..3).for_each(|_| stage.a.next(Script::reset()));
     ann.stream(&says("cut", true)).await;
     stage.a.heal();
@@ -128,12 +128,12 @@ async fn what_did_not_end_as_an_answer_is_not_kept() {
         stage.a.next(script);
         ann.post("/v1/chat/completions", &says(said, stream)).await;
     }
-    // A client that leaves has not heard it.
+    // A client that leaves has not received it.
     stage.a.next(Script::sse(chunks).every(Duration::from_millis(300)));
     let mut open = ann.open_stream(&says("left", true)).await;
     open.until("rehearses").await;
     drop(open);
-    // The gateway hears of it in its own time, and only then is the call over.
+    // The gateway notices that after a while, and only then is the call over.
     wait::eventually("the one that left", LONG, || async {
         kept(&ann).await.iter().any(|(_, text)| text == "left").then_some(())
     })

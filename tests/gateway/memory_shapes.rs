@@ -1,4 +1,4 @@
-//! Where the block goes in bodies of every shape, and that a body that cannot take it goes as it came.
+//! Where the block goes in bodies of every shape; a body that cannot take it is forwarded unchanged.
 
 use concierge_testkit::Client;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ async fn stage() -> (Stage, Client) {
     (stage, ann)
 }
 
-/// What the provider gets for `body`, and what the client is told.
+/// The request the provider gets for `body`, and the note in the response header.
 async fn sent(stage: &Stage, client: &Client, path: &str, body: &Value) -> (String, String) {
     stage.a.clear();
     let reply = client.post(path, body).await;
@@ -38,10 +38,10 @@ async fn the_block_is_directly_before_the_last_words_of_the_user() {
     let call = json!([{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]);
     let user = json!({"role": "user", "content": ASKED});
     let cases = [
-        // Pictures stay where they are, and what is asked is in the text beside them.
+        // Images stay where they are, and the question is in the text beside them.
         (vec![json!({"role": "user", "content": [image, {"type": "text", "text": ASKED}]})], 0),
         (vec![json!({"role": "developer", "content": "Be brief."}), user.clone()], 1),
-        // A tool's result belongs to the turn of the user who asked.
+        // A tool's result belongs to the turn of the user's question.
         (
             vec![
                 json!({"role": "system", "content": "s"}),
@@ -102,7 +102,7 @@ async fn what_cannot_take_it_goes_as_it_came() {
         assert_eq!(note, "skipped;reason=shape", "{body}");
         assert_eq!(bytes, body.to_string());
     }
-    // Other routes know nothing of it.
+    // Other routes do not use memory.
     let body = json!({"model": "m", "prompt": ASKED});
     assert_eq!(sent(&stage, &ann, "/v1/completions", &body).await, (body.to_string(), String::new()));
 }
@@ -119,7 +119,7 @@ async fn what_the_conversation_shows_already_is_left_out() {
     assert_eq!((bytes, note.as_str()), (body.to_string(), "skipped;reason=empty"));
 }
 
-/// The block ends where the model's window does.
+/// The block is limited by the model's window.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_window_has_no_room_for_it() {
     let stage = Stage::on(|a, _| {

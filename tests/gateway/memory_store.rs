@@ -1,4 +1,4 @@
-//! The store in trouble under chat load: slow, locked. Chats go on; a write is durable or refused.
+//! A slow or locked store under chat load. Chats continue; a write is durable or refused.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn add(client: &Client, text: &str) -> Reply {
     client.post("/v1/memories", &json!({"text": text})).await
 }
 
-/// A recall that would be late is given up, and the chat says so.
+/// A recall that exceeds its budget is skipped, and the response says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recall_that_is_too_slow_is_skipped() {
     let stage = Stage::single(|config| config.set("memory", "recall_budget", "\"1ms\"")).await;
@@ -38,12 +38,12 @@ async fn a_recall_that_is_too_slow_is_skipped() {
     assert_eq!(stage.a.only_call().request.body, chat("Who is my violin teacher?").to_string());
 }
 
-/// Another process holds the lock: chats are answered as ever, what was said is recalled as ever, a write is refused
-/// in time and not acknowledged, and all of it heals.
+/// Another process holds the lock: chats are answered as before, recall works as before, a write is refused
+/// in time and not acknowledged, and all of it recovers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_store_refuses_writes_and_nothing_else() {
     if store::is_postgres() {
-        return; // A file is locked here; what a server does is in `postgres.rs`.
+        return; // This locks a file; for a server see `postgres.rs`.
     }
     let stage = Stage::single(|config| {
         config.set("memory", "recall_budget", "\"150ms\"").set("memory", "update_context_timeout", "\"1s\"")
@@ -73,7 +73,7 @@ async fn a_locked_store_refuses_writes_and_nothing_else() {
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let samples = load.stop().await;
     assert_eq!(errors(&samples), Vec::<String>::new());
-    // What is promised is the budget and 20 ms, on a machine that has nothing else to do.
+    // The promise is the budget and 20 ms, on an otherwise idle machine.
     let (locked, most) = (median(&samples), usual * 3 + Duration::from_millis(150 + 20));
     assert!(locked < most, "{usual:?} without the lock, {locked:?} with it");
     other.execute_batch("COMMIT").unwrap();

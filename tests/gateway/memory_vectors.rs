@@ -1,4 +1,4 @@
-//! An embedder that is not built in: asked in the background and through failover, never in the way, never mixed up.
+//! A remote embedder: called in the background and with failover, never delaying a chat, its vectors never mixed up.
 
 use std::{path::Path, time::Duration};
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::setup::{gateway, launch};
 
 const LONG: Duration = Duration::from_secs(30);
-/// Shares no word with [`ASKED`], and no stem of one, but its vector.
+/// Shares no word or stem with [`ASKED`], only the direction of its vector.
 const FACT: &str = "Moonlight sonata every Thursday";
 const ASKED: &str = "piano lessons when?";
 
-/// Music is one direction, everything else another.
+/// Texts about music point in one direction, all others in another.
 fn vector(text: &str) -> Value {
     let music = ["sonata", "piano"].iter().any(|word| text.to_lowercase().contains(word));
     if music { json!([1.0, 0.1, 0.0]) } else { json!([0.0, 0.1, 1.0]) }
@@ -32,7 +32,7 @@ fn embeddings(request: &Request) -> Script {
     )
 }
 
-/// A provider whose embeddings have a meaning; else sane.
+/// A provider whose embeddings depend on the topic; otherwise healthy.
 async fn embedder() -> FakeProvider {
     let fake = FakeProvider::start().await;
     heal(&fake);
@@ -87,7 +87,7 @@ fn asked(fake: &FakeProvider) -> Vec<Value> {
     bodies.map(|call| call.request.json()).collect()
 }
 
-/// Asks, and lets nothing of it be remembered.
+/// Sends a chat with recall only, and returns the note in the response header.
 async fn note(client: &Client, text: &str) -> String {
     let body = json!({"model": "m", "messages": [{"role": "user", "content": text}]});
     let reply = client.clone().header("x-concierge-memory", "read").chat(&body).await;
@@ -95,7 +95,7 @@ async fn note(client: &Client, text: &str) -> String {
     reply.header("x-concierge-memory").to_owned()
 }
 
-/// Gateways that are not configured alike must not pay for ever for undoing each other's work.
+/// Gateways with different configurations must not undo each other's embeddings for ever, at a cost.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_gateways_with_different_embedders_the_first_stands_back() {
     if store::server().is_none() {
@@ -145,7 +145,7 @@ async fn meaning_comes_from_the_target_in_few_requests() {
     );
 }
 
-/// The write is acknowledged while the target is silent; the vector comes when it is back, and without a restart.
+/// The write is acknowledged while the target is silent; the vector follows when it recovers, without a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_does_not_wait_and_a_recall_goes_by_words() {
     let a = embedder().await;
@@ -204,7 +204,7 @@ async fn what_waits_survives_a_kill_and_another_model_begins_anew() {
     gw.signal("TERM");
     gw.wait_exit(LONG).await;
     a.clear();
-    // Vectors of another model are not compared: until it is embedded anew a memory goes by its words.
+    // Vectors of another model are not compared: until it is embedded anew, a memory is found by its words.
     a.for_model("other", |_| Script::status(503, "{}"));
     let other = at(with_embedder(ConfigFile::single(&a), "a/other", 3), folder.path());
     let gw = gateway(&other).await;
@@ -224,7 +224,7 @@ async fn what_waits_survives_a_kill_and_another_model_begins_anew() {
     assert_eq!(found(&of(&gw, "bob"), ASKED).await, ["A piano for sale"]);
 }
 
-/// One text that the target takes for a fault costs nobody else the vector, and is in no log, nor is it quoted there.
+/// A text that the target rejects does not keep others from their vectors, and is quoted in no log and on no page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_refused_is_passed_over_and_quoted_nowhere() {
     let a = embedder().await;
@@ -264,7 +264,7 @@ async fn the_length_is_asked_for_only_where_the_model_gives_another() {
     assert_eq!((&asked[0]["dimensions"], &asked.last().unwrap()["dimensions"]), (&json!(null), &json!(3)));
 }
 
-/// A user's own slots and limits are untouched by what the gateway asks for the user's memory.
+/// The gateway's own requests for a user's memory use none of the user's slots and limits.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_calls_take_no_slot_and_no_limit_of_a_user() {
     let a = embedder().await;

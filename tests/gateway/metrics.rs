@@ -1,4 +1,4 @@
-//! `GET /metrics`: what happened is on it, what is true now is on it, and nothing that a stranger chose.
+//! `GET /metrics`: counts and present state are on it, and nothing that a client chose.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use super::{
 /// Samples by name and labels as they are written, sorted by label.
 pub type Samples = BTreeMap<String, f64>;
 
-/// The page, read line by line; panics at a line that is no sample and no comment.
+/// Reads the page line by line; panics at a line that is neither a sample nor a comment.
 pub async fn scrape(client: &Client) -> Samples {
     let reply = client.get("/metrics").await;
     assert_eq!(reply.code(), 200, "{reply:?}");
@@ -39,7 +39,7 @@ fn sample(line: &str) -> Option<(String, f64)> {
     Some((format!("{name} {}", labels.join(" ").replace('"', "")), value))
 }
 
-/// The page once `look` holds on it.
+/// The page, once `look` is true of it.
 async fn page_with(client: &Client, what: &str, look: impl Fn(&Samples) -> bool) -> Samples {
     let wanted = || async {
         let page = scrape(client).await;
@@ -174,7 +174,7 @@ async fn switched_off_it_tells_of_the_process_alone() {
     );
 }
 
-/// Every word here is chosen by the client: model, target, user, id, path.
+/// Every value here is chosen by the client: model, target, user, id, path.
 fn strange(n: usize) -> String {
     let model = if n.is_multiple_of(2) { format!("a/stray-{n}") } else { format!("stray-{n}") };
     let pin =
@@ -188,15 +188,15 @@ fn strange(n: usize) -> String {
     )
 }
 
-/// Strangers on one connection,
+/// Unknown callers on one connection,
 const BATCH: usize = 100;
 /// connections at a time,
 const LANES: usize = 16;
-/// and batches until the provider may forget whom it has seen: what grows in a long run must not be the test.
+/// and batches until the provider may clear its log of calls: growth of the test itself must not count.
 const ROUND: usize = 500;
 
-/// As many strangers as `CONCIERGE_STRANGERS` says, or 20,000, which an unoptimized build answers in some ten seconds.
-/// A million want an optimized one and two minutes, and say what they left behind:
+/// As many unknown callers as `CONCIERGE_STRANGERS` says, or 20,000, which an unoptimized build answers in some ten seconds.
+/// A million need an optimized build and two minutes, and print the memory they left behind:
 /// `CONCIERGE_STRANGERS=1000000 cargo test --profile bench-fast --test gateway -- no_stranger --nocapture`
 #[tokio::test(flavor = "multi_thread")]
 async fn no_stranger_chooses_a_label() {
@@ -204,7 +204,7 @@ async fn no_stranger_chooses_a_label() {
     let stage = Stage::single(|c| patient(c).set("resilience", "answer_timeout", "\"60s\"")).await;
     let answers = AtomicUsize::new(0);
     stage.a.script(move |request| {
-        // What a provider chooses is no label either.
+        // Values that a provider chooses are no labels either.
         let n = answers.fetch_add(1, Relaxed);
         let strange = |script: Script| {
             script

@@ -1,4 +1,4 @@
-//! What may be asked for: names, aliases, slashes, direct targets and pins.
+//! Which models can be requested: names, aliases, slashes, ad-hoc targets and pins.
 
 use concierge_testkit::{ConfigFile, FakeProvider, Script, openai::ask};
 use serde_json::json;

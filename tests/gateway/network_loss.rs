@@ -1,5 +1,5 @@
-//! R3 and L4: a link goes dark without FIN or RST, and a name moves to another address. Each test runs in a network of
-//! its own, where a provider sits behind a link that can be pulled; where that cannot be had, it says so and is skipped.
+//! R3 and L4: a link is lost without FIN or RST, and a name moves to another address. Each test runs in its own network
+//! namespace, with a provider behind a link that can be pulled; where that is not possible, it is skipped with a message.
 
 use std::{
     net::SocketAddr,
@@ -26,12 +26,12 @@ use tokio::{
 
 use super::setup::{Load, errors, gateway, launch, many};
 
-/// The deadline of an attempt in these tests: what a dead connection may cost a request, once.
+/// The deadline of an attempt in these tests: the cost of a dead connection to a request, once.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For the other target to answer, on a busy machine.
+/// Time for the other target to answer, on a busy machine.
 const SLACK: Duration = Duration::from_millis(1500);
-/// The longest that a connection whose peer is gone is waited on where there is no deadline: a ping every 20 s,
-/// answered within 10 s; the kernel is asked for less. And a second.
+/// The longest that a dead connection is waited for where there is no deadline: a ping every 20 s,
+/// answered within 10 s; the kernel's limit is shorter. And a second.
 const GIVEN_UP: Duration = Duration::from_secs(31);
 
 /// `a` behind the link and `b` on this side, `a` first; a breaker and deadlines of a second.
@@ -43,7 +43,7 @@ fn pair(a: &str, b: &FakeProvider) -> ConfigFile {
         .set("slots", "per_user", "100")
 }
 
-/// One request, and what became of it.
+/// One request and its result.
 #[derive(Debug)]
 struct Asked {
     sent: Instant,
@@ -107,7 +107,7 @@ async fn run(
     }
 }
 
-/// No errors, no request over its deadline, and those sent once the failure had shown are as quick as ever.
+/// No errors, no request over its deadline, and those sent after the failure was detected are as quick as ever.
 fn nobody_noticed(asked: &[Asked], dark: Instant) {
     let bad: Vec<_> = asked.iter().filter(|a| !a.good).collect();
     assert!(bad.is_empty(), "{bad:?}");
@@ -115,7 +115,7 @@ fn nobody_noticed(asked: &[Asked], dark: Instant) {
     assert!(slowest < PATIENCE + SLACK, "{slowest:?}");
     let after: Vec<_> = asked.iter().filter(|a| a.sent > dark + PATIENCE + SLACK).collect();
     let slow = after.iter().filter(|a| a.took > ms(500)).count();
-    // A probe every so often finds out that it is still dark, and costs one request the connect timeout.
+    // A half-open probe from time to time costs one request the connect timeout.
     assert!(after.len() > 50 && slow * 10 < after.len(), "{slow} of {} were slow", after.len());
     assert!(after.iter().all(|a| a.target == "b/m"), "the dark one answered");
 }
@@ -142,7 +142,7 @@ fn an_http1_connection_into_the_dark_is_left_and_never_used_again() {
             let link = Link::new();
             let (a, b) = (FakeProvider::start_behind(&link).await, FakeProvider::start().await);
             let gw = gateway(&pair(&a.base_url(), &b)).await;
-            // More connections than the lanes use: the rest lie idle when it goes dark, and must go as well.
+            // More connections than the lanes use: the rest are idle when the link is lost, and must be closed as well.
             a.script(|request| sane(request, SIXTY).head_after(ms(300)));
             let client = gw.client();
             many(20, 20, move |_| {
@@ -159,7 +159,7 @@ fn an_http1_connection_into_the_dark_is_left_and_never_used_again() {
                 (reply.header("x-concierge-target") == "a/m").then_some(())
             };
             eventually("a is back", Duration::from_secs(10), again).await;
-            // What was written into the dark arrives now, if it arrives at all; nothing that was asked later may.
+            // What was sent into the lost link arrives now, if at all; no later request may.
             sleep(ms(1000)).await;
             let known = (dark + PATIENCE + SLACK).as_millis() as u64;
             let later = |call: &Call| call.json()["sent_ms"].as_u64().is_none_or(|sent| sent > known);
@@ -195,7 +195,7 @@ fn an_http2_connection_into_the_dark_is_left_and_never_used_again() {
     );
 }
 
-/// Nobody else could be asked, so an answer has all the time there is, which is ten minutes; the connection has not.
+/// Without another target an answer may take all the time, which is ten minutes; a dead connection may not.
 #[test]
 fn where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same() {
     link::alone(
@@ -221,7 +221,7 @@ fn where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same() {
             }
             let mut asked = JoinSet::new();
             h1.for_model("waiting", |request| sane(request, SIXTY).head_after(Duration::from_secs(3600)));
-            // The first takes the connection that is there; the second needs another, and leaves it idle.
+            // The first uses the existing connection; the second needs another, and leaves it idle.
             let ask = |model: &'static str| {
                 let client = client.clone();
                 async move { (model, client.chat(&ask(model)).await) }
@@ -242,7 +242,7 @@ fn where_nobody_else_can_be_asked_a_dark_connection_is_given_up_all_the_same() {
     );
 }
 
-/// L4: the name leads elsewhere, and the traffic follows within a minute though it never rests.
+/// L4: the name moves to another address, and traffic follows within a minute without a pause in the load.
 #[test]
 fn a_name_that_moves_is_followed_under_load() {
     link::alone("gateway::network_loss::a_name_that_moves_is_followed_under_load", || async {

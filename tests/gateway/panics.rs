@@ -1,4 +1,4 @@
-//! L3: a bug of ours costs one request, never the process, a slot, or an answer that looks whole and is not. Needs a
+//! L3: a bug of ours costs one request, never the process, a slot, or an answer that only looks complete. Needs a
 //! gateway with the feature `failpoints`: `cargo test --features failpoints --test gateway panics`.
 
 use std::time::Duration;
@@ -80,7 +80,7 @@ async fn a_panic_beside_the_store_frees_the_slot() {
     assert_eq!(alice.post("/v1/memories", &json!({"text": "a"})).await.code(), 201);
 }
 
-/// Each of them panics once, at its start.
+/// Each task panics once, at its start.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tasks_of_the_process_are_started_again() {
     let tasks = ["accept", "probe", "watch", "reload", "remember", "sweep"];

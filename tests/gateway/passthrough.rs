@@ -1,4 +1,4 @@
-//! What was sent is what arrives, byte for byte but for the model's name, in both directions.
+//! Requests and answers are relayed byte for byte, but for the model's name, in both directions.
 
 use bytes::Bytes;
 use concierge_testkit::{
@@ -66,7 +66,7 @@ async fn a_streamed_request_that_asks_for_usage_arrives_as_it_was_sent() {
     assert_eq!(String::from_utf8_lossy(&got), named(template, "vendor/large-model:v1"));
 }
 
-/// Asking for usage is the one thing the gateway may add, for its ledger; all else is kept.
+/// The request for usage is the only thing the gateway may add, for its accounting; everything else is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_streamed_request_keeps_every_field() {
     let stage = stage().await;
@@ -114,7 +114,7 @@ async fn streamed_chunks_arrive_as_they_were_sent() {
     assert_eq!(got, odd);
 }
 
-/// A large body, with an image, goes through whole, and so does its answer.
+/// A large body, with an image, is forwarded whole, and so is its answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_pass_both_ways() {
     let stage = stage().await;

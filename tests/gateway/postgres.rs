@@ -1,6 +1,6 @@
-//! PostgreSQL as the store: away, cut, silent and killed, and two gateways on one database.
+//! PostgreSQL as the store: down, cut off, silent and killed, and two gateways on one database.
 //!
-//! Without a server (`tests/postgres/with-server`) these tests do nothing and say so.
+//! Without a server (`tests/postgres/with-server`) these tests are skipped with a message.
 
 use std::{process::Command, time::Duration};
 
@@ -15,7 +15,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::setup::{Load, Stage, errors, launch, many};
 
-/// How long recovery may take: 5 s are promised, the rest is for a busy machine.
+/// Limit for a recovery: 5 s are promised, the rest is for a busy machine.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// The URL of a new database; `None` without a server.
@@ -48,7 +48,7 @@ async fn texts(client: &Client) -> Vec<String> {
     list["data"].as_array().unwrap().iter().map(|item| item["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Texts, best first.
+/// The texts found, best first.
 async fn found(client: &Client, query: &str) -> Vec<String> {
     let found = client.post("/v1/memories/search", &json!({"query": query, "limit": 50})).await.json();
     let hits = found["data"].as_array().unwrap_or_else(|| panic!("{found}")).iter();
@@ -62,7 +62,7 @@ async fn is_ready(client: &Client, code: u16) {
     .await;
 }
 
-/// litellm #38121: what was away must neither turn into a 401 nor need a restart.
+/// litellm #38121: an unreachable store must neither cause a 401 nor need a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_away_stops_no_chat_and_is_found_again() {
     let Some(url) = database() else { return };
@@ -94,7 +94,7 @@ async fn a_store_that_is_away_stops_no_chat_and_is_found_again() {
     assert_eq!(texts(&ann).await, ["back 0", "back 1", "back 2"]);
 }
 
-/// What was said while the store was away is remembered when it is back.
+/// Messages sent while the store was down are stored when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_meanwhile_waits() {
     let Some(url) = database() else { return };
@@ -147,7 +147,7 @@ async fn what_no_waiting_cures_is_said_at_the_start() {
     assert!(failed.stderr.contains("password") && !failed.stderr.contains("hunter2"), "{failed}");
 }
 
-/// A write on one gateway is known to the other's next recall, in whatever order they come.
+/// A write on one gateway is visible to the other's next recall, in any order.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_gateway_writes_or_forgets_the_other_knows() {
     let Some(url) = database() else { return };
@@ -169,7 +169,7 @@ async fn what_one_gateway_writes_or_forgets_the_other_knows() {
     assert!(search(&of(&other, "bob")).await.is_empty());
 }
 
-/// A write that changes nothing is told the epoch that another gateway's write has begun, and must not take it for its
+/// A write that changes nothing gets the epoch that another gateway's write has begun, and must not take it for its
 /// own: the other's memory would be missing for as long as the index lives.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_changes_nothing_hides_nothing() {
@@ -205,7 +205,7 @@ async fn gateways_that_start_together_agree_on_the_schema() {
     assert_eq!(texts(&of(&gateways[0], "ann")).await, ["x", "x", "x"]);
 }
 
-/// Writes on some lanes; sends the number of each write that was acknowledged.
+/// Concurrent writers; sends the number of each write that was acknowledged.
 fn writers(client: &Client, lanes: usize) -> (JoinSet<()>, mpsc::UnboundedReceiver<String>) {
     let (sender, acknowledged) = mpsc::unbounded_channel();
     let mut set = JoinSet::new();
@@ -233,7 +233,7 @@ async fn all_texts(client: &Client) -> Vec<String> {
         .collect()
 }
 
-/// Twenty times in the measured run (`CONCIERGE_TEST_KILLS`), twice in tests.
+/// Twenty kills in the measured run (`CONCIERGE_TEST_KILLS`), two in tests.
 fn kills() -> usize {
     std::env::var("CONCIERGE_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(2)
 }

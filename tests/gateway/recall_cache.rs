@@ -1,6 +1,6 @@
-//! Two gateways on one PostgreSQL and one Redis: what one has recalled serves the other, and nothing stale ever does.
+//! Two gateways on one PostgreSQL and one Redis: each uses what the other has recalled, and it is never stale.
 //!
-//! Without the servers (`tests/postgres/with-server`, `redis-server`) these tests do nothing and say so.
+//! Without the servers (`tests/postgres/with-server`, `redis-server`) these tests are skipped with a message.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::setup::launch;
 
-/// How long a machine that is busy may take for what is done a little later.
+/// Timeout for background work, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 /// One database and one Redis.
@@ -28,7 +28,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// `None`, with a line that says so, if a server is missing.
+    /// `None`, with a message, if a server is missing.
     async fn new() -> Option<Self> {
         if store::server().is_none() {
             eprintln!("skipped: CONCIERGE_TEST_POSTGRES names no server");
@@ -42,7 +42,7 @@ impl Fleet {
         ConfigFile::single(&self.provider)
             .set("memory", "store", "\"postgres\"")
             .set("memory", "url", &format!("{:?}", self.database))
-            // Both are asked over a slow machine, too.
+            // A budget for both that is never exceeded, even on a slow machine.
             .set("memory", "recall_budget", "\"5s\"")
     }
 
@@ -50,7 +50,7 @@ impl Fleet {
         self.gateway_by(&self.redis.url()).await
     }
 
-    /// With another way to Redis.
+    /// A gateway with another URL of the Redis.
     async fn gateway_by(&self, redis: &str) -> Gateway {
         let gateway = launch().start(self.config().set("redis", "url", &format!("{redis:?}")).toml()).await;
         gateway.wait_log("Redis is there").await;
@@ -71,7 +71,7 @@ impl Fleet {
         .await;
     }
 
-    /// All that lies in Redis of recalls, keys included.
+    /// All recall data in Redis, keys included.
     async fn words(&self) -> String {
         let script = "local out = '' for _, k in ipairs(redis.call('KEYS', '*recall*')) do \
                       out = out .. k .. table.concat(redis.call('HGETALL', k), ' ') end return out";
@@ -94,7 +94,7 @@ async fn delete(client: &Client, path: &str) {
     assert_eq!(reply.code(), 200, "{reply:?}");
 }
 
-/// What is found, and whether it was there already.
+/// The items found, and whether they came from the cache.
 async fn search(client: &Client, query: &str) -> (Value, bool) {
     let found = client.post("/v1/memories/search", &json!({ "query": query, "limit": 50 })).await.json();
     assert!(found["data"].is_array(), "{found}");
@@ -122,13 +122,13 @@ async fn what_one_has_recalled_serves_the_other() {
     assert_eq!(search(&bob_there, "dog").await, (json!([]), false), "it is ann's alone");
     assert!(!search(&ann_there, "Dog").await.1, "another question");
 
-    // A block of a chat is made of the same.
+    // A chat's block uses the same entry.
     let chat = json!({"model": "m", "messages": [{"role": "user", "content": "dog"}]});
     let noted = async |client: &Client| {
         let reply = client.clone().header("x-concierge-memory", "read").chat(&chat).await;
         let body = fleet.provider.calls().last().unwrap().request.body.clone();
         let sent = String::from_utf8_lossy(&body).into_owned();
-        // Not the fence around them, which is another each time.
+        // Without the fence around them, which differs in each request.
         let lines = sent.split("\\n").filter(|line| line.starts_with("- [")).map(str::to_owned);
         let lines: Vec<String> = lines.collect();
         (reply.header("x-concierge-memory").to_owned(), lines)
@@ -138,8 +138,8 @@ async fn what_one_has_recalled_serves_the_other() {
     assert_eq!(here, there);
 }
 
-/// A race of writes and forgets on either gateway with recalls on both, in any order, while Redis is emptied, hangs, dies
-/// and is cut off from one of them: whatever was acknowledged before a recall began, that recall knows.
+/// Writes and deletes on either gateway race with recalls on both, in any order, while Redis is emptied, hangs, dies
+/// and is cut off from one of them: whatever was acknowledged before a recall began is in that recall.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_stale_is_ever_recalled() {
     let Some(mut fleet) = Fleet::new().await else { return };
@@ -173,7 +173,7 @@ async fn nothing_stale_is_ever_recalled() {
     assert!(hits > 0, "nothing was ever recalled from a cache");
 }
 
-/// `rounds` writes of one user, each in a race with recalls of both gateways; how many of all recalls were cached.
+/// `rounds` writes of one user, each in a race with recalls of both gateways; returns how many recalls were cached.
 async fn interleave(clients: [Client; 2], mut rng: Rng, rounds: usize) -> usize {
     let (mut there, mut hits): (Vec<(String, String)>, usize) = (Vec::new(), 0);
     for round in 0..rounds {
@@ -205,7 +205,7 @@ async fn interleave(clients: [Client; 2], mut rng: Rng, rounds: usize) -> usize 
     hits
 }
 
-/// Who is cut off from Redis cannot tell the others, and they know all the same.
+/// A gateway cut off from Redis cannot notify the others, and its write is visible to them all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_of_one_that_is_cut_off_is_known_to_the_other() {
     let Some(fleet) = Fleet::new().await else { return };
@@ -256,7 +256,7 @@ async fn what_is_forgotten_or_cleared_is_gone_from_redis() {
     assert!(lives < 20 && (1..=300_000).contains(&left), "{lives} keys, {left} ms");
 }
 
-/// Leases and limits lie in the same memory, which is not to evict anything.
+/// Leases and limits share the Redis, which evicts nothing, so a nearly full one is left to them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_nearly_full_is_left_to_what_needs_it() {
     let Some(fleet) = Fleet::new().await else { return };
@@ -276,7 +276,7 @@ async fn a_redis_that_is_nearly_full_is_left_to_what_needs_it() {
     fleet.is_told(1).await;
 }
 
-/// A file is each gateway's own; that is said, and nothing of it goes to Redis.
+/// With a file each gateway has its own memories; that is logged, and nothing of them goes to Redis.
 #[tokio::test(flavor = "multi_thread")]
 async fn memories_in_a_file_are_not_shared() {
     if store::is_postgres() {

@@ -1,6 +1,6 @@
-//! Several gateways on one Redis: what they know of each other, of Redis, and what they tell of it.
+//! Several gateways on one Redis: what they know of each other and of Redis, and what they report of it.
 //!
-//! Without `redis-server` these tests, and those of `redis_*`, do nothing and say so.
+//! Without `redis-server` these tests, and those of `redis_*`, are skipped with a message.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use concierge_testkit::{
 
 use super::setup::{gateway, launch};
 
-/// How long recovery may take: 5 s are promised, the rest is for a busy machine.
+/// Limit for a recovery: 5 s are promised, the rest is for a busy machine.
 pub const RECOVERY: Duration = Duration::from_secs(10);
 
 /// Some gateways on one Redis, in front of one provider.
 pub struct Several {
-    /// What they share.
+    /// The Redis they share.
     pub redis: RedisServer,
-    /// Who answers all of them.
+    /// The provider behind all of them.
     pub provider: FakeProvider,
-    /// Alike.
+    /// The gateways, configured alike.
     pub gateways: Vec<Gateway>,
     config: ConfigFile,
 }
@@ -48,7 +48,7 @@ impl Several {
         Some(several)
     }
 
-    /// All are connected, and know how many they are.
+    /// Waits until all are connected, and count each other.
     pub async fn know_each_other(&self) {
         for gateway in &self.gateways {
             let client = gateway.client();
@@ -70,7 +70,7 @@ impl Several {
         self.config.clone()
     }
 
-    /// Waits until Redis holds no lease and nobody waits there.
+    /// Waits until Redis holds no lease and no waiter.
     pub async fn all_free(&self, limit: Duration) {
         eventually("no lease is held", limit, || async {
             let mut left = 0;
@@ -83,7 +83,7 @@ impl Several {
     }
 }
 
-/// With this Redis.
+/// `config` with this Redis.
 pub fn on(config: ConfigFile, redis: &RedisServer, on_error: &str) -> ConfigFile {
     config.set("redis", "url", &format!("{:?}", redis.url())).set(
         "redis",
@@ -98,7 +98,7 @@ pub async fn readiness(client: &Client) -> (u16, String) {
     (reply.code(), reply.json()["redis"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Waits until readiness is this.
+/// Waits until readiness has this status and state of Redis.
 pub async fn is(client: &Client, code: u16, redis: &str) {
     eventually(&format!("{code} {redis}"), RECOVERY, || async {
         (readiness(client).await == (code, redis.to_owned())).then_some(())
@@ -162,7 +162,7 @@ async fn gateways_know_of_each_other() {
     counts(1.0).await;
 }
 
-/// The password of `redis.url` is in no line of the log and in no answer, also when it is wrong.
+/// The password of `redis.url` is in no line of the log and in no answer, even if it is wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told_and_not_shown() {
     let Some(redis) = RedisServer::start().await else { return };

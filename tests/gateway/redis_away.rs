@@ -1,4 +1,4 @@
-//! C7: Redis away at the start and in the middle, hung, flapping, emptied: with `local` nobody notices, with `closed` no
+//! C7: Redis down at the start and later, hung, flapping, emptied: with `local` no client notices, with `closed` no
 //! limit is exceeded, and nothing needs a restart. Never a 401.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::{
     setup::{Load, Sample, errors, gateway, many},
 };
 
-/// The limit of the user in these tests, and how many gateways there are.
+/// The limit of the user in these tests, and the number of gateways.
 const LIMIT: usize = 4;
 const GATEWAYS: usize = 3;
 
@@ -48,7 +48,7 @@ async fn stop(load: Vec<Load>) -> Vec<Sample> {
     samples
 }
 
-/// What `closed` may answer: nothing but the one refusal.
+/// With `closed` the only error is the one refusal.
 fn only_unavailable(samples: &[Sample]) {
     let odd: Vec<_> = samples
         .iter()
@@ -72,7 +72,7 @@ async fn with_local_nobody_notices_and_the_bound_holds() {
     sleep(ms(500)).await;
     several.redis.kill();
     is(&several.gateways[0].client(), 200, "away").await;
-    // What was admitted before has ended.
+    // Requests admitted before have ended.
     sleep(ms(500)).await;
     several.provider.clear();
     sleep(ms(1500)).await;
@@ -112,7 +112,7 @@ async fn with_closed_a_restart_lets_nobody_have_more() {
     several.all_free(RECOVERY).await;
 }
 
-/// Long requests run on while Redis forgets them; nobody else gets their slots.
+/// Long requests continue while Redis loses their leases; no other request gets their slots.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_runs_is_not_forgotten_by_an_empty_redis() {
     let Some(mut several) = several("closed").await else { return };
@@ -139,7 +139,7 @@ async fn what_runs_is_not_forgotten_by_an_empty_redis() {
     assert!(metric(&several.gateways[0].client(), "concierge_leases_restored_total").await >= 1.0);
 }
 
-/// SIGSTOP: connections are taken and nothing is answered. One patience per outage, not per request.
+/// SIGSTOP: connections are accepted and nothing is answered. One timeout per outage, not per request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_redis_costs_one_patience() {
     let Some(several) = several("local").await else { return };
@@ -153,7 +153,7 @@ async fn a_hung_redis_costs_one_patience() {
             async move { client.chat(&ask("m")).await.code() }
         });
         assert!(replies.await.iter().all(|code| *code == 200));
-        // Thirty patiences would be 7.5 s.
+        // Thirty timeouts would be 7.5 s.
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         is(&several.gateways[0].client(), 200, "away").await;
         several.redis.thaw();

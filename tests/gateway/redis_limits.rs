@@ -1,4 +1,4 @@
-//! Requests and tokens a minute, over two gateways: exact, settled, and told.
+//! Requests and tokens a minute, over two gateways: exact, settled, and reported in headers.
 
 use concierge_testkit::{
     Client, ConfigFile, Reply, Script, eventually, ms,
@@ -41,7 +41,7 @@ async fn requests_are_counted_over_both_gateways() {
     let mut told: Vec<u64> = good.iter().map(|reply| left(reply, "requests")).collect();
     told.sort_unstable();
     assert_eq!((told[0], told.last()), (0, Some(&19)), "{told:?}");
-    // Others are not concerned; what is not counted tells the same everywhere.
+    // Other users are not affected; what is not counted reports the same everywhere.
     let other = several.of(1, "other").chat(&ask("m")).await;
     assert_eq!((other.code(), left(&other, "requests")), (200, 19));
     let models = several.of(0, "other").get("/v1/models").await;
@@ -54,7 +54,7 @@ async fn requests_are_counted_over_both_gateways() {
     assert_eq!((held.code(), left(&held, "requests") <= 1), (200, true), "asking is not counted");
 }
 
-/// What a request finds left that reserves next to nothing and costs nothing.
+/// The tokens remaining, from a request that reserves next to nothing and costs nothing.
 async fn find_left(several: &Several, client: &Client) -> u64 {
     several.provider.next(Script::json(
         json!({"id": "x", "object": "chat.completion", "model": "m", "choices": [{"index": 0,
@@ -98,7 +98,7 @@ async fn tokens_are_held_back_and_settled_over_both() {
     several.provider.heal();
 }
 
-/// Who leaves gives back what was held.
+/// A client that leaves releases its reservation.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_requests_hold_no_tokens() {
     let change = |config| roomy(config).set("limits", "tokens_per_minute", "1000");

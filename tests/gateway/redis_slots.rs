@@ -1,4 +1,4 @@
-//! C7 and promise 3 over several gateways: how much one user may have at once, in turns, and that no slot is lost.
+//! C7 and promise 3 over several gateways: the limit of one user, fair turns, and that no slot is lost.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{redis::Several, setup::many};
 
-/// Long enough for all who wait, on a busy machine.
+/// Long enough for all waiting requests, on a busy machine.
 const LONG: &str = "\"60s\"";
 
 fn slots(config: ConfigFile, per_user: u32, queue: u32) -> ConfigFile {
@@ -69,7 +69,7 @@ async fn the_total_is_one_over_all_gateways() {
     several.all_free(Duration::from_secs(5)).await;
 }
 
-/// One gateway with a long queue takes turns with another that has a request or two.
+/// One gateway with a long queue alternates with another that has a request or two.
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_take_turns() {
     let Some(several) = Several::start(2, "closed", |config| slots(config, 2, 500)).await else { return };
@@ -83,7 +83,7 @@ async fn gateways_take_turns() {
     several.provider.wait_calls(2).await;
     let modest = several.of(1, "u");
     assert_eq!(modest.chat(&ask("m")).await.code(), 200);
-    // Those that run, and those two of its gateway that stand before it in Redis: not the thirty behind them.
+    // Those that run, and two of its own gateway that are ahead of it in Redis: not the thirty behind them.
     let before = several.provider.calls().len();
     assert!(before <= 15, "{before} of 41 went first");
     while let Some(reply) = crowd.join_next().await {
@@ -100,7 +100,7 @@ async fn refusals_mean_the_same_over_gateways() {
     takes(&several, Duration::from_secs(300));
     let running = begin(&several.of(0, "u"));
     several.provider.wait_calls(1).await;
-    // The place of the one that may wait is taken, by one that has a slot of its gateway and none of all of them.
+    // The place for one waiter is taken by a request that has a slot of its gateway but no lease.
     let mut waiting = begin(&several.of(1, "u"));
     eventually("one waits", Duration::from_secs(10), || async {
         (several.redis.say("KEYS concierge:u:*:chat:waiting").await == "*1").then_some(())
@@ -124,7 +124,7 @@ async fn refusals_mean_the_same_over_gateways() {
     several.all_free(Duration::from_secs(10)).await;
 }
 
-/// C1 over gateways: before the answer of Redis, while they wait there, before the head, in the middle of a stream.
+/// C1 over gateways: before the reply of Redis, while waiting there, before the head, in the middle of a stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_leave_at_any_moment_leave_no_lease_behind() {
     let Some(several) = Several::start(2, "closed", |config| slots(config, 2, 100)).await else { return };
@@ -143,7 +143,7 @@ async fn clients_that_leave_at_any_moment_leave_no_lease_behind() {
     assert_eq!(several.of(0, "u").chat(&ask("m")).await.code(), 200);
 }
 
-/// The slots of a gateway that is killed are free within 30 s, and not before its requests have ended.
+/// The slots of a killed gateway are free within 30 s, and not before its requests have ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_loses_its_slots_in_time() {
     let Some(several) = Several::start(3, "closed", |config| slots(config, 2, 50)).await else { return };

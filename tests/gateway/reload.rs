@@ -126,7 +126,7 @@ async fn a_hundred_reloads_under_load_cost_nothing() {
     assert!(samples.len() > 50, "there was load: {}", samples.len());
 }
 
-/// R14: with every provider dead at the start it starts all the same, and says so when asked.
+/// R14: with every provider down it starts all the same, and requests get a clear error.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_starts_with_every_provider_dead() {
     let a = FakeProvider::start().await;

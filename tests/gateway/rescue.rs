@@ -1,4 +1,4 @@
-//! An answer that breaks after content was sent goes on from another target, or says that it broke.
+//! An answer that breaks after content was sent is continued from another target, or ends with an error.
 
 use concierge_testkit::{
     ConfigFile, End, FakeProvider, Heard, Request, Script,
@@ -17,7 +17,7 @@ fn twenty() -> String {
     words(SIXTY).take(20).collect()
 }
 
-/// A target that goes on from a prefill, and refuses to start anew.
+/// A target that continues a prefill, and refuses to start anew.
 fn continues(request: &Request) -> Script {
     let Some(said) = request.prefill() else { return Script::status(500, "{}") };
     match SIXTY.strip_prefix(said.as_str()) {
@@ -96,7 +96,7 @@ async fn without_prefill_the_same_answer_is_replayed_and_resumed() {
     }
 }
 
-/// The replay is split at other places than the first answer was: letters are compared, not events.
+/// The replay is split at other places than the first answer was: characters are compared, not events.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_in_other_pieces_is_resumed_at_the_letter() {
     let stage = Stage::pair().await;

@@ -21,7 +21,7 @@ fn answering_after(pause: Duration) -> Script {
     Script::json(chat_answer("m", SIXTY)).head_after(pause)
 }
 
-/// R11: ten times slower, and the traffic leaves within seconds; healed, and it comes back.
+/// R11: a target becomes ten times slower, and its traffic moves within seconds; it recovers, and traffic returns.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_leaves_a_slow_target_and_returns() {
     let stage = Stage::with(|c| scored(c).set("resilience", "answer_timeout", "\"5s\"")).await;
@@ -40,7 +40,7 @@ async fn traffic_leaves_a_slow_target_and_returns() {
     assert!(errors(&samples).is_empty(), "{:?}", errors(&samples));
 }
 
-/// The published score is the formula, on the published numbers.
+/// The published score follows the formula, on the published numbers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_score_is_what_it_says() {
     let stage = Stage::with(scored).await;
@@ -62,7 +62,7 @@ async fn the_score_is_what_it_says() {
     assert!(number(&targets[0], "score") >= number(&targets[1], "score"), "best first");
 }
 
-/// R2 with a long timeout: silence is seen while it lasts, long before anything times out.
+/// R2 with a long timeout: silence is noticed while it lasts, long before anything times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_requests_avoid_a_silent_target_before_any_timeout() {
     let slow = |c: ConfigFile| {
@@ -88,7 +88,7 @@ async fn new_requests_avoid_a_silent_target_before_any_timeout() {
     drop((load, fresh));
 }
 
-/// R12: up and down every 400 ms; nobody notices.
+/// R12: a target goes up and down every 400 ms, without client errors.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flapping_target_is_not_noticed() {
     let stage = Stage::with(scored).await;

@@ -1,5 +1,5 @@
-//! A3: at the loudest log level no secret and no word of a prompt, an answer or a memory is in a log line, a metric, a
-//! span, an error or a page; and the log names no user.
+//! A3: at the most verbose log level no secret and no text of a prompt, an answer or a memory is in a log line, a metric,
+//! a span, an error or a page; and the log names no user.
 
 use concierge_testkit::{
     ConfigFile, End, FakeProvider, Script, eventually, ms,
@@ -15,7 +15,7 @@ const WRONG: &str = "canary-wrong-key-0123456789";
 const JWT_SECRET: &str = "canary-jwt-secret-0123456789";
 const JWT: &str = "canary.jwt.token";
 const USER: &str = "canary-user";
-/// What nobody but the user and the provider may read.
+/// Text that only the user and the provider may read.
 const WORDS: [&str; 4] = ["canary-prompt", "canary-answer", "canary-memory", "canary-context"];
 
 async fn stage(collector: &FakeProvider) -> Stage {
@@ -35,7 +35,7 @@ fn prompt(stream: bool) -> Value {
     json!({"model": "m", "stream": stream, "messages": [{"role": "user", "content": "canary-prompt canary-memory?"}]})
 }
 
-/// Every way a request can go, over both versions of HTTP; what came back as an error.
+/// Sends a request on every path, over both versions of HTTP; returns the errors received.
 async fn live(stage: &Stage) -> String {
     let user = stage.client.clone().header("x-user-id", USER);
     let mut errors = String::new();
@@ -51,7 +51,7 @@ async fn live(stage: &Stage) -> String {
         known.stream(&prompt(true)).await;
         let quote = error_body("cannot say canary-prompt", "invalid_request_error", Some("bad"));
         stage.a.next(Script::status(400, quote));
-        // The client reads the provider's words: they are about its own request.
+        // The client gets the provider's message: it is about its own request.
         assert_eq!(known.chat(&prompt(false)).await.code(), 400);
         for (client, body) in [(client.clone(), prompt(false)), (client.clone().key(WRONG), prompt(true))] {
             errors.push_str(&format!("{:?}", client.chat(&body).await));
@@ -101,7 +101,7 @@ async fn no_secret_is_shown_anywhere() {
     let stage = stage(&collector).await;
     let errors = live(&stage).await;
     let pages = pages(&stage).await;
-    // All of them in one call, or a second's worth in each.
+    // All spans in one export, or a second's worth in each.
     let sent = || async { (!collector.calls().is_empty()).then_some(()) };
     eventually("spans", ms(20_000), sent).await;
     let spans: String =

@@ -1,4 +1,4 @@
-//! What every test begins with: fake providers, a gateway in front of them, and a client.
+//! The setup of every test: fake providers, a gateway in front of them, and a client.
 
 use std::{
     future::Future,
@@ -23,15 +23,15 @@ pub async fn gateway(config: &ConfigFile) -> Gateway {
     launch().start(config.toml()).await
 }
 
-/// Two sane providers and a gateway.
+/// Two healthy providers and a gateway.
 pub struct Stage {
     /// The first target of model `m`.
     pub a: FakeProvider,
-    /// The second.
+    /// The second target of model `m`.
     pub b: FakeProvider,
-    /// In front of both.
+    /// The gateway in front of both.
     pub gw: Gateway,
-    /// Of the gateway.
+    /// A client of the gateway.
     pub client: Client,
 }
 
@@ -64,13 +64,13 @@ impl Stage {
         self.client.chat(&ask("m")).await
     }
 
-    /// How many calls each provider has had.
+    /// The number of calls each provider has had.
     pub fn calls(&self) -> (usize, usize) {
         (self.a.calls().len(), self.b.calls().len())
     }
 }
 
-/// A breaker that never opens and a budget that never ends: for tests that fail the same target many times.
+/// A breaker that never opens and an unlimited retry budget: for tests that fail the same target many times.
 pub fn patient(config: ConfigFile) -> ConfigFile {
     config.set("breaker", "consecutive_failures", "1000000").set("breaker", "success_rate", "0.0").set(
         "resilience",
@@ -114,9 +114,9 @@ pub struct Sample {
     pub sent: Instant,
     /// How long it took.
     pub took: Duration,
-    /// What came.
+    /// The status of the response.
     pub status: u16,
-    /// Who answered.
+    /// The target that answered.
     pub target: String,
     /// `error.code`, empty for a success.
     pub code: String,
@@ -147,12 +147,12 @@ impl Load {
         Self { lanes: set, stop, samples }
     }
 
-    /// What has come so far.
+    /// The samples so far.
     pub fn so_far(&self) -> Vec<Sample> {
         self.samples.lock().unwrap().clone()
     }
 
-    /// Lets the running requests finish; everything that came.
+    /// Lets the running requests finish; returns all samples.
     pub async fn stop(mut self) -> Vec<Sample> {
         self.stop.store(true, SeqCst);
         while let Some(lane) = self.lanes.join_next().await {
@@ -179,7 +179,7 @@ async fn lane(
     }
 }
 
-/// The samples that are not successes, in words.
+/// The samples that are not successes, as text.
 pub fn errors(samples: &[Sample]) -> Vec<String> {
     let bad = samples.iter().filter(|s| s.status != 200);
     bad.map(|s| format!("{} {} after {:?}", s.status, s.code, s.took)).collect()

@@ -1,4 +1,4 @@
-//! C1–C5, promises 2 and 3: how much one user may have at once and in a minute, and that nothing is lost of it.
+//! C1–C5, promises 2 and 3: the limits of one user at once and in a minute, and that no slot is lost.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::setup::{Stage, begin, many};
 
-/// The provider takes its time.
+/// Delay of the provider's answers.
 const SLOW: Duration = Duration::from_millis(300);
 
 async fn stage(per_user: u32, more: impl FnOnce(ConfigFile) -> ConfigFile) -> Stage {
@@ -33,14 +33,14 @@ fn of(stage: &Stage, user: &str) -> Client {
     stage.client.clone().header("x-user-id", user)
 }
 
-/// The user's line in `/admin/slots`; null if there is none.
+/// The user's row in `/admin/slots`; null if there is none.
 async fn line(stage: &Stage, user: &str) -> Value {
     let view = stage.client.get("/admin/slots").await.json();
     let users = view["users"].as_array().unwrap();
     users.iter().find(|line| line["user"] == user).cloned().unwrap_or_default()
 }
 
-/// A chat beside the test; its status.
+/// Starts a chat beside the test; returns its status.
 fn begin_chat(client: &Client) -> JoinSet<u16> {
     let client = client.clone();
     begin(async move { client.chat(&ask("m")).await.code() })
@@ -100,7 +100,7 @@ async fn another_user_does_not_wait_for_the_greedy_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_at_once_and_asks_nobody() {
     let stage = stage(1, |c| c.set("slots", "queue", "2")).await;
-    // Long enough to look around meanwhile.
+    // Long enough for the checks below.
     stage.a.script(|request| sane(request, "fine").head_after(ms(1000)));
     let client = of(&stage, "u");
     let crowd = begin({
@@ -275,7 +275,7 @@ fn tokens_left(reply: &Reply) -> u64 {
     reply.header("x-ratelimit-remaining-tokens").parse().unwrap()
 }
 
-/// What a request finds left that reserves next to nothing and costs nothing.
+/// The tokens remaining, from a request that reserves next to nothing and costs nothing.
 async fn find_left(stage: &Stage, user: &str) -> u64 {
     let body = json!({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": ""}]});
     stage.a.next(Script::json(
@@ -305,7 +305,7 @@ async fn tokens_are_settled_with_what_was_really_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn simultaneous_requests_do_not_overspend_and_cancelled_ones_hold_nothing() {
     let stage = stage(100, |c| c.set("limits", "tokens_per_minute", "1000")).await;
-    // Longer than it takes all of them to be sent: an answer would give back what it did not use.
+    // Longer than it takes to send all of them: an answer would release what it did not use.
     stage.a.script(|request| sane(request, "fine").head_after(ms(2000)));
     let body = json!({"model": "m", "max_tokens": 180, "messages": [{"role": "user", "content": "hi"}]});
     let client = of(&stage, "u");
@@ -334,7 +334,7 @@ async fn simultaneous_requests_do_not_overspend_and_cancelled_ones_hold_nothing(
     assert!(left > 980, "{left}");
 }
 
-/// Leaving before the provider counts does not make an answer free.
+/// Leaving before the provider reports usage does not make an answer free.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_left_costs_what_was_heard() {
     let stage = stage(100, |c| c.set("limits", "tokens_per_minute", "1000")).await;

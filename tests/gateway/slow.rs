@@ -1,5 +1,5 @@
-//! S7 and P3: clients that read slowly, not at all, or drip their heads. They cost little memory, disturb nobody, and
-//! those who take nothing are let go.
+//! S7 and P3: clients that read slowly, not at all, or send their heads slowly. They cost little memory and disturb no
+//! other client, and those that read nothing are disconnected.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::setup::Stage;
 const MUTE: usize = 30;
 const SLOW: usize = 30;
 
-/// A provider that never stops talking to readers, and is quick with everybody else.
+/// A provider that streams to readers without end, and answers all others quickly.
 async fn talkative(change: impl FnOnce(ConfigFile) -> ConfigFile) -> Stage {
     // Without memory: what it loads once is not the cost of a stream.
     let quiet = |c: ConfigFile| c.set("memory", "enabled", "false");
@@ -35,7 +35,7 @@ async fn talkative(change: impl FnOnce(ConfigFile) -> ConfigFile) -> Stage {
     stage
 }
 
-/// A connection with a window of this size on which a stream was asked for.
+/// A connection with a receive window of this size on which a stream was requested.
 async fn reader(stage: &Stage, user: &str, window: u32) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(window).unwrap();
@@ -47,7 +47,7 @@ async fn reader(stage: &Stage, user: &str, window: u32) -> TcpStream {
     stream
 }
 
-/// At most 40 KB per second, until the connection ends.
+/// Reads at most 40 KB per second, until the connection ends.
 async fn sip(mut stream: TcpStream) {
     let mut piece = [0; 4096];
     while matches!(stream.read(&mut piece).await, Ok(n) if n > 0) {
@@ -64,7 +64,7 @@ async fn held(stage: &Stage, kind: &str) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_readers_cost_little_and_the_mute_are_let_go() {
     let stage = talkative(|c| c.set("resilience", "total_timeout", "\"5m\"")).await;
-    // What the first stream costs once, it shall not cost here.
+    // One-time costs of the first stream must not count here.
     stage.client.open_stream(&ask_stream("m")).await.until("xxxx").await;
     let before = stage.gw.rss();
     let (mut mute, mut slow) = (Vec::new(), JoinSet::new());
@@ -84,7 +84,7 @@ async fn slow_readers_cost_little_and_the_mute_are_let_go() {
         assert!(asked.elapsed() < ms(2000), "{:?}", asked.elapsed());
     }
     let each = stage.gw.rss().saturating_sub(before) / (MUTE + SLOW) as u64;
-    // The text that is kept for a rescue, 256 KiB at most, and half as much for all the rest.
+    // The text kept for a rescue, 256 KiB at most, and half as much for everything else.
     assert!(each < 384 << 10, "{each} bytes for each stream");
     let gone = || async { (held(&stage, "mute").await == 0).then_some(()) };
     eventually("nobody waits for the mute", Duration::from_secs(50), gone).await;
@@ -92,7 +92,7 @@ async fn slow_readers_cost_little_and_the_mute_are_let_go() {
     drop(mute);
 }
 
-/// A provider that is always ahead of its reader leaves the gateway nothing to wait for, and still time passes.
+/// A provider that is always ahead of its reader never makes the gateway wait, and deadlines must hold all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sips_gets_no_more_time_than_others() {
     let stage = talkative(|c| c.set("resilience", "total_timeout", "\"3s\"")).await;
@@ -106,7 +106,7 @@ async fn who_sips_gets_no_more_time_than_others() {
     assert_eq!(stage.gw.target("a/m").await["failure_count"], 0, "the provider was quick");
 }
 
-/// One byte a second is no silence, and still no request.
+/// One byte a second is not silence, but still not a request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dripping_head_is_cut_off() {
     let stage = Stage::single(|c| c).await;

@@ -1,18 +1,18 @@
 //! P4: requests that two parsers could read differently. Each is refused, or is exactly one request; never more, and
-//! after a refusal the connection is not used again.
+//! after a refusal the connection is not reused.
 
 use concierge_testkit::ms;
 
 use super::setup::{Stage, many};
 
-/// What has to come of a case.
+/// The expected result of a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// Refused, and the connection closed.
     Refused,
-    /// One answer, whatever it is; then the connection is closed, or waits.
+    /// One answer of any status; then the connection is closed, or waits.
     One,
-    /// One request that reached the provider.
+    /// One request to the provider, and its answer.
     Served,
 }
 use Verdict::{One, Refused, Served};
@@ -22,7 +22,7 @@ const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"first"}
 const HIDDEN: &str = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                       content-length: 48\r\n\r\n{\"model\":\"m\",\"messages\":[],\"user\":\"smuggled!!!\"}";
 
-/// Lines of a head that is otherwise good, in front of a chunked end and a hidden request.
+/// Lines of an otherwise valid head, in front of a chunked end and a hidden request.
 const FRAMINGS: &[(&str, Verdict)] = &[
     ("content-length: 5\r\ntransfer-encoding: chunked", Refused),
     ("transfer-encoding: chunked\r\ncontent-length: 5", Refused),
@@ -68,7 +68,7 @@ const FRAMINGS: &[(&str, Verdict)] = &[
     (": no name", Refused),
 ];
 
-/// Whole bytes, and what has to come of them.
+/// Whole requests as bytes, and their expected results.
 fn odd_requests() -> Vec<(&'static str, String, Verdict)> {
     let whole = |line: &str, more: &str| {
         let length = BODY.len();
@@ -137,7 +137,7 @@ struct Said {
 async fn say(stage: &Stage, bytes: String) -> Said {
     let text = String::from_utf8_lossy(&stage.client.raw(bytes, ms(400)).await).into_owned();
     Said {
-        // A refusal may name a version in its words.
+        // The text of a refusal may contain an HTTP version.
         answers: text.split("\r\n").filter(|line| line.starts_with("HTTP/1.")).count(),
         refused: text.is_empty()
             || ["400", "404", "413", "415", "431", "501", "505"]
@@ -166,7 +166,7 @@ async fn no_case_of_the_corpus_is_two_requests() {
     });
     let cases: Vec<_> = framed.chain(odd_requests()).collect();
     assert!(cases.len() >= 60);
-    // One provider for each, so that nobody is blamed for another.
+    // One provider for each case, so that their calls cannot be mixed up.
     let wrong = many(cases.len(), 8, move |n| {
         let (name, bytes, verdict) = cases[n].clone();
         async move {

@@ -1,4 +1,4 @@
-//! S4: odd but valid event streams, whole and one byte at a time, give the same words.
+//! S4: unusual but valid event streams, whole and one byte at a time, give the same text.
 
 use concierge_testkit::{
     Script, ms,
@@ -61,7 +61,7 @@ async fn every_spelling_says_the_same() {
             stage.a.next(script);
             let heard = stage.client.stream(&ask_stream("m")).await;
             assert_eq!(heard.text(), TEXT, "{name}: {}", String::from_utf8_lossy(&heard.body));
-            // The last event is whole only with its blank line; its `[DONE]` may or may not count.
+            // The last event is only complete with its blank line; its `[DONE]` may or may not count.
             assert!(heard.done() || name.starts_with("no last"), "{name}");
             assert!(heard.error().is_none(), "{name}: {heard:?}");
             assert!(
@@ -75,7 +75,7 @@ async fn every_spelling_says_the_same() {
     }
 }
 
-/// The spellings are right: a reader by the standard hears the text in each.
+/// The test data is right: a reader that follows the standard gets the text of each spelling.
 #[test]
 fn the_spellings_themselves_are_right() {
     for (name, stream) in spellings() {
@@ -102,7 +102,7 @@ async fn a_surrogate_pair_over_two_chunks_passes() {
     assert!(body.contains("\\ud83d") && body.contains("\\ude00"), "{body}");
 }
 
-/// Azure begins with a chunk without choices; it is no content, and it is not lost.
+/// Azure begins with a chunk without choices; it is not content, and it is not lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_chunk_without_choices_passes() {
     let stage = Stage::single(patient).await;

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::setup::{gateway, launch};
 
-/// One readable sentence: no backtrace, no panic, no debug print.
+/// One readable sentence: no backtrace, no panic, no debug output.
 fn one_sentence(failed: &Failed, word: &str) {
     assert_eq!(failed.code, Some(1), "{failed}");
     let said = failed.stderr.trim();
@@ -111,7 +111,7 @@ async fn the_start_is_one_line_on_standard_output() {
     assert!(with_address >= 1, "{}", gw.logs());
 }
 
-/// `concierge` alone reads `config.toml` where it is started.
+/// `concierge` alone reads `config.toml` in the working directory.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_arguments_it_serves() {
     let ended = launch().run("[server]\nlistn = \"x\"", &[]).await;

@@ -1,4 +1,4 @@
-//! Streams: silence and stalls, keep-alive, usage, tool calls, order and promptness.
+//! Streams: silence and stalls, keep-alive, usage, tool calls, order and latency.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn a_stall_after_content_ends_in_an_error() {
     stage.a.wait_peer_closed(1).await;
 }
 
-/// S2: before content, the silent target's time is `first_token_timeout`, whatever it sends besides content.
+/// S2: before content, a silent target has `first_token_timeout`, whatever it sends besides content.
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_before_content_lasts_one_timeout() {
     let stage = Stage::pair().await;
@@ -104,7 +104,7 @@ async fn a_stream_has_the_headers_of_a_stream() {
     assert_eq!(asked, "identity", "compressed events would be held back");
 }
 
-/// S8: a provider's usage chunk reaches those who asked for it, and nobody else.
+/// S8: a provider's usage chunk reaches the clients that asked for it, and no others.
 #[tokio::test(flavor = "multi_thread")]
 async fn usage_comes_only_when_asked_for() {
     let stage = Stage::single(|c| c).await;
@@ -127,7 +127,7 @@ async fn usage_comes_only_when_asked_for() {
     assert_eq!(told.chunks().iter().filter(|c| c["usage"].is_object()).count(), 1);
 }
 
-/// S8: odd shapes of usage pass through to those who asked; the answer is whole in each.
+/// S8: unusual shapes of usage are relayed to clients that asked for it; the answer is complete in each.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_usage_is_relayed_as_it_is() {
     let stage = Stage::single(|c| c).await;
@@ -244,7 +244,7 @@ async fn other_streaming_routes_fail_over_and_arrive_whole() {
     assert_eq!(reply.json()["data"][0]["embedding"][1], -0.5);
 }
 
-/// S7, small: a client that does not read holds the provider back, not our memory.
+/// S7, small: a client that does not read slows the provider down and does not fill our memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_not_buffered_for() {
     let stage = Stage::single(|c| c.set("resilience", "stall_timeout", "\"20s\"")).await;
@@ -253,7 +253,7 @@ async fn a_slow_reader_is_not_buffered_for() {
         let end = [chat_chunk("m", json!({}), Some("stop")), openai::DONE.into()];
         Script::sse(vec![piece.clone(); pieces].into_iter().chain(end).collect::<Vec<_>>())
     };
-    // What the first such stream costs once, code among it, it shall not cost here.
+    // One-time costs of the first such stream, code among them, must not count here.
     stage.a.next(answer(50));
     stage.client.stream(&ask_stream("m")).await;
     let before = stage.gw.rss();

@@ -1,4 +1,4 @@
-//! R6–R8: 429 in every spelling of when to come back.
+//! R6–R8: 429 with `retry-after` in every spelling.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn throttled() -> Script {
     Script::status(429, error_body("slow down", "rate_limit_error", Some("rate_limit_exceeded")))
 }
 
-/// R6: the time that was given is kept, and the target returns after it.
+/// R6: the stated time is kept, and the target returns after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_throttled_target_rests_for_the_time_it_asked() {
     let stage = Stage::pair().await;
@@ -34,7 +34,7 @@ async fn a_throttled_target_rests_for_the_time_it_asked() {
 
 type Headers = &'static [(&'static str, &'static str)];
 
-/// What a 429 may say about when to come back: header lines, and the rest they must lead to, in seconds.
+/// Header lines of a 429, and the cooldown they must lead to, in seconds.
 const SPELLINGS: &[(Headers, (f64, f64))] = &[
     (&[("retry-after", "7")], (7.0, 8.4)),
     (&[("retry-after", "7.66")], (7.6, 9.3)),
@@ -65,7 +65,7 @@ const SPELLINGS: &[(Headers, (f64, f64))] = &[
     (&[], (1.0, 300.0)),
 ];
 
-/// R7: every spelling leads to a rest between a second and five minutes (and a fifth of jitter).
+/// R7: every spelling leads to a cooldown between a second and five minutes (plus 20 % of jitter).
 #[tokio::test(flavor = "multi_thread")]
 async fn every_spelling_of_retry_after_is_understood() {
     let config = |a: &FakeProvider, b: &FakeProvider| {
@@ -94,7 +94,7 @@ async fn every_spelling_of_retry_after_is_understood() {
     assert_eq!(stage.client.get("/livez").await.code(), 200);
 }
 
-/// Seconds from now to an RFC 3339 time in UTC, by way of `date`.
+/// Seconds from now to an RFC 3339 time in UTC, computed with `date`.
 fn seconds_until(time: &str) -> f64 {
     let output = std::process::Command::new("date").args(["-d", time, "+%s.%N"]).output().unwrap();
     let then: f64 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
@@ -102,7 +102,7 @@ fn seconds_until(time: &str) -> f64 {
     then - now.as_secs_f64()
 }
 
-/// R8: 429 everywhere is the client's to wait out, with the earliest time.
+/// R8: if all targets answer 429, the client gets a 429 with the earliest time.
 #[tokio::test(flavor = "multi_thread")]
 async fn throttled_everywhere_tells_the_earliest_time() {
     let stage = Stage::pair().await;
@@ -137,7 +137,7 @@ async fn a_503_with_retry_after_rests_too() {
     );
 }
 
-/// The provider's own counters are read from good answers too: leave before the 429.
+/// The provider's rate-limit headers are read from successes too: move on before the 429.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_target_with_nothing_left_is_left_before_it_refuses() {
     let stage = Stage::pair().await;

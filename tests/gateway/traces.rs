@@ -1,5 +1,5 @@
-//! Traces by OTLP: a span per request and per attempt, which belong together, go on with the client's trace and are
-//! told to the provider; a collector that is away costs nothing but its spans.
+//! Traces by OTLP: a span per request and per attempt, linked to each other and to the client's trace, and
+//! propagated to the provider; an unreachable collector costs nothing but its spans.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn stage(collector: &FakeProvider) -> Stage {
     Stage::with(|c: ConfigFile| c.set("telemetry", "otlp_endpoint", &endpoint)).await
 }
 
-/// Every span that the collector has been sent, once `enough` of them are there.
+/// Every span the collector has received, once there are `enough` of them.
 async fn spans(collector: &FakeProvider, enough: usize) -> Vec<Span> {
     let look = |calls: &[concierge_testkit::Call]| {
         let bodies = calls.iter().filter(|call| call.path == "/v1/traces").map(|call| call.body.clone());
@@ -106,7 +106,7 @@ async fn a_request_and_its_attempts_are_one_trace() {
     assert!(stage.gw.logs().contains(&format!("trace={TRACE}")), "the log names the trace");
 }
 
-/// A request that waited in vain has a trace that says for what.
+/// A request that waited for a slot in vain has a trace with the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_without_a_slot_is_a_trace_as_well() {
     let collector = FakeProvider::start().await;
@@ -122,7 +122,7 @@ async fn a_refusal_without_a_slot_is_a_trace_as_well() {
     let _held = begin(async move { held.chat(&ask("m")).await });
     stage.a.wait_calls(1).await;
     assert_eq!(stage.chat().await.error_code(), "queue_timeout");
-    // Of the one that holds the slot nothing has ended but its wait.
+    // Of the request with the slot only its wait has ended.
     let spans = spans(&collector, 3).await;
     let request = spans.iter().find(|span| span.kind() == SpanKind::Server).unwrap();
     assert_eq!(
@@ -147,7 +147,7 @@ async fn a_bad_parent_is_no_parent() {
     assert!(stage.a.only_call().header("traceparent").unwrap().contains(&hex(&request.trace_id)));
 }
 
-/// Whoever does not want to be traced is not, and its decision travels on.
+/// A request that is not sampled is not exported, and the decision is propagated.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_sampled_is_not_sent() {
     let collector = FakeProvider::start().await;
@@ -183,7 +183,7 @@ async fn a_mute_collector_costs_its_spans_alone() {
     let collector = FakeProvider::start().await;
     let mut stage = stage(&collector).await;
     collector.always(Script::silent());
-    // More than may wait, so that some are dropped.
+    // More spans than the queue holds, so that some are dropped.
     let client = stage.client.clone();
     let replies = super::setup::many(2500, 16, move |_| {
         let client = client.clone();

@@ -106,7 +106,7 @@ async fn a_certificate_nobody_vouches_for_is_refused() {
     assert_eq!(gw.target("a/m").await["failures"]["connect"], 1);
 }
 
-/// A proxy of the environment must not see the keys unless somebody said so.
+/// A proxy of the environment must not see the keys unless it was configured.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environments_proxy_is_not_used() {
     let (a, proxy) = (FakeProvider::start().await, FakeProvider::start().await);

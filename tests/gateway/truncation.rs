@@ -1,5 +1,5 @@
-//! S1: an answer is cut at every byte it has, by a close and by a reset, in every framing. A cut answer must
-//! never look complete, no token that came may be lost, and none may come twice.
+//! S1: an answer is cut at every byte offset, by a close and by a reset, in every framing. A cut answer must
+//! never look complete, no token that arrived may be lost, and none may be repeated.
 
 use std::sync::Arc;
 
@@ -28,12 +28,12 @@ fn events() -> Vec<String> {
     events
 }
 
-/// The text of the events that are whole after `n` body bytes of the wire.
+/// The text of the events that are complete after `n` body bytes on the wire.
 fn arrived(framing: Framing, n: usize) -> String {
     let mut used = 0;
     let mut text = String::new();
     for (i, event) in events().iter().enumerate() {
-        // A chunk is its size line, its bytes and a line end; the event is there before that line end.
+        // A chunk is its size line, its bytes and a line end; the event is complete before that line end.
         let before = if framing == Framing::Chunked { format!("{:x}\r\n", event.len()).len() } else { 0 };
         if used + before + event.len() > n {
             break;
@@ -61,7 +61,7 @@ async fn every_offset(stage: &Arc<Stage>, framing: Framing, end: End) -> Vec<(us
     heard.await.into_iter().enumerate().map(|(n, heard)| (n.saturating_sub(head), heard)).collect()
 }
 
-/// With `rescue = "error"`: whole, or an error event after exactly the tokens that came.
+/// With `rescue = "error"`: complete, or an error event after exactly the tokens that arrived.
 async fn never_complete(framing: Framing, end: End) {
     let stage = Stage::with(|c| patient(c).set("resilience", "rescue", "\"error\"")).await;
     let stage = Arc::new(stage);
@@ -74,13 +74,13 @@ async fn never_complete(framing: Framing, end: End) {
         }
         assert_eq!(heard.error().unwrap()["code"], "stream_interrupted", "{at}");
         assert!(!heard.done(), "[DONE] after an error: {at}");
-        // An event that lacks only the end of its blank line may be told or not: its JSON is whole.
+        // An event that lacks only the end of its blank line may be relayed or not: its JSON is complete.
         let (least, most) = (arrived(framing, n), arrived(framing, n + 2));
         assert!(heard.text() == least || heard.text() == most, "lost or doubled: {at}");
     }
 }
 
-/// With `rescue = "continue"` and a second target that says the same: whole, always.
+/// With `rescue = "continue"` and a second target with the same text: always complete.
 async fn always_whole(framing: Framing, end: End) {
     let stage = Arc::new(Stage::with(patient).await);
     for (n, heard) in every_offset(&stage, framing, end).await {

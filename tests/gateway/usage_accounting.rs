@@ -1,4 +1,4 @@
-//! Every attempt leaves its usage in the log, once: complete, partial or unknown. Nothing is lost or doubled.
+//! Every attempt logs its usage once: complete, partial or unknown. Nothing is lost or counted twice.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn a_rescued_answer_has_a_line_for_each_attempt_that_answered() {
     assert!(told.iter().any(|l| l["usage"] != "complete" && l.to_string().contains("a/m")), "{told:#?}");
 }
 
-/// The words of an error are nobody's tokens.
+/// The text of an error counts as no tokens.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_attempt_adds_no_tokens() {
     let stage = stage().await;

@@ -35,9 +35,9 @@ pub struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     /// The gateway as a whole.
     pub gateway: &'a GatewayMeters,
-    /// The retry budget.
+    /// The retry budget: what is left of it.
     pub budget: &'a Budget,
-    /// The slots.
+    /// The slots in use and the queue.
     pub slots: &'a Slots,
     /// The calls in flight.
     pub calls: &'a Registry,

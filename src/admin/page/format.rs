@@ -6,7 +6,7 @@ use std::{borrow::Borrow, time::SystemTime};
 
 /// A time for the `<time>` element.
 pub struct PageTime {
-    /// RFC 3339.
+    /// The machine-readable date, as RFC 3339.
     pub date: String,
     /// `12 s ago`, `in 3 min`: faster to read than a UTC date.
     pub words: String,

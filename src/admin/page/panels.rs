@@ -15,11 +15,11 @@ use crate::{
 
 /// One row of the event list.
 pub struct Notice {
-    /// When it happened.
+    /// When it happened, relative to now.
     pub when: PageTime,
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
-    /// What happened.
+    /// What happened, in a few words.
     pub what: String,
     /// The reason and other details.
     pub details: String,
@@ -43,13 +43,13 @@ pub struct RequestLine<'a> {
 pub struct SlotsPanel<'a> {
     /// The total of all users.
     pub total: CountView,
-    /// One line per user.
+    /// One line per user, at most a hundred.
     pub users: Vec<SlotLine<'a>>,
     /// Number of users not shown.
     pub more: usize,
 }
 
-/// One user.
+/// One user's slots and waiting requests.
 pub struct SlotLine<'a> {
     /// The user and its slots.
     pub line: &'a UserView,

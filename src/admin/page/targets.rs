@@ -22,7 +22,7 @@ use crate::{
 pub struct Status {
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
-    /// The sentence.
+    /// The sentence to show.
     pub words: String,
 }
 
@@ -38,7 +38,7 @@ pub struct ModelPanel<'a> {
 
 /// The head of a model's panel.
 pub struct ModelHead<'a> {
-    /// Its name.
+    /// Its name, without aliases.
     pub name: &'a str,
     /// Its aliases.
     pub alias: &'a [String],

@@ -28,17 +28,17 @@ const SECOND_CHANCE: Duration = Duration::from_millis(250);
 /// Longest wait for a target to become eligible while no target at all is.
 const NO_TARGET_WAIT: Duration = Duration::from_secs(1);
 
-/// What to do now.
+/// The next step of a call.
 pub enum Step {
-    /// Try this target.
+    /// Make an attempt on this target.
     Try(Candidate),
     /// No target may be tried before then.
     Wait(Instant),
-    /// Give up.
+    /// Give up, and refuse the call.
     Refuse(Refusal),
 }
 
-/// A target to try.
+/// A target to try, and how.
 #[derive(Clone)]
 pub struct Candidate {
     /// The target.
@@ -122,7 +122,7 @@ impl Plan {
         }
     }
 
-    /// Attempts so far.
+    /// Attempts so far, on all targets together.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }

@@ -11,7 +11,7 @@ use super::{Api, EventKind, SseEvent, StreamEvent, Text, read};
 /// A template of more bytes is not kept, because a silent stream holds it.
 const LARGEST: usize = 1024;
 
-/// Reads one stream.
+/// Reads the events of one stream.
 #[derive(Debug)]
 pub struct ChunkReader {
     api: Api,

@@ -1,6 +1,6 @@
-//! Connections to one provider: HTTP/1.1 and HTTP/2, pooled, young enough that DNS changes are seen.
+//! Connections to one provider: HTTP/1.1 and HTTP/2, pooled, with a bounded age so that DNS changes take effect.
 //!
-//! It never retries and never follows a redirect: what was sent and what was not is the caller's to know
+//! It never retries and never follows a redirect: the caller decides by what was sent and what was not
 //! ([`SendError`]). The address comes from the configuration alone; nothing of a request can change it.
 
 pub(crate) mod pool;
@@ -30,29 +30,29 @@ use super::exchange::request_body::SplicedBody;
 pub use crate::http1::client::fixed_headers::FixedHeaders;
 use crate::{http1::client::Http1, tasks::Tasks};
 
-/// How long nothing may be acknowledged on a connection before the kernel gives it up. It bounds every wait for a peer
-/// that vanished without a word, also where nobody else could be asked and an answer has all the time there is.
+/// How long sent data may stay unacknowledged before the kernel closes the connection. It bounds every wait for a peer
+/// that vanished, also where there is no other target and an answer may take all the time left.
 #[cfg(target_os = "linux")]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(25);
-/// Silence after which the kernel asks whether the peer is still there, and how often it asks again.
+/// Silence after which the kernel sends a TCP keep-alive probe, and the interval of further probes.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(5);
-/// The same of HTTP/2: after so much silence a ping, which must be answered within so much time.
+/// The same for HTTP/2: a ping after this much silence, which must be answered within the timeout.
 const PING: Duration = Duration::from_secs(20);
 const PING_ANSWER: Duration = Duration::from_secs(10);
 
-/// Why no response head came.
+/// Why there is no response head.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     /// DNS, TCP or TLS failed: certainly nothing was sent.
     #[error("could not connect: {0}")]
     Connect(String),
-    /// The connection broke: perhaps the provider did the work.
+    /// The connection broke: the provider may have done the work.
     #[error("the connection broke before the answer began: {0}")]
     Lost(#[from] ConnectionError),
 }
 
-/// Connects to one origin, and keeps what can be used again.
+/// Connects to one origin, and pools what can be reused.
 pub struct Client {
     origin: Uri,
     /// The headers of every request.
@@ -65,7 +65,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connections to `origin` (scheme and authority), made within `connect_timeout`; `standing` is said with every request.
+    /// Connects to `origin` (scheme and authority) within `connect_timeout`; every request gets the headers `standing`.
     pub fn new(
         origin: Uri,
         standing: FixedHeaders,
@@ -80,8 +80,8 @@ impl Client {
         Ok(Arc::new(Self { origin, standing, connector, tls, connect_timeout, tasks, pool: Arc::default() }))
     }
 
-    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. On the heap, because every
-    /// future on the way down would carry it twice.
+    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. The request is on the heap,
+    /// because every future on the way down would contain it twice.
     pub async fn send(
         &self,
         mut request: Box<Request<SplicedBody>>,
@@ -93,7 +93,7 @@ impl Client {
                 Ok(response) => return Ok(response),
             }
         }
-        // On the heap: a handshake is rare and large, and each future around this one would carry its room.
+        // On the heap: a handshake is rare and large, and each future around this one would contain its size.
         let connection = self.connect().boxed().await?;
         match self.send_on(connection, request).await {
             Ok(response) => Ok(response),
@@ -104,12 +104,12 @@ impl Client {
         }
     }
 
-    /// Closes what is idle: after a connection proved dead its neighbours are not trusted either.
+    /// Closes the idle connections: after one proved dead, the others are not trusted either.
     pub fn evict(&self) {
         self.pool.evict();
     }
 
-    /// Closes connections that have been idle too long; called now and then.
+    /// Closes connections that have been idle too long; called periodically.
     pub fn sweep(&self, now: Instant) {
         self.pool.sweep(now);
     }
@@ -171,7 +171,7 @@ impl Client {
         Ok(self.pool.share(sender))
     }
 
-    /// As HTTP/2 has it, with all headers, and the scheme and authority that HTTP/1.1 keeps in `host`.
+    /// The request as HTTP/2 needs it: all headers, and the scheme and authority that HTTP/1.1 puts into `host`.
     fn in_full(&self, mut request: Request<SplicedBody>) -> Request<SplicedBody> {
         let mut parts = self.origin.clone().into_parts();
         parts.path_and_query = request.uri().path_and_query().cloned();
@@ -212,7 +212,7 @@ fn tls_for(origin: &Uri) -> Result<(TlsConnector, ServerName<'static>), String> 
     Ok((TlsConnector::from(config), name))
 }
 
-/// hyper-util says "client error (Connect)"; the reason is at the bottom of the chain.
+/// hyper-util says "client error (Connect)"; the real cause is at the end of the chain.
 fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -222,7 +222,7 @@ fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std:
 }
 
 enum UnsentRequest {
-    /// Nothing was written: the request is as good as new.
+    /// Nothing was written: the request can be sent again.
     Returned(Box<Request<SplicedBody>>),
     Failed(SendError),
 }

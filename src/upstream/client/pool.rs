@@ -1,7 +1,7 @@
-//! The connections to one origin that can be used again.
+//! The reusable connections to one origin.
 //!
-//! It knows their ages and how many use them. Whether the other side still lives it cannot know: a connection whose
-//! peer has vanished looks like a good one. Whoever learns better tells it ([`ConnectionPool::evict`]).
+//! It knows their ages and number of users. It cannot know whether a peer still lives: a connection whose
+//! peer has vanished looks good. A caller that finds out must call [`ConnectionPool::evict`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use crate::{clock, http1::client::Http1, upstream::exchange::request_body::SplicedBody};
 
-/// Shorter than the keep-alive of every provider known, so that we close first.
+/// Shorter than the keep-alive of every known provider, so that we close first.
 const IDLE: Duration = Duration::from_secs(20);
-/// A busy connection is not reused past this age: the next one resolves the name anew.
+/// A busy connection is not reused past this age: the next one resolves the name again.
 const MAX_AGE: Duration = Duration::from_secs(55);
 /// Streams on one HTTP/2 connection before a second is opened; servers commonly allow 100.
 const H2_STREAMS: usize = 90;
 /// Idle HTTP/1.1 connections kept.
 const MAX_IDLE: usize = 256;
 
-/// A connection that a request can be sent on.
+/// A connection that can take a request.
 pub(crate) enum PooledConnection {
     Http1(Http1),
     Http2 { sender: http2::SendRequest<SplicedBody>, stream: Stream },
@@ -29,7 +29,7 @@ pub(crate) enum PooledConnection {
 /// One user of an HTTP/2 connection, until dropped.
 pub(crate) type Stream = Arc<()>;
 
-/// All connections to one origin that can be used again.
+/// All reusable connections to one origin.
 #[derive(Default)]
 pub(crate) struct ConnectionPool {
     idle: Mutex<Vec<IdleConnection>>,
@@ -49,7 +49,7 @@ struct SharedHttp2 {
 }
 
 impl ConnectionPool {
-    /// A connection that looks good; the most recently used one of HTTP/1.1.
+    /// A connection that looks good; for HTTP/1.1 the most recently used one.
     pub fn take(&self) -> Option<PooledConnection> {
         let now = clock::now();
         if let Some(connection) = self.take_h2(now) {
@@ -70,7 +70,7 @@ impl ConnectionPool {
         Some(PooledConnection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
     }
 
-    /// Keeps a connection whose answer was read to its end.
+    /// Returns a connection whose answer was read to its end.
     pub fn put(&self, connection: Http1) {
         let mut idle = self.idle.lock();
         if idle.len() < MAX_IDLE {
@@ -78,7 +78,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
+    /// Adds a new HTTP/2 connection to the pool; its first user is the caller.
     pub fn share(&self, sender: http2::SendRequest<SplicedBody>) -> PooledConnection {
         let stream = Stream::default();
         let shared = SharedHttp2 { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
@@ -86,13 +86,13 @@ impl ConnectionPool {
         PooledConnection::Http2 { sender, stream }
     }
 
-    /// Forgets every connection: those that are idle close, those in use serve their users to the end.
+    /// Removes every connection: idle ones close, those in use close when their users have finished.
     pub fn evict(&self) {
         self.idle.lock().clear();
         self.shared.lock().clear();
     }
 
-    /// Forgets what has been idle too long, or is too old.
+    /// Removes connections that have been idle too long, or are too old.
     pub fn sweep(&self, now: Instant) {
         self.idle.lock().retain_mut(|idle| idle.is_fresh(now) && idle.connection.is_quiet());
         self.shared.lock().retain(|shared| shared.is_fresh(now));

@@ -1,7 +1,7 @@
-//! The body of an answer, whichever protocol brings it.
+//! The body of a response, over HTTP/1.1 or HTTP/2.
 //!
-//! Read to its end it hands an HTTP/1.1 connection back; dropped before, it closes it: a connection on which somebody
-//! ran out of patience is never used again.
+//! Reading it to its end returns an HTTP/1.1 connection to the pool; dropping it earlier closes the connection, so one
+//! whose answer was given up is never reused.
 
 use std::{
     io,
@@ -16,22 +16,22 @@ use hyper::body::Incoming;
 use super::pool::Stream;
 use crate::http1::{body_framing::FramingError, client};
 
-/// Why there is no answer, or no more of it.
+/// Why a response failed or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The socket failed: reset, timed out.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The other side closed it too early.
+    /// The peer closed the connection too early.
     #[error("the connection was closed before the end of the answer")]
     Closed,
-    /// The head is no head.
+    /// The head is invalid.
     #[error("the answer's head is not HTTP/1.1: {0}")]
     Head(#[from] httparse::Error),
-    /// The head is larger than we read.
+    /// The head exceeds our limit.
     #[error("the answer's head is too large")]
     HeadTooLarge,
-    /// Its length cannot be known.
+    /// The length of the body cannot be determined.
     #[error(transparent)]
     Framing(#[from] FramingError),
     /// HTTP/2 failed.
@@ -39,12 +39,12 @@ pub enum ConnectionError {
     Http2(#[from] hyper::Error),
 }
 
-/// The body of an answer.
+/// The body of a response.
 pub struct UpstreamBody(UpstreamBodyKind);
 
 enum UpstreamBodyKind {
     Http1(client::ClientResponseBody),
-    /// One stream of a connection that others use as well.
+    /// One stream of a connection that is shared with others.
     Http2(Incoming, #[expect(dead_code, reason = "counts as a user of the connection")] Stream),
 }
 

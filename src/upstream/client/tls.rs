@@ -1,6 +1,6 @@
-//! TLS towards providers and collectors: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
+//! TLS to providers and collectors: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
 //!
-//! There is no switch that turns verification off. A private authority is added with `SSL_CERT_FILE`.
+//! There is no option that turns verification off. A private authority is added with `SSL_CERT_FILE`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 /// The client side of TLS, offering `protocols` by ALPN, best first.
 pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    // Both sources: a scratch container has no system roots, a company has its own.
+    // Both sources: a scratch container has no system roots, and a company may have its own.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -20,7 +20,7 @@ pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::E
     Ok(Arc::new(config))
 }
 
-/// For what is no client's request (health checks, spans): each within `limit`, to the address as it was configured.
+/// A client for the gateway's own requests (health checks, spans): each within `limit`, to the configured address.
 ///
 /// # Errors
 /// One sentence, if TLS cannot be set up.

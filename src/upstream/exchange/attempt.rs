@@ -1,7 +1,7 @@
-//! One question to one target, from its beginning to its one outcome.
+//! One request to one target, from its beginning to its one outcome.
 //!
-//! An [`Attempt`] is a guard: whatever happens to the call, the target learns how it ended, and a probe that is
-//! given up is handed back.
+//! An [`Attempt`] is a guard: whatever happens to the call, the target gets the outcome, and an unfinished half-open
+//! probe gives its permit back.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -29,20 +29,20 @@ use crate::{
     },
 };
 
-/// How long a target whose key or model was refused is left alone.
+/// How long a target that rejected the key or the model is misconfigured, and receives no requests.
 const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
 
-/// One question to one target. It ends in exactly one outcome: dropped without one, it was cancelled.
+/// One request to one target. It ends in exactly one outcome: dropped without one, it was cancelled.
 pub struct Attempt {
-    /// Who is asked.
+    /// The target of the request.
     pub target: Arc<Target>,
     kind: LatencyKind,
     id: u64,
     pass: Permit,
     prior: Option<f64>,
-    /// Another target could be asked instead: then a bad ratio may open the breaker.
+    /// Another target could be tried instead: only then a bad success rate may open the breaker.
     others: bool,
-    /// When it began.
+    /// When the attempt began.
     pub started: Instant,
     first_content: Option<Instant>,
     ended: bool,
@@ -52,18 +52,18 @@ pub struct Attempt {
     _provider: ConcurrencyPermit,
 }
 
-/// What an attempt is for: whom the log, the metrics and the trace tell of it.
+/// The request that an attempt belongs to, for the log, the metrics and the trace.
 pub struct AttemptContext {
-    /// The request.
+    /// The id of the request.
     pub request: Arc<str>,
-    /// What is asked.
+    /// The operation, for OpenTelemetry.
     pub operation: GenAi,
-    /// The attempt in the request's trace; it ends with the attempt.
+    /// The attempt's span; it ends with the attempt.
     pub span: Span,
 }
 
 impl Attempt {
-    /// Begins an attempt; `None` if somebody else took the last chance in the meantime.
+    /// Begins an attempt; `None` if the target became ineligible in the meantime.
     pub fn begin(target: &Arc<Target>, need: &RequestNeed, prior: Option<f64>, others: bool) -> Option<Self> {
         let now = clock::refresh();
         let provider = target.provider.enter()?;
@@ -90,24 +90,24 @@ impl Attempt {
         })
     }
 
-    /// Says what it is for. An attempt without a purpose leaves no trace but in the score.
+    /// Sets its request. An attempt without one only counts for the score and the breaker.
     pub fn is_for(&mut self, purpose: AttemptContext) {
         self.purpose = Some(purpose);
     }
 
-    /// What the provider has counted so far.
+    /// Records the usage that the provider has reported so far.
     pub fn used(&mut self, usage: Option<Usage>) {
         self.usage = usage.or(self.usage);
     }
 
-    /// Events of its stream that were left out.
+    /// Records the number of events that were not relayed.
     pub fn left_out(&self, events: u64) {
         if let Some(meters) = &self.target.meters {
             meters.noise.inc_by(events);
         }
     }
 
-    /// The head of an answer came: what it says about our rate limit.
+    /// Reads the rate-limit headers of an answer's head.
     pub fn head(&self, headers: &HeaderMap) {
         let (known, now) = (&self.target.state, clock::now());
         let mut health = known.health.lock();
@@ -117,7 +117,7 @@ impl Attempt {
         }
     }
 
-    /// The first content of a stream, or a whole answer, has come.
+    /// The first content of a stream, or a whole answer, has arrived.
     pub fn succeeded(&mut self) {
         if self.first_content.is_none() {
             let now = clock::now();
@@ -129,12 +129,12 @@ impl Attempt {
         }
     }
 
-    /// How long the first content took.
+    /// Time to the first content.
     pub fn first_token(&self) -> Option<Duration> {
         self.first_content.map(|at| at.saturating_duration_since(self.started))
     }
 
-    /// It is over without a failure: `tokens` were produced, with this as the longest gap between them.
+    /// The answer is complete: `tokens` were produced, with this as the longest gap between them.
     pub fn completed(&mut self, tokens: u64, longest_gap: Option<Duration>) {
         self.succeeded();
         self.ended = true;
@@ -157,7 +157,7 @@ impl Attempt {
         }
     }
 
-    /// It failed. `detail` is one sentence for the operator.
+    /// The attempt failed. `detail` is one sentence for the operator.
     pub fn failed(&mut self, outcome: Outcome, detail: &str) {
         if std::mem::replace(&mut self.ended, true) {
             return;
@@ -186,7 +186,7 @@ impl Attempt {
         self.settle(outcome, now);
     }
 
-    /// Everything that learns from outcomes learns from this one.
+    /// Passes the outcome to everything that learns from outcomes: score, latency, cooldown, breaker.
     fn settle(&self, outcome: Outcome, now: Instant) {
         let known = &self.target.state;
         let mut guard = known.health.lock();
@@ -243,7 +243,7 @@ impl Attempt {
         Some(self.target.meters.as_ref()?.attempts.of(operation))
     }
 
-    /// Tells what the attempt was and what it cost, once: nothing is counted twice or lost.
+    /// Reports the attempt and its cost, once: nothing is counted twice or lost.
     fn account(&self, purpose: AttemptContext) {
         let AttemptContext { request, operation, span } = purpose;
         let error = (self.outcome != Outcome::Success).then(|| self.outcome.as_str());
@@ -276,7 +276,7 @@ impl Attempt {
         );
     }
 
-    /// What certainly cost nothing has no cost.
+    /// How well the cost is known; `None` if the attempt certainly cost nothing.
     fn cost(&self) -> Option<CostMeters> {
         match (self.outcome, self.usage) {
             (Outcome::Success, Some(_)) => Some(CostMeters::Complete),

@@ -1,7 +1,7 @@
-//! A provider's event stream, read event by event and kept account of.
+//! A provider's event stream, read event by event with running statistics.
 //!
-//! It says what arrived and whether the answer is whole; it decides nothing. Reading ahead of what is asked
-//! for is impossible, so a slow client slows the provider down. An end without `finish_reason` is never an end.
+//! It reports what arrived and whether the answer is complete; it decides nothing. It never reads ahead of what is
+//! requested, so a slow client slows the provider down. An end without `finish_reason` is never a proper end.
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -18,7 +18,7 @@ use crate::{
     upstream::client::UpstreamBody,
 };
 
-/// What a stream has brought so far.
+/// Statistics of a stream so far.
 #[derive(Debug, Clone, Default)]
 pub struct StreamStats {
     /// Choices that have begun, as bits.
@@ -27,13 +27,13 @@ pub struct StreamStats {
     finished: u64,
     /// The last usage that was reported.
     pub usage: Option<Usage>,
-    /// Content events.
+    /// Number of content events.
     pub events: u64,
-    /// Text of choice 0 in bytes of JSON.
+    /// Text of choice 0, in bytes of JSON.
     pub text: usize,
-    /// It carries what no other target can go on from: tools, reasoning, audio, several choices.
+    /// The stream carries content that no other target can continue: tools, reasoning, audio, several choices.
     pub opaque: bool,
-    /// Events that were left out.
+    /// Events that were not relayed.
     pub noise: u64,
 }
 
@@ -54,32 +54,32 @@ impl StreamStats {
     }
 }
 
-/// What comes next in a stream.
+/// The next item of a stream.
 #[derive(Debug)]
 pub enum StreamItem {
     /// An event for the client.
     Event(SseEvent, EventRole),
-    /// The end of a whole answer; with the `[DONE]` event if there was one.
+    /// The end of a complete answer; with the `[DONE]` event if there was one.
     End(Option<SseEvent>),
-    /// The end of an answer that is not whole.
+    /// The end of an incomplete answer.
     Broken(StreamError),
 }
 
-/// What an event is to a stream.
+/// The role of an event in its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventRole {
-    /// A part of the answer, or its end: what commits, and what re-arms the clocks.
+    /// Content of the answer, or its end: commits, and resets the timers.
     Content,
-    /// Belongs to the answer without being a part of it.
+    /// Belongs to the answer without being content.
     Frame,
 }
 
 /// Why a stream broke.
 #[derive(Debug, Clone)]
 pub struct StreamError {
-    /// In terms of outcomes.
+    /// The kind of break, for the outcome.
     pub kind: BrokenKind,
-    /// What the provider said, if it said something.
+    /// The provider's error event, if it sent one.
     pub error: Option<Box<ProviderError>>,
 }
 
@@ -92,14 +92,14 @@ impl StreamError {
 /// A provider's event stream.
 pub struct EventStream {
     api: Api,
-    /// The client asked for the chunk that has usage and nothing else.
+    /// The client requested the chunk that has only usage.
     wants_usage: bool,
     body: Option<UpstreamBody>,
-    /// The connection broke: what came is not all there was.
+    /// The connection broke: the body is not complete.
     cut: bool,
     framer: Framer,
     reader: ChunkReader,
-    /// What it has brought so far.
+    /// Statistics so far.
     pub tally: StreamStats,
 }
 
@@ -112,12 +112,12 @@ impl EventStream {
         Self { api, wants_usage, body: Some(body), cut: false, framer, reader, tally }
     }
 
-    /// The next item among what has been read; `None` until [`EventStream::read`] brought more.
+    /// The next item among the bytes that have been read; `None` until [`EventStream::read`] has read more.
     pub fn next_framed(&mut self) -> Option<StreamItem> {
         self.next_heard(|_| ())
     }
 
-    /// The same. If it is an event, `hear` is told what it means: to read it twice is half of what it costs.
+    /// The same, passing the meaning of each event to `hear`: parsing it twice would double the cost.
     pub fn next_heard(&mut self, mut hear: impl FnMut(&StreamEvent<'_>)) -> Option<StreamItem> {
         loop {
             let event = match self.framer.next_event() {
@@ -152,7 +152,7 @@ impl EventStream {
         }
     }
 
-    /// Reads on to the end of the connection's message, so that the connection can be used again.
+    /// Reads to the end of the HTTP message, so that the connection can be reused.
     pub async fn drain(&mut self) {
         while self.body.is_some() {
             self.read().await;
@@ -180,7 +180,7 @@ impl EventStream {
         Some(StreamItem::Event(event, role))
     }
 
-    /// Of an interface we do not know, the end of the message is the end of the answer.
+    /// For an API we do not know, the end of the message is the end of the answer.
     fn ended(&self, done: Option<SseEvent>) -> StreamItem {
         let unknown = matches!(self.api, Api::Other | Api::Embeddings);
         if (unknown && !self.cut) || self.tally.is_whole() {

@@ -1,6 +1,6 @@
-//! Why a target gave no answer: what it counts as, what the operator reads, what the client may read.
+//! Why a target gave no answer: the outcome, the message for the operator, and the reply for the client.
 //!
-//! The classification itself is [`outcome`]'s; here a response becomes what it needs. Our key is in none of it.
+//! [`outcome`] classifies; here its input is taken from a response. Our key appears in none of it.
 
 use std::time::Duration;
 
@@ -19,31 +19,31 @@ use crate::{
     upstream::{client::UpstreamBody, provider::Provider},
 };
 
-/// The largest error body that is passed on.
+/// The largest error body that is relayed, in bytes.
 const MAX_ERROR: usize = 1 << 20;
-/// For the body of an error, whose head has already said the most.
+/// Timeout of an error's body: its head already has the most important part.
 const ERROR_BODY: Duration = Duration::from_secs(5);
 
-/// Why there is no answer.
+/// A failed exchange.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What it counts as.
+    /// Its class, which decides what follows.
     pub outcome: Outcome,
     /// One sentence, without secrets.
     pub message: String,
-    /// What the provider said, for the case that it is the client's to read.
+    /// The provider's response, for failures that are the client's to see.
     pub reply: Option<ProviderReply>,
     /// How long the attempt took.
     pub elapsed: Duration,
 }
 
 impl Failure {
-    /// The target failed.
+    /// A failure of the target before any content.
     pub fn hard(kind: HardKind, message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Hard(kind), message: message.into(), reply: None, elapsed: Duration::ZERO }
     }
 
-    /// A 200 that is no answer.
+    /// A 200 that is not an answer.
     pub fn malformed(message: &str) -> Self {
         Self::hard(HardKind::Malformed, message)
     }
@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// An error in a 200's clothes.
+    /// An error under status 200.
     pub fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what: &str) -> Self {
         let outcome = outcome::of_error_in_200(provider.quirks, headers, error_fields(error), clock::wall());
         let code = error.code.as_deref();
@@ -88,7 +88,7 @@ impl Failure {
             error_fields(&error),
             clock::wall(),
         );
-        // What a provider says about our key is between us and the provider.
+        // The provider's text about our key is not for the client.
         let words = if outcome == Outcome::KeyRefused { "" } else { &error.message };
         let message = with_message(&format!("status {}", status.as_u16()), words);
         let content_type = headers.get(header::CONTENT_TYPE).cloned();

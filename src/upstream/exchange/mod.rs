@@ -1,7 +1,7 @@
-//! Asks one target once: the question out, the answer in, up to its first content.
+//! One exchange with one target: sends the request, and reads the answer up to its first content.
 //!
-//! Nothing of an answer is believed before it is seen: a 200 that is an error, a page, half an object or nothing
-//! is a failure here, so that it can still move on. After the first content the answer belongs to its reader.
+//! An answer is only accepted once it is seen: a 200 that is an error, an HTML page, half an object or nothing
+//! is a failure here, so that the call can still move on. After the first content the answer belongs to its reader.
 
 pub mod attempt;
 pub mod event_stream;
@@ -39,93 +39,93 @@ use crate::{
     },
 };
 
-/// The largest answer that is read whole before it is passed on.
+/// The largest answer that is read whole before it is relayed, in bytes.
 const MAX_WHOLE: usize = 64 << 20;
-/// Headers of an answer that describe its body.
+/// Response headers that describe the body.
 static DESCRIBING: [HeaderName; 4] =
     [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_DISPOSITION];
-/// Headers of an answer that have the provider's id of the request.
+/// Response headers with the provider's id of the request.
 static IDS: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-generation-id"),
 ];
 
-/// What is asked of whom, and how long it may take.
+/// One request to one target, with its deadlines.
 pub struct ExchangeRequest {
-    /// The attempt that it is.
+    /// Its attempt, which ends with it.
     pub attempt: Attempt,
-    /// What it speaks.
+    /// The API family of the request.
     pub api: Api,
-    /// A stream was asked for.
+    /// Whether a stream was requested.
     pub stream: bool,
-    /// The client asked for the usage chunk.
+    /// The client requested the usage chunk.
     pub wants_usage: bool,
-    /// The request.
+    /// The request to send.
     pub question: RequestTarget,
-    /// To the first content of a stream, or the head of a whole answer.
+    /// Timeout to the first content of a stream, or to the head of a whole answer.
     pub first: Duration,
-    /// Silence after that.
+    /// Longest silence after that.
     pub stall: Duration,
-    /// When everything must be over.
+    /// Deadline of the whole call.
     pub total: Instant,
-    /// The client itself gave less time than the target would have had: running out of it proves nothing.
+    /// The client set a shorter deadline than the target would have had, so missing it is not the target's fault.
     pub impatient: bool,
-    /// The provider's words are not repeated: they may quote what nobody but the user may read.
+    /// Failure messages omit the provider's text: it may quote what only the user may read.
     pub quiet: bool,
 }
 
-/// What describes an answer.
+/// The head of an answer.
 #[derive(Debug, Clone)]
 pub struct UpstreamHead {
-    /// 2xx.
+    /// A status of 2xx.
     pub status: StatusCode,
-    /// All of the provider's headers. Few of them are the client's business.
+    /// All of the provider's headers, of which the client gets few.
     headers: HeaderMap,
 }
 
-/// An answer that has begun.
+/// An answer whose first content has arrived.
 pub enum UpstreamResponse {
-    /// All of it.
+    /// A whole answer.
     Whole(UpstreamHead, Bytes, Option<Usage>),
-    /// Its first content.
+    /// A stream from its first content.
     Stream(Box<OpenStream>),
-    /// Its first bytes; we do not look into the rest.
+    /// A body that we do not read, from its first bytes.
     Raw(Box<RawStream>),
 }
 
 /// A stream whose first content is here.
 pub struct OpenStream {
-    /// What describes it.
+    /// Its head.
     pub head: UpstreamHead,
-    /// What came up to the first content.
+    /// The events up to the first content.
     pub lead: Vec<SseEvent>,
-    /// The rest.
+    /// The rest of the stream.
     pub stream: EventStream,
-    /// The attempt that it is.
+    /// Its attempt, which is still running.
     pub attempt: Attempt,
-    /// Silence it is allowed.
+    /// Longest silence allowed.
     pub stall: Duration,
 }
 
-/// Bytes that we pass on without looking.
+/// A body that is relayed without reading it.
 pub struct RawStream {
-    /// What describes it.
+    /// Its head.
     pub head: UpstreamHead,
-    /// What came so far.
+    /// The bytes read so far.
     pub first: Bytes,
-    /// The rest.
+    /// The rest of the body.
     pub body: UpstreamBody,
-    /// The attempt that it is.
+    /// Its attempt, which is still running.
     pub attempt: Attempt,
-    /// Silence it is allowed.
+    /// Longest silence allowed.
     pub stall: Duration,
 }
 
-/// Asks the target of its attempt. On the heap, because every future on the way down would carry it twice.
+/// Runs one exchange. The request is on the heap, because every future on the way down would contain it twice.
 ///
 /// # Errors
-/// The [`Failure`], of which the target has been told already.
+/// The [`Failure`], which is already recorded for the target.
 pub async fn exchange_once(mut asking: Box<ExchangeRequest>) -> Result<UpstreamResponse, Failure> {
     let provider = asking.attempt.target.provider.clone();
     match exchange(&mut asking, &provider).await {
@@ -150,7 +150,7 @@ pub async fn exchange_once(mut asking: Box<ExchangeRequest>) -> Result<UpstreamR
     }
 }
 
-/// The failure as it is told, and told to the target.
+/// Records the failure for the target, and returns it as the caller may see it.
 fn failed(asking: Box<ExchangeRequest>, mut failure: Failure, provider: &Provider) -> Failure {
     let ExchangeRequest { mut attempt, impatient, quiet, .. } = *asking;
     let id = attempt.target.id.clone();
@@ -169,7 +169,7 @@ fn failed(asking: Box<ExchangeRequest>, mut failure: Failure, provider: &Provide
     failure
 }
 
-/// An answer before its attempt is bound to it.
+/// A response whose attempt is not attached yet.
 enum ReadMode {
     Whole(UpstreamHead, Bytes, Option<Usage>),
     Stream(Box<(UpstreamHead, Vec<SseEvent>, EventStream)>),
@@ -188,7 +188,7 @@ async fn exchange(asking: &mut ExchangeRequest, provider: &Provider) -> Result<R
     if is_events && (stream || !known) {
         let (first, body) = body.into_rest();
         let events = EventStream::new(api, wants_usage, first, body);
-        // On the heap: whole answers must not carry its room.
+        // On the heap: whole answers must not carry its size.
         let begun = first_content(events, deadline, (provider, &head.headers)).boxed().await;
         let (lead, stream) = begun?;
         return Ok(ReadMode::Stream(Box::new((head, lead, stream))));
@@ -203,7 +203,7 @@ async fn exchange(asking: &mut ExchangeRequest, provider: &Provider) -> Result<R
     Ok(ReadMode::Whole(head, bytes, usage))
 }
 
-/// Sends the question, and takes the head of an answer for one if its status does.
+/// Sends the request, and accepts the head of a response by its status.
 async fn begin(
     asking: &mut ExchangeRequest,
     provider: &Provider,
@@ -238,7 +238,7 @@ async fn send(
     }
 }
 
-/// Whether a whole body is an answer, and what it cost.
+/// Checks whether a whole body is an answer, and returns its usage.
 fn judge(
     api: Api,
     stream: bool,
@@ -262,7 +262,7 @@ fn judge(
     }
 }
 
-/// Reads a stream up to its first content. Comments, blank lines and frames re-arm nothing.
+/// Reads a stream up to its first content. Comments, blank lines and frames do not reset the timeout.
 async fn first_content(
     mut stream: EventStream,
     deadline: Instant,
@@ -286,7 +286,7 @@ async fn first_content(
     }
 }
 
-/// Some servers send events under another type.
+/// Some servers send events under another content type.
 fn looks_like_events(first: &[u8]) -> bool {
     let first = first.strip_prefix(b"\xef\xbb\xbf").unwrap_or(first).trim_ascii_start();
     [&b"data:"[..], b"event:", b"id:", b"retry:", b":"].iter().any(|field| first.starts_with(field))

@@ -1,4 +1,4 @@
-//! The request body as it goes up: the client's own bytes with a few of them exchanged, never copied.
+//! The request body as it is sent: the client's own bytes with a few of them replaced, never copied.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ pub struct SplicedBody {
 }
 
 impl SplicedBody {
-    /// Bytes of the whole.
+    /// The total length in bytes.
     pub fn length(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }
@@ -29,18 +29,18 @@ impl SplicedBody {
         self.parts.is_empty()
     }
 
-    /// Puts what comes first into `slices`, as much as fits; answers how many there are.
+    /// Puts the first parts into `slices`, as many as fit, and returns their number.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let each = slices.iter_mut().zip(&self.parts);
         each.map(|(slice, part)| *slice = IoSlice::new(part)).count()
     }
 
-    /// Moves all of it to the end of `bytes`.
+    /// Moves the whole body to the end of `bytes`.
     pub fn pour(&mut self, bytes: &mut BytesMut) {
         self.parts.drain(..).for_each(|part| bytes.extend_from_slice(&part));
     }
 
-    /// Forgets the first `sent` bytes.
+    /// Drops the first `sent` bytes.
     pub fn advance(&mut self, mut sent: usize) {
         while let Some(part) = self.parts.front_mut().filter(|_| sent > 0) {
             let of_part = sent.min(part.len());

@@ -13,26 +13,26 @@ use crate::{
     upstream::client::{ConnectionError, UpstreamBody},
 };
 
-/// Why a body did not come.
+/// Why reading a body failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TimedBodyError {
-    /// Nothing came for too long.
+    /// No bytes arrived for too long.
     #[error("the answer stalled")]
     Stalled,
     /// The connection broke.
     #[error("the answer was cut off: {0}")]
     Cut(#[from] ConnectionError),
-    /// It is larger than we read.
+    /// The body exceeds our limit.
     #[error("the answer is larger than the gateway reads")]
     TooLarge,
 }
 
-/// The body of an answer.
+/// A body with deadlines for its bytes.
 pub struct TimedBody {
     body: UpstreamBody,
-    /// What was read and put back.
+    /// Bytes that were read by [`TimedBody::peek`] and not taken yet.
     held: Option<Bytes>,
-    /// For what comes next.
+    /// The deadline of the next bytes.
     deadline: Instant,
     stall: Duration,
     total: Instant,
@@ -50,7 +50,7 @@ impl TimedBody {
             return Ok(Some(held));
         }
         loop {
-            // Nearly always it came with the head, and no clock has to be set for it.
+            // The bytes nearly always came with the head, and then no timer is needed.
             let frame = match self.body.frame().now_or_never() {
                 Some(frame) => frame,
                 None => {
@@ -60,7 +60,7 @@ impl TimedBody {
             let Some(frame) = frame else { return Ok(None) };
             let frame = frame?;
             let Ok(data) = frame.into_data() else { continue };
-            // Some providers send blank lines for minutes: they are no sign of an answer.
+            // Some providers send blank lines for minutes: they do not show that an answer is coming.
             if !data.trim_ascii().is_empty() {
                 self.deadline = self.total.min(clock::now() + self.stall);
             }
@@ -68,18 +68,18 @@ impl TimedBody {
         }
     }
 
-    /// Looks at the first bytes without taking them.
+    /// Returns the first bytes without taking them.
     pub async fn peek(&mut self) -> Result<&[u8], TimedBodyError> {
         let first = self.next().await?;
         Ok(self.held.insert(first.unwrap_or_default()))
     }
 
-    /// What was put back, and the rest.
+    /// The bytes that were peeked at, and the rest of the body.
     pub fn into_rest(self) -> (Bytes, UpstreamBody) {
         (self.held.unwrap_or_default(), self.body)
     }
 
-    /// All of it, at most `limit` bytes.
+    /// The whole body, if it has at most `limit` bytes.
     pub async fn at_most(&mut self, limit: usize) -> Result<Bytes, TimedBodyError> {
         let first = self.next().await?.unwrap_or_default();
         // Short answers come in one piece.

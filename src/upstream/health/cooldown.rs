@@ -1,7 +1,7 @@
-//! How long a provider asks us to stay away, in every spelling seen in the field.
+//! How long a provider asks us to wait, in every format seen in the field.
 //!
-//! The words of a provider are input from outside: garbage must never panic, never mean for ever and never
-//! mean "at once". Hence every answer lies within [`MIN`] and [`MAX`], and what makes no sense counts as absent.
+//! Headers and messages are untrusted input: garbage must never panic, never mean for ever and never
+//! mean "at once". So every result lies within [`MIN`] and [`MAX`], and invalid values count as absent.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,18 +13,18 @@ use crate::gossip::{
     peer_view::PeerCooldown,
 };
 
-/// Shortest rest: no loop without a pause.
+/// Shortest cooldown: no loop without a pause.
 pub const MIN: Duration = Duration::from_secs(1);
-/// Longest rest: a wrong value, or a daily quota, must not remove a target for ever.
+/// Longest cooldown: a wrong value, or a daily quota, must not remove a target for ever.
 pub const MAX: Duration = Duration::from_secs(300);
 
-/// Rest after a throttled answer that does not say how long, first time; doubles up to [`UNSTATED_MAX`].
+/// First cooldown after a throttled answer that gives none; doubles up to [`UNSTATED_MAX`].
 const UNSTATED_MIN: Duration = Duration::from_secs(1);
 const UNSTATED_MAX: Duration = Duration::from_secs(60);
 
-/// What the answer says in a header made for it: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`.
+/// The value of a header made for it: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`.
 ///
-/// `now` is the wall clock, for dates. `None`: not said, or nothing that makes sense.
+/// `now` is the wall clock, for dates. `None` if absent or invalid.
 pub fn explicit(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().flat_map(|name| values(headers, name));
     let seconds = values(headers, "retry-after");
@@ -36,7 +36,7 @@ pub fn explicit(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// The best hint of a throttled answer: [`explicit`], else the rate-limit window that is used up, else the
-/// words of the message ("try again in 7.66s").
+/// text of the message ("try again in 7.66s").
 pub fn of_throttled(headers: &HeaderMap, message: &str, now: SystemTime) -> Option<Duration> {
     explicit(headers, now)
         .or_else(|| of_windows(headers, now).map(clamp))
@@ -45,8 +45,8 @@ pub fn of_throttled(headers: &HeaderMap, message: &str, now: SystemTime) -> Opti
 
 /// One value of a `retry-after` or `x-ratelimit-reset-*` header as seconds from `now`, not clamped.
 ///
-/// Takes `7`, `7.66`, `12ms`, `2m59.56s`, `1h`, an HTTP date, and the epoch in seconds or milliseconds. The
-/// past counts as 0. `None` for anything else: negative, `NaN`, infinite, empty, words.
+/// Accepts `7`, `7.66`, `12ms`, `2m59.56s`, `1h`, an HTTP date, and the epoch in seconds or milliseconds. The
+/// past counts as 0. `None` for anything else: negative, `NaN`, infinite, empty, text.
 pub fn wait(text: &str, now: SystemTime) -> Option<f64> {
     let text = text.trim();
     if let Some(n) = number(text) {
@@ -58,27 +58,27 @@ pub fn wait(text: &str, now: SystemTime) -> Option<f64> {
     })
 }
 
-/// `rest` lengthened by up to a fifth, so that not everyone comes back in the same instant.
+/// `rest` lengthened by up to 20 %, so that not all requests come back at the same instant.
 pub fn jittered(rest: Duration, rng: &mut fastrand::Rng) -> Duration {
     rest.mul_f64(1.0 + 0.2 * rng.f64())
 }
 
-/// A target that was told to wait: until when, and how often in a row.
+/// The cooldown of one target: until when, and how many in a row.
 #[derive(Debug, Clone, Default)]
 pub struct Cooldown {
     until: Option<Instant>,
-    /// When it was last told so.
+    /// When the provider last asked for one.
     told: Option<Instant>,
     consecutive: u32,
-    /// A peer was told so.
+    /// The cooldown a peer reported.
     heard: Option<PeerCooldown>,
 }
 
 impl Cooldown {
-    /// A throttled answer came. `said` is its hint; without one the rest doubles from 1 s to 60 s.
+    /// Records a throttled answer. `said` is its hint; without one the cooldown doubles from 1 s to 60 s.
     ///
-    /// Answers to requests that were sent before the rest began say nothing new, so they neither double nor
-    /// shorten it: twenty refusals of one burst are one.
+    /// Answers to requests that were sent before the cooldown began carry nothing new, so they neither double nor
+    /// shorten it: twenty throttled answers of one burst are one.
     pub fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
         let fresh = !self.until_when(now);
         self.told = Some(now);
@@ -94,32 +94,32 @@ impl Cooldown {
         }
     }
 
-    /// An answer came through: the next rest without a hint starts small again.
+    /// Records a success: the next cooldown without a hint starts small again.
     pub fn answered(&mut self) {
         self.consecutive = 0;
     }
 
-    /// Whether this gateway was told to leave the target alone.
+    /// Whether this gateway itself was asked to wait.
     pub fn until_when(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// When it may be asked again; `None` if now.
+    /// When it may be tried again; `None` if now.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
         self.until.max(self.heard.map(|heard| heard.until)).filter(|until| now < *until)
     }
 
-    /// What a peer was told that makes it rest now, and this gateway was not.
+    /// The peer's report, if only that keeps the target in cooldown now.
     pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
     }
 
-    /// What a peer was told. The limit is that of our common key, so it holds here as well.
+    /// Sets the peers' report. The limit is that of our shared key, so it holds here as well.
     pub fn merge(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
-    /// What this gateway was told itself.
+    /// This gateway's own cooldown, for the peers.
     pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
         Some(message::CooldownMsg { age: Age::of(told, now), left: Remaining::until(until, now) })
@@ -134,7 +134,7 @@ fn clamp(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds.clamp(MIN.as_secs_f64(), MAX.as_secs_f64()))
 }
 
-/// A plain number that can be a time: finite and not negative. `inf` and `nan`, which Rust would read, are not.
+/// A plain number that can be a time: finite and not negative. `inf` and `nan`, which Rust would parse, are not.
 fn number(text: &str) -> Option<f64> {
     let text = text.trim();
     let n: f64 = text.bytes().any(|b| b.is_ascii_digit()).then(|| text.parse().ok())??;
@@ -182,8 +182,8 @@ fn unit(name: &str) -> Option<f64> {
     })
 }
 
-/// `x-ratelimit-reset*`: the longest of the windows with nothing remaining; if no window says that, the
-/// shortest of all, for a daily window must not speak for the minute's (Groq sends both).
+/// `x-ratelimit-reset*`: the longest of the windows with nothing remaining. If no window is used up, the
+/// shortest of all, because a daily window must not stand for the minute's (Groq sends both).
 fn of_windows(headers: &HeaderMap, now: SystemTime) -> Option<f64> {
     let mut used_up: Option<f64> = None;
     let mut shortest: Option<f64> = None;
@@ -206,7 +206,7 @@ fn reset_suffix(name: &HeaderName) -> Option<&str> {
     name.strip_prefix("x-ratelimit-reset").or_else(|| name.strip_prefix("x-tokenlimit-reset"))
 }
 
-/// The number behind "try again in", "retry in" or "retry after" in an error message.
+/// The number after "try again in", "retry in" or "retry after" in an error message.
 fn of_message(message: &str) -> Option<f64> {
     let message = message.to_ascii_lowercase();
     ["try again in ", "retry in ", "retry after ", "retry_after: "].into_iter().find_map(|lead| {

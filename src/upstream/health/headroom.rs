@@ -1,11 +1,11 @@
-//! How much a provider still lets us ask, from the rate-limit headers of every answer: leave before the 429.
+//! What remains of a provider's rate limits, from the headers of every answer: move on before the 429.
 //!
 //! Providers count requests and tokens in windows of their own (`x-ratelimit-remaining-requests`,
-//! `-tokens-minute`, `-req-day`, plain, or `x-tokenlimit-remaining`); each suffix is a gauge here. What is not
-//! said, or makes no sense (Azure's -1, a limit of 0), must never keep a target from being asked; what is said
+//! `-tokens-minute`, `-req-day`, plain, or `x-tokenlimit-remaining`); each suffix is a gauge here. Absent or
+//! invalid values (Azure's -1, a limit of 0) must never make a target ineligible; a valid one
 //! counts for 300 s at most, since a window may refill all the time (Groq's daily one does).
 //!
-//! It is advice: if nobody has room, ask the target with the earliest [`Headroom::room_at`].
+//! It is only an estimate: if no target has headroom, try the one with the earliest [`Headroom::room_at`].
 
 use std::time::{Duration, SystemTime};
 
@@ -18,9 +18,9 @@ use crate::gossip::{
     peer_view::PeerCooldown,
 };
 
-/// More windows than any provider has; a hostile answer cannot grow the list.
+/// More windows than any provider has; a hostile response cannot grow the list.
 const GAUGES: usize = 8;
-/// Bytes of a longer name than any window has.
+/// Longest name of a window, in bytes.
 const NAME: usize = 32;
 
 /// What a window counts.
@@ -37,13 +37,13 @@ pub enum QuotaUnit {
 pub struct HeadroomView {
     /// The end of the header's name, such as `-tokens-minute`; empty for a plain one.
     pub window: String,
-    /// What it counts.
+    /// What the window counts.
     pub unit: QuotaUnit,
-    /// The most in one window, if said.
+    /// The limit of one window, if reported.
     pub limit: Option<u64>,
-    /// What is left: the header's number less what was sent since.
+    /// What remains: the header's number minus what was sent since.
     pub remaining: u64,
-    /// When it is full again, as far as we believe it.
+    /// When it is full again, by our estimate.
     pub reset_at: Instant,
 }
 
@@ -51,14 +51,14 @@ pub struct HeadroomView {
 #[derive(Debug, Clone, Default)]
 pub struct Headroom {
     gauges: Vec<HeadroomView>,
-    /// When an answer last said anything.
+    /// When an answer last had rate-limit headers.
     observed: Option<Instant>,
-    /// A peer has seen that nothing is left of what our common key may ask.
+    /// A peer's report that the shared key has no headroom left.
     heard: Option<PeerCooldown>,
 }
 
 impl Headroom {
-    /// Reads the headers of an answer, of any status. `wall` is for resets given as a date or an epoch.
+    /// Reads the headers of an answer of any status. `wall` is for resets given as a date or an epoch.
     pub fn observe(&mut self, headers: &HeaderMap, now: Instant, wall: SystemTime) {
         for name in headers.keys() {
             let Some(gauge) = read(headers, name, now, wall) else { continue };
@@ -72,14 +72,14 @@ impl Headroom {
         }
     }
 
-    /// A request goes out: until the next answer says more, it counts against every window.
+    /// Subtracts a request from every window, until the next answer has new numbers.
     pub fn sent(&mut self, prompt_tokens: u64) {
         for gauge in &mut self.gauges {
             gauge.remaining = gauge.remaining.saturating_sub(gauge.cost(prompt_tokens));
         }
     }
 
-    /// Whether a request with about so many prompt tokens fits into every window; `true` if nothing is known.
+    /// Whether a request with about `prompt_tokens` tokens fits into every window; `true` if nothing is known.
     pub fn has_room(&self, now: Instant, prompt_tokens: u64) -> bool {
         self.room_at(now, prompt_tokens).is_none()
     }
@@ -94,36 +94,36 @@ impl Headroom {
         full.map(|g| g.reset_at).max()
     }
 
-    /// A peer's word, unless the provider has told us something newer.
+    /// The peer's report, unless the provider has sent us newer numbers.
     fn peer_cooldown(&self, now: Instant) -> Option<PeerCooldown> {
         self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
     }
 
-    /// What a peer has seen that keeps it out now, and this gateway has not.
+    /// The peer's report, if only that keeps the target out now.
     pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.peer_cooldown(now).filter(|_| self.own_room_at(now, 0).is_none())
     }
 
-    /// What a peer has seen.
+    /// Sets the peers' report.
     pub fn merge(&mut self, heard: Option<PeerCooldown>) {
         self.heard = heard;
     }
 
-    /// That there is no room for any request, as seen here.
+    /// That no request fits, as seen here; for the peers.
     pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
         let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
         Some(message::CooldownMsg { age: Age::of(seen, now), left: Remaining::until(until, now) })
     }
 
-    /// The windows that have not been reset since they were last seen.
+    /// The windows whose reset is still to come.
     pub fn view(&self, now: Instant) -> impl Iterator<Item = &HeadroomView> {
         self.gauges.iter().filter(move |g| now < g.reset_at)
     }
 }
 
 impl HeadroomView {
-    /// What one request takes. More than a whole window is asked of a full one all the same: our count of
-    /// tokens is an estimate, and the provider's verdict on the size is the better one.
+    /// The cost of one request in this window. A request larger than the whole window is sent to a full one all the same:
+    /// our token count is an estimate, and the provider's verdict on the size is authoritative.
     fn cost(&self, prompt_tokens: u64) -> u64 {
         match self.unit {
             QuotaUnit::Requests => 1,
@@ -132,7 +132,7 @@ impl HeadroomView {
     }
 }
 
-/// The gauge that a `…-remaining…` header begins; `None` for any other header, or a value without sense.
+/// The gauge of a `…-remaining…` header; `None` for any other header, or an invalid value.
 fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) -> Option<HeadroomView> {
     let name = name.as_str();
     let (family, window) = ["x-ratelimit", "x-tokenlimit"]
@@ -159,8 +159,8 @@ fn read(headers: &HeaderMap, name: &HeaderName, now: Instant, wall: SystemTime) 
     })
 }
 
-/// Mistral names the window and never the reset. A window without either is not believed: nobody could say
-/// until when it keeps the target out.
+/// Mistral names the window and never the reset. A window without either is ignored: there would be no
+/// end to the time for which it keeps the target out.
 fn usual_reset(window: &str) -> Option<f64> {
     if window.ends_with("second") {
         Some(1.0)
@@ -175,7 +175,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// A count: not negative; some send `5999.0`.
+/// A count: not negative; some providers send `5999.0`.
 fn whole(text: &str) -> Option<u64> {
     let text = text.trim();
     text.parse().ok().or_else(|| {

@@ -1,7 +1,7 @@
 //! A small histogram of durations, and the deadlines learned from it.
 //!
-//! Buckets grow by a tenth from 1 ms to 10 min, so a quantile is wrong by 5 % at most. It forgets by two
-//! rotating windows, as tower's hedge does; a window is closed by age *and* number of samples, so that a busy
+//! Buckets grow by 10 % from 1 ms to 10 min, so a quantile is wrong by 5 % at most. Old samples expire by two
+//! rotating windows, as in tower's hedge. A window is closed by age *and* number of samples, so that a busy
 //! target forgets within two minutes and a quiet one still has enough samples for a percentile.
 //! It must never make a deadline from a handful of samples.
 
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Fewer samples than this teach nothing.
+/// With fewer samples nothing is learned.
 const MIN_SAMPLES: u64 = 20;
-/// A window takes samples at least this long and at least this many.
+/// A window is open at least this long and for at least this many samples.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_SAMPLES: u64 = 100;
 
@@ -41,7 +41,7 @@ impl Default for LatencyHistogram {
 }
 
 impl LatencyHistogram {
-    /// Adds a duration; below 1 ms counts as 1 ms, above 10 min as 10 min.
+    /// Adds a sample; below 1 ms counts as 1 ms, above 10 min as 10 min.
     pub fn record(&mut self, sample: Duration, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let old = now.saturating_duration_since(since) >= WINDOW;
@@ -52,7 +52,7 @@ impl LatencyHistogram {
         self.current.add(bucket_of(sample), 1);
     }
 
-    /// The duration that a part `q` (0..1) of the samples does not exceed, within 5 %; `None` without samples.
+    /// The quantile `q` (0..1) of the samples, within 5 %; `None` without samples.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         let rank = (self.count() as f64 * q.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -64,12 +64,12 @@ impl LatencyHistogram {
         Some(Duration::from_secs_f64(SMALLEST * GROWTH.powf(index as f64 - 0.5).max(1.0)))
     }
 
-    /// How many samples it knows.
+    /// The number of samples.
     pub fn count(&self) -> u64 {
         self.current.total + self.previous.total
     }
 
-    /// Takes in another target's samples, such as those of a whole provider for the admin page.
+    /// Adds another target's samples, such as those of a whole provider for the admin page.
     pub fn merge(&mut self, other: &Self) {
         for counts in [&other.current, &other.previous] {
             for (bucket, n) in counts.buckets.iter().enumerate() {
@@ -102,12 +102,12 @@ fn bucket_of(sample: Duration) -> usize {
     if ratio <= 1.0 { 0 } else { (ratio.ln() / GROWTH.ln()).ceil().min((BUCKETS - 1) as f64) as usize }
 }
 
-/// Prefill takes time per token of the prompt. A guess on the slow side of what hosted models do (some
-/// 10,000 tokens/s); the distribution itself holds the usual prompts of this target.
+/// Prefill takes time per token of the prompt. An estimate on the slow side of what hosted models do (some
+/// 10,000 tokens/s); the distribution itself includes the usual prompts of this target.
 const PER_PROMPT_TOKEN: Duration = Duration::from_micros(100);
 
-/// How long a stream may take to its first content: 1.5 × p99 of this target's first tokens and a share per
-/// prompt token, within 2 s and 10 s; 10 s until 20 samples are there.
+/// Timeout of a stream's first content: 1.5 × p99 of this target's first tokens plus a part per
+/// prompt token, within 2 s and 10 s; 10 s until there are 20 samples.
 pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64) -> Duration {
     let (least, most) = (Duration::from_secs(2), Duration::from_secs(10));
     let Some(p99) = first_tokens.learned_p99() else { return most };
@@ -115,16 +115,16 @@ pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64)
     p99.mul_f64(1.5).saturating_add(prefill).clamp(least, most)
 }
 
-/// How long a stream may be silent between contents: 10 × p99 of its gaps, within 3 s and 10 s; 10 s until
-/// 20 samples are there.
+/// Longest silence of a stream between contents: 10 × p99 of its gaps, within 3 s and 10 s; 10 s until
+/// there are 20 samples.
 pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
     let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
     gaps.learned_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
 }
 
-/// How long an answer in one piece may take: 3 × p99 of this target's whole answers, within 10 s and `total`.
+/// Timeout of an answer in one piece: 3 × p99 of this target's whole answers, within 10 s and `total`.
 ///
-/// Until 20 samples are there 60 s: longer than nearly every answer, yet a target that hangs does not hold
+/// Until there are 20 samples 60 s: longer than nearly every answer, yet a target that hangs does not hold
 /// a caller for the whole ten minutes while another could answer.
 pub fn answer_deadline(answers: &LatencyHistogram, total: Duration) -> Duration {
     let (least, untaught) = (Duration::from_secs(10), Duration::from_secs(60));

@@ -1,4 +1,4 @@
-//! What is known of how well a target does: pure, on a clock that the caller brings.
+//! The measured health of a target: pure functions on a clock that the caller passes in.
 
 pub mod breaker;
 pub mod cooldown;

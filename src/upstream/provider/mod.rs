@@ -1,7 +1,7 @@
-//! One provider: its address, its key, its connections, and how a request to it looks.
+//! One provider: its address, its key, its connections, and its requests.
 //!
-//! Nothing of a client's request can change where it is sent. Only listed headers travel upstream; the key is
-//! put in last, and nowhere else.
+//! Nothing of a client's request can change where it is sent. Only listed headers are forwarded; the key is
+//! added last, and nowhere else.
 
 pub mod profile;
 
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{config, openai::Api, tasks::Tasks};
 
-/// What we call ourselves upstream.
+/// The `user-agent` of requests to providers.
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
 
-/// The client's headers that travel upstream.
+/// The client's headers that are forwarded.
 pub static FORWARDED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
@@ -38,28 +38,28 @@ pub static FORWARDED: [HeaderName; 6] = [
 
 /// A configured provider.
 pub struct Provider {
-    /// As configured.
+    /// Its configuration.
     pub config: config::Provider,
-    /// What is odd about it.
+    /// Its deviations from OpenAI's API.
     pub quirks: &'static ProviderProfile,
-    /// Its connections.
+    /// Its connection pool.
     pub client: Arc<Client>,
-    /// The usual paths below the base URL, and where they are: made once, for to parse an address is dear.
+    /// The common paths below the base URL with their parsed URIs: built once, because parsing a URI is expensive.
     usual: Vec<(&'static str, Uri)>,
     in_flight: AtomicUsize,
     drained: AtomicBool,
 }
 
-/// What is asked of a provider.
+/// A request before it is bound to a provider.
 #[derive(Default)]
 pub struct RequestTarget {
     /// The client's method.
     pub method: Method,
-    /// Path and query below the base URL; nearly always one of few.
+    /// Path and query below the base URL; nearly always a constant.
     pub path: Cow<'static, str>,
-    /// The client's headers that may travel.
+    /// The client's headers that are forwarded.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, in parts.
     pub body: SplicedBody,
 }
 
@@ -99,7 +99,7 @@ impl Provider {
             && ours.prefill == other.prefill
     }
 
-    /// The request that puts `question` to this provider. What stands in every request its client adds.
+    /// The HTTP request for `question` to this provider. The client adds the headers that are the same in every request.
     pub fn request(&self, question: RequestTarget) -> Result<Box<Request<SplicedBody>>, http::Error> {
         let RequestTarget { method, path, headers, body } = question;
         let mut request = Request::new(body);
@@ -111,12 +111,12 @@ impl Provider {
         Ok(Box::new(request))
     }
 
-    /// The headers of every request to it, the key among them.
+    /// The headers of every request, the key among them.
     pub fn headers(&self) -> &HeaderMap {
         self.client.standing.headers()
     }
 
-    /// Path and query of `path` (path and query below the base URL) at this provider.
+    /// The path and query at this provider of `path`, a path and query below the base URL.
     pub fn uri(&self, path: &str) -> String {
         let base = self.config.base_url.path().trim_end_matches('/');
         let (path, asked) = path.split_once('?').unwrap_or((path, ""));
@@ -132,19 +132,19 @@ impl Provider {
         self.in_flight.load(Ordering::Relaxed) < self.most()
     }
 
-    /// Counts a request as in flight until the guard is dropped; `None` if there is no room for it.
+    /// Counts a request as in flight until the guard is dropped; `None` if the limit is reached.
     pub fn enter(self: &Arc<Self>) -> Option<ConcurrencyPermit> {
         let one_more = |n| (n < self.most()).then_some(n + 1);
         let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
         entered.ok().map(|_| ConcurrencyPermit(self.clone()))
     }
 
-    /// Whether an operator took it out as a whole: a target of it that nobody has asked for yet begins drained.
+    /// Whether an operator drained the whole provider: a target that does not exist yet begins drained.
     pub fn is_drained(&self) -> bool {
         self.drained.load(Ordering::Relaxed)
     }
 
-    /// The operator's hand on targets that are yet to come; those that are there have their own.
+    /// Drains or resumes targets that are yet to be created; existing ones have their own state.
     pub fn drain(&self, drained: bool) {
         self.drained.store(drained, Ordering::Relaxed);
     }
@@ -173,7 +173,7 @@ impl Provider {
     }
 }
 
-/// A request in flight to a provider.
+/// A request in flight at a provider; dropping it frees its place.
 pub struct ConcurrencyPermit(Arc<Provider>);
 
 impl Drop for ConcurrencyPermit {
@@ -185,7 +185,7 @@ impl Drop for ConcurrencyPermit {
 fn standing_headers(config: &config::Provider) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-    // Never compressed: a compressed stream arrives in lumps.
+    // Never compressed: compression makes a stream arrive in bursts.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let authority = &config.base_url[url::Position::BeforeHost..url::Position::AfterPort];
     headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|error| error.to_string())?);
@@ -203,7 +203,7 @@ fn standing_headers(config: &config::Provider) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// The error does not show the value.
+/// A header value from a secret; the error does not contain it.
 fn secret(value: &str) -> Result<HeaderValue, String> {
     let mut value = HeaderValue::from_str(value).map_err(|_| "a value with control characters".to_owned())?;
     value.set_sensitive(true);

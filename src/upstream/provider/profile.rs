@@ -1,39 +1,39 @@
-//! What is odd about each known provider, as data.
+//! The deviations of known providers from OpenAI's API, as data.
 //!
-//! A quirk makes a target ineligible for a request it is known to refuse, or says how to read its answer.
-//! It must never lead to a change of the client's body: what the client asked is what the provider gets.
+//! A profile makes a target a last resort for a request it is known to reject, or tells how to read its answer.
+//! It must never change the client's body: the provider gets exactly what the client sent.
 
 /// A request field that a provider answers with a 400 or 422.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RejectedField {
     /// Top-level field, or `messages[].name` for a field of any message.
     pub path: &'static str,
-    /// Raw JSON values that it takes nevertheless, such as `1` for `n`.
+    /// Raw JSON values that it accepts nevertheless, such as `1` for `n`.
     pub unless: &'static [&'static str],
 }
 
-/// The oddities of one provider.
+/// The deviations of one provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderProfile {
-    /// For logs and reasons.
+    /// Its name in logs and reasons.
     pub name: &'static str,
-    /// Domain names it is served from; subdomains belong to it.
+    /// Its domain names, subdomains included.
     pub hosts: &'static [&'static str],
     /// 403 means that prompt and answer do not fit the context, not that the key is bad.
     pub context_403: bool,
-    /// 503 means "above your rate for now" and is no sign of a breakdown, also without `Retry-After`.
+    /// 503 means "above your rate for now" and not an outage, also without `Retry-After`.
     pub throttle_503: bool,
-    /// It may be asked for usage in a stream with `stream_options.include_usage`.
+    /// It accepts `stream_options.include_usage`.
     pub stream_options: bool,
-    /// Fields it refuses although OpenAI takes them.
+    /// Fields it rejects although OpenAI accepts them.
     pub refused_params: &'static [RejectedField],
 }
 
 impl ProviderProfile {
-    /// The first field of a request that this provider refuses, so that the request should rather go elsewhere.
+    /// The first field of a request that this provider rejects, so that the request should rather go elsewhere.
     ///
     /// `raw` returns the JSON text of a field at a [`RejectedField::path`], or `None` if the request has none.
-    /// This is a preference: if nobody else can take the request, ask and let the provider answer.
+    /// This is a preference: if no other target can take the request, send it and let the provider answer.
     pub fn refusal<'a>(&self, raw: impl Fn(&str) -> Option<&'a str>) -> Option<&'static str> {
         let refuses = |r: &&RejectedField| {
             raw(r.path).is_some_and(|value| value != "null" && !r.unless.contains(&value.trim()))
@@ -41,13 +41,13 @@ impl ProviderProfile {
         self.refused_params.iter().find(refuses).map(|r| r.path)
     }
 
-    /// Whether an error that names `param` is about a field this provider is known to refuse.
+    /// Whether an error that names `param` is about a field this provider is known to reject.
     pub fn refuses(&self, param: &str) -> bool {
         self.refused_params.iter().any(|r| r.path.rsplit('.').next() == Some(param) || r.path == param)
     }
 }
 
-/// The quirks of the provider at `host` (a domain name without port); plain ones for an unknown host.
+/// The profile of the provider at `host` (a domain name without port); [`PLAIN`] for an unknown host.
 pub fn of(host: &str) -> &'static ProviderProfile {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let serves = |domain: &&str| {
@@ -56,7 +56,7 @@ pub fn of(host: &str) -> &'static ProviderProfile {
     KNOWN.iter().find(|q| q.hosts.iter().any(serves)).unwrap_or(&PLAIN)
 }
 
-/// A provider that does what OpenAI's API says.
+/// A provider that follows OpenAI's API.
 pub static PLAIN: ProviderProfile = ProviderProfile {
     name: "openai-compatible",
     hosts: &[],
@@ -96,7 +96,7 @@ static KNOWN: &[ProviderProfile] = &[
         throttle_503: true,
         ..PLAIN
     },
-    // 422 `extra_forbidden` for every field it does not list; usage comes unasked in its last chunk.
+    // 422 `extra_forbidden` for every field it does not list; usage comes in its last chunk without a request for it.
     ProviderProfile {
         name: "mistral",
         hosts: &["mistral.ai"],

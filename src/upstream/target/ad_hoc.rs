@@ -1,7 +1,7 @@
-//! Targets that were asked for by their own name and are in no model.
+//! Ad-hoc targets: requested by their own name, and in no model.
 //!
-//! Clients choose these names, so only so many are kept, those asked for last. An operator's order must not get lost among
-//! them: as long as there are others, no drained target has to go.
+//! Clients choose these names, so the number is bounded and the least recently used go first. An operator's command must
+//! not get lost with them: as long as there are others, no drained target is evicted.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -10,33 +10,33 @@ use parking_lot::Mutex;
 
 use super::snapshot::Model;
 
-/// How many are kept.
+/// The number of targets kept.
 const MAX_TARGETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 /// Each as a model of its own, by id.
 pub(crate) struct AdHocTargets(Mutex<LruCache<String, Arc<Model>>>);
 
 impl AdHocTargets {
-    /// The one with this id, which was asked for just now.
+    /// The target with this id, marked as used now.
     pub fn asked(&self, id: &str) -> Option<Arc<Model>> {
         self.0.lock().get(id).cloned()
     }
 
-    /// The one with this id, for somebody who only looks.
+    /// The target with this id, without marking it as used.
     pub fn look(&self, id: &str) -> Option<Arc<Model>> {
         self.0.lock().peek(id).cloned()
     }
 
-    /// All of them.
+    /// All of them, most recently used first.
     pub fn all(&self) -> Vec<Arc<Model>> {
         self.0.lock().iter().map(|(_, model)| model.clone()).collect()
     }
 
-    /// Keeps `model`, and lets go of the one that was not asked for the longest time, if there are too many.
+    /// Adds `model`, and evicts the least recently used one if there are too many.
     pub fn keep(&self, model: Arc<Model>) {
         let mut kept = self.0.lock();
         let excess = if kept.len() == MAX_TARGETS.get() { MAX_TARGETS.get() } else { 0 };
-        // Each is passed over once at most: an operator may have drained all of them.
+        // Each drained one is moved back once at most: an operator may have drained all of them.
         for _ in 0..excess {
             let drained = kept.peek_lru().filter(|(_, model)| is_drained(model)).map(|(id, _)| id.clone());
             let Some(id) = drained else { break };

@@ -1,6 +1,6 @@
-//! One model at one provider, and everything we know of it.
+//! One model at one provider, and everything measured of it.
 //!
-//! What is known lives behind one short lock per target and outlives a reload. Nothing here waits or asks.
+//! The state lives behind one short lock per target and survives a reload. Nothing here waits or does I/O.
 
 pub(crate) mod ad_hoc;
 pub mod snapshot;
@@ -34,22 +34,22 @@ use crate::{
 /// What a call needs of a target.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RequestNeed {
-    /// Streamed or whole.
+    /// Whether the answer is streamed or whole.
     pub kind: LatencyKind,
-    /// Tokens of the prompt, roughly.
+    /// Estimated tokens of the prompt.
     pub tokens: u64,
 }
 
-/// Whether a target may be asked now.
+/// Whether a target may be tried now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
-    /// It may.
+    /// By any request.
     Ready,
-    /// It may, but a peer has just seen it fail and is finding out: others first.
+    /// By any request, but after others: a peer has just seen it fail and is probing it.
     Doubted,
-    /// By one request, to see whether it is back.
+    /// Only by one request, the half-open probe.
     Probe,
-    /// It may not.
+    /// By no request.
     Out,
 }
 
@@ -60,33 +60,33 @@ impl Availability {
     }
 }
 
-/// Why a target is out.
+/// Why a target is ineligible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IneligibleReason {
-    /// Its breaker is open, or a probe is under way.
+    /// Its breaker is open, or a half-open probe is in flight.
     Open,
-    /// A probe is due, and the peers have yet to leave it to us.
+    /// A half-open probe is due; waiting for the cluster's probe lease.
     Unleft,
-    /// It asked us to wait.
+    /// It is in cooldown: the provider asked us to wait.
     Resting,
     /// Its rate limit would refuse the next request.
     NoHeadroom,
-    /// It refused our key, or does not have the model.
+    /// The provider rejected our key, or does not have the model.
     Misconfigured,
-    /// An operator took it out.
+    /// An operator drained it.
     Drained,
-    /// Its provider has as many requests as it may have.
+    /// Its provider is at its limit of concurrent requests.
     Busy,
 }
 
-/// A target at one moment, for one need.
+/// Whether and why a target may be tried, at one moment and for one need.
 #[derive(Debug, Clone, Copy)]
 pub struct Eligibility {
-    /// Whether it may be asked.
+    /// Whether it may be tried.
     pub access: Availability,
-    /// Why it is out.
+    /// Why it is ineligible.
     pub why: Option<IneligibleReason>,
-    /// When it may be asked again, if that is known.
+    /// When it may be tried again, if that is known.
     pub until: Option<Instant>,
     /// Its score and the parts of it.
     pub score: Score,
@@ -94,21 +94,21 @@ pub struct Eligibility {
     pub ramp: f64,
 }
 
-/// `provider/model`.
+/// One model at one provider.
 pub struct Target {
     /// `provider/model`
     pub id: Arc<str>,
-    /// Both names.
+    /// The two parts of the id.
     pub name: TargetName,
-    /// Its provider.
+    /// Its provider, shared by all targets there.
     pub provider: Arc<Provider>,
-    /// What we know; shared with the same target of other configurations.
+    /// Its state; shared with the same target of other configurations.
     pub state: Arc<TargetState>,
-    /// What is counted of it; shared likewise. `None` if nothing is counted.
+    /// Its metrics; shared likewise. `None` if nothing is counted.
     pub meters: Option<Arc<TargetMeters>>,
 }
 
-/// What we know of a target.
+/// The state of a target.
 pub struct TargetState {
     pub(crate) id: Arc<str>,
     pub(super) attempts: AtomicU64,
@@ -116,28 +116,28 @@ pub struct TargetState {
     pub(crate) health: Mutex<TargetHealth>,
 }
 
-/// The facts behind the lock.
+/// The part of the state behind the lock.
 pub(crate) struct TargetHealth {
     pub breaker: Breaker,
     pub stats: TargetStats,
     pub headroom: Headroom,
     pub cooldown: Cooldown,
-    /// Time to the first content, and to a whole answer.
+    /// Times to the first content, and to a whole answer.
     pub latencies: [LatencyHistogram; 2],
     /// The longest gap between content events, of each stream.
     pub gaps: LatencyHistogram,
     pub misconfigured: Option<(Instant, String)>,
     pub drained: bool,
-    /// Attempts that hold a connection.
+    /// Attempts in flight.
     pub in_flight: u32,
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
-    /// What other gateways know.
+    /// Reports of other gateways.
     pub peer_link: PeerLink,
 }
 
 impl TargetState {
-    /// A target nothing is known of, but perhaps that its provider was taken out.
+    /// The state of a new target; `drained` if its provider is.
     pub fn new(id: Arc<str>, drained: bool, config: &config::Config, events: Events) -> Arc<Self> {
         let health = TargetHealth {
             breaker: Breaker::new(config.breaker.clone()),
@@ -156,7 +156,7 @@ impl TargetState {
         Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(health) })
     }
 
-    /// The operator's hand: no new requests, or new ones again.
+    /// Drains the target, or resumes it: an operator's command.
     pub fn drain(&self, drained: bool, now: Instant) {
         let mut health = self.health.lock();
         health.drained = drained;
@@ -168,12 +168,12 @@ impl TargetState {
         self.publish_state(state.as_str(), format!("{what} by an operator"));
     }
 
-    /// Whether an operator took it out.
+    /// Whether an operator drained it.
     pub fn is_drained(&self) -> bool {
         self.health.lock().drained
     }
 
-    /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
+    /// Forgets everything measured, and every cooldown and misconfiguration: an operator's command.
     pub fn reset(&self, half_life: Duration, now: Instant) {
         let mut health = self.health.lock();
         health.forget(TargetStats::new(half_life));
@@ -184,26 +184,26 @@ impl TargetState {
         self.publish_state(state.as_str(), "reset by an operator".to_owned());
     }
 
-    /// New keys or a new address: what was refused before may be granted now.
+    /// After a change of key or address: what was rejected before may be accepted now.
     pub fn clear_misconfiguration(&self) {
         self.health.lock().misconfigured = None;
     }
 
-    /// A health check passed or failed.
+    /// Records the result of a health check.
     pub fn checked(&self, passed: bool, now: Instant) {
         if passed {
             self.health.lock().breaker.let_probe_now(now);
         }
     }
 
-    /// Whether nobody asked it since `since`, or its breaker is not closed: then a health check is due.
+    /// Whether a health check is due: it had no request since `since`, or its breaker is not closed.
     pub fn wants_check(&self, since: SystemTime, now: Instant) -> bool {
         let health = self.health.lock();
         let idle = health.stats.counters().last_used.is_none_or(|used| used < since);
         idle || health.breaker.state(now) != BreakerState::Closed
     }
 
-    /// How long to wait for the first content of a stream.
+    /// Timeout of the first content of a stream.
     pub fn first_token_deadline(&self, configured: Timeout, tokens: u64) -> Duration {
         match configured {
             Timeout::After(limit) => limit,
@@ -217,7 +217,7 @@ impl TargetState {
         }
     }
 
-    /// How long to wait for the head of a whole answer; at most `total`.
+    /// Timeout of the head of a whole answer; at most `total`.
     pub fn answer_deadline(&self, configured: Timeout, total: Duration) -> Duration {
         match configured {
             Timeout::After(limit) => limit,
@@ -228,7 +228,7 @@ impl TargetState {
         }
     }
 
-    /// How long a stream may be silent.
+    /// Longest silence of a stream.
     pub fn stall_deadline(&self, configured: Timeout) -> Duration {
         match configured {
             Timeout::After(limit) => limit,
@@ -236,7 +236,7 @@ impl TargetState {
         }
     }
 
-    /// The 95th percentile of the first token, for hedging; `None` while too little is known.
+    /// The 95th percentile of the first token, for hedging; `None` with too few samples.
     pub fn usual_first_token(&self) -> Option<Duration> {
         let health = self.health.lock();
         let first = &health.latencies[LatencyKind::Stream as usize];
@@ -249,12 +249,12 @@ impl TargetState {
 }
 
 impl Target {
-    /// The latency of this target as measured, for the median of its pool.
+    /// The measured latency in seconds, for the median of its pool.
     pub fn measured_latency(&self, kind: LatencyKind) -> Option<f64> {
         self.state.health.lock().stats.measured_latency(kind)
     }
 
-    /// Where it stands; `prior` is the median latency of its pool.
+    /// Its eligibility; `prior` is the median latency of its pool.
     pub fn eligibility(&self, need: &RequestNeed, prior: Option<f64>, now: Instant) -> Eligibility {
         let health = self.state.health.lock();
         let score = health.stats.score(need.kind, prior, now);
@@ -276,7 +276,7 @@ impl Target {
 }
 
 impl TargetHealth {
-    /// Everything measured is forgotten, every rest and rebuke too.
+    /// Forgets everything measured, and every cooldown and misconfiguration.
     pub fn forget(&mut self, stats: TargetStats) {
         self.breaker.reset();
         self.stats = stats;
@@ -288,7 +288,7 @@ impl TargetHealth {
         self.last_failure = None;
     }
 
-    /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
+    /// What makes it ineligible for a request of about `tokens` prompt tokens, and until when, if that is known.
     pub fn ineligible_reason(
         &self,
         tokens: u64,

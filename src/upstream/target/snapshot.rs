@@ -23,25 +23,25 @@ use crate::{
     },
 };
 
-/// Bytes of the name of a target that is in no model.
+/// Longest name of an ad-hoc target, in bytes.
 const MAX_NAME: usize = 256;
 
-/// Models by their names, which are the configuration's: nobody can choose them so that the map gets slow.
+/// Models by name. The names come from the configuration, so no client can choose colliding ones.
 type Models = HashMap<String, Arc<Model>, RandomState>;
 
 /// A configuration and its targets.
 pub struct Snapshot {
-    /// The configuration.
+    /// The configuration of the snapshot.
     pub config: Config,
     providers: HashMap<String, Arc<Provider>>,
     models: Models,
     direct: AdHocTargets,
-    /// What is counted of targets that are in no model, and of requests for them: all together.
+    /// The metrics of all ad-hoc targets together, and of the requests for them.
     others: Option<Others>,
     events: Events,
 }
 
-/// Meters of what clients name and the configuration does not.
+/// Metrics of names that clients use and the configuration does not have.
 #[derive(Clone)]
 struct Others {
     target: Arc<TargetMeters>,
@@ -56,13 +56,13 @@ impl Others {
 
 /// A model and its targets.
 pub struct Model {
-    /// As configured.
+    /// Its configuration.
     pub config: config::Model,
-    /// In the order they were written.
+    /// Its targets, in the order of the configuration.
     pub targets: Vec<Arc<Target>>,
-    /// It is a target that was asked for by its own name.
+    /// It is an ad-hoc target, requested by its own name.
     pub direct: bool,
-    /// What is counted of requests for it; shared with the same model of other configurations. `None` if nothing is
+    /// The metrics of requests for it; shared with the same model of other configurations. `None` if nothing is
     /// counted.
     pub meters: Option<Arc<ModelMeters>>,
     strategy: Strategy,
@@ -71,7 +71,7 @@ pub struct Model {
 }
 
 impl Snapshot {
-    /// The targets of `config`; those that `before` had keep what is known of them, and their connections.
+    /// The targets of `config`; those that `before` had keep their state and their connections.
     pub fn new(
         config: Config,
         before: Option<&Snapshot>,
@@ -128,7 +128,7 @@ impl Snapshot {
         models
     }
 
-    /// An operator's order holds until he takes it back, also for a target that is in no model (any more).
+    /// An operator's command holds until it is revoked, also for a target that is in no model (any more).
     fn keep_drained(&self, before: Option<&Snapshot>) {
         let old = before.into_iter().flat_map(Snapshot::targets);
         for old in old.filter(|old| old.state.is_drained() && self.find(&old.id).is_none()) {
@@ -142,14 +142,14 @@ impl Snapshot {
         TargetState::new(id.clone(), provider.is_drained(), &self.config, self.events.clone())
     }
 
-    /// Those that `old` had, unless it was counted among the others.
+    /// The metrics that `old` had, unless it was counted with the ad-hoc targets.
     fn meters_of(&self, id: &Arc<str>, old: Option<&Arc<Target>>) -> Option<Arc<TargetMeters>> {
         let counted = old.and_then(|old| old.meters.clone()).filter(|meters| meters.label == *id);
         let new = || Arc::new(TargetMeters::new(id.clone()));
         self.config.telemetry.metrics.then(|| counted.unwrap_or_else(new))
     }
 
-    /// Those of the model that had this name before, and not merely as an alias.
+    /// The metrics of the model that had this name before, not as an alias.
     fn meters_of_model(&self, name: &str, before: Option<&Snapshot>) -> Option<Arc<ModelMeters>> {
         let old = before.and_then(|before| before.models.get(name)).filter(|old| old.config.name == name);
         let counted = old.and_then(|old| old.meters.clone());
@@ -187,7 +187,7 @@ impl Snapshot {
         Some(model)
     }
 
-    /// The same for somebody who only looks: a name that was never asked for leaves no trace.
+    /// The same without creating it: a name that was never requested leaves no trace.
     pub fn ad_hoc_views(&self, name: &TargetName) -> Option<Arc<Model>> {
         self.direct.look(&name.to_string()).or_else(|| self.new_ad_hoc(name))
     }
@@ -204,14 +204,14 @@ impl Snapshot {
         Some(self.ad_hoc_model(target))
     }
 
-    /// A target that no model names.
+    /// A target that is in no model.
     fn unlisted(&self, name: &TargetName, provider: &Arc<Provider>, known: Arc<TargetState>) -> Arc<Target> {
         let (id, provider) = (Arc::from(name.to_string()), provider.clone());
         let meters = self.others.as_ref().map(|others| others.target.clone());
         Arc::new(Target { id, name: name.clone(), provider, state: known, meters })
     }
 
-    /// A model of nothing but this target.
+    /// A model with only this target.
     fn ad_hoc_model(&self, target: Arc<Target>) -> Arc<Model> {
         let config = config::Model {
             name: target.id.to_string(),
@@ -227,7 +227,7 @@ impl Snapshot {
         Arc::new(self.model_of(config, vec![target], (true, meters)))
     }
 
-    /// The asked model and its fallbacks, in the order in which they are asked, each once.
+    /// The requested model and its fallbacks, in the order in which they are tried, each once.
     pub fn chain(&self, asked: &Arc<Model>) -> Vec<Arc<Model>> {
         let mut chain = vec![asked.clone()];
         let mut at = 0;
@@ -247,22 +247,22 @@ impl Snapshot {
         self.providers.get(name)
     }
 
-    /// The providers.
+    /// The configured providers.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }
 
-    /// The models, in the order they were written.
+    /// The models, in the order of the configuration.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
         self.config.models.iter().filter_map(|model| self.models.get(&model.name))
     }
 
-    /// Meters of what is in no model: of the targets, and of the requests for them.
+    /// The metrics of ad-hoc targets, and of the requests for them.
     pub fn others(&self) -> Option<(&TargetMeters, &ModelMeters)> {
         self.others.as_ref().map(|others| (&*others.target, &*others.model))
     }
 
-    /// Every target of every model once, in the order they were written, then those asked for by name.
+    /// Every target of every model once, in the order of the configuration, then the ad-hoc targets.
     pub fn targets(&self) -> Vec<Arc<Target>> {
         self.targets_in_models().into_iter().map(|(_, target)| target).collect()
     }
@@ -276,20 +276,20 @@ impl Snapshot {
         each.filter(|(_, target)| seen.insert(target.id.clone())).collect()
     }
 
-    /// The target `provider/model`, if it is in a model or was asked for by name.
+    /// The target `provider/model`, if it is in a model or an ad-hoc target.
     pub fn find(&self, id: &str) -> Option<Arc<Target>> {
         let in_models = self.models().flat_map(|model| &model.targets).find(|target| &*target.id == id);
         in_models.cloned().or_else(|| self.direct.look(id)?.targets.first().cloned())
     }
 
-    /// Whether any target could be asked now.
+    /// Whether any target may be tried now.
     pub fn can_serve(&self, now: Instant) -> bool {
         let need = RequestNeed::default();
         self.models()
             .any(|model| model.eligibilities(&need, now).iter().any(|s| s.access != Availability::Out))
     }
 
-    /// Names that exist, for "did you mean".
+    /// The name most similar to `asked`, for "did you mean".
     pub fn nearest_model(&self, asked: &str) -> Option<String> {
         let close = |name: &&String| strsim::jaro_winkler(name, asked) > 0.8;
         let rank = |a: &&String, b: &&String| {
@@ -299,7 +299,7 @@ impl Snapshot {
     }
 }
 
-/// What is known of a target outlives a reload; a rebuke does not outlive the key it was for.
+/// The state of a target survives a reload; a misconfiguration does not survive a change of its provider.
 fn inherit(old: &Target, provider: &Arc<Provider>) -> Arc<TargetState> {
     if !Arc::ptr_eq(&old.provider, provider) {
         old.state.clear_misconfiguration();
@@ -313,18 +313,18 @@ impl Model {
         self.strategy
     }
 
-    /// The median latency of its targets: what one without samples is taken for.
+    /// The median latency of its targets: the assumed latency of one without samples.
     pub fn prior(&self, kind: LatencyKind) -> Option<f64> {
         pool_latency(self.targets.iter().filter_map(|target| target.measured_latency(kind)))
     }
 
-    /// Where each target stands.
+    /// The eligibility of each target.
     pub fn eligibilities(&self, need: &RequestNeed, now: Instant) -> Vec<Eligibility> {
         let prior = self.prior(need.kind);
         self.targets.iter().map(|target| target.eligibility(need, prior, now)).collect()
     }
 
-    /// Those of the targets at `some` that requests may go to; without the doubted, if there are others.
+    /// The indices in `some` of targets that are open; without the suspected ones, if there are others.
     pub fn preferred(mut some: Vec<usize>, standings: &[Eligibility]) -> Vec<usize> {
         let ready = some.iter().any(|index| standings[*index].access == Availability::Ready);
         let access = if ready { Availability::Ready } else { Availability::Doubted };
@@ -332,7 +332,7 @@ impl Model {
         some
     }
 
-    /// Which of the targets at `eligible` is asked first.
+    /// Chooses which of the targets at `eligible` is tried first.
     pub fn best(
         &self,
         eligible: &[usize],
@@ -350,7 +350,7 @@ impl Model {
         eligible.get(first).copied()
     }
 
-    /// The one of the targets at `eligible` that [`Model::best`] takes most often; takes nobody's turn.
+    /// The one of the targets at `eligible` that [`Model::best`] takes most often; does not advance the round robin.
     pub fn likeliest(&self, eligible: &[usize], standings: &[Eligibility]) -> Option<usize> {
         if self.strategy == Strategy::RoundRobin {
             let turn = self.turn.load(Ordering::Relaxed);
@@ -362,7 +362,7 @@ impl Model {
         best.map(|(index, _)| eligible[index])
     }
 
-    /// The chance of each target to be asked first now.
+    /// The probability of each target to be tried first now.
     pub fn shares(&self, standings: &[Eligibility]) -> Vec<f64> {
         let eligible = Self::preferred((0..standings.len()).collect(), standings);
         let mut shares = vec![0.0; standings.len()];
@@ -371,7 +371,7 @@ impl Model {
         shares
     }
 
-    /// The chance of each target at `eligible` to be the first of them.
+    /// The probability of each target at `eligible` to be the first of them.
     pub fn chances(&self, eligible: &[usize], standings: &[Eligibility]) -> Vec<f64> {
         let count = eligible.len();
         match self.strategy {

@@ -1,7 +1,7 @@
-//! A target at one moment, for the people who operate it.
+//! A target at one moment, for operators.
 //!
-//! Everything is read under one lock, so the numbers of one view belong together. Nothing routes by a view:
-//! what routes is [`Target::standing`], which sees the same obstacles.
+//! Everything is read under one lock, so the numbers of one view are consistent. Routing never uses a view but
+//! [`Target::eligibility`], which sees the same conditions.
 
 use std::time::Duration;
 
@@ -22,36 +22,36 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedState {
-    /// It is asked.
+    /// It receives requests.
     Closed,
-    /// One request at a time finds out whether it is back.
+    /// One request at a time probes it.
     HalfOpen,
-    /// It asked us to wait, or its rate limit would refuse the next request.
+    /// It is in cooldown, or its rate limit would refuse the next request.
     RateLimited,
-    /// It failed, and is left alone for a while.
+    /// Its circuit is open.
     Open,
-    /// It refused our key, or does not have the model.
+    /// The provider rejected our key, or does not have the model.
     Misconfigured,
-    /// An operator took it out.
+    /// An operator drained it.
     Drained,
 }
 
-/// What is known of a target at one moment.
+/// The state of a target at one moment.
 #[derive(Debug, Clone)]
 pub struct TargetView {
-    /// Whether it is asked, in one word.
+    /// Its state in one word.
     pub state: ReportedState,
-    /// What keeps requests away; `None` if nothing does.
+    /// What makes it ineligible; `None` if nothing does.
     pub why: Option<IneligibleReason>,
-    /// When it is next tried, if that is known.
+    /// When it is tried next, if that is known.
     pub retry_at: Option<Instant>,
     /// Why its breaker is not closed.
     pub cause: Option<OpenCause>,
-    /// Whose word keeps it out, if this gateway has not seen it itself.
+    /// The peer whose report keeps it out, if this gateway has not seen the cause itself.
     pub told_by: Option<ReportedBy>,
-    /// A peer has just seen it fail and is finding out; others are asked first.
+    /// The peer that has just seen it fail and is probing it; other targets go first.
     pub doubted_by: Option<ReportedBy>,
-    /// What it said when it refused our key or model, while that still counts.
+    /// The provider's message when it rejected our key or model, while that still counts.
     pub misconfiguration: Option<String>,
     /// Its weight while it recovers, 0..1.
     pub ramp: f64,
@@ -61,24 +61,24 @@ pub struct TargetView {
     pub scores: [Score; 2],
     /// Counts since start.
     pub counters: Counters,
-    /// Attempts that hold a connection.
+    /// Attempts in flight.
     pub in_flight: u32,
     /// The 50th, 95th and 99th percentile of the latency of each [`LatencyKind`].
     pub quantiles: [[Option<Duration>; 3]; 2],
     /// Output tokens per second of one answer.
     pub tokens_per_second: Option<f64>,
-    /// The rate-limit windows it has told us of.
+    /// The rate-limit windows that the provider has reported.
     pub headroom: Vec<headroom::HeadroomView>,
     /// The latest failure in one sentence, without secrets.
     pub last_failure: Option<String>,
 }
 
 impl ReportedState {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 6] =
         [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
 
-    /// Its word in JSON and events.
+    /// The name in JSON and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -92,14 +92,14 @@ impl ReportedState {
 }
 
 impl TargetView {
-    /// The score that is shown: of the kind of the latest attempt.
+    /// The score to show: of the kind of the latest attempt.
     pub fn score(&self) -> Score {
         self.scores[self.kind as usize]
     }
 }
 
 impl Target {
-    /// All that is known of it; `priors` are the median latencies of its pool, one per [`LatencyKind`].
+    /// The view of the target; `priors` are the median latencies of its pool, one per [`LatencyKind`].
     pub fn view(&self, priors: [Option<f64>; 2], now: Instant) -> TargetView {
         let health = self.state.health.lock();
         let obstacle = health.ineligible_reason(0, now);
@@ -138,7 +138,7 @@ impl Target {
 }
 
 impl TargetHealth {
-    /// The state that operators see. A provider without a free connection is busy, not out.
+    /// The state that operators see. A provider at its concurrency limit is busy, not out.
     pub fn state(&self, now: Instant) -> ReportedState {
         match self.ineligible_reason(0, now) {
             Some((IneligibleReason::Drained, _)) => ReportedState::Drained,

@@ -1,4 +1,4 @@
-//! An answer as the client has it: opened, read whole, or heard as a stream of events.
+//! An answer as the client gets it: opened, read whole, or read as a stream of events.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, response::Parts};
@@ -15,20 +15,20 @@ use crate::{
     sse::{self, Event},
 };
 
-/// How the answer's body ended.
+/// How the body of the answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// By the rules of HTTP.
+    /// Completely, by the rules of HTTP.
     Clean,
     /// The connection broke, or the body was cut.
     Broken,
 }
 
-/// An answer whose head is here. Dropping it closes the connection.
+/// An answer whose head has arrived. Dropping it closes the connection.
 pub struct Open {
     /// The status.
     pub status: StatusCode,
-    /// The headers.
+    /// The response headers.
     pub headers: HeaderMap,
     body: Incoming,
     _connection: JoinSet<()>,
@@ -95,7 +95,7 @@ impl Open {
 pub struct Reply {
     /// The status.
     pub status: StatusCode,
-    /// The headers.
+    /// The response headers.
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Bytes,
@@ -109,7 +109,7 @@ impl Reply {
         text(&self.headers, name)
     }
 
-    /// The body as JSON; panics with the body if it is none.
+    /// The body as JSON; panics with the body if it is invalid.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
     }
@@ -130,22 +130,22 @@ impl Reply {
     }
 }
 
-/// A streamed answer, heard to its end.
+/// A streamed answer, read to its end.
 #[derive(Debug)]
 pub struct Heard {
     /// The status.
     pub status: StatusCode,
-    /// The headers.
+    /// The response headers.
     pub headers: HeaderMap,
     /// The body, byte for byte.
     pub body: Bytes,
     /// How it ended.
     pub ended: Ended,
-    /// When each piece came, and how long the body then was.
+    /// When each piece arrived, and the length of the body after it.
     pub arrivals: Vec<(Instant, usize)>,
     /// The events in it, comments included.
     pub events: Vec<Event>,
-    /// Bytes behind the last whole event.
+    /// Bytes after the last complete event.
     pub residue: usize,
 }
 
@@ -185,7 +185,7 @@ impl Heard {
         self.chunks().into_iter().map(|mut chunk| chunk["error"].take()).find(|error| !error.is_null())
     }
 
-    /// The usage that came, if any.
+    /// The last usage in the stream, if any.
     pub fn usage(&self) -> Option<Value> {
         self.chunks().into_iter().map(|mut chunk| chunk["usage"].take()).rfind(|usage| !usage.is_null())
     }
@@ -195,7 +195,7 @@ impl Heard {
         self.events.iter().flat_map(|event| event.comments.clone()).collect()
     }
 
-    /// Whether an SDK would take this for a finished answer: no error, no reset.
+    /// Whether an SDK would take this for a complete answer: no error, no reset.
     pub fn looks_complete(&self) -> bool {
         self.status == 200 && self.ended == Ended::Clean && self.error().is_none()
     }

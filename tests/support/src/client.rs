@@ -1,6 +1,6 @@
-//! A client that sees every byte of an answer, when it came and how it ended, and can go away at any moment.
+//! A client that records every byte of an answer, when it arrived and how it ended, and can disconnect at any moment.
 //!
-//! One connection per request unless told otherwise, no retries, no redirects: what happens is what is reported.
+//! One connection per request by default, no retries, no redirects: what happens is what is reported.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use tokio_rustls::TlsConnector;
 pub use crate::answer::Ended;
 use crate::answer::{Heard, Open, Reply};
 
-/// How long any one answer may take before the test is lost.
+/// Timeout of any one answer, after which the test fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where to ask, and how.
+/// The address and the settings of requests.
 #[derive(Clone)]
 pub struct Client {
     url: String,
@@ -44,54 +44,54 @@ impl Client {
         self
     }
 
-    /// Presents this key as a bearer token.
+    /// Sends this key as a bearer token.
     pub fn key(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
 
-    /// Speaks HTTP/2 with prior knowledge.
+    /// Uses HTTP/2 with prior knowledge.
     pub fn http2(mut self) -> Self {
         self.http2 = true;
         self
     }
 
-    /// Speaks TLS; the certificate must be for `localhost`.
+    /// Uses TLS; the certificate must be for `localhost`.
     pub fn tls(mut self, connector: TlsConnector) -> Self {
         self.tls = Some(connector);
         self
     }
 
-    /// GET, to the end.
+    /// GET; reads the answer to its end.
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, Bytes::new()).await
     }
 
-    /// POST JSON, to the end.
+    /// POST of JSON; reads the answer to its end.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(Method::POST, path, body.to_string().into()).await
     }
 
-    /// POST these very bytes as JSON, to the end.
+    /// POST of these exact bytes as JSON; reads the answer to its end.
     pub async fn post_bytes(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send(Method::POST, path, body.into()).await
     }
 
-    /// Any method, to the end.
+    /// Any method; reads the answer to its end.
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Reply {
         self.open(method, path, body).await.reply().await
     }
 
-    /// A chat, to the end.
+    /// A chat; reads the answer to its end.
     pub async fn chat(&self, body: &Value) -> Reply {
         self.post("/v1/chat/completions", body).await
     }
 
-    /// A streamed chat, to the end.
+    /// A streamed chat; reads the answer to its end.
     pub async fn stream(&self, body: &Value) -> Heard {
         self.open_stream(body).await.hear().await
     }
 
-    /// A streamed chat whose head is here; read on, or drop it to go away.
+    /// A streamed chat whose head has arrived; read on, or drop it to disconnect.
     pub async fn open_stream(&self, body: &Value) -> Open {
         self.open(Method::POST, "/v1/chat/completions", body.to_string().into()).await
     }
@@ -104,7 +104,7 @@ impl Client {
             .unwrap_or_else(|e| panic!("no answer from {}{path}: {e}", self.url))
     }
 
-    /// The same, or why there was no head. Dropping the future goes away at once.
+    /// The same, or why there was no head. Dropping the future disconnects at once.
     pub async fn try_open(&self, method: Method, path: &str, body: Bytes) -> Result<Open, String> {
         let addr = self.url.split("://").nth(1).unwrap_or(&self.url);
         let tcp = TcpStream::connect(addr).await.map_err(|e| e.to_string())?;
@@ -161,7 +161,7 @@ impl Client {
     pub async fn raw(&self, bytes: impl AsRef<[u8]>, quiet: Duration) -> Vec<u8> {
         let addr = self.url.split("://").nth(1).unwrap_or(&self.url);
         let mut stream = TcpStream::connect(addr).await.expect("it listens");
-        // The server may answer and close before it has read all of it: what it said still counts.
+        // The server may answer and close before it has read all of it: its answer still counts.
         let _ = stream.write_all(bytes.as_ref()).await;
         let mut said = Vec::new();
         let mut patience = quiet * 5;

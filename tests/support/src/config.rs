@@ -12,12 +12,12 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Nothing but a free port on loopback: every default of the product.
+    /// Only a free port on loopback; everything else is the product's default.
     pub fn new() -> Self {
         Self::default().set("server", "listen", "\"127.0.0.1:0\"")
     }
 
-    /// Short timeouts, a quick breaker, no probes, targets in the order written: for tests that look at one
+    /// Short timeouts, a quick breaker, no health checks, targets in the given order: for tests that look at one
     /// thing at a time.
     pub fn quick() -> Self {
         Self::new()
@@ -51,7 +51,7 @@ impl ConfigFile {
         self
     }
 
-    /// Takes a key out again, so that its default holds.
+    /// Removes a key, so that its default holds.
     pub fn unset(mut self, section: &str, key: &str) -> Self {
         if let Some(keys) = self.sections.get_mut(section) {
             keys.retain(|(name, _)| name != key);
@@ -64,7 +64,7 @@ impl ConfigFile {
         self.provider_at(name, &fake.base_url(), "")
     }
 
-    /// A provider anywhere, with more lines of TOML for its table.
+    /// A provider at any URL, with more lines of TOML for its table.
     pub fn provider_at(self, name: &str, base_url: &str, more: &str) -> Self {
         self.table(&format!(
             "[[providers]]\nname = \"{name}\"\nbase_url = \"{base_url}\"\napi_key = \"sk-{name}-secret\"\n{more}"
@@ -86,13 +86,13 @@ impl ConfigFile {
         self.table(&format!("[[auth.keys]]\nuser = \"{user}\"\nkey = \"{key}\"\n{more}"))
     }
 
-    /// Any table, as text.
+    /// Adds any table, as text.
     pub fn table(mut self, text: &str) -> Self {
         self.tables.push(text.to_owned());
         self
     }
 
-    /// The file.
+    /// The text of the file.
     pub fn toml(&self) -> String {
         let mut out = String::new();
         for (section, keys) in &self.sections {

@@ -1,6 +1,6 @@
 //! A provider that speaks HTTP/2 over TLS: for pooled connections, many streams and cancelled ones.
 //!
-//! Correct by construction (hyper): faults of framing belong to [`crate::fake`].
+//! Built on hyper, so always correct: framing faults belong to [`crate::fake`].
 
 use std::{
     convert::Infallible,
@@ -34,7 +34,7 @@ pub struct H2Provider {
     _tasks: JoinSet<()>,
 }
 
-/// What it has seen.
+/// Counts of connections and requests.
 #[derive(Default)]
 struct Counts {
     connections: AtomicUsize,
@@ -43,7 +43,7 @@ struct Counts {
 }
 
 impl H2Provider {
-    /// Starts; each chat is a stream of the sixty words with `pause` before each.
+    /// Starts it; each chat is a stream of the sixty words with `pause` before each.
     pub async fn start(authority: &Authority, pause: Duration) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         Self::serve(listener, authority, pause)
@@ -65,7 +65,7 @@ impl H2Provider {
         Self { addr, counts, _tasks: tasks }
     }
 
-    /// What goes into `base_url`.
+    /// The value for `base_url`.
     pub fn base_url(&self) -> String {
         match self.addr.ip().is_loopback() {
             true => format!("https://localhost:{}/v1", self.addr.port()),
@@ -83,7 +83,7 @@ impl H2Provider {
         self.counts.requests.load(SeqCst)
     }
 
-    /// Answers being streamed now; a cancelled stream leaves at once.
+    /// Answers being streamed now; a cancelled stream no longer counts.
     pub fn open_bodies(&self) -> usize {
         self.counts.open_bodies.load(SeqCst)
     }

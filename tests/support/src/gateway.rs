@@ -1,6 +1,6 @@
 //! The gateway as a user runs it: a process with a configuration file, signals, and logs.
 //!
-//! It must never reach into the gateway: what is asked here goes over its port or its terminal.
+//! It must never use the gateway's code: everything goes through its port or its terminal.
 
 #[cfg(test)]
 mod tests;
@@ -24,14 +24,14 @@ use tokio::{
 
 use crate::{client::Client, store};
 
-/// How long it may take until it accepts connections, on a busy machine.
+/// Timeout until it accepts connections, on a busy machine.
 const START: Duration = Duration::from_secs(10);
 
-/// Names a level at which every gateway of the run logs, whatever its configuration says: `trace`, to see that nothing
-/// secret is told even then.
+/// The log level of every gateway of the run, whatever its configuration says: with `trace`, the tests show that no
+/// secret is logged even then.
 const LOG: &str = "CONCIERGE_TEST_LOG";
 
-/// How to start a gateway.
+/// A gateway to be started.
 #[derive(Clone)]
 pub struct Launch {
     binary: PathBuf,
@@ -45,7 +45,7 @@ impl Launch {
         Self { binary: binary.as_ref().into(), args: Vec::new(), env: Vec::new() }
     }
 
-    /// Sets an environment variable. Others are cleared but for `PATH`, so no key of the machine leaks in.
+    /// Sets an environment variable. All others but `PATH` are cleared, so that no key of the machine leaks in.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
@@ -56,7 +56,7 @@ impl Launch {
         self.try_start(config).await.unwrap_or_else(|failed| panic!("the gateway did not start: {failed}"))
     }
 
-    /// The same, or how it failed.
+    /// The same, or the failure.
     pub async fn try_start(mut self, config: impl AsRef<str>) -> Result<Gateway, Failed> {
         let dir = TempDir::new().expect("a temporary directory");
         let config = store::placed(config.as_ref());
@@ -111,14 +111,14 @@ impl Launch {
     }
 }
 
-/// How a run ended that should have, or should not have.
+/// The result of a run that ended.
 #[derive(Debug)]
 pub struct Failed {
     /// Exit code; `None` if it was killed.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -146,7 +146,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// `http://127.0.0.1:PORT`, as it printed it.
+    /// `http://127.0.0.1:PORT`, as printed at its start.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -193,7 +193,7 @@ impl Gateway {
             .expect("our own child")
     }
 
-    /// Everything it has printed so far, both streams.
+    /// All its output so far, both streams.
     pub fn logs(&self) -> String {
         format!("{}{}", self.logs.text(true), self.logs.text(false))
     }
@@ -204,7 +204,7 @@ impl Gateway {
         found.unwrap_or_else(|_| panic!("never printed `{text}`:\n{}", self.logs()))
     }
 
-    /// `GET /admin/providers`: the list.
+    /// The list of `GET /admin/providers`.
     pub async fn admin_providers(&self) -> Vec<Value> {
         let reply = self.client().get("/admin/providers").await;
         reply.json()["providers"].as_array().unwrap_or_else(|| panic!("no list: {reply:?}")).clone()
@@ -231,7 +231,7 @@ impl Gateway {
     }
 }
 
-/// Whatever a test is about: no secret of the configuration may be in what was printed.
+/// Every test also fails if a secret of its configuration appears in the output.
 impl Drop for Gateway {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -246,10 +246,10 @@ impl Drop for Gateway {
     }
 }
 
-/// Shorter secrets are words.
+/// Shorter secrets could be ordinary words.
 const LONG: usize = 12;
 
-/// The secrets that a configuration spells out: keys of providers and clients, tokens, passwords in URLs.
+/// The secrets in a configuration: keys of providers and clients, tokens, passwords in URLs.
 fn secrets(config: &str) -> impl Iterator<Item = &str> {
     config.lines().filter_map(|line| {
         let (name, value) = line.split_once('=')?;
@@ -263,7 +263,7 @@ fn secrets(config: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Lines printed so far; the flag says standard output.
+/// Lines of output so far; the flag marks standard output.
 #[derive(Clone, Default)]
 struct Logs {
     lines: Arc<Mutex<Vec<(bool, String)>>>,
@@ -285,7 +285,7 @@ impl Logs {
         self.first(|_, line| line.contains(text).then(|| line.to_owned())).await
     }
 
-    /// The address on standard output.
+    /// The address printed on standard output.
     async fn address(&self) -> String {
         self.first(|stdout, line| if stdout { address(line) } else { None }).await
     }

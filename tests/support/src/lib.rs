@@ -1,20 +1,20 @@
-//! What the tests and the benchmarks share. In reading order:
+//! The code shared by the tests and the benchmarks. In reading order:
 //!
-//! - [`script`]: what a fake provider does with one request, down to the byte and the RST.
-//! - [`openai`]: the payloads of the OpenAI API, and the default behaviour of a sane provider.
+//! - [`script`]: a fake provider's answer to one request, down to the byte and the RST.
+//! - [`openai`]: the payloads of the OpenAI API, and the default behaviour of a healthy provider.
 //! - [`fake`]: the fake provider: raw sockets, one port, a log of calls.
 //! - [`fake_h2`]: a provider that speaks HTTP/2 over TLS.
 //! - [`config`]: a `config.toml` for a test, with short timeouts.
 //! - [`gateway`]: the gateway as a real process.
-//! - [`client`]: a client that can go away at any moment; [`answer`]: what it got, byte for byte, and how it ended;
+//! - [`client`]: a client that can disconnect at any moment; [`answer`]: its answer, byte for byte, and how that ended;
 //!   [`sse`] reads its events.
-//! - [`link`]: a network of one's own, and a link in it that can be pulled.
+//! - [`link`]: a private network, and a link in it that can be pulled.
 //! - [`raw_h2`]: HTTP/2 frames by hand, for what no client library would send.
-//! - [`redis`]: a real Redis that can be stopped in every way.
-//! - [`store`]: which store the gateways of this run use, and a wire to it that can be cut.
+//! - [`redis`]: a real Redis that can be killed, stopped and emptied.
+//! - [`store`]: the store that the gateways of this run use, and a relay in front of it that can be cut.
 //! - [`tls`], [`wait`]: a private certificate authority; waiting for a condition instead of sleeping.
 //!
-//! It knows nothing of the gateway's code, only of its contract. It must never repair what it sees: a broken
+//! It depends on the gateway's contract, not on its code. It must never repair what it sees: a broken
 //! answer reaches the test as it was. Everything here may panic with a readable message; it runs in tests only.
 
 pub mod answer;
@@ -43,7 +43,7 @@ pub use redis::RedisServer;
 pub use script::{End, Script};
 pub use wait::{eventually, within};
 
-/// `Duration::from_millis`, which the tests write a hundred times.
+/// Short for `Duration::from_millis`, which the tests use a hundred times.
 pub const fn ms(n: u64) -> std::time::Duration {
     std::time::Duration::from_millis(n)
 }

@@ -1,8 +1,8 @@
-//! A network of one's own, and a link in it that can be pulled: the one true way to lose a peer without a FIN or RST.
+//! A private network, and a link in it that can be pulled: the only real way to lose a peer without a FIN or RST.
 //!
-//! [`alone`] runs a test of this binary in namespaces of its own (user, network, mounts), which any user may make where
+//! [`alone`] runs a test of this binary in its own namespaces (user, network, mounts), which any user may create where
 //! the kernel allows it; nothing of the machine's network is touched, and all of it is gone with the test. A [`Link`] is
-//! a pair of virtual cards, the far one in a namespace that a thread visits to open its listening sockets there.
+//! a pair of virtual interfaces, the far one in a namespace that a thread enters to open its listening sockets there.
 
 use std::{
     env,
@@ -22,9 +22,9 @@ const INSIDE: &str = "CONCIERGE_TEST_ALONE";
 /// The namespaces, with and without a user's own; the second needs root.
 const WAYS: [&[&str]; 2] = [&["--map-root-user", "--net", "--mount"], &["--net", "--mount"]];
 
-/// Runs `test` in a network of its own, where only this process is root. `name` is its full name in this binary.
+/// Runs `test` in a private network where only this process is root. `name` is its full name in this binary.
 ///
-/// Where the machine does not allow that, it says so on standard error and returns: then nothing was tested.
+/// Where the machine does not allow that, it prints so on standard error and returns without a test.
 pub fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F) {
     if env::var_os(INSIDE).is_some() {
         must("ip", &["link", "set", "lo", "up"]);
@@ -32,7 +32,7 @@ pub fn alone<F: Future<Output = ()>>(name: &str, test: impl FnOnce() -> F) {
         return runtime.block_on(test());
     }
     let Some(way) = WAYS.into_iter().find(|way| allows(way)) else {
-        // Past the test harness, which shows nothing of a test that passes.
+        // Directly to standard error: the test harness hides the output of a passing test.
         let why = "needs iproute2, and root or user namespaces";
         let _ = writeln!(std::io::stderr(), "SKIPPED {name}: {why}");
         return;
@@ -55,7 +55,7 @@ fn allows(way: &[&str]) -> bool {
 
 /// A link between this network and another. Only inside [`alone`].
 pub struct Link {
-    /// Holds the far network open; it does nothing.
+    /// A process that keeps the far network open.
     far: Child,
 }
 
@@ -63,7 +63,7 @@ impl Link {
     /// The address at the far end.
     pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
 
-    /// A link that works.
+    /// A working link.
     pub fn new() -> Self {
         let mut holder = Command::new("unshare");
         holder.args(["--net", "sh", "-c", "echo there; exec sleep infinity"]).stdout(Stdio::piped());
@@ -78,18 +78,18 @@ impl Link {
         link.at_the_far_end(&["link", "set", "far", "address", "02:00:00:00:00:02"]);
         link.at_the_far_end(&["address", "add", "10.99.0.2/30", "dev", "far"]);
         link.plug();
-        // Nobody is told that there is nobody: a router in between would not know, either.
+        // A fixed neighbour entry, so that a pulled link gives no error: with a router in between there would be none either.
         let fixed = ["lladdr", "02:00:00:00:00:02", "nud", "permanent"];
         must("ip", &[&["neighbour", "replace", "10.99.0.2", "dev", "near"][..], &fixed].concat());
         link
     }
 
-    /// From now on everything that is sent, either way, is lost without a word.
+    /// Silently drops everything that is sent from now on, in both directions.
     pub fn pull(&self) {
         self.at_the_far_end(&["link", "set", "far", "down"]);
     }
 
-    /// It works again.
+    /// Restores the link.
     pub fn plug(&self) {
         self.at_the_far_end(&["link", "set", "far", "up"]);
     }
@@ -129,12 +129,12 @@ impl Drop for Link {
     }
 }
 
-/// Lets the file `by` stand in for the one at `path`, for this process and its children. Only inside [`alone`].
+/// Mounts the file `by` over the one at `path`, for this process and its children. Only inside [`alone`].
 pub fn replace_file(path: &str, by: &std::path::Path) {
     must("mount", &["--bind", &by.display().to_string(), path]);
 }
 
-/// A disk of its own at `path`, with room for so many bytes, for this process and its children. Only inside [`alone`].
+/// Mounts a disk of `bytes` bytes at `path`, for this process and its children. Only inside [`alone`].
 pub fn small_disk(path: &std::path::Path, bytes: usize) {
     let size = format!("size={bytes}");
     must("mount", &["-t", "tmpfs", "-o", &size, "none", &path.display().to_string()]);

@@ -1,11 +1,11 @@
-//! C that comes between the gateway and its libc: the true way to see what it does when the system misbehaves.
+//! C code between the gateway and its libc: the real way to see what it does when the system misbehaves.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// A library for `LD_PRELOAD` in `dir`, made of `source` by the compiler that Rust links with.
+/// A library for `LD_PRELOAD` in `dir`, compiled from `source` by the compiler that Rust links with.
 pub fn library(dir: &Path, name: &str, source: &str) -> PathBuf {
     let (code, library) = (dir.join(format!("{name}.c")), dir.join(format!("{name}.so")));
     std::fs::write(&code, source).expect("writable");

@@ -1,7 +1,7 @@
-//! HTTP/2 by hand: frames as a test wants them, right or wrong.
+//! HTTP/2 by hand: frames as a test needs them, valid or not.
 //!
 //! A library would refuse to send most of what is sent here. It acknowledges settings and pings, so that a connection
-//! stays well while one of its streams is not; it never opens a window unless told to.
+//! stays open while one of its streams is broken; it opens a window only on request.
 
 use std::time::Duration;
 
@@ -32,16 +32,16 @@ pub const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame that came.
+/// A received frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// See [`kind`].
+    /// Its type, one of [`kind`].
     pub kind: u8,
     /// Its flags.
     pub flags: u8,
     /// Its stream; 0 is the connection.
     pub stream: u32,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
 }
 
@@ -74,7 +74,7 @@ impl RawH2 {
         self.tcp.write_all(bytes).await.is_ok()
     }
 
-    /// The next frame that is no settings and no ping, which are acknowledged; `None` once the peer has closed, or
+    /// The next frame other than settings and pings, which are acknowledged; `None` once the peer has closed, or
     /// `quiet` has passed without a byte.
     pub async fn next(&mut self, quiet: Duration) -> Option<Frame> {
         loop {
@@ -107,7 +107,7 @@ impl RawH2 {
     }
 }
 
-/// A frame as it goes over the wire.
+/// A frame as it is on the wire.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a frame is small").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -118,22 +118,22 @@ pub fn headers(stream: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
     frame(kind::HEADERS, END_HEADERS | flags, stream, &block(fields))
 }
 
-/// A body, or the end of one, in frames of the size that everybody takes.
+/// A body, or the end of one, in frames of the size that every peer accepts.
 pub fn data(stream: u32, bytes: &[u8]) -> Vec<u8> {
     frame(kind::DATA, END_STREAM, stream, bytes)
 }
 
-/// Gives up a stream.
+/// Resets a stream.
 pub fn reset(stream: u32) -> Vec<u8> {
     frame(kind::RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
 
-/// Lets so many more bytes come.
+/// Allows `bytes` more bytes to be received.
 pub fn open_window(stream: u32, bytes: u32) -> Vec<u8> {
     frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
-/// A header block (RFC 7541): every field a literal that is never indexed, in this order, in these very letters.
+/// A header block (RFC 7541): every field a literal that is never indexed, in this order and this exact spelling.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

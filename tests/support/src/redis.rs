@@ -1,4 +1,4 @@
-//! A real Redis for one test: on a free port, keeping nothing on the disk, and stopped in every way that servers stop.
+//! A real Redis for one test: on a free port, without persistence, and able to fail in every way that servers fail.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{eventually, within};
 
-/// How long it may take to start, and to answer, on a busy machine.
+/// Timeout to start and to answer, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running server. Killed when dropped.
@@ -28,7 +28,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one; `None`, with a line that says so, if this machine has none.
+    /// Starts one; `None`, with a message, if this machine has none.
     pub async fn start() -> Option<Self> {
         let Some(binary) = binary() else {
             eprintln!("skipped: there is no redis-server (Debian: apt-get install redis-server)");
@@ -65,7 +65,7 @@ impl RedisServer {
         eventually("Redis answers", PATIENCE, || async { TcpStream::connect(address).await.ok() }).await;
     }
 
-    /// `kill -9`: what it knew is gone.
+    /// `kill -9`: all its data is lost.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("our own child");
@@ -73,17 +73,17 @@ impl RedisServer {
         }
     }
 
-    /// Hangs: takes connections and bytes, and answers nothing.
+    /// Stops it (`SIGSTOP`): it accepts connections and bytes, and answers nothing.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Goes on, with all that it was told meanwhile.
+    /// Resumes it; it processes everything received meanwhile.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// Forgets everything.
+    /// Deletes all data.
     pub async fn flush(&self) {
         assert_eq!(self.say("FLUSHALL").await, "+OK");
     }
@@ -95,12 +95,12 @@ impl RedisServer {
         lines.map(|(name, rest)| (name.to_owned(), number(rest))).collect()
     }
 
-    /// The number that a command such as `ZCARD key` answers.
+    /// The integer reply to a command such as `ZCARD key`.
     pub async fn count(&self, command: &str) -> u64 {
         number(self.say(command).await.trim_start_matches(':'))
     }
 
-    /// The answer to a command in one line, as it came: `+OK`, `:3`, or the text of a bulk string.
+    /// The reply to a one-line command, as it came: `+OK`, `:3`, or the text of a bulk string.
     pub async fn say(&self, command: &str) -> String {
         within(command, PATIENCE, async {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis is there");
@@ -137,7 +137,7 @@ fn number(text: &str) -> u64 {
     digits.parse().unwrap_or(0)
 }
 
-/// Redis, or Valkey.
+/// The path of Redis, or Valkey.
 fn binary() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders = std::env::split_paths(&path).collect::<Vec<_>>();

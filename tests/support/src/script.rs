@@ -1,4 +1,4 @@
-//! What a fake provider does with one request: the answer, and what is wrong with it.
+//! A fake provider's answer to one request, and the faults in it.
 //!
 //! A [`Script`] describes head, framing and body, and then faults over them: a cut after n bytes, a stall, a
 //! reset. [`Script::steps`] compiles it to plain socket operations, so that every fault composes with every answer.
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-/// How a connection ends where the script says so.
+/// How the connection ends where the script says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The answer is whole; the connection is kept (or closed, if the framing needs it).
@@ -24,10 +24,10 @@ pub enum End {
     Hang,
 }
 
-/// How the end of the body is told.
+/// How the end of the body is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// `content-length`, plus this lie (0 = the truth).
+    /// `content-length`, off by this much (0 = correct).
     Length(isize),
     /// `transfer-encoding: chunked`, a chunk per piece.
     Chunked,
@@ -50,7 +50,7 @@ pub enum Step {
     Over(End),
 }
 
-/// One answer of a fake provider. See the module.
+/// One answer of a fake provider, as described above.
 #[derive(Clone, Debug)]
 pub struct Script {
     status: u16,
@@ -125,13 +125,13 @@ impl Script {
         self
     }
 
-    /// One body piece instead of what was there.
+    /// Replaces the body by one piece.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = vec![(Duration::ZERO, body.into())];
         self
     }
 
-    /// How the body's end is told.
+    /// Sets how the end of the body is marked.
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
@@ -181,7 +181,7 @@ impl Script {
         self
     }
 
-    /// Stops after exactly `n` bytes behind the head, chunk framing included.
+    /// Stops after exactly `n` bytes after the head, chunk framing included.
     pub fn cut_body(self, n: usize, end: End) -> Self {
         let head = self.head_len();
         self.cut(head + n, end)
@@ -193,12 +193,12 @@ impl Script {
         self
     }
 
-    /// Bytes of the head as it goes over the wire, 1xx included.
+    /// Length of the head on the wire in bytes, 1xx included.
     pub fn head_len(&self) -> usize {
         self.interim.len() + self.head().len()
     }
 
-    /// Bytes of the whole answer on the wire, when nothing is cut.
+    /// Length of the whole answer on the wire in bytes, when nothing is cut.
     pub fn wire_len(&self) -> usize {
         self.writes().iter().map(|(_, bytes)| bytes.len()).sum()
     }

@@ -1,6 +1,6 @@
 //! Reads server-sent events as the SDKs do, from bytes that arrive in any pieces.
 //!
-//! Deliberately naive and independent of the gateway's own reader: two readers that agree are worth more.
+//! Deliberately simple and independent of the gateway's own reader: two readers that agree prove more.
 
 /// One event, or one comment block.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -14,13 +14,13 @@ pub struct Event {
 }
 
 impl Event {
-    /// The data as JSON; `None` if it is not.
+    /// The data as JSON; `None` if it is invalid.
     pub fn json(&self) -> Option<serde_json::Value> {
         serde_json::from_str(self.data.as_deref()?).ok()
     }
 }
 
-/// All whole events of `bytes`, and how many bytes were left over at the end.
+/// All complete events of `bytes`, and the number of bytes left over at the end.
 pub fn parse(bytes: &[u8]) -> (Vec<Event>, usize) {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut events = Vec::new();

@@ -1,7 +1,7 @@
-//! Where the gateways of a test run keep memories: a file each, or with `CONCIERGE_TEST_STORE=postgres` a database
+//! Where the gateways of a test run store memories: a file each, or with `CONCIERGE_TEST_STORE=postgres` a database
 //! each, on the server that `CONCIERGE_TEST_POSTGRES` names. So the same tests run once per store.
 //!
-//! [`Wire`] lies between a gateway and its server, and can be cut.
+//! [`Wire`] is a relay between a gateway and its server, and can be cut.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Whether this run is about PostgreSQL.
+/// Whether this run uses PostgreSQL.
 pub fn is_postgres() -> bool {
     std::env::var("CONCIERGE_TEST_STORE").is_ok_and(|store| store == "postgres")
 }
@@ -26,7 +26,7 @@ pub fn server() -> Option<String> {
     std::env::var("CONCIERGE_TEST_POSTGRES").ok()
 }
 
-/// The configuration with a database in place of its file, if this run wants one and it names no store itself.
+/// The configuration with a database in place of its file, if this run uses one and the configuration names no store.
 /// Gateways with one `memory.path` share one database.
 pub(crate) fn placed(config: &str) -> String {
     if !is_postgres() || config.contains("store =") {
@@ -57,7 +57,7 @@ fn named(what: &str) -> String {
     format!("g{:016x}", hash.finish())
 }
 
-/// Makes the database if it is not there.
+/// Creates the database if it does not exist.
 fn database(name: String) -> String {
     let server = server().expect("CONCIERGE_TEST_POSTGRES: run it with tests/postgres/with-server");
     let made = Command::new("psql").args(["-q", "-c", &format!("CREATE DATABASE {name}"), &server]).output();
@@ -70,11 +70,11 @@ fn database(name: String) -> String {
 /// What a [`Wire`] does with its connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Passes on what comes.
+    /// Relays everything both ways.
     Whole,
-    /// Is cut: what was open ends, what is new ends at once.
+    /// Cut: open connections end, new ones end at once.
     Cut,
-    /// Takes connections and passes nothing on.
+    /// Accepts connections and relays nothing.
     Silent,
 }
 
@@ -86,7 +86,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// In front of the server of this URL.
+    /// A relay in front of the server of this URL.
     pub async fn to(url: &str, state: State) -> Self {
         let address = address(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -102,12 +102,12 @@ impl Wire {
         Self { port, state: sender, _task: task }
     }
 
-    /// From now on.
+    /// Sets the state from now on.
     pub fn set(&self, state: State) {
         self.state.send_replace(state);
     }
 
-    /// The URL with this wire in place of the server.
+    /// The URL with this relay in place of the server.
     pub fn url(&self, url: &str) -> String {
         url.replacen(address(url), &format!("127.0.0.1:{}", self.port), 1)
     }
@@ -120,7 +120,7 @@ fn address(url: &str) -> &str {
     rest.split_once('/').map_or(rest, |(address, _)| address)
 }
 
-/// Passes on while the wire is whole; a silent one keeps what it has, unread.
+/// Relays while the state is whole; in the silent state the bytes stay unread.
 async fn relay(mut client: TcpStream, address: String, mut state: watch::Receiver<State>) {
     while *state.borrow_and_update() == State::Silent {
         if state.changed().await.is_err() {

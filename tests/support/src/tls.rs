@@ -21,7 +21,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes new keys.
+    /// Generates new keys.
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -54,7 +54,7 @@ impl Authority {
         self.files.path().join("key.pem")
     }
 
-    /// A server side that offers these protocols.
+    /// The server side, offering these protocols.
     pub fn acceptor(&self, alpn: &[&[u8]]) -> TlsAcceptor {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
         let mut config = ServerConfig::builder_with_provider(provider())
@@ -67,7 +67,7 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A client side that trusts this authority alone.
+    /// The client side, trusting this authority alone.
     pub fn connector(&self, alpn: &[&[u8]]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).expect("our own root");

@@ -1,13 +1,13 @@
-//! Waiting for something to become true, instead of sleeping and hoping.
+//! Waits for a condition instead of sleeping for a fixed time.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often [`eventually`] looks.
+/// Interval at which [`eventually`] checks.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Waits until `look` answers `Some`, or panics after `limit` with `what`.
+/// Waits until `look` returns `Some`, or panics after `limit` with `what`.
 pub async fn eventually<T, F>(what: &str, limit: Duration, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -1,8 +1,8 @@
-//! From a provider's refusal to an [`Outcome`].
+//! From a provider's error response to an [`Outcome`].
 //!
-//! Status first, then the provider's error code, and words only where providers give nothing better. A message
-//! may quote what the client wrote, so words that would shut a target down are looked for outside quotes and
-//! only where no request field is blamed: no client may talk a target out of service.
+//! Status first, then the provider's error code, and phrases only where providers give nothing better. A message
+//! may quote the client's input, so phrases that would take a target out are searched for outside quotes, and
+//! only if the error blames no request field: no client may put a target out of service with its own text.
 
 use std::time::SystemTime;
 
@@ -11,14 +11,14 @@ use http::HeaderMap;
 use super::{HardKind, MissingFeature, Outcome, error_text::*};
 use crate::upstream::{health::cooldown, provider::profile::ProviderProfile};
 
-/// What a provider's error body says; empty where it is no JSON error.
+/// The fields of a provider's error body; empty if it is not a JSON error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ErrorFields<'a> {
     /// `error.code`, numbers as text.
     pub code: Option<&'a str>,
     /// `error.type`.
     pub kind: Option<&'a str>,
-    /// `error.param`: the request field that is blamed.
+    /// `error.param`: the request field that the error blames.
     pub param: Option<&'a str>,
     /// `error.message`.
     pub message: &'a str,
@@ -53,7 +53,7 @@ pub fn of_status(
         300..400 | 405 | 501 => Outcome::NotServed(MissingFeature::Route),
         413 => Outcome::TooBig,
         409 => conflict(&words),
-        // A timeout on their side, and a cancellation that was not ours.
+        // A timeout on the provider's side, and a cancellation that was not ours.
         408 | 499 => Outcome::Hard(HardKind::Status(status)),
         400..500 => bad_request(quirks, &words),
         500 if words.has(TOO_BIG_WORDS) => Outcome::TooBig,
@@ -63,8 +63,8 @@ pub fn of_status(
 
 /// Classifies an error that came inside a 200: as the whole body, or as an event before any content.
 ///
-/// OpenRouter puts the status it would have sent into `code`; others name the error. If neither says
-/// what it is, it is a 200 that is no answer.
+/// OpenRouter puts the status it would have sent into `code`; others name the error. If neither identifies
+/// it, it is a 200 that is not an answer.
 pub fn of_error_in_200(
     quirks: &ProviderProfile,
     headers: &HeaderMap,
@@ -85,8 +85,8 @@ pub fn of_error_in_200(
     }
 }
 
-/// 429 and 498. A quota that is used up never clears by waiting, and a request larger than the whole
-/// limit never fits: neither may be sold to the client as "try again later".
+/// 429 and 498. An exhausted quota never clears by waiting, and a request larger than the whole
+/// limit never fits: the client must be told "try again later" for neither.
 fn throttled(words: &ErrorText<'_>, headers: &HeaderMap, now: SystemTime) -> Outcome {
     if words.is_code(QUOTA_CODES) {
         Outcome::KeyRefused
@@ -109,7 +109,7 @@ fn forbidden(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
     }
 }
 
-/// One provider without the model, or without the route, is no answer for the client while others have it.
+/// If one provider lacks the model or the route, that is no answer for the client while others have it.
 /// Anything else that is "not found" was named in the request.
 fn not_found(words: &ErrorText<'_>) -> Outcome {
     let no_error_body = words.said.message.is_empty() && words.said.code.is_none();
@@ -124,7 +124,7 @@ fn not_found(words: &ErrorText<'_>) -> Outcome {
     }
 }
 
-/// OpenAI sends 409 for a lock that a retry may find free; a stated conflict is with the request.
+/// OpenAI sends 409 for a lock, which a retry may find free; a stated conflict is the request's fault.
 fn conflict(words: &ErrorText<'_>) -> Outcome {
     if words.said.message.is_empty() || words.has(&["lock", "try again", "retry", "timeout"]) {
         Outcome::Hard(HardKind::Status(409))

@@ -1,7 +1,7 @@
-//! The words and codes with which providers say no, and where in a refusal they are looked for.
+//! The phrases and codes of providers' errors, and where they are searched for.
 //!
-//! A message may quote what the client wrote. Words that would shut a target down must be looked for outside
-//! quotes only, and only where no request field is blamed.
+//! A message may quote the client's input. Phrases that would take a target out must be searched for outside
+//! quotes only, and only if the error blames no request field.
 
 use super::ErrorFields;
 use crate::upstream::provider::profile::ProviderProfile;
@@ -67,7 +67,7 @@ pub(super) const NO_MODEL_WORDS: &[&str] =
 pub(super) const NO_ROUTE_WORDS: &[&str] =
     &["unknown request url", "invalid url", "route not found", "page not found"];
 
-/// A refusal in lower case, with and without what it quotes.
+/// An error message in lower case, with and without what it quotes.
 pub(super) struct ErrorText<'a> {
     pub(super) said: ErrorFields<'a>,
     all: String,
@@ -112,7 +112,7 @@ impl<'a> ErrorText<'a> {
         matches!((after("limit "), after("requested ")), (Some(limit), Some(asked)) if asked > limit)
     }
 
-    /// Whether the error is about a field that this provider is known to refuse.
+    /// Whether the error is about a field that this provider is known to reject.
     pub(super) fn names_refused_field(&self, quirks: &ProviderProfile) -> bool {
         let fields = self.all.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let mut blamed = self.said.param.into_iter().chain(fields.filter(|word| word.len() > 3));
@@ -122,7 +122,7 @@ impl<'a> ErrorText<'a> {
     }
 }
 
-/// `text` without what stands in single, double or back quotes. An apostrophe inside a word is no quote.
+/// `text` without what is in single, double or back quotes. An apostrophe inside a word is not a quote.
 fn without_quotes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut open: Option<char> = None;

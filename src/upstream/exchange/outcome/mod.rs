@@ -1,7 +1,7 @@
-//! How an attempt ended: the root of scoring, breaking and failover.
+//! The outcome of an attempt: the basis of the score, the circuit breaker and failover.
 //!
-//! Every attempt ends in exactly one [`Outcome`], and [`classify`] is the one place that reads a provider's
-//! refusal. The methods below are the columns of one table; nobody else may decide by status code. A client's
+//! Every attempt ends in exactly one [`Outcome`], and `classify` is the only place that interprets a provider's
+//! error. The methods below are the columns of one table; no other code may decide by status code. A client's
 //! own fault must never count against a target, and a target's fault must never be shown as the client's.
 
 mod classify;
@@ -22,22 +22,22 @@ pub enum Outcome {
     Success,
     /// The target failed before any content.
     Hard(HardKind),
-    /// The target is well but wants fewer requests.
+    /// The target is healthy but wants fewer requests.
     Throttled {
-        /// How long to stay away, 1–300 s; `None`: it did not say.
+        /// The cooldown it asked for, 1–300 s; `None` if it gave none.
         rest: Option<Duration>,
     },
-    /// Our key, quota or credit at this provider: nothing the client could do.
+    /// The provider rejected our key, quota or credit: nothing the client could change.
     KeyRefused,
-    /// This target does not have what was asked; another may.
+    /// This target does not have what was requested; another may.
     NotServed(MissingFeature),
     /// Prompt and answer do not fit this target.
     TooBig,
     /// The request itself is wrong, or against the provider's policy.
     ClientFault,
-    /// The client left, or we are stopping.
+    /// The client left, or the process is stopping.
     Cancelled,
-    /// It broke after content had been sent to the client.
+    /// The answer broke after content had been sent to the client.
     Broken(BrokenKind),
 }
 
@@ -52,31 +52,31 @@ pub enum HardKind {
     Silent,
     /// An error status.
     Status(u16),
-    /// A 200 that is empty, not JSON, of the wrong shape, or an error in disguise.
+    /// A 200 that is empty, not JSON, of the wrong shape, or contains an error.
     Malformed,
 }
 
 /// What a target does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MissingFeature {
-    /// The model: our configuration names one it does not offer (any more).
+    /// The model: our configuration names one that the provider does not offer (any more).
     Model,
     /// The route, such as embeddings on a chat server; or the base URL is wrong.
     Route,
-    /// A request field that this provider is known to refuse.
+    /// A request field that this provider is known to reject.
     Field,
 }
 
 /// How an answer broke after its first content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BrokenKind {
-    /// The connection ended, or the stream did without saying that it was complete.
+    /// The connection ended, or the stream did without a proper end.
     Cut,
     /// No content until the stall deadline.
     Stalled,
     /// The provider sent an error event.
     Error,
-    /// It sent something that is no event.
+    /// The target sent an invalid event.
     Malformed,
 }
 
@@ -89,66 +89,66 @@ pub enum FailureKind {
     Timeout,
     /// An error status of the target.
     Status5xx,
-    /// It wants fewer requests.
+    /// The target wants fewer requests.
     RateLimited,
-    /// It broke after the first content.
+    /// The stream broke after the first content.
     StreamBroken,
-    /// It refused our key, quota or credit.
+    /// The provider rejected our key, quota or credit.
     Auth,
-    /// A 200 that is no answer.
+    /// A 200 that is not an answer.
     Malformed,
 }
 
-/// How sure we are that the provider did the work (and may bill it).
+/// How certain it is that the provider did the work (and may bill it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// Certainly not: the request did not arrive, or was turned away.
+    /// Certainly not: the request did not arrive, or was rejected.
     No,
-    /// It may have.
+    /// Possibly: a reset, a silence, an error status, or a cancelled attempt.
     Perhaps,
-    /// It was answering.
+    /// Certainly: it was answering.
     Answering,
 }
 
-/// What an outcome means to the breaker.
+/// What an outcome means for the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerSignal {
-    /// A success.
+    /// A success: ends a streak of failures.
     Success,
-    /// A failure in the row and in the ratio.
+    /// A failure for the streak and for the ratio.
     Failure,
-    /// A failure in the ratio alone.
+    /// A failure for the ratio alone.
     RatioOnly,
-    /// Neither; a probe is handed back.
+    /// No sample; a half-open probe gives its permit back.
     Neutral,
 }
 
-/// What an outcome means to the live score.
+/// What an outcome means for the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScoreSignal {
     /// A success with its latency.
     Success,
-    /// A failure.
+    /// A failure: lowers the success rate.
     Failure,
-    /// No sample.
+    /// No sample: the target did nothing wrong.
     Neutral,
 }
 
-/// Whether another target may be asked.
+/// Whether another target may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NextStep {
-    /// No: there is an answer, a client's fault, or nobody to answer.
+    /// No: there is an answer, the fault is the client's, or the client has left.
     No,
     /// Yes, without a pause.
     AtOnce,
     /// Only one whose context window is larger, or not stated.
     Larger,
-    /// Only to go on from the text already sent.
+    /// Only to continue the text already sent.
     Rescue,
 }
 
 impl Outcome {
-    /// The breaker's column.
+    /// The column of the breaker.
     pub fn counts_for_breaker(self) -> BreakerSignal {
         match self {
             Self::Success => BreakerSignal::Success,
@@ -160,7 +160,7 @@ impl Outcome {
         }
     }
 
-    /// The score's column.
+    /// The column of the score.
     pub fn counts_for_score(self) -> ScoreSignal {
         match self.counts_for_breaker() {
             BreakerSignal::Success => ScoreSignal::Success,
@@ -169,7 +169,7 @@ impl Outcome {
         }
     }
 
-    /// The column "next target?".
+    /// The column of failover.
     pub fn may_try_next(self) -> NextStep {
         match self {
             Self::Hard(_) | Self::Throttled { .. } | Self::KeyRefused | Self::NotServed(_) => {
@@ -181,7 +181,7 @@ impl Outcome {
         }
     }
 
-    /// Under which key the admin page counts it; `None`: no failure of the target.
+    /// The key under which the admin page counts it; `None` if it is not a failure of the target.
     pub fn failure_kind(self) -> Option<FailureKind> {
         Some(match self {
             Self::Hard(HardKind::Connect | HardKind::Reset) => FailureKind::Connect,
@@ -197,27 +197,27 @@ impl Outcome {
         })
     }
 
-    /// Whether the target cannot serve anyone until an operator, or 15 minutes, changed something.
+    /// Whether the target cannot serve anyone until an operator acts or 15 minutes pass.
     pub fn misconfigures(self) -> bool {
         matches!(self, Self::KeyRefused | Self::NotServed(MissingFeature::Model))
     }
 
-    /// The target was silent: it is not asked a second time by the same call.
+    /// The target was silent: the same call does not try it again.
     pub fn is_silence(self) -> bool {
         self == Self::Hard(HardKind::Silent)
     }
 
-    /// Its connection may lead nowhere, and so may those that are idle beside it.
+    /// The connection may be dead, and so may the idle ones beside it.
     pub fn doubts_the_connection(self) -> bool {
         matches!(self, Self::Hard(HardKind::Silent | HardKind::Reset) | Self::Broken(BrokenKind::Stalled))
     }
 
-    /// A 5xx or a reset: the same target may be asked once more before a fallback model is.
+    /// A 5xx or a reset: the same target may be tried once more before a fallback model is.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Hard(HardKind::Status(_) | HardKind::Reset))
     }
 
-    /// How sure we are that the provider did the work.
+    /// How certain it is that the provider did the work.
     pub fn sent(self) -> Sent {
         match self {
             Self::Hard(HardKind::Connect) => Sent::No,
@@ -231,12 +231,12 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// Whether what the provider says of it probably quotes the request: then no log may repeat it.
+    /// Whether the provider's message probably quotes the request: then it must not be logged.
     pub fn quotes_the_request(self) -> bool {
         matches!(self, Self::ClientFault | Self::TooBig | Self::NotServed(MissingFeature::Field))
     }
 
-    /// Its word in metrics and spans.
+    /// The label in metrics and spans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -262,7 +262,7 @@ impl Outcome {
 }
 
 impl std::fmt::Display for Outcome {
-    /// A few words for logs and the admin page; nothing of what the provider wrote.
+    /// A short description for logs and the admin page, without any text of the provider.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Success => "success",
@@ -288,7 +288,7 @@ impl std::fmt::Display for Outcome {
 }
 
 impl FailureKind {
-    /// All of them, in the order of the admin page.
+    /// All kinds, in the order of the admin page.
     pub const ALL: [Self; 7] = [
         Self::Connect,
         Self::Timeout,
@@ -299,7 +299,7 @@ impl FailureKind {
         Self::Malformed,
     ];
 
-    /// Its JSON key and metric label.
+    /// The JSON key and metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",

@@ -1,4 +1,4 @@
-//! Tables of odd values, and what each must mean.
+//! Tables of unusual values, and what each must mean.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Headroom in every dialect, and against nonsense.
+//! Headroom in the format of every provider, and with invalid values.
 
 use http::HeaderValue;
 use proptest::prelude::*;
@@ -80,7 +80,7 @@ fn a_name_that_is_longer_than_any_is_not_kept() {
     assert_eq!((named("input-tokens-minute"), named(&"x".repeat(40))), (1, 0));
 }
 
-/// Who says it, the headers, and for how many seconds that leaves no room.
+/// The provider, its headers, and for how many seconds they leave no headroom.
 type Case = (&'static str, &'static [(&'static str, &'static str)], Option<f64>);
 
 const DIALECTS: &[Case] = &[

@@ -1,16 +1,16 @@
-//! A mean that forgets, for samples that come at any rate.
+//! An exponentially decaying mean, for samples at any rate.
 //!
-//! While samples come it is a weighted mean of them, in which a sample counts half after one half-life. It starts
+//! While samples arrive it is their weighted mean, in which the weight of a sample halves in one half-life. It starts
 //! at a prior that counts as `prior_weight` samples, so the first samples move it, but no single one decides: the
 //! posterior mean of a conjugate prior with exponential forgetting. Many samples at one instant are their plain
 //! mean; a single one after a long silence weighs at most `1 / (1 + prior_weight)`.
 //!
-//! While none come it heals towards the prior with the same half-life. A pause of [`IDLE`] costs nothing: healing
-//! under load would bias the mean. It also means that a shunned target is tried about once per `IDLE`.
+//! While none arrive it decays towards the prior with the same half-life. A pause of [`IDLE`] has no effect: decay
+//! under load would bias the mean. It also means that a target with a bad score is tried about once per `IDLE`.
 //!
-//! What peers measured counts beside it, with the same forgetting, as the group's mean does in a hierarchical model (Gelman
-//! and Hill 2007, "partial pooling"): it says much to who has no samples and little to who has many, for their way to the
-//! provider is another. So it weighs half, and at most [`HEARD_AT_MOST`] samples. It is never told on.
+//! Peers' samples count beside it, with the same decay, as the group's mean does in a hierarchical model (Gelman and Hill
+//! 2007, "partial pooling"): much for a gateway without samples and little for one with many, because another gateway's
+//! path to the provider differs. So they weigh half, and at most [`MAX_PEER_WEIGHT`] samples. They are never passed on.
 
 use std::time::Duration;
 
@@ -18,21 +18,21 @@ use tokio::time::Instant;
 
 use crate::gossip::message::{Age, Received, SampleMsg};
 
-/// A pause this long is not idleness.
+/// A pause this short is not idleness.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
 
-/// A sample of a peer weighs this much of one of our own.
+/// A peer's sample weighs this much of one of our own.
 const PEER_WEIGHT: f64 = 0.5;
-/// All samples of all peers weigh as much as so many of our own.
+/// All samples of all peers weigh at most as much as this many of our own.
 const MAX_PEER_WEIGHT: f64 = 20.0;
 
 #[derive(Debug, Clone)]
 pub(super) struct Ewma {
     half_life: Duration,
     prior_weight: f64,
-    /// What was measured here; `None` before the first sample.
+    /// The mean measured here; `None` before the first sample.
     own: Option<Mean>,
-    /// What peers measured.
+    /// The mean that peers measured.
     heard: Option<Mean>,
 }
 
@@ -53,7 +53,7 @@ impl Ewma {
         self.own = Some((mean, count, last.max(now)));
     }
 
-    /// Takes what peers measured, in place of all that was heard before.
+    /// Sets the peers' samples, replacing all earlier ones.
     pub(super) fn merge(&mut self, samples: impl Iterator<Item = Received> + Clone) {
         self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
             let weights = samples.map(|heard| {
@@ -78,12 +78,12 @@ impl Ewma {
         Some(own + (heard - own) * told / (told + known + self.prior_weight))
     }
 
-    /// The mean of the samples alone, as of the last one: of our own, or else of those of peers.
+    /// The mean of the samples alone, as of the last one: our own, or else those of peers.
     pub(super) fn measured(&self) -> Option<f64> {
         self.own.or(self.heard).map(|(mean, ..)| mean)
     }
 
-    /// What was measured here, for the peers.
+    /// The mean measured here, for the peers.
     pub(super) fn report(&self, now: Instant) -> Option<SampleMsg> {
         self.own.map(|(mean, count, last)| SampleMsg { mean, count, age: Age::of(last, now) })
     }
@@ -96,7 +96,7 @@ impl Ewma {
         Some(prior + (mean - prior) * self.remaining_weight(idle))
     }
 
-    /// The part of an old weight that is left after `time`.
+    /// The part of a weight that remains after `time`.
     fn remaining_weight(&self, time: Duration) -> f64 {
         let half_life = self.half_life.as_secs_f64().max(1e-3);
         (-time.as_secs_f64() / half_life).exp2()

@@ -1,6 +1,6 @@
-//! What we know of a target from its attempts: the live score, and the counts behind `/admin/providers`.
+//! What is learned of a target from its attempts: the live score, and the counts behind `/admin/providers`.
 //!
-//! The score that is published is the score that routes, nothing hidden. It must never learn from what is not
+//! The published score is the one used for routing. It must never learn from what is not
 //! the target's doing: clients that leave, clients' faults, our own refusals.
 
 mod ewma;
@@ -26,19 +26,19 @@ use crate::{
 
 /// A single outcome weighs at most a fifth of the success rate.
 const RATE_PRIOR: f64 = 4.0;
-/// A single latency weighs at most a half of the average.
+/// A single latency weighs at most half of the average.
 const LATENCY_PRIOR: f64 = 1.0;
-/// Latency is forgotten this much faster than outcomes: it must move within seconds. At a sixth, as first built, a target
-/// that turned ten times slower still had 5 % of the requests between the 10th and the 20th second (`bench/run storm`).
+/// Latency decays this many times faster than outcomes: it must move within seconds. With a factor of 6, a target
+/// that became ten times slower still had 5 % of the requests between the 10th and the 20th second (`bench/run storm`).
 const LATENCY_FASTER: u32 = 12;
 
-/// What a peer says of its silence is told twice a second, and counts for this long.
+/// A peer reports its silence twice a second, and the report counts for this long.
 const PEER_QUEUE_TTL: Duration = Duration::from_secs(1);
 
-/// Latencies of streams (first content) and of whole answers are different things and kept apart.
+/// The kind of a latency. Those of streams and of whole answers are not comparable, so they are kept apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LatencyKind {
-    /// An answer that is streamed: latency is the time to its first content.
+    /// A streamed answer: latency is the time to its first content.
     #[default]
     Stream,
     /// An answer in one piece: latency is the whole time.
@@ -50,11 +50,11 @@ pub enum LatencyKind {
 pub struct Counters {
     /// Attempts that succeeded.
     pub success_count: u64,
-    /// Attempts that failed by the target's doing: the sum of `failures`.
+    /// Attempts that failed by the target's fault: the sum of `failures`.
     pub failure_count: u64,
-    /// Attempts that ended, also those that were neither a success nor the target's failure.
+    /// Attempts that ended, including those that were neither a success nor the target's failure.
     pub total_calls: u64,
-    /// Of the successes.
+    /// The total latency of the successes.
     pub total_latency: Duration,
     /// When an attempt last began.
     pub last_used: Option<SystemTime>,
@@ -73,17 +73,17 @@ impl Counters {
 pub struct Score {
     /// `100 × success_rate − 10 × max(avg_latency, silence)`.
     pub score: f64,
-    /// 0..1, decayed.
+    /// 0..1, decayed over time.
     pub success_rate: f64,
     /// Seconds, decayed, times `crowding`; 0 while nothing is known of any target of the pool.
     pub avg_latency: f64,
-    /// How many times more requests wait for their first content than usually do; at least 1.
+    /// Requests that wait for their first content, relative to the usual number; at least 1.
     pub crowding: f64,
-    /// Seconds without a sign of life although a request waits, here or at a peer; 0 when none waits.
+    /// Seconds without any content although a request waits, here or at a peer; 0 when none waits.
     pub silence: f64,
 }
 
-/// What we know of one target.
+/// The statistics of one target.
 #[derive(Debug, Clone)]
 pub struct TargetStats {
     rate: Ewma,
@@ -98,17 +98,17 @@ pub struct TargetStats {
 #[derive(Debug, Clone)]
 struct LatencyTrack {
     latency: Ewma,
-    /// How many were waiting when an attempt began, itself included.
+    /// The number of waiting attempts when one began, itself included.
     crowd: Ewma,
     /// Start of every attempt without content yet, by attempt id.
     waiting: BTreeMap<u64, Instant>,
     last_content: Option<Instant>,
-    /// A peer has been waiting without a sign of life since, as it said then.
+    /// A peer's silence: since when, and when it was reported.
     heard_silence: Option<(Instant, Instant)>,
 }
 
 impl TargetStats {
-    /// A target nothing is known of: it starts at a success rate of 1 and the latency of its pool.
+    /// A target without samples: it starts at a success rate of 1 and the latency of its pool.
     pub fn new(half_life: Duration) -> Self {
         let latency = || Ewma::new(half_life / LATENCY_FASTER, LATENCY_PRIOR);
         let track = || LatencyTrack {
@@ -129,7 +129,7 @@ impl TargetStats {
         }
     }
 
-    /// The same as new.
+    /// Statistics without samples, as if new.
     pub fn emptied(&self) -> Self {
         Self { measurements: self.measurements + 1, ..Self::new(self.half_life) }
     }
@@ -192,7 +192,7 @@ impl TargetStats {
         Score { score, success_rate, avg_latency, crowding, silence }
     }
 
-    /// The average of the latencies measured, not healed; for [`pool_latency`].
+    /// The average of the measured latencies, without decay to the prior; for [`pool_latency`].
     pub fn measured_latency(&self, kind: LatencyKind) -> Option<f64> {
         self.kinds[kind as usize].latency.measured()
     }
@@ -207,7 +207,7 @@ impl TargetStats {
         self.measurements
     }
 
-    /// What was measured here, for the peers: the success rate, and what is apart for each [`LatencyKind`].
+    /// The measurements of this gateway, for the peers: the success rate, and the figures of each [`LatencyKind`].
     pub fn report(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
         let figures = |kind: LatencyKind| {
             let track = &self.kinds[kind as usize];
@@ -217,7 +217,7 @@ impl TargetStats {
         (self.rate.report(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
     }
 
-    /// Takes all that the peers say together, in place of what they said before.
+    /// Sets what the peers report together, replacing their earlier reports.
     pub fn merge(&mut self, said: &PeerView) {
         self.rate.merge(said.rates().collect::<Vec<_>>().into_iter());
         for kind in [LatencyKind::Stream, LatencyKind::Whole] {
@@ -227,7 +227,7 @@ impl TargetStats {
         }
     }
 
-    /// Attempts that have no content yet.
+    /// Attempts without content so far.
     pub fn waiting(&self) -> usize {
         self.kinds.iter().map(|track| track.waiting.len()).sum()
     }
@@ -237,7 +237,7 @@ impl TargetStats {
         &self.counters
     }
 
-    /// The kind of the latest attempt: whose score the admin page shows.
+    /// The kind of the latest attempt: the admin page shows its score.
     pub fn last_kind(&self) -> LatencyKind {
         self.last_kind
     }
@@ -246,7 +246,7 @@ impl TargetStats {
         &mut self.kinds[kind as usize]
     }
 
-    /// Every attempt is counted once: one that breaks was counted a success at its first content.
+    /// Every attempt is counted once: one that breaks was counted as a success at its first content.
     fn count(&mut self, outcome: Outcome) {
         let counters = &mut self.counters;
         if let Outcome::Broken(_) = outcome {
@@ -265,14 +265,14 @@ impl TargetStats {
 }
 
 impl LatencyTrack {
-    /// Measured against the last sign of life and not as the age of the oldest request alone, or a busy
+    /// Measured from the last content and not as the age of the oldest request alone, or a busy
     /// target with a long tail would always look slow.
     fn own_silence(&self, now: Instant) -> Duration {
         let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
         now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
     }
 
-    /// With that of a peer, as of its word and no longer: the answer may have come since. A sign of life here ends it.
+    /// Includes a peer's silence up to its report and no further: the answer may have come since. Content here ends it.
     fn silence(&self, now: Instant) -> Duration {
         let heard = self.heard_silence.filter(|(since, told)| {
             now.saturating_duration_since(*told) < PEER_QUEUE_TTL
@@ -282,19 +282,19 @@ impl LatencyTrack {
         self.own_silence(now).max(heard)
     }
 
-    /// An average learns of a crowd only when it has been served; until then everybody would join it, and a target
-    /// that slows down under load would be buried, then the next. So the next request is taken to wait as many times
-    /// longer as more wait than usually do; one more is no crowd yet. Relative to its own usual, for a fast target is
-    /// asked the most and has the most waiting, too (unlike linkerd's and Finagle's latency × requests in flight).
+    /// An average only learns of a crowd once it has been served; until then every request would join it, and a target
+    /// that slows down under load would be overloaded, then the next. So the expected wait of the next request is
+    /// multiplied by waiting / usual; one more than usual does not count. Relative to the target's own usual, because a fast
+    /// target gets the most requests and so has the most waiting (unlike linkerd's and Finagle's latency × in flight).
     fn crowding(&self) -> f64 {
         let usual = self.crowd.measured().unwrap_or(0.0);
         ((self.waiting.len() as f64 + 1.0) / (usual + 1.0)).max(1.0)
     }
 }
 
-/// What a target without samples is taken for, and what an idle one heals towards: the median latency of its
-/// pool, seconds, from [`TargetStats::measured_latency`] of all its targets, itself among them. The lower one of
-/// two: for two targets that is the better one, so that the other is tried again. `None`: nothing is known.
+/// The latency assumed for a target without samples, and the prior of an idle one: the median latency of its
+/// pool, in seconds, from [`TargetStats::measured_latency`] of all its targets, itself among them. Of two middle values
+/// the lower one: for two targets that is the better one, so that the other is tried again. `None`: nothing is known.
 pub fn pool_latency(measured: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut all: Vec<f64> = measured.into_iter().collect();
     all.sort_by(f64::total_cmp);

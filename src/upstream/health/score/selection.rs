@@ -1,11 +1,11 @@
-//! Which target is asked first. Pure choices over scores and weights; who is eligible is decided before.
+//! Which target is tried first. Pure choices over scores and weights; eligibility is decided before.
 //!
 //! The choice by score adds Gumbel noise and takes the largest: that samples from a softmax (Gumbel-max trick; Kool, van
-//! Hoof, Welling 2019), so [`shares`] is exactly the chance of each target to come first. It is made for each attempt, and
-//! allocates nothing.
+//! Hoof, Welling 2019), so [`shares`] is exactly the probability of each target to come first. It runs for each attempt,
+//! and allocates nothing.
 
-/// Who comes first by score, as an index. Each of `targets` has its score and its ramp, a weight from 0 to 1 of one that
-/// recovers. `temperature` is in score points; 0 is the best target always, the first of equals.
+/// The index of the first target by score. Each of `targets` has its score and its ramp, the weight 0..1 of one that
+/// recovers. `temperature` is in score points; 0 always takes the best target, the first of equals.
 pub fn by_score(
     targets: impl Iterator<Item = (f64, f64)>,
     temperature: f64,
@@ -29,7 +29,7 @@ pub fn shares(targets: impl Iterator<Item = (f64, f64)>, temperature: f64) -> Ve
     (0..scores.len()).map(|i| f64::from(u8::from(Some(i) == best))).collect()
 }
 
-/// Who comes first by chance, in the ratio of `weights`. What weighs nothing comes last.
+/// The index of a random target, in the ratio of `weights`. One of weight 0 comes last.
 pub fn by_weight(weights: impl Iterator<Item = f64>, rng: &mut fastrand::Rng) -> Option<usize> {
     first(weights.map(|weight| positive(weight).ln() + gumbel(rng)))
 }
@@ -40,7 +40,7 @@ pub fn weight_shares(weights: impl Iterator<Item = f64>) -> Vec<f64> {
     softmax(&logits)
 }
 
-/// In turn: `turn` counts the calls.
+/// Round robin: `turn` counts the calls.
 pub fn round_robin(count: usize, turn: usize) -> Option<usize> {
     turn.checked_rem(count)
 }
@@ -49,7 +49,7 @@ fn logit((score, ramp): (f64, f64), temperature: f64) -> f64 {
     score / temperature + positive(ramp).ln()
 }
 
-/// Never quite 0, so that its logarithm is finite and a sole target keeps a chance.
+/// Never exactly 0, so that its logarithm is finite and a sole target can be chosen.
 fn positive(weight: f64) -> f64 {
     weight.max(1e-12)
 }
@@ -66,7 +66,7 @@ fn first(keys: impl Iterator<Item = f64>) -> Option<usize> {
     keys.enumerate().reduce(larger).map(|(index, _)| index)
 }
 
-/// Stable: the largest logit is taken off first, so nothing overflows.
+/// Numerically stable: the largest logit is subtracted first, so nothing overflows.
 fn softmax(logits: &[f64]) -> Vec<f64> {
     let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = logits.iter().map(|logit| (logit - max).exp()).collect();

@@ -1,4 +1,4 @@
-//! The score's arithmetic, and its dynamics on simulated time.
+//! The arithmetic of the score, and its dynamics on simulated time.
 
 use super::*;
 use crate::upstream::exchange::outcome::{BrokenKind, HardKind};
@@ -150,7 +150,7 @@ fn tokens_per_second_ignore_answers_without_duration() {
     assert_eq!(stats.tokens_per_second(), Some(50.0));
 }
 
-/// How a simulated target answers: after so long, like this.
+/// The answer of a simulated target: its latency and its outcome.
 type Answer = (f64, Outcome);
 
 /// Requests at a fixed rate over simulated targets, ordered by score at temperature 1; no breaker, no failover.
@@ -219,7 +219,7 @@ impl Pool {
     }
 }
 
-/// About `mean` seconds, with a spread of a fifth.
+/// A latency of about `mean` seconds, ± 20 %.
 fn about(mean: f64, rng: &mut fastrand::Rng) -> Answer {
     (mean * (0.8 + 0.4 * rng.f64()), Outcome::Success)
 }

@@ -1,4 +1,4 @@
-//! One connection of the fake provider: requests in, scripts out, and an eye on the peer all the while.
+//! One connection of the fake provider: reads requests, plays scripts, and watches the peer meanwhile.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::script::{End, Step};
 
-/// A socket that can still be reset under its encryption.
+/// A socket that can be reset below its encryption.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {
     /// The TCP connection below.
     fn tcp(&self) -> &TcpStream;
@@ -114,7 +114,7 @@ async fn play(writer: &mut (impl AsyncWrite + Unpin), steps: Vec<Step>) -> io::R
                 writer.flush().await?;
             },
             Step::Over(End::Reset) => {
-                // The bytes written so far are in the peer's queue before the reset throws ours away.
+                // The written bytes reach the peer's queue before the reset discards ours.
                 sleep(Duration::from_millis(1)).await;
                 return Ok(End::Reset);
             }
@@ -124,12 +124,12 @@ async fn play(writer: &mut (impl AsyncWrite + Unpin), steps: Vec<Step>) -> io::R
     Ok(End::Clean)
 }
 
-/// Resolves when the peer has closed or reset. Bytes that come are kept for the next request.
+/// Resolves when the peer has closed or reset. Bytes that arrive are kept for the next request.
 async fn closed(reader: &mut (impl AsyncRead + Unpin), buf: &mut BytesMut) {
     while matches!(reader.read_buf(buf).await, Ok(n) if n > 0) {}
 }
 
-/// Reads until `take` finds what it looks for; an error when the peer leaves before.
+/// Reads until `take` returns something; an error if the peer leaves before.
 async fn read_until<T>(
     wire: &mut (impl AsyncRead + Unpin),
     buf: &mut BytesMut,

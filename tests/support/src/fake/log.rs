@@ -1,4 +1,4 @@
-//! What a fake provider remembers of each call.
+//! The log of calls to a fake provider.
 
 use std::{
     ops::Deref,
@@ -9,18 +9,18 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::request::Request;
 
-/// One call, as far as it has come.
+/// One call and its progress.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The request; its body is empty until `whole`.
     pub request: Request,
-    /// Which connection of this provider it came over, from 0.
+    /// The number of its connection to this provider, from 0.
     pub connection: usize,
-    /// When the head was there.
+    /// When the head had arrived.
     pub at: Instant,
     /// Whether the whole request body arrived.
     pub whole: bool,
-    /// When the script was played to its end.
+    /// When the script had been played to its end.
     pub answered: Option<Instant>,
     /// When the peer closed the connection before the script's end.
     pub peer_closed: Option<Instant>,
@@ -34,7 +34,7 @@ impl Deref for Call {
     }
 }
 
-/// The log, and how many calls run at once.
+/// The log, and the number of concurrent calls.
 #[derive(Default)]
 pub(super) struct Log {
     inner: Mutex<Inner>,
@@ -44,7 +44,7 @@ pub(super) struct Log {
 #[derive(Default)]
 struct Inner {
     calls: Vec<Call>,
-    /// Calls forgotten by `clear`, so that running ones still find themselves.
+    /// Calls removed by `clear`, so that running ones still find their entries.
     forgotten: usize,
     in_flight: usize,
     high_water: usize,
@@ -76,7 +76,7 @@ impl Log {
         });
     }
 
-    /// Calls running now, and the most there have been at once.
+    /// Calls running now, and the most there were at once.
     pub(super) fn load(&self) -> (usize, usize) {
         self.look(|log| (log.in_flight, log.high_water))
     }
@@ -85,7 +85,7 @@ impl Log {
         f(&mut self.inner.lock().expect("no test panics while it holds the log"))
     }
 
-    /// Changes the log and wakes those who wait for a change.
+    /// Changes the log and notifies those waiting for a change.
     fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
         let value = self.look(f);
         self.changed.notify_waiters();

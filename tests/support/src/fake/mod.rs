@@ -1,7 +1,7 @@
 //! A scripted OpenAI provider on raw TCP sockets: one port, keep-alive, and a log of every call.
 //!
-//! Raw, because a library would repair what a test wants broken. It must never answer anything but what its
-//! script says.
+//! Raw, because a library would repair what a test wants broken. It must never send anything but what its
+//! script contains.
 
 mod connection;
 mod log;
@@ -36,30 +36,30 @@ pub struct FakeProvider {
     _tasks: JoinSet<()>,
 }
 
-/// Whether the port answers.
+/// Whether the port accepts connections.
 enum Door {
     Open,
     Refusing,
 }
 
 impl FakeProvider {
-    /// A sane provider that says the sixty words.
+    /// A healthy provider that answers with the sixty words.
     pub async fn start() -> Self {
         Self::saying(openai::SIXTY).await
     }
 
-    /// A sane provider that says this.
+    /// A healthy provider that answers with this text.
     pub async fn saying(says: &str) -> Self {
         Self::listen(says, None).await
     }
 
-    /// A sane provider at the far end of a link.
+    /// A healthy provider at the far end of a link.
     pub async fn start_behind(link: &Link) -> Self {
         let port = link.far(|| Port::reserve_and_listen((Link::FAR, 0).into()));
         Self::serve(openai::SIXTY, port, None)
     }
 
-    /// A sane provider at this very address, which must be free.
+    /// A healthy provider at this very address, which must be free.
     pub async fn start_at(addr: SocketAddr) -> Self {
         Self::serve(openai::SIXTY, Port::reserve_and_listen(addr), None)
     }
@@ -83,7 +83,7 @@ impl FakeProvider {
         Self { addr, scheme, says: says.into(), shared, doors, _tasks: tasks }
     }
 
-    /// What goes into `base_url`.
+    /// The value for `base_url`.
     pub fn base_url(&self) -> String {
         match self.scheme {
             "https" => format!("https://localhost:{}/v1", self.addr.port()),
@@ -91,43 +91,43 @@ impl FakeProvider {
         }
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The text that it says while it is sane.
+    /// The text of its answers while it is healthy.
     pub fn says(&self) -> &str {
         &self.says
     }
 
-    /// Decides every answer from now on (also of probes: `GET /models`).
+    /// Sets every answer from now on (also to health checks: `GET /models`).
     pub fn script(&self, behaviour: impl Fn(&Request) -> Script + Send + Sync + 'static) {
         self.shared.otherwise(Arc::new(behaviour));
     }
 
-    /// Answers every POST like this from now on; probes stay sane.
+    /// Answers every POST with this from now on; health checks still succeed.
     pub fn always(&self, script: Script) {
         let says = self.says.clone();
         self.script(move |r| if r.is_work() { script.clone() } else { openai::sane(r, &says) });
     }
 
-    /// Answers requests for this model by `behaviour` from now on.
+    /// Answers requests for this model with `behaviour` from now on.
     pub fn for_model(&self, model: &str, behaviour: impl Fn(&Request) -> Script + Send + Sync + 'static) {
         self.shared.for_model(model, Arc::new(behaviour));
     }
 
-    /// Answers the next POST like this; more of them queue up. Comes before everything else.
+    /// Answers the next POST with this; more of them queue up. Has priority over everything else.
     pub fn next(&self, script: Script) {
         self.shared.push(script);
     }
 
-    /// A sane provider again.
+    /// Makes it a healthy provider again.
     pub fn heal(&self) {
         self.shared.heal(&self.says);
     }
 
-    /// As if the process had been killed: connections are reset, new ones refused. The port stays ours.
+    /// As if the process had been killed: connections are reset, new ones refused. The port stays reserved.
     pub async fn refuse(&self) {
         self.door(Door::Refusing).await;
         self.shared.kill().await;
@@ -138,7 +138,7 @@ impl FakeProvider {
         self.door(Door::Open).await;
     }
 
-    /// Resets every connection that is open; new ones are served.
+    /// Resets every open connection; new ones are served.
     pub async fn reset_connections(&self) {
         self.shared.kill().await;
     }
@@ -149,24 +149,24 @@ impl FakeProvider {
         told.await.expect("the accept loop answers");
     }
 
-    /// Every call since the start or the last [`Self::clear`], probes included.
+    /// Every call since the start or the last [`Self::clear`], health checks included.
     pub fn all_calls(&self) -> Vec<Call> {
         self.shared.log.calls()
     }
 
-    /// The calls that asked for work: no probes.
+    /// The calls without health checks.
     pub fn calls(&self) -> Vec<Call> {
         self.all_calls().into_iter().filter(|call| call.is_work()).collect()
     }
 
-    /// The only call that asked for work; panics if there were more or none.
+    /// The only call, health checks not counted; panics if there were more or none.
     pub fn only_call(&self) -> Call {
         let mut calls = self.calls();
         assert_eq!(calls.len(), 1, "calls: {calls:?}");
         calls.remove(0)
     }
 
-    /// Forgets the calls so far.
+    /// Clears the log of calls.
     pub fn clear(&self) {
         self.shared.log.clear();
     }
@@ -181,7 +181,7 @@ impl FakeProvider {
         self.shared.log.load().1
     }
 
-    /// Waits until the log shows what `look` wants; panics after ten seconds.
+    /// Waits until `look` finds something in the log; panics after ten seconds.
     pub async fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&[Call]) -> Option<T>) -> T {
         let search = async {
             loop {
@@ -198,19 +198,19 @@ impl FakeProvider {
         }
     }
 
-    /// Waits until `n` whole requests for work are here.
+    /// Waits until `n` whole requests, health checks not counted, have arrived.
     pub async fn wait_calls(&self, n: usize) {
         let enough = |calls: &[Call]| (calls.iter().filter(|c| c.whole).count() >= n).then_some(());
         self.wait_for(&format!("{n} calls"), enough).await;
     }
 
-    /// Waits until the peer has closed the connection of call `n` (from 0) before its end, and says when.
+    /// Waits until the peer has closed the connection of call `n` (from 0) before its end, and returns when.
     pub async fn wait_peer_closed(&self, n: usize) -> tokio::time::Instant {
         self.wait_for("the peer closes", |calls| calls.get(n)?.peer_closed).await
     }
 }
 
-/// A port that is ours, listening or not: a bound socket that never listens keeps it.
+/// A reserved port, listening or not: a bound socket that never listens keeps it.
 struct Port {
     _reserved: TcpSocket,
     addr: SocketAddr,
@@ -230,7 +230,7 @@ impl Port {
     }
 }
 
-/// A bound socket that lets our other sockets have the same port.
+/// A bound socket that lets our other sockets use the same port.
 fn shared_socket(addr: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option of every socket");
@@ -239,7 +239,7 @@ fn shared_socket(addr: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// Accepts, opens and closes the port on order.
+/// Accepts connections; opens and closes the port on command.
 async fn accept(
     port: Port,
     listener: TcpListener,
@@ -310,7 +310,7 @@ impl BlackHole {
         Self { addr, _listener: listener, _fillers: fillers }
     }
 
-    /// What goes into `base_url`.
+    /// The value for `base_url`.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
     }

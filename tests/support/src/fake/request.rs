@@ -1,16 +1,16 @@
-//! A request as the fake provider received it, and the little HTTP/1.1 that reads it.
+//! A request as the fake provider received it, and the small HTTP/1.1 parser that reads it.
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde_json::Value;
 
-/// What the gateway sent, byte for byte.
+/// The gateway's request, byte for byte.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// `POST`, `GET`, …
     pub method: String,
     /// Path and query as sent.
     pub path: String,
-    /// Headers in the order and spelling they came.
+    /// Headers in their original order and spelling.
     pub headers: Vec<(String, String)>,
     /// The body, without framing.
     pub body: Bytes,
@@ -22,22 +22,22 @@ impl Request {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// The body as JSON; `Null` if it is none.
+    /// The body as JSON; `Null` if it is invalid.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The `model` asked for; empty if there is none.
+    /// The requested `model`; empty if there is none.
     pub fn model(&self) -> String {
         self.json()["model"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// Whether the body says `"stream": true`.
+    /// Whether the body has `"stream": true`.
     pub fn streams(&self) -> bool {
         self.json()["stream"] == true
     }
 
-    /// Whether the body asks for the usage chunk.
+    /// Whether the body requests the usage chunk.
     pub fn wants_usage(&self) -> bool {
         self.json()["stream_options"]["include_usage"] == true
     }
@@ -49,7 +49,7 @@ impl Request {
         (last["role"] == "assistant").then(|| last["content"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Whether this asks for work: not a health probe.
+    /// Whether this is a real request and not a health check.
     pub fn is_work(&self) -> bool {
         self.method == "POST"
     }
@@ -59,7 +59,7 @@ impl Request {
     }
 }
 
-/// Takes a request head off the front of `buf`, if it is all there.
+/// Takes a request head from the front of `buf`, if it is complete.
 pub(super) fn take_head(buf: &mut BytesMut) -> Option<Request> {
     let end = buf.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = buf.split_to(end + 4);
@@ -75,7 +75,7 @@ pub(super) fn take_head(buf: &mut BytesMut) -> Option<Request> {
     Some(request)
 }
 
-/// Takes the body off the front of `buf`, if it is all there.
+/// Takes the body from the front of `buf`, if it is complete.
 pub(super) fn take_body(request: &Request, buf: &mut BytesMut) -> Option<Bytes> {
     if request.chunked() {
         return take_chunked(buf);
@@ -85,7 +85,7 @@ pub(super) fn take_body(request: &Request, buf: &mut BytesMut) -> Option<Bytes> 
     (buf.len() >= length).then(|| buf.split_to(length).freeze())
 }
 
-/// Takes a chunked body off the front of `buf`, if it is all there.
+/// Takes a chunked body from the front of `buf`, if it is complete.
 fn take_chunked(buf: &mut BytesMut) -> Option<Bytes> {
     let mut rest = &buf[..];
     let mut body = BytesMut::new();

@@ -1,4 +1,4 @@
-//! What the handle and the connections of a fake provider share: behaviour, log, and the kill switch.
+//! The state shared by the handle and the connections of a fake provider: behaviour, log, and kill switch.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{openai, script::Script};
 
-/// Decides what to do with a request.
+/// Decides the answer to a request.
 pub(super) type Behaviour = Arc<dyn Fn(&Request) -> Script + Send + Sync>;
 
-/// See the module.
+/// The shared state of one fake provider.
 pub(super) struct Shared {
     pub(super) log: Arc<Log>,
     rules: Mutex<Rules>,
@@ -26,14 +26,14 @@ pub(super) struct Shared {
     alive: Mutex<Arc<()>>,
 }
 
-/// Until when a connection lives: the receiver tells it to end, the token tells that it has.
+/// The lifetime of a connection: the receiver signals its end, dropping the token confirms it.
 pub(super) struct Life {
     pub(super) killed: watch::Receiver<u64>,
     _token: Arc<()>,
 }
 
 struct Rules {
-    /// For the next requests, one each.
+    /// Answers to the next requests, one each.
     queue: VecDeque<Script>,
     models: HashMap<String, Behaviour>,
     otherwise: Behaviour,
@@ -50,7 +50,7 @@ impl Shared {
         })
     }
 
-    /// Answers this way from now on, models with their own behaviour aside.
+    /// Answers this way from now on, except for models with a behaviour of their own.
     pub(super) fn otherwise(&self, behaviour: Behaviour) {
         self.with(|rules| rules.otherwise = behaviour);
     }
@@ -60,12 +60,12 @@ impl Shared {
         self.with(|rules| rules.models.insert(model.to_owned(), behaviour));
     }
 
-    /// Answers the next request (that is not a probe) with this.
+    /// Answers the next request (that is not a health check) with this.
     pub(super) fn push(&self, script: Script) {
         self.with(|rules| rules.queue.push_back(script));
     }
 
-    /// Back to a sane provider that says this.
+    /// Back to a healthy provider with this text.
     pub(super) fn heal(&self, says: &str) {
         self.with(|rules| {
             *rules = Rules { queue: VecDeque::new(), models: HashMap::new(), otherwise: sane(says) }
@@ -86,7 +86,7 @@ impl Shared {
         self.log.begin(connection, head)
     }
 
-    /// What a new connection must hold.
+    /// The lifetime that a new connection must hold.
     pub(super) fn life(&self) -> Life {
         let alive = self.alive.lock().expect("never poisoned");
         Life { killed: self.kill.subscribe(), _token: Arc::clone(&alive) }

@@ -1,4 +1,4 @@
-//! The kit tested against itself: what a script says is what a client sees, and what the log says is true.
+//! Tests of the test kit: a client gets exactly what a script contains, and the log is true.
 
 use bytes::Bytes;
 use http::Method;

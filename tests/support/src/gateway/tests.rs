@@ -1,4 +1,4 @@
-//! The process handling, with shell scripts in the gateway's place.
+//! The process handling, with shell scripts in place of the gateway.
 
 use std::os::unix::fs::PermissionsExt;
 

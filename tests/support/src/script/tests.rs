@@ -1,4 +1,4 @@
-//! The wire of a script, counted.
+//! The bytes of a script on the wire, counted.
 
 use super::*;
 

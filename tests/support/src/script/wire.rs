@@ -32,7 +32,7 @@ impl Script {
         steps
     }
 
-    /// Everything that would be written if nothing were cut, each with the pause before it.
+    /// Everything that would be written without a cut, each with the pause before it.
     pub(super) fn writes(&self) -> Vec<(Duration, Bytes)> {
         if let Some(raw) = &self.raw {
             return vec![(self.before_head, raw.clone())];
@@ -50,7 +50,7 @@ impl Script {
         writes
     }
 
-    /// A body piece as the framing wants it.
+    /// A body piece in the script's framing.
     pub(super) fn framed(&self, piece: &Bytes) -> Bytes {
         if self.framing == Framing::Chunked { chunk(piece) } else { piece.clone() }
     }
@@ -119,7 +119,7 @@ fn dribbled(writes: Vec<(Duration, Bytes)>, size: usize, pause: Duration) -> Vec
     out
 }
 
-/// The reason phrase; nobody reads it, some parsers insist on the space before it.
+/// The reason phrase; it is not used, but some parsers insist on the space before it.
 fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Odd")
 }
