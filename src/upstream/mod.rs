@@ -14,6 +14,7 @@ pub mod target;
 pub use client::tls::http_client;
 pub use exchange::attempt::Attempt;
 pub use exchange::request_body::SplicedBody;
-pub use target::snapshot::{Model, Snapshot};
+pub use target::model::Model;
+pub use target::snapshot::Snapshot;
 pub use target::view::{ReportedState, TargetView};
 pub use target::{Availability, Eligibility, IneligibleReason, RequestNeed, Target};

@@ -8,7 +8,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::snapshot::Model;
+use super::model::Model;
 
 /// The number of targets kept.
 const MAX_TARGETS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);

@@ -3,6 +3,7 @@
 //! The state lives behind one short lock per target and survives a reload. Nothing here waits or does I/O.
 
 pub(crate) mod ad_hoc;
+pub mod model;
 pub mod snapshot;
 pub mod view;
 

@@ -11,19 +11,6 @@ use http::HeaderMap;
 use super::{HardKind, MissingFeature, Outcome, error_text::*};
 use crate::upstream::{health::cooldown, provider::profile::ProviderProfile};
 
-/// The fields of a provider's error body; empty if it is not a JSON error.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ErrorFields<'a> {
-    /// `error.code`, numbers as text.
-    pub code: Option<&'a str>,
-    /// `error.type`.
-    pub kind: Option<&'a str>,
-    /// `error.param`: the request field that the error blames.
-    pub param: Option<&'a str>,
-    /// `error.message`.
-    pub message: &'a str,
-}
-
 /// Classifies an answer whose status is not 2xx.
 ///
 /// `now` is the wall clock, for dates in `Retry-After`.

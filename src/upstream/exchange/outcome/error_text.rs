@@ -3,7 +3,6 @@
 //! A message may quote the client's input. Phrases that would take a target out must be searched for outside
 //! quotes only, and only if the error blames no request field.
 
-use super::ErrorFields;
 use crate::upstream::provider::profile::ProviderProfile;
 
 // Codes are compared without case against `code` and `type`. Sources: the providers' error pages and bodies
@@ -66,6 +65,19 @@ pub(super) const NO_MODEL_WORDS: &[&str] =
     &["is not a valid model", "invalid model", "has been decommissioned"];
 pub(super) const NO_ROUTE_WORDS: &[&str] =
     &["unknown request url", "invalid url", "route not found", "page not found"];
+
+/// The fields of a provider's error body; empty if it is not a JSON error.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ErrorFields<'a> {
+    /// `error.code`, numbers as text.
+    pub code: Option<&'a str>,
+    /// `error.type`.
+    pub kind: Option<&'a str>,
+    /// `error.param`: the request field that the error blames.
+    pub param: Option<&'a str>,
+    /// `error.message`.
+    pub message: &'a str,
+}
 
 /// An error message in lower case, with and without what it quotes.
 pub(super) struct ErrorText<'a> {

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use classify::{ErrorFields, of_error_in_200, of_status};
+pub use classify::{of_error_in_200, of_status};
+pub use error_text::ErrorFields;
 
 /// How one attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
