@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Moment, view};
 use crate::{
-    admission::{distributed::DistributedLimits, local::slots::Slots},
+    admission::Admission,
     call::Registry,
     cluster::RedisClient,
     dispatch::budget::Budget,
@@ -38,13 +38,13 @@ pub struct Sources<'a> {
     /// The retry budget: what is left of it.
     pub budget: &'a Budget,
     /// The slots in use and the queue.
-    pub slots: &'a Slots,
+    pub admission: &'a Admission,
     /// The calls in flight.
     pub calls: &'a Registry,
     /// The memory, if it is on.
     pub memory: Option<&'a MemoryService>,
-    /// The Redis client and the limits counted there, if Redis is configured.
-    pub shared: Option<(&'a RedisClient, &'a DistributedLimits)>,
+    /// The Redis client, if Redis is configured.
+    pub redis: Option<&'a RedisClient>,
     /// The gossip between gateways, if Redis is configured.
     pub peers: Option<&'a Gossip>,
     /// Events that slow watchers have missed.
@@ -62,8 +62,8 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
     if let Some(memory) = sources.memory {
         remembered(&mut page, memory).await;
     }
-    if let Some((redis, distributed)) = sources.shared {
-        cluster::write(&mut page, redis, distributed);
+    if let Some(redis) = sources.redis {
+        cluster::write(&mut page, redis, sources.admission);
     }
     if let Some(peers) = sources.peers {
         gossip::write(&mut page, peers);
@@ -138,7 +138,7 @@ fn gateway(page: &mut MetricsPage, sources: &Sources<'_>, at: Moment) {
     page.gauge("concierge_requests_in_flight", help, plain(sources.calls.len() as f64));
     let help = "What is left for failovers and other repeats: 0 means that failures are passed on.";
     page.gauge("concierge_retry_budget_left", help, plain(sources.budget.left(at.now)));
-    let slots = sources.slots.view();
+    let slots = sources.admission.slots_view();
     let by_operation = slots.by_operation();
     let of = |operation: &str| vec![("operation", operation.to_owned())];
     let in_use = by_operation.iter().map(|(operation, count)| (of(operation), count.in_use as f64));
