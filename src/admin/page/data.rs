@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     admin::{Moment, Reloaded, history::History, view::TargetRow},
-    admission::local::slots,
+    admission::local::slots_view::SlotsView,
     call,
     events::Stamped,
     memory::service::RecallCounts,
@@ -29,7 +29,7 @@ pub struct PageData<'a> {
     /// The requests in flight, oldest first.
     pub requests: Vec<call::CallView>,
     /// Users with slots or waiting requests.
-    pub slots: slots::SlotsView,
+    pub slots: SlotsView,
     /// The last events, newest first.
     pub past: Vec<Stamped>,
     /// Counts of recall, and whether its store is up; `None` without memory.

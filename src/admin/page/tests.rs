@@ -11,7 +11,7 @@ use crate::{
         test_support::{attempt, fail, snapshot, succeed},
         view,
     },
-    admission::local::slots::{self, CountView},
+    admission::local::slots_view::{CountView, SlotsView, UserView},
     call,
     config::TargetName,
     events::{Event, Events},
@@ -32,7 +32,7 @@ fn sight(snapshot: &Snapshot) -> PageData<'_> {
         rows: view::rows(snapshot, at),
         history: Arc::default(),
         requests: Vec::new(),
-        slots: slots::SlotsView { total: CountView::default(), users: Vec::new() },
+        slots: SlotsView { total: CountView::default(), users: Vec::new() },
         past: Vec::new(),
         memory: None,
         redis: None,
@@ -125,7 +125,7 @@ async fn whatever_comes_from_elsewhere_stays_text() {
     });
     let mut sight = sight(&snapshot);
     sight.past = events.past();
-    sight.slots.users.push(slots::UserView {
+    sight.slots.users.push(UserView {
         user: HOSTILE.into(),
         sum: CountView { in_use: 1, waiting: 2, limit: 10 },
         operations: Default::default(),
@@ -157,7 +157,7 @@ async fn long_lists_end_and_say_so() {
     for number in 0..=MAX_ROWS {
         let sum = CountView { in_use: number, waiting: 0, limit: 1000 };
         let user = format!("user-{number}");
-        sight.slots.users.push(slots::UserView { user, sum, operations: Default::default() });
+        sight.slots.users.push(UserView { user, sum, operations: Default::default() });
     }
     let html = render(&sight).unwrap();
     assert_eq!(html.matches(r#"class="hands""#).count(), MAX_TARGETS);

@@ -43,7 +43,7 @@ pub enum UserDataRequest {
     Context(ContextRequest),
 }
 
-/// An errand that was not counted yet.
+/// A request that was not counted yet.
 struct ParsedUserDataRequest {
     id: Arc<str>,
     user_request: UserDataRequest,
