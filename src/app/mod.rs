@@ -30,8 +30,8 @@ use crate::{
     recall::remote_embedder::EmbedderContext,
     server::{Gateway, handlers::health, listener},
     tasks::Tasks,
-    telemetry,
-    upstream::{client::tls, health_check},
+    telemetry, tls,
+    upstream::health_check,
 };
 
 /// How long ended streams may take to say their last words.
