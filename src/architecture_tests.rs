@@ -43,7 +43,6 @@ const TO_BE_CUT: &[(&str, &str)] = &[
     ("http1", "clock"),
     ("http1", "server"),
     ("http1", "upstream"),
-    ("memory", "recall"),
     ("server", "app"),
     ("upstream", "gossip"),
 ];

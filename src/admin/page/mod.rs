@@ -21,7 +21,7 @@ use self::{
 };
 use super::{Moment, Reloaded, history::History, view::TargetRow};
 use crate::{
-    admission::local::slots, call, events::Stamped, memory::service::RecallCounts, upstream::Snapshot,
+    admission::local::slots, call, events::Stamped, memory::stats::RecallCounts, upstream::Snapshot,
 };
 
 const STYLE: &str = include_str!("page.css");
