@@ -13,6 +13,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("refusal", 0),
     ("tasks", 0),
     ("telemetry", 0),
+    ("tls", 0),
     ("user", 0),
     ("cluster", 1),
     ("memory", 2),
@@ -42,8 +43,6 @@ const TO_BE_CUT: &[(&str, &str)] = &[
     ("http1", "clock"),
     ("http1", "server"),
     ("http1", "upstream"),
-    ("memory", "recall"),
-    ("memory", "upstream"),
     ("server", "app"),
     ("upstream", "gossip"),
 ];

@@ -67,6 +67,7 @@ pub mod refusal;
 pub mod server;
 pub mod tasks;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod user;
 

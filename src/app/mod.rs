@@ -26,12 +26,12 @@ use crate::{
     cluster::RedisClient,
     config::{self, Config},
     demo::{self, Demo},
-    memory::service::MemoryService,
-    recall::remote_embedder::EmbedderContext,
+    memory::{embedding::embedder::TextEmbedder, service::MemoryService},
+    recall::remote_embedder::{EmbedderContext, RemoteEmbedder},
     server::{Gateway, handlers::health, listener},
     tasks::Tasks,
-    telemetry,
-    upstream::{client::tls, health_check},
+    telemetry, tls,
+    upstream::health_check,
 };
 
 /// Time for interrupted streams to send their last event.
@@ -93,11 +93,16 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
     let redis = RedisClient::open(&config.redis, || tls::client_config(&[]), &tasks)?;
+    let embedder = RemoteEmbedder::of(&config.memory);
     let memory = match config.memory.enabled {
-        true => Some(MemoryService::open(&config.memory, redis.as_ref(), &tasks).await?),
+        true => {
+            let embedder = embedder.clone().map(|embedder| embedder as Arc<dyn TextEmbedder>);
+            Some(MemoryService::open(&config.memory, redis.as_ref(), embedder, &tasks).await?)
+        }
         false => None,
     };
     let gateway = Gateway::new(config, path, memory, redis, tasks)?;
+    connect_embedder(&gateway, embedder.as_deref());
     start(&gateway, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.
     drop(writeln!(io::stdout(), "{greeting}"));
@@ -109,7 +114,6 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
 /// Starts every task that runs as long as the process.
 fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     let tasks = &gateway.tasks;
-    connect_memory(gateway);
     let (listener, accepting) = (Arc::new(listener), gateway.clone());
     tasks.spawn_restarting("accept", move || listener::accept(listener.clone(), accepting.clone()));
     let probed = gateway.clone();
@@ -144,15 +148,16 @@ fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
     }
 }
 
-/// Gives the memory, which was opened first, access to the targets for embeddings.
-fn connect_memory(gateway: &Arc<Gateway>) {
-    let Some(memory) = &gateway.memory else { return };
+/// Gives the embedder, which was opened before the targets, access to them.
+fn connect_embedder(gateway: &Arc<Gateway>, embedder: Option<&RemoteEmbedder>) {
+    let (Some(memory), Some(embedder)) = (&gateway.memory, embedder) else { return };
     let current = Arc::downgrade(gateway);
-    memory.connect(EmbedderContext {
+    embedder.connect(EmbedderContext {
         dispatcher: gateway.dispatcher.clone(),
         calls: gateway.calls.clone(),
         snapshot: Box::new(move || Some(current.upgrade()?.active_config().snapshot.clone())),
     });
+    memory.start_embedding();
 }
 
 /// Drains: readiness turns at once, running calls finish, the rest get an error and are closed.

@@ -12,6 +12,8 @@ use tokio::{
 };
 
 use super::{
+    blocking::blocking,
+    errors::{EmbedError, RecallError},
     index::cache::{IndexCache, IndexChange, IndexGuard, StoreVersion, UserSlot},
     prompt::assemble::{self, RankedItems},
     ranking::{
@@ -19,21 +21,22 @@ use super::{
         shared_cache::SharedCache,
         shared_entry::SharedEntry,
     },
-    service::blocking,
-    types::{RecallError, RecallOutcome, SearchQuery, SearchResult},
+    types::{RecallOutcome, SearchQuery, SearchResult},
 };
 use crate::{
     config,
     memory::{
-        embedding::backlog::EmbeddingBacklog,
+        embedding::{
+            backlog::EmbeddingBacklog,
+            embedder::{EmbedPurpose, TextEmbedder},
+        },
         ranking::{self, Query},
         store::{
-            Batch, Condition, ContextChange, Forget, Forgotten, MemoryRecord as Stored, Store, StoreError,
+            Batch, Condition, ContextChange, Forget, Forgotten, MemoryRecord, Store, StoreError,
             StoredEmbedding, UnixMillis, Written,
         },
         text::{preselect, tokenize},
     },
-    recall::remote_embedder::{EmbedError, EmbedPurpose, RemoteEmbedder},
     telemetry::metrics::MemoryMeters,
     user::UserId,
 };
@@ -53,10 +56,10 @@ pub struct Engine {
     pub cache: RankingCache,
     /// What was asked lately of any gateway, if they share a Redis.
     pub shared: Option<SharedCache>,
-    /// Who makes vectors, if not the table in the binary.
-    pub remote: Option<Arc<RemoteEmbedder>>,
+    /// Makes the vectors, if not the table in the binary.
+    pub embedder: Option<Arc<dyn TextEmbedder>>,
     /// What waits for a vector.
-    pub pending: Arc<EmbeddingBacklog>,
+    pub backlog: EmbeddingBacklog,
     /// In force now.
     pub settings: ArcSwap<config::Memory>,
     /// What is counted of it.
@@ -64,9 +67,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// What the store said; its troubles are counted.
-    pub fn ingest<T>(&self, said: Result<T, StoreError>) -> Result<T, StoreError> {
-        said.inspect_err(|error| {
+    /// Hands on what the store returned, and counts its outages.
+    pub fn count_outage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.inspect_err(|error| {
             if error.is_outage() {
                 self.meters.store_errors.add(error.as_str());
             }
@@ -74,11 +77,11 @@ impl Engine {
     }
 
     /// Keeps all memories of `batch`, or none.
-    pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<Stored>, StoreError> {
+    pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<MemoryRecord>, StoreError> {
         let place = self.indexes.place(&user);
         let _writing = place.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
-        self.pending.wake();
+        self.backlog.wake();
         // A replay has begun no epoch: the one that it tells of may be another gateway's.
         if !appended.replayed {
             let change = IndexChange::Added(appended.memories.clone());
@@ -199,7 +202,7 @@ impl Engine {
     }
 
     /// Vectors that have come for memories of the user.
-    pub async fn embedded(
+    pub async fn set_embeddings(
         &self,
         user: UserId,
         embeddings: Vec<(i64, StoredEmbedding)>,
@@ -237,13 +240,13 @@ impl Engine {
         let shared = self.shared.as_ref()?;
         let bounds = self.bounds();
         let here = asked.place.epoch().is_some_and(|epoch| {
-            let question = asked.question(epoch, self.remote.is_some());
+            let question = asked.question(epoch, self.embedder.is_some());
             self.cache.holds(&question, bounds, Instant::now())
         });
         if here || bounds.ttl.is_zero() {
             return None;
         }
-        shared.find(&asked.user, &asked.query, self.embedder()).await
+        shared.find(&asked.user, &asked.query, self.embedder_id()).await
     }
 
     /// Tells a ranking to the other gateways, if it is new and as good as it can be.
@@ -255,13 +258,13 @@ impl Engine {
             return;
         }
         if let Some(entry) = SharedEntry::of(ranked) {
-            shared.keep(&asked.user, &asked.query, self.embedder(), &entry, ttl);
+            shared.keep(&asked.user, &asked.query, self.embedder_id(), &entry, ttl);
         }
     }
 
-    /// Who makes the vectors of queries; nothing for the built-in table.
-    fn embedder(&self) -> &str {
-        self.remote.as_ref().map_or("", |remote| remote.id())
+    /// Whose vectors queries have; nothing for the built-in table.
+    fn embedder_id(&self) -> &str {
+        self.embedder.as_ref().map_or("", |embedder| embedder.id())
     }
 
     /// The whole ranking, made here.
@@ -289,10 +292,10 @@ impl Engine {
         reading: Arc<IndexGuard>,
         due: Instant,
     ) -> Result<RankedItems, StoreError> {
-        let unembedded = match &self.remote {
+        let unembedded = match &self.embedder {
             None => None,
             Some(_) if !reading.index.has_vectors() => Some(EmbedError::Pending),
-            Some(remote) => match self.by_vector(asked, &reading, remote, due).await {
+            Some(embedder) => match self.by_vector(asked, &reading, &**embedder, due).await {
                 Ok((ranking, cached)) => {
                     self.cache.count(cached);
                     return Ok(RankedItems { ranking, reading, is_part: false, cached, unembedded: None });
@@ -325,13 +328,13 @@ impl Engine {
         &self,
         asked: &RecallQuery,
         reading: &Arc<IndexGuard>,
-        remote: &RemoteEmbedder,
+        embedder: &dyn TextEmbedder,
         due: Instant,
     ) -> Result<(Ranking, bool), RecallError> {
         let (cell, cached) = self.cell(asked, reading, true);
         let make = || async {
             let left = due.saturating_duration_since(Instant::now());
-            let vectors = remote.embed(&[&asked.query], EmbedPurpose::Query, left).await?;
+            let vectors = embedder.embed(&[&asked.query], EmbedPurpose::Query, left).await?;
             rank_by(reading, &asked.query, vectors.into_iter().next()).await.map_err(RecallError::Store)
         };
         let made = timeout_at(due, cell.get_or_try_init(make)).await;

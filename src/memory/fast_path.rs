@@ -11,7 +11,7 @@ use super::{
     prompt::assemble::{self, RankedItems},
     types::{RecallOutcome, SearchQuery},
 };
-use crate::{memory::store::MemoryRecord as Stored, user::UserId};
+use crate::{memory::store::MemoryRecord, user::UserId};
 
 impl Engine {
     /// The block for a chat, if it can be made here and now of a ranking that is cached. It is as new as any: an index
@@ -22,10 +22,10 @@ impl Engine {
         }
         let asked = self.recall_query(user.clone(), &wanted.query);
         let reading = asked.place.guard()?;
-        if self.remote.is_some() && !reading.index.has_vectors() {
+        if self.embedder.is_some() && !reading.index.has_vectors() {
             return None;
         }
-        let question = asked.question(reading.epoch, self.remote.is_some());
+        let question = asked.question(reading.epoch, self.embedder.is_some());
         let ranking = self.cache.find(&question, self.bounds(), Instant::now())?;
         let settings = self.settings.load();
         let context = match settings.include_context {
@@ -42,12 +42,12 @@ impl Engine {
     }
 
     /// Whether the user said the same in the same role so lately that the store would not keep it once more.
-    pub fn has_prompted(&self, user: &UserId, role: &str, text: &str) -> bool {
+    pub fn has_recent_turn(&self, user: &UserId, role: &str, text: &str) -> bool {
         self.indexes.place(user).said.lock().has(role, text, now())
     }
 
     /// The store keeps what the user said: it need not be asked again, for as long as it would remember that itself.
-    pub fn ingested_turn(&self, user: &UserId, turn: &Stored) {
+    pub fn note_recent_turn(&self, user: &UserId, turn: &MemoryRecord) {
         self.indexes.place(user).said.lock().note(&turn.role, &turn.text, turn.created_at);
     }
 }

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::{
@@ -22,34 +23,24 @@ use tokio::{
 };
 
 use super::{
-    embedding::{backlog, static_table::Table},
-    index::cache::IndexCache,
-    ranking::{cache::RankingCache, shared_cache::SharedCache},
-    stats::RecallStats,
-    store::{
-        self, Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, MemoryRecord as Stored,
-        RecordPage, StoreError, UserContext, Written,
-    },
-};
-pub use super::{
+    blocking::blocking,
+    capture_queue::{self, CaptureQueue, Exchange},
+    embedding::{backlog::EmbeddingBacklog, backlog_worker, embedder::TextEmbedder, static_table::Table},
     engine::Engine,
-    stats::RecallCounts,
+    errors::RecallMiss,
+    index::cache::IndexCache,
+    ranking::{cache::RankingCache, invalidation, shared_cache::SharedCache},
+    retention,
+    stats::{RecallCounts, RecallStats},
+    store::{
+        self, Activity, Batch, Condition, ContextChange, Cursor, Forget, Forgotten, MemoryRecord, RecordPage,
+        StoreError, UserContext, Written,
+    },
     types::{
-        EmbeddingProgress, MemoryOverview, NewItem, RecallError, RecallOutcome, SearchHit, SearchQuery,
-        SearchResult, UserMemoryState,
+        EmbeddingProgress, MemoryOverview, NewItem, RecallOutcome, SearchQuery, SearchResult, UserMemoryState,
     },
 };
-use crate::{
-    cluster::RedisClient,
-    config,
-    recall::{
-        capture::{self, CaptureQueue, Exchange},
-        remote_embedder::{EmbedderContext, RemoteEmbedder},
-    },
-    tasks::Tasks,
-    telemetry::metrics::MemoryMeters,
-    user::UserId,
-};
+use crate::{cluster::RedisClient, config, tasks::Tasks, telemetry::metrics::MemoryMeters, user::UserId};
 
 /// How long the store is taken for what it was when it was last looked at.
 const CHECKED: Duration = Duration::from_secs(3);
@@ -60,65 +51,69 @@ const CHECK: Duration = Duration::from_secs(1);
 /// Writes under way, of all users.
 const WRITES: usize = 1024;
 
-/// Memory.
+/// The memory as the gateway uses it.
 pub struct MemoryService {
     engine: Arc<Engine>,
     tasks: Tasks,
     queue: CaptureQueue,
-    tally: RecallStats,
+    stats: RecallStats,
     writes: Arc<Semaphore>,
     checked: Mutex<Option<(Instant, bool)>>,
     counted: Mutex<Option<(Instant, u64)>>,
 }
 
-/// Why a chat goes on without memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecallMiss {
-    /// It would have taken longer than `recall_budget`.
-    Timeout,
-    /// The store is away.
-    Store,
-}
-
 impl MemoryService {
-    /// Opens the store of `config`, and starts what writes to it later. Gateways that have a `link` to one Redis and one
-    /// store tell each other what they recall. Blocks while a file is checked; a server that is away is not waited for.
+    /// Opens the store of `config`, and starts what writes to it later. Gateways with one `redis` and one store share
+    /// what they recall. `embedder` makes the vectors, if not the built-in table. Blocks while a file is checked; a
+    /// server that is away is not waited for.
     ///
     /// Errors: one sentence, if the store cannot be used.
     pub async fn open(
         config: &config::Memory,
         redis: Option<&RedisClient>,
+        embedder: Option<Arc<dyn TextEmbedder>>,
         tasks: &Tasks,
     ) -> Result<Arc<Self>, String> {
         let store = store::open::store(config, tasks).await.map_err(|error| format!("memory: {error}"))?;
-        let remote = remote(config);
+        let vectors_of = embedder.as_ref().map(|embedder| embedder.id().clone());
         let engine = Arc::new(Engine {
-            indexes: IndexCache::new(remote.as_ref().map(|remote| remote.id().clone()), store.is_shared()),
+            indexes: IndexCache::new(vectors_of, store.is_shared()),
             store,
             cache: RankingCache::new(),
             shared: SharedCache::open(config, redis, tasks),
-            remote,
-            pending: Arc::default(),
-            settings: arc_swap::ArcSwap::from_pointee(config.clone()),
+            embedder,
+            backlog: EmbeddingBacklog::default(),
+            settings: ArcSwap::from_pointee(config.clone()),
             meters: MemoryMeters::default(),
         });
-        crate::memory::ranking::shared_cache::apply_invalidations(&engine, tasks);
-        let queue = capture::start(engine.clone(), tasks);
-        // The first recall would wait for it else.
-        tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
-        let writes = Arc::new(Semaphore::new(WRITES));
-        let (checked, counted) = Default::default();
-        let tally = RecallStats::default();
-        Ok(Arc::new(Self { engine, tasks: tasks.clone(), queue, tally, writes, checked, counted }))
+        Ok(Arc::new(Self::start(engine, tasks)))
     }
 
-    /// Lets an embedder that is not built in make its calls through `line`, and begins to embed what has no vector.
-    pub fn connect(&self, line: EmbedderContext) {
-        let Some(remote) = self.engine.remote.clone() else { return };
-        remote.connect(line);
+    fn start(engine: Arc<Engine>, tasks: &Tasks) -> Self {
+        invalidation::apply_invalidations(&engine, tasks);
+        let queue = capture_queue::start(engine.clone(), tasks);
+        let swept = engine.clone();
+        tasks.spawn_restarting("sweep", move || retention::run(swept.clone()));
+        // The first recall would wait for it else.
+        tasks.spawn(async { drop(blocking(|| Table::builtin().warm_up()).await) });
+        Self {
+            engine,
+            tasks: tasks.clone(),
+            queue,
+            stats: RecallStats::default(),
+            writes: Arc::new(Semaphore::new(WRITES)),
+            checked: Mutex::default(),
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Begins to embed what has no vector, if the embedder is not built in: as soon as that can be reached.
+    pub fn start_embedding(&self) {
+        let Some(embedder) = self.engine.embedder.clone() else { return };
         let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
         self.tasks.spawn_restarting("embed", move || {
-            let (embedding, draining) = (backlog::run(engine.clone(), remote.clone()), draining.clone());
+            let (embedding, draining) =
+                (backlog_worker::run(engine.clone(), embedder.clone()), draining.clone());
             async move {
                 select! {
                     () = draining.cancelled() => {}
@@ -151,15 +146,15 @@ impl MemoryService {
         user: &UserId,
         items: Vec<NewItem>,
         idempotency_key: Option<String>,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Vec<MemoryRecord>, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
         let batch = Batch { memories: items.into_iter().map(Into::into).collect(), idempotency_key };
-        self.written(async move { engine.add(user, batch).await }).await
+        self.write(async move { engine.add(user, batch).await }).await
     }
 
     /// One memory of the user.
-    pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<Stored>, StoreError> {
-        self.engine.ingest(self.engine.store.get(user, id).await)
+    pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<MemoryRecord>, StoreError> {
+        self.engine.count_outage(self.engine.store.get(user, id).await)
     }
 
     /// A page, oldest first.
@@ -169,14 +164,14 @@ impl MemoryService {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<RecordPage, StoreError> {
-        self.engine.ingest(self.engine.store.list(user, cursor, limit).await)
+        self.engine.count_outage(self.engine.store.list(user, cursor, limit).await)
     }
 
     /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
     /// and the caller must say so.
     pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.written(async move { engine.forget(user, which).await }).await
+        self.write(async move { engine.forget(user, which).await }).await
     }
 
     /// What fits `query` best; with `max_tokens` only as much as fits in.
@@ -193,14 +188,14 @@ impl MemoryService {
         let due = Instant::now() + stop / 2;
         let searching = self.engine.search(user.clone(), query.to_owned(), limit, max_tokens, due);
         let found = timeout(stop, searching).await;
-        self.engine.ingest(found.unwrap_or(Err(StoreError::Busy)))
+        self.engine.count_outage(found.unwrap_or(Err(StoreError::Busy)))
     }
 
     /// What [`MemoryService::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
     /// to [`MemoryService::recall`].
     pub fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
         let recalled = catch_unwind(AssertUnwindSafe(|| self.engine.recall_at_once(user, wanted))).ok()??;
-        self.tally.count(Ok(&recalled));
+        self.stats.count(Ok(&recalled));
         Some(recalled)
     }
 
@@ -216,7 +211,7 @@ impl MemoryService {
         let stop = settings.recall_timeout;
         // The rest is for the ranking, with the vector or without.
         let due = Instant::now() + settings.recall_budget * 2 / 3;
-        let recalling = self.to_its_end(async move {
+        let recalling = self.run_to_completion(async move {
             timeout(stop, engine.recall(user, wanted, due)).await.unwrap_or(Err(StoreError::Busy))
         });
         let ended = match timeout(settings.recall_budget, recalling).await {
@@ -227,23 +222,23 @@ impl MemoryService {
             }
             Err(_) => Err(RecallMiss::Timeout),
         };
-        self.tally.count(ended.as_ref().map_err(|missed| *missed));
+        self.stats.count(ended.as_ref().map_err(|missed| *missed));
         ended
     }
 
     /// Whether the user said this so lately that it would not be remembered once more.
-    pub fn has_heard(&self, user: &UserId, said: &str) -> bool {
-        self.engine.has_prompted(user, capture::USER, said)
+    pub fn has_recent_turn(&self, user: &UserId, said: &str) -> bool {
+        self.engine.has_recent_turn(user, capture_queue::USER, said)
     }
 
-    /// Remembers what was said, later; whoever says it does not wait.
-    pub fn remember_later(&self, exchange: Exchange) {
+    /// Queues what was said to be remembered; the caller does not wait.
+    pub fn enqueue(&self, exchange: Exchange) {
         self.queue.push(exchange);
     }
 
     /// The user's own context.
     pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
-        self.engine.ingest(self.engine.store.context(user).await)
+        self.engine.count_outage(self.engine.store.context(user).await)
     }
 
     /// Changes it, and with it what is recalled.
@@ -256,12 +251,12 @@ impl MemoryService {
         condition: Condition,
     ) -> Result<Written, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
-        self.written(async move { engine.write_context(user, change, condition).await }).await
+        self.write(async move { engine.write_context(user, change, condition).await }).await
     }
 
     /// For operators.
     pub async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
-        let counts = self.engine.ingest(self.engine.store.counts(user).await)?;
+        let counts = self.engine.count_outage(self.engine.store.counts(user).await)?;
         let place = self.engine.indexes.peek(user);
         Ok(UserMemoryState {
             counts,
@@ -275,7 +270,7 @@ impl MemoryService {
 
     /// For operators: the newest events.
     pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
-        self.engine.ingest(self.engine.store.activity(user).await)
+        self.engine.count_outage(self.engine.store.activity(user).await)
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
@@ -289,12 +284,12 @@ impl MemoryService {
 
     /// For operators.
     pub async fn overview(&self) -> Result<MemoryOverview, StoreError> {
-        let embedding = match &self.engine.remote {
+        let embedding = match &self.engine.embedder {
             None => None,
-            Some(remote) => Some(EmbeddingProgress {
-                embedder: remote.id().to_string(),
-                progress: self.engine.store.embedded(remote.id()).await?,
-                trouble: self.engine.pending.trouble(),
+            Some(embedder) => Some(EmbeddingProgress {
+                embedder: embedder.id().to_string(),
+                progress: self.engine.store.embedded(embedder.id()).await?,
+                trouble: self.engine.backlog.trouble(),
             }),
         };
         let (cache, dropped) = (self.cache_hits_and_misses(), self.dropped());
@@ -303,7 +298,7 @@ impl MemoryService {
 
     /// How recall has gone since the start.
     pub fn stats(&self) -> RecallCounts {
-        self.tally.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
+        self.stats.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
     }
 
     /// Questions that the cache has answered, and those that it has not, since the start.
@@ -330,7 +325,7 @@ impl MemoryService {
             return Some(items);
         }
         let counted = timeout(CHECK, self.engine.store.total()).await.unwrap_or(Err(StoreError::Busy));
-        let items = self.engine.ingest(counted).ok()?;
+        let items = self.engine.count_outage(counted).ok()?;
         *self.counted.lock() = Some((Instant::now(), items));
         Some(items)
     }
@@ -361,12 +356,12 @@ impl MemoryService {
 
     /// A write, which runs to its end once it has begun. It is refused if too many are under way already: those of one
     /// user wait for each other before they wait for the store.
-    async fn written<T: Send + 'static>(
+    async fn write<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let room = self.writes.clone().try_acquire_owned().map_err(|_| StoreError::Busy)?;
-        self.to_its_end(async move {
+        self.run_to_completion(async move {
             let done = work.await;
             drop(room);
             done
@@ -376,12 +371,12 @@ impl MemoryService {
 
     /// Runs `work` to its end, also when the caller does not wait so long, and although it may panic. What need not wait, as
     /// nearly every recall that is cached, is done here and now: a task of its own would cost more than the work.
-    async fn to_its_end<T: Send + 'static>(
+    async fn run_to_completion<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let engine = self.engine.clone();
-        let work = AssertUnwindSafe(async move { engine.ingest(work.await) }).catch_unwind();
+        let work = AssertUnwindSafe(async move { engine.count_outage(work.await) }).catch_unwind();
         let mut work = Box::pin(work.map(|done| done.unwrap_or(Err(StoreError::Closed))));
         if let Some(done) = work.as_mut().now_or_never() {
             return done;
@@ -390,21 +385,4 @@ impl MemoryService {
         self.tasks.spawn(async move { drop(done.send(work.await)) });
         result.await.unwrap_or(Err(StoreError::Closed))
     }
-}
-
-fn remote(config: &config::Memory) -> Option<Arc<RemoteEmbedder>> {
-    match &config.embedder {
-        config::Embedder::Builtin => None,
-        config::Embedder::OpenAi { model, dimensions } => {
-            Some(Arc::new(RemoteEmbedder::new(model, *dimensions)))
-        }
-    }
-}
-
-/// Runs what takes long off the async threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    let failed = |_| StoreError::Failed("a task of the memory ended before its time".to_owned());
-    tokio::task::spawn_blocking(work).await.map_err(failed)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use super::service::{RecallMiss, RecallOutcome};
+use super::{errors::RecallMiss, types::RecallOutcome};
 
 /// Counts recalls as they end.
 #[derive(Debug, Default)]

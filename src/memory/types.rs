@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{
-    memory::{
-        store::{Embedded, MemoryRecord as Stored, NewMemory, StoreError, UnixMillis, UserCounts},
-        text::tokenize,
-    },
-    recall::remote_embedder::EmbedError,
+use super::{
+    errors::EmbedError,
+    store::{Embedded, MemoryRecord, NewMemory, UnixMillis, UserCounts},
+    text::tokenize,
 };
 
 /// What is to be remembered.
@@ -31,27 +29,16 @@ impl From<NewItem> for NewMemory {
     fn from(item: NewItem) -> Self {
         let NewItem { text, role, session, speaker, created_at, metadata } = item;
         let tokens = tokenize::tokens(&text);
-        // The built-in embedder needs no stored vectors; those of another come later, see `pending`.
+        // The built-in embedder needs no stored vectors; those of another come later, see [`super::embedding::backlog_worker`].
         Self { session, role, speaker, text, created_at, metadata, tokens, embedding: None }
     }
-}
-
-/// What can stand in the way of a vector, or of its use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecallError {
-    /// There is none.
-    #[error(transparent)]
-    Vector(#[from] EmbedError),
-    /// The store is away.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// A memory that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchHit {
     /// The memory.
-    pub memory: Stored,
+    pub memory: MemoryRecord,
     /// How well it fits, 0..1.
     pub score: f32,
 }

@@ -1,81 +1,12 @@
-//! What was said in a chat is remembered after its last byte, and forgotten when its time has come.
-//!
-//! It must never make a chat wait or fail: what cannot be queued, or looks like a secret, or is too long, is not
-//! remembered.
+//! Hands a chat to the memory after the last byte of its answer.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, SystemTime},
-};
-
-use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use tokio::{
-    sync::{Mutex as AsyncMutex, mpsc},
-    time::{MissedTickBehavior, interval, sleep},
-};
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
 use crate::{
     call::AnswerCapture,
-    memory::{
-        service::{Engine, MemoryService, NewItem},
-        store::{Batch, Forget, StoreError, UnixMillis},
-        text::secrets,
-    },
-    tasks::Tasks,
+    memory::{capture_queue::Exchange, service::MemoryService},
     user::UserId,
 };
-
-/// Exchanges that may wait for the store.
-const WAITING: usize = 1024;
-/// Longer turns are documents, not something that was said. In bytes.
-const LONGEST: usize = 32 << 10;
-/// Between two tries while the store is away.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How often is looked for memories that are too old.
-const SWEEP: Duration = Duration::from_secs(3600);
-
-/// Whose words a turn has.
-pub const USER: &str = "user";
-const ASSISTANT: &str = "assistant";
-
-/// What was said in one call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
-    /// Who spoke.
-    pub user: UserId,
-    /// The user's words.
-    pub said: String,
-    /// The model's, if they are kept.
-    pub answered: Option<String>,
-}
-
-impl Exchange {
-    /// What of it may be kept, by role, in the order in which it was said. An answer to what may not be kept would repeat
-    /// it.
-    fn turns(self) -> impl Iterator<Item = (&'static str, String)> {
-        let worth = is_worth_it(&self.said);
-        let answered = self.answered.filter(|answered| worth && is_worth_it(answered));
-        let said = worth.then_some((USER, self.said));
-        said.into_iter().chain(answered.map(|answered| (ASSISTANT, answered)))
-    }
-}
-
-fn is_worth_it(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= LONGEST && !secrets::found(text)
-}
-
-/// The same words of the same role are one memory for a day, however often a client sends its history again.
-fn batch(role: &str, text: String) -> Batch {
-    let hash = Sha256::digest(format!("{role}\0{text}"));
-    let idempotency_key = Some(format!("chat {hash:x}"));
-    let item = NewItem { text, role: role.to_owned(), ..NewItem::default() };
-    Batch { memories: vec![item.into()], idempotency_key }
-}
 
 /// Remembers an exchange when it is dropped: with the last byte of the answer, or when the client leaves.
 pub struct CaptureOnDrop(Option<CaptureState>);
@@ -88,7 +19,7 @@ struct CaptureState {
 }
 
 impl CaptureOnDrop {
-    /// Not yet: what the user `said`, and what will be overheard.
+    /// For what the user `said`, and the answer that `capture` will hold.
     pub fn new(
         memory: Arc<MemoryService>,
         user: UserId,
@@ -108,140 +39,7 @@ impl Drop for CaptureOnDrop {
     fn drop(&mut self) {
         if let Some(CaptureState { memory, user, said, capture }) = self.0.take() {
             let answered = capture.and_then(|capture| capture.take());
-            memory.remember_later(Exchange { user, said, answered });
+            memory.enqueue(Exchange { user, said, answered });
         }
-    }
-}
-
-/// What is on its way to the store.
-pub struct CaptureQueue {
-    sender: Mutex<Option<mpsc::Sender<Exchange>>>,
-    dropped: AtomicU64,
-    written: CancellationToken,
-}
-
-impl CaptureQueue {
-    /// Takes the exchange, or drops it if too many wait.
-    pub fn push(&self, exchange: Exchange) {
-        let Some(sender) = self.sender.lock().clone() else { return };
-        if sender.try_send(exchange).is_err() {
-            let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
-            tracing::warn!(dropped, "what was said is not remembered: too many wait for the memory store");
-        }
-    }
-
-    /// Turns that wait to be written, and those that were dropped since the start.
-    pub fn waiting_and_dropped(&self) -> (usize, u64) {
-        let sender = self.sender.lock();
-        let waiting = sender.as_ref().map_or(0, |sender| sender.max_capacity() - sender.capacity());
-        (waiting, self.dropped.load(Relaxed))
-    }
-
-    /// Takes no more, and returns when what waits is written.
-    pub async fn close(&self) {
-        drop(self.sender.lock().take());
-        self.written.cancelled().await;
-    }
-}
-
-/// Starts what writes turns and what forgets old ones.
-pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> CaptureQueue {
-    let (sender, exchanges) = mpsc::channel(WAITING);
-    let written = CancellationToken::new();
-    let done = written.clone().drop_guard();
-    let (writing, exchanges) = (engine.clone(), Arc::new(AsyncMutex::new(exchanges)));
-    tasks.spawn_restarting("remember", move || {
-        // Dropped with the last of them.
-        let _done = &done;
-        write(writing.clone(), exchanges.clone())
-    });
-    tasks.spawn_restarting("sweep", move || run_sweeps(engine.clone()));
-    CaptureQueue { sender: Mutex::new(Some(sender)), dropped: AtomicU64::new(0), written }
-}
-
-async fn write(engine: Arc<Engine>, exchanges: Arc<AsyncMutex<mpsc::Receiver<Exchange>>>) {
-    let mut exchanges = exchanges.lock().await;
-    while let Some(exchange) = exchanges.recv().await {
-        let user = exchange.user.clone();
-        for (role, text) in exchange.turns() {
-            if !engine.has_prompted(&user, role, &text) {
-                enqueue(&engine, &user, batch(role, text)).await;
-            }
-        }
-    }
-}
-
-/// Tries until the store is back: what waits meanwhile is bounded by the queue, and the turn's own idempotency key
-/// keeps it from being remembered twice.
-async fn enqueue(engine: &Engine, user: &UserId, turn: Batch) {
-    let mut waits = false;
-    loop {
-        match engine.ingest(engine.add(user.clone(), turn.clone()).await) {
-            Ok(kept) => return kept.iter().for_each(|turn| engine.ingested_turn(user, turn)),
-            // Said before, and forgotten since: it stays forgotten.
-            Err(StoreError::Duplicate) => return,
-            Err(error) if error.is_passing() => {
-                if !waits {
-                    tracing::warn!(%error, "what is said waits for the memory store");
-                }
-                waits = true;
-                sleep(PAUSE).await;
-            }
-            Err(error) => return tracing::warn!(%error, "a turn is not remembered"),
-        }
-    }
-}
-
-async fn run_sweeps(engine: Arc<Engine>) {
-    let mut hours = interval(SWEEP);
-    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        hours.tick().await;
-        let Some(kept) = engine.settings.load().retention else { continue };
-        let Some(before) = SystemTime::now().checked_sub(kept) else { continue };
-        if let Err(error) = engine.ingest(sweep(&engine, before.into()).await) {
-            tracing::warn!(%error, "memories that are too old are still there");
-        }
-    }
-}
-
-/// Forgets what was said before `before`.
-pub(crate) async fn sweep(engine: &Engine, before: UnixMillis) -> Result<(), StoreError> {
-    for user in engine.store.users_with_older(before).await? {
-        engine.forget(user, Forget::Matching { session: None, before: Some(before) }).await?;
-    }
-    engine.store.compact().await.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(said: &str, answered: Option<&str>) -> Vec<Batch> {
-        let user = UserId::authenticated("ann").unwrap();
-        Exchange { user, said: said.to_owned(), answered: answered.map(str::to_owned) }
-            .turns()
-            .map(|(role, text)| batch(role, text))
-            .collect()
-    }
-
-    #[test]
-    fn secrets_nothing_and_documents_are_not_kept() {
-        assert_eq!(kept("I live in Oslo", None).len(), 1);
-        assert_eq!(kept(&"x".repeat(LONGEST), Some(&"y".repeat(LONGEST))).len(), 2);
-        for text in ["", " \n", "my password is hunter2", &"x".repeat(LONGEST + 1)] {
-            assert_eq!(kept(text, Some("I see")).len(), 0, "nor an answer to it: {text:.20}");
-            assert_eq!(kept("Hello", Some(text)).len(), 1);
-        }
-    }
-
-    #[test]
-    fn the_same_words_of_the_same_role_are_one_write() {
-        assert_eq!(kept("a", None), kept("a", None));
-        assert_ne!(kept("a", None)[0].idempotency_key, kept("b", None)[0].idempotency_key);
-        let both = kept("a", Some("a"));
-        assert_ne!(both[0].idempotency_key, both[1].idempotency_key);
-        let roles: Vec<_> = both.iter().map(|batch| batch.memories[0].role.as_str()).collect();
-        assert_eq!(roles, ["user", "assistant"]);
     }
 }

@@ -13,8 +13,10 @@ use crate::{
     call::{Call, MemoryUse, UpstreamRequest},
     config::Capture,
     memory::{
-        service::{MemoryService, RecallMiss, RecallOutcome, SearchQuery},
+        errors::RecallMiss,
+        service::MemoryService,
         text::tokenize,
+        types::{RecallOutcome, SearchQuery},
     },
     openai::{
         Api,
@@ -163,7 +165,7 @@ fn capture_answer(memory: &Arc<MemoryService>, call: &mut Call, said: &str) -> O
     }
     if capture == Capture::Both {
         call.capture = Some(Arc::default());
-    } else if memory.has_heard(&call.user, said) {
+    } else if memory.has_recent_turn(&call.user, said) {
         return None;
     }
     Some(CaptureOnDrop::new(memory.clone(), call.user.clone(), said.to_owned(), call.capture.clone()))

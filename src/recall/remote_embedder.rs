@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
 
@@ -29,7 +30,10 @@ use crate::{
     },
     config::{self, TargetName},
     dispatch::{self, AnsweredBody, Dispatcher},
-    memory::{embedding::vectors, store::StoredEmbedding},
+    memory::{
+        embedding::embedder::{EmbedPurpose, TextEmbedder},
+        errors::EmbedError,
+    },
     openai::{Api, embeddings, request_body::RequestContent, request_peek},
     refusal::Refusal,
     telemetry::trace::Span,
@@ -42,43 +46,6 @@ const AT_ONCE: u32 = 64;
 /// Calls that may wait for one of them: as many as chats may be in flight.
 const WAITING: u32 = 1000;
 
-/// Why there is no vector.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EmbedError {
-    /// There is nothing to compare it with.
-    #[error("no memory has a vector yet")]
-    Pending,
-    /// Not in time.
-    #[error("no answer in time")]
-    Late,
-    /// The target takes these texts for a fault of whoever asks: it would again.
-    #[error("the texts are refused")]
-    Refused,
-    /// Anything else, in words that hold nothing of the texts.
-    #[error("{0}")]
-    Away(String),
-}
-
-impl EmbedError {
-    /// For headers and answers.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Late => "timeout",
-            Self::Pending => "pending",
-            Self::Refused | Self::Away(_) => "unavailable",
-        }
-    }
-}
-
-/// Who waits for a vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmbedPurpose {
-    /// A recall, whose chat waits.
-    Query,
-    /// A memory that is kept already.
-    Memory,
-}
-
 /// What a call goes through.
 pub struct EmbedderContext {
     /// Gets the answers.
@@ -89,7 +56,7 @@ pub struct EmbedderContext {
     pub snapshot: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>,
 }
 
-/// See the module.
+/// Asks one model of the configuration for vectors.
 pub struct RemoteEmbedder {
     id: Arc<str>,
     model: String,
@@ -97,12 +64,36 @@ pub struct RemoteEmbedder {
     /// The model gives another length unless it is asked for this one.
     asks_dimensions: AtomicBool,
     admission: Admission,
-    line: OnceLock<EmbedderContext>,
+    context: OnceLock<EmbedderContext>,
+}
+
+impl TextEmbedder for RemoteEmbedder {
+    fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    fn embed<'a>(
+        &'a self,
+        texts: &'a [&'a str],
+        purpose: EmbedPurpose,
+        limit: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, EmbedError>> {
+        self.vectors(texts, purpose, limit).boxed()
+    }
 }
 
 impl RemoteEmbedder {
-    /// An embedder that cannot reach anybody yet.
-    pub fn new(model: &str, dimensions: u32) -> Self {
+    /// The embedder of this configuration, which cannot reach anybody yet; `None` for the built-in one.
+    pub fn of(config: &config::Memory) -> Option<Arc<Self>> {
+        match &config.embedder {
+            config::Embedder::OpenAi { model, dimensions } if config.enabled => {
+                Some(Arc::new(Self::new(model, *dimensions)))
+            }
+            config::Embedder::OpenAi { .. } | config::Embedder::Builtin => None,
+        }
+    }
+
+    fn new(model: &str, dimensions: u32) -> Self {
         let slots = config::Slots {
             per_user: AT_ONCE,
             queue: WAITING,
@@ -116,22 +107,16 @@ impl RemoteEmbedder {
             dimensions,
             asks_dimensions: AtomicBool::new(false),
             admission: Admission::slots_only(&slots),
-            line: OnceLock::new(),
+            context: OnceLock::new(),
         }
     }
 
-    /// From now on calls go through `line`; a second one changes nothing.
-    pub fn connect(&self, line: EmbedderContext) {
-        drop(self.line.set(line));
+    /// From now on calls go through `context`; a second one changes nothing.
+    pub fn connect(&self, context: EmbedderContext) {
+        drop(self.context.set(context));
     }
 
-    /// Model and length, by which vectors are told apart: those of another name are never compared with its own.
-    pub fn id(&self) -> &Arc<str> {
-        &self.id
-    }
-
-    /// The vector of each text, within `limit`.
-    pub async fn embed(
+    async fn vectors(
         &self,
         texts: &[&str],
         purpose: EmbedPurpose,
@@ -149,12 +134,6 @@ impl RemoteEmbedder {
         Err(EmbedError::Away(format!("{model} gives vectors of {length} numbers and not of {wanted}")))
     }
 
-    /// As it is stored.
-    pub fn stored(&self, vector: &[f32]) -> Option<StoredEmbedding> {
-        let (vector, scale) = vectors::quantised(vector)?;
-        Some(StoredEmbedding { embedder: self.id.to_string(), scale, vector })
-    }
-
     async fn ask(
         &self,
         texts: &[&str],
@@ -162,12 +141,12 @@ impl RemoteEmbedder {
         purpose: EmbedPurpose,
         limit: Duration,
     ) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let line = self.line.get().ok_or_else(|| unavailable("the gateway is starting"))?;
+        let context = self.context.get().ok_or_else(|| unavailable("the gateway is starting"))?;
         let body = embeddings::request(&self.model, texts, dimensions.then_some(self.dimensions));
         let body = body.map_err(|_| EmbedError::Refused)?;
-        let call = self.call(line, body, purpose, Instant::now() + limit).await?;
+        let call = self.call(context, body, purpose, Instant::now() + limit).await?;
         // Boxed: a search within the recall of a call that will be searched for is deep for a compiler.
-        let answered = Box::pin(dispatch::run(&line.dispatcher, call)).await;
+        let answered = Box::pin(dispatch::run(&context.dispatcher, call)).await;
         match answered.map_err(|refused| why(&refused.refusal))?.body {
             AnsweredBody::Whole(body, _call) => embeddings::vectors(&body, texts.len())
                 .ok_or_else(|| unavailable("the answer does not have one vector for each text")),
@@ -177,17 +156,17 @@ impl RemoteEmbedder {
 
     async fn call(
         &self,
-        line: &EmbedderContext,
+        context: &EmbedderContext,
         body: Bytes,
         purpose: EmbedPurpose,
         deadline: Instant,
     ) -> Result<Box<Call>, EmbedError> {
-        let snapshot = (line.snapshot)().ok_or_else(|| unavailable("the gateway is stopping"))?;
+        let snapshot = (context.snapshot)().ok_or_else(|| unavailable("the gateway is stopping"))?;
         let received = Instant::now();
         let (user, operation) = (UserId::gateway(), Operation::Embeddings);
         let id: Arc<str> = format!("embed-{:016x}", fastrand::u64(..)).into();
         let model: Arc<str> = self.model.as_str().into();
-        let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
+        let entry = context.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
         // Who makes a chat wait goes first.
         let priority = if purpose == EmbedPurpose::Query { 1 } else { 0 };
         let admission = AdmissionRequest { user: &user, operation, priority, cost: None };

@@ -44,7 +44,8 @@ use crate::{
     refusal::Refusal,
     tasks::Tasks,
     telemetry::{metrics::GatewayMeters, trace::Tracer},
-    upstream::{self, Snapshot},
+    tls,
+    upstream::Snapshot,
     user::UserId,
 };
 
@@ -196,7 +197,7 @@ impl Gateway {
 
 fn tracer(config: &Config, tasks: &Tasks) -> Result<Tracer, String> {
     let Some(endpoint) = &config.telemetry.otlp_endpoint else { return Ok(Tracer::default()) };
-    Tracer::to(endpoint, upstream::http_client(COLLECTOR_TIMEOUT)?, tasks)
+    Tracer::to(endpoint, tls::http_client(COLLECTOR_TIMEOUT)?, tasks)
 }
 
 /// A request on its way to its handler.

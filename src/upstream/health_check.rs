@@ -12,7 +12,8 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
-use super::{Snapshot, client::tls::http_client, provider::Provider};
+use super::{Snapshot, provider::Provider};
+use crate::tls::http_client;
 
 /// Concurrent checks.
 const AT_ONCE: usize = 8;

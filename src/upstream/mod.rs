@@ -11,7 +11,6 @@ pub mod health_check;
 pub mod provider;
 pub mod target;
 
-pub use client::tls::http_client;
 pub use exchange::attempt::Attempt;
 pub use exchange::request_body::SplicedBody;
 pub use target::model::Model;

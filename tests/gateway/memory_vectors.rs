@@ -215,7 +215,7 @@ async fn what_waits_survives_a_kill_and_another_model_begins_anew() {
     );
     let noted = note(&of(&gw, "ann"), "Which sonata?").await;
     assert!(noted.ends_with("embedding=pending"), "{noted}");
-    gw.wait_log("memories wait for their vectors").await;
+    gw.wait_log("embedding of memories failed").await;
     a.for_model("other", embeddings);
     embedded(&gw, 3).await;
     gw.wait_log("all memories are embedded").await;

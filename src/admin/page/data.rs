@@ -7,7 +7,7 @@ use crate::{
     admission::local::slots_view::SlotsView,
     call,
     events::Stamped,
-    memory::service::RecallCounts,
+    memory::stats::RecallCounts,
     upstream::Snapshot,
 };
 

@@ -20,7 +20,7 @@ use self::{
     panels::{Notice, RequestLine, SettingsPanel, SlotsPanel},
     targets::{ModelPanel, Status},
 };
-use crate::memory::service::RecallCounts;
+use crate::memory::stats::RecallCounts;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

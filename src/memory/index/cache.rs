@@ -22,9 +22,9 @@ use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::{
     memory::{
+        blocking::blocking,
         index::user_index::{Turn, TurnKey, UserIndex},
         recent_turns::RecentTurns,
-        service::blocking,
         store::{
             Candidates, Changes, IndexVersion, MemoryRecord as Row, Store, StoreError, StoredEmbedding,
             UnixMillis,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::{
     config,
     memory::{
+        errors::EmbedError,
         index::cache::IndexGuard,
         prompt::{
             block::{self, BlockLine},
@@ -15,7 +16,6 @@ use crate::{
         ranking::cache::Ranking,
         types::{RecallOutcome, SearchHit, SearchQuery},
     },
-    recall::remote_embedder::EmbedError,
 };
 
 /// Turns that a block is made of at most, those that the conversation shows not counted: as deep as gateways tell each

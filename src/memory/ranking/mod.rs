@@ -196,6 +196,7 @@ fn named(index: &UserIndex, query: &str) -> Vec<bool> {
 }
 
 pub(crate) mod cache;
+pub(crate) mod invalidation;
 pub(crate) mod shared_cache;
 pub(crate) mod shared_entry;
 

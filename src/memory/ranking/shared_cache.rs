@@ -20,10 +20,7 @@ use bytes::Bytes;
 use redis::Script;
 use sha2::{Digest, Sha256};
 use tokio::{
-    sync::{
-        Semaphore,
-        broadcast::{self, error::RecvError},
-    },
+    sync::{Semaphore, broadcast},
     time::timeout,
 };
 
@@ -31,7 +28,6 @@ use super::shared_entry::SharedEntry;
 use crate::{
     cluster::{RedisClient, RedisUnavailable, UserKey},
     config,
-    memory::service::Engine,
     tasks::Tasks,
     user::UserId,
 };
@@ -151,29 +147,6 @@ impl SharedCache {
     fn key(&self, user: &UserId) -> String {
         format!("{}{}", self.prefix, UserKey::of(user))
     }
-}
-
-/// Drops what is cached here when an operator has another gateway clear it.
-pub fn apply_invalidations(engine: &Arc<Engine>, tasks: &Tasks) {
-    if engine.shared.is_none() {
-        return;
-    }
-    let engine = engine.clone();
-    tasks.spawn_restarting("clears", move || {
-        let (engine, mut clears) = (engine.clone(), engine.shared.as_ref().map(SharedCache::clears));
-        async move {
-            while let Some(clears) = &mut clears {
-                match clears.recv().await {
-                    Ok(whose) => engine.cache.clear_of(|user| {
-                        whose.is_empty() || UserKey::of(user).as_str().as_bytes() == &*whose
-                    }),
-                    // Which they were is lost.
-                    Err(RecvError::Lagged(_)) => engine.cache.clear(None),
-                    Err(RecvError::Closed) => return,
-                };
-            }
-        }
-    });
 }
 
 /// Moves the hash at `key` to `epoch` unless it is beyond it, and puts an entry with its question in.

@@ -18,7 +18,7 @@ fn settings(folder: &tempfile::TempDir) -> config::Memory {
 }
 
 async fn open(folder: &tempfile::TempDir) -> Arc<MemoryService> {
-    MemoryService::open(&settings(folder), None, &Tasks::new()).await.unwrap()
+    MemoryService::open(&settings(folder), None, None, &Tasks::new()).await.unwrap()
 }
 
 fn item(text: &str) -> NewItem {
@@ -69,7 +69,7 @@ async fn the_cache_answers_until_the_next_write() {
 async fn a_conversation_that_goes_on_reads_the_store_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let counts = async || {
         let state = memory.state(&ann).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_conversation_that_goes_on_reads_the_store_once() {
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { include_context: true, ..settings(&folder) };
-    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
     memory.add(&ann, items, None).await.unwrap();
@@ -146,7 +146,7 @@ async fn what_is_queued_is_written_before_the_end_and_once() {
     let (memory, ann) = (open(&folder).await, user("ann"));
     for _ in 0..3 {
         let said = "I play the violin".to_owned();
-        memory.remember_later(Exchange { user: ann.clone(), said, answered: None });
+        memory.enqueue(Exchange { user: ann.clone(), said, answered: None });
     }
     memory.close().await;
     assert_eq!(memory.get(&ann, "x").await, Err(StoreError::Closed));
@@ -160,25 +160,25 @@ async fn what_was_said_before_is_known_until_something_is_forgotten() {
     let (memory, ann, bob) = (open(&folder).await, user("ann"), user("bob"));
     let violin = "I play the violin";
     let say = |said: &str| {
-        memory.remember_later(Exchange { user: ann.clone(), said: said.to_owned(), answered: None });
+        memory.enqueue(Exchange { user: ann.clone(), said: said.to_owned(), answered: None });
     };
     let heard = async |said: &str| {
-        while !memory.has_heard(&ann, said) {
+        while !memory.has_recent_turn(&ann, said) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(!memory.has_heard(&ann, violin));
+    assert!(!memory.has_recent_turn(&ann, violin));
     say(violin);
     heard(violin).await;
-    assert!(!memory.has_heard(&bob, violin) && !memory.has_heard(&ann, "I play the viola"));
+    assert!(!memory.has_recent_turn(&bob, violin) && !memory.has_recent_turn(&ann, "I play the viola"));
     assert_eq!(texts(&memory, &ann, "violin").await, [violin]);
     memory.forget(&ann, Forget::ALL).await.unwrap();
-    assert!(!memory.has_heard(&ann, violin), "no trace of it is left here");
+    assert!(!memory.has_recent_turn(&ann, violin), "no trace of it is left here");
     // The store remembers that it was forgotten, and what is written after it is written in turn.
     say(violin);
     say("I sold the violin");
     heard("I sold the violin").await;
-    assert!(!memory.has_heard(&ann, violin));
+    assert!(!memory.has_recent_turn(&ann, violin));
     assert_eq!(texts(&memory, &ann, "violin").await, ["I sold the violin"]);
 }
 
@@ -225,7 +225,7 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
 async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
-    let memory = MemoryService::open(&config, None, &Tasks::new()).await.unwrap();
+    let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
     let hanging = memory.engine.indexes.place(&ann).hang().await;
     let begun = Instant::now();
@@ -275,6 +275,6 @@ async fn old_memories_go_and_young_ones_stay() {
     let old = NewItem { created_at: Some(UnixMillis(1_000)), ..item("an old violin") };
     memory.add(&ann, vec![old, item("a young violin")], None).await.unwrap();
     assert_eq!(texts(&memory, &ann, "violin").await.len(), 2);
-    capture::sweep(&memory.engine, UnixMillis(2_000)).await.unwrap();
+    retention::sweep(&memory.engine, UnixMillis(2_000)).await.unwrap();
     assert_eq!(texts(&memory, &ann, "violin").await, ["a young violin"]);
 }

@@ -5,7 +5,6 @@
 
 pub(crate) mod pool;
 pub(crate) mod response_body;
-pub mod tls;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -28,7 +27,7 @@ use self::pool::{ConnectionPool, PooledConnection};
 pub use self::response_body::{ConnectionError, UpstreamBody};
 use super::exchange::request_body::SplicedBody;
 pub use crate::http1::client::fixed_headers::FixedHeaders;
-use crate::{http1::client::Http1, tasks::Tasks};
+use crate::{http1::client::Http1, tasks::Tasks, tls};
 
 /// How long sent data may stay unacknowledged before the kernel closes the connection. It bounds every wait for a peer
 /// that vanished, also where there is no other target and an answer may take all the time left.

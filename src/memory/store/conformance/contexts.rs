@@ -10,10 +10,9 @@ fn merge(json: &str) -> ContextChange {
     ContextChange::Merge(json.into())
 }
 
-#[tokio::test]
-async fn a_context_is_replaced_merged_and_kept() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn a_context_is_replaced_merged_and_kept<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let first = store
         .write_context(&alice, put(r#"{"b": 1.0, "a": {"x": 1}}"#), Condition::Always, NOW)
         .await
@@ -33,13 +32,12 @@ async fn a_context_is_replaced_merged_and_kept() {
     assert_eq!(wrong, Err(StoreError::NotAnObject));
     assert_eq!(store.epoch(&alice).await.unwrap(), 2);
     drop(store);
-    assert_eq!(place.open().context(&alice).await.unwrap(), second);
+    assert_eq!(database.open().context(&alice).await.unwrap(), second);
 }
 
-#[tokio::test]
-async fn conditions_are_met_or_nothing_is_written() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn conditions_are_met_or_nothing_is_written<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let first = store.write_context(&alice, put("{}"), Condition::Missing, NOW).await.unwrap().context;
     let stale = Err(StoreError::Stale { etag: first.etag.clone() });
     for unmet in [Condition::Missing, Condition::NotOneOf(vec![first.etag.clone()])] {
@@ -49,16 +47,15 @@ async fn conditions_are_met_or_nothing_is_written() {
     assert!(store.write_context(&alice, put(r#"{"a":1}"#), other, NOW).await.is_ok());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_update_is_lost() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+pub async fn no_update_is_lost<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     let tasks: Vec<_> = (0..16)
         .map(|writer| {
             let (store, alice) = (store.clone(), alice.clone());
             task(async move {
                 for _ in 0..10 {
-                    increment(&store, &alice).await;
+                    increment(&*store, &alice).await;
                     let own = merge(&format!(r#"{{"w{writer}": 1}}"#));
                     store.write_context(&alice, own, Condition::Always, NOW).await.unwrap();
                 }
@@ -74,7 +71,7 @@ async fn no_update_is_lost() {
 }
 
 /// Reads, adds one, writes if nobody else has written since; until it is done.
-async fn increment(store: &Opened, user: &UserId) {
+async fn increment(store: &impl Store, user: &UserId) {
     loop {
         let seen = store.context(user).await.unwrap();
         let json: serde_json::Value = serde_json::from_str(&seen.json).unwrap();

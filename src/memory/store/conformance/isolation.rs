@@ -2,7 +2,7 @@
 
 use super::*;
 
-async fn filled(store: &Opened, owner: &UserId) -> Vec<MemoryRecord> {
+async fn filled(store: &impl Store, owner: &UserId) -> Vec<MemoryRecord> {
     let new = |n: i32| NewMemory {
         session: Some("same".into()),
         embedding: Some(embedding(1)),
@@ -15,10 +15,9 @@ async fn filled(store: &Opened, owner: &UserId) -> Vec<MemoryRecord> {
     store.append(owner, batch, NOW).await.unwrap().memories
 }
 
-#[tokio::test]
-async fn nobody_sees_or_changes_what_is_not_theirs() {
-    let Some(place) = Place::new() else { return };
-    let store = place.open();
+pub async fn nobody_sees_or_changes_what_is_not_theirs<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let store = database.open();
     // Names that a pattern, a fold or a cut string would take for each other.
     let names = ["alice", "Alice", "alice%", "alic_", "%", "alice'--", "аlice", "alice\u{301}"];
     let users: Vec<UserId> = names.iter().map(|name| user(name)).collect();
@@ -51,10 +50,9 @@ async fn nobody_sees_or_changes_what_is_not_theirs() {
     }
 }
 
-#[tokio::test]
-async fn a_stranger_has_nothing_and_leaves_no_trace() {
-    let Some(place) = Place::new() else { return };
-    let (store, nobody) = (place.open(), user("nobody"));
+pub async fn a_stranger_has_nothing_and_leaves_no_trace<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, nobody) = (database.open(), user("nobody"));
     assert_eq!(all(&store, &nobody).await, []);
     assert_eq!(store.list(&nobody, None, 10).await.unwrap(), RecordPage::default());
     assert_eq!(store.get(&nobody, "x").await.unwrap(), None);
@@ -62,5 +60,5 @@ async fn a_stranger_has_nothing_and_leaves_no_trace() {
     assert_eq!(store.context(&nobody).await.unwrap().json, "{}");
     let forgotten = store.forget(&nobody, Forget::ALL, NOW).await.unwrap();
     assert_eq!((forgotten.seqs.len(), forgotten.epoch, forgotten.erased), (0, 0, true));
-    assert!(!place.holds("nobody"));
+    assert!(!database.holds("nobody"));
 }

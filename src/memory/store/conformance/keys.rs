@@ -6,10 +6,9 @@ fn keyed(key: &str, texts: &[&str]) -> Batch {
     Batch { idempotency_key: Some(key.into()), ..batch(texts) }
 }
 
-#[tokio::test]
-async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let first = store.append(&alice, keyed("k", &["a", "b"]), NOW).await.unwrap();
     // Somebody writes in between, and the repetition comes later.
     store.append(&alice, batch(&["c"]), NOW).await.unwrap();
@@ -29,10 +28,9 @@ async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal() {
     assert_eq!(all(&store, &alice).await.len(), 3);
 }
 
-#[tokio::test]
-async fn a_key_is_known_for_a_day() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn a_key_is_known_for_a_day<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let day = 24 * 3600 * 1000;
     store.append(&alice, keyed("k", &["a"]), NOW).await.unwrap();
     let at_end = store.append(&alice, keyed("k", &["a"]), UnixMillis(NOW.0 + day)).await.unwrap();
@@ -41,10 +39,9 @@ async fn a_key_is_known_for_a_day() {
     assert!(!after.replayed);
 }
 
-#[tokio::test]
-async fn a_late_repetition_does_not_bring_back_what_was_forgotten() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn a_late_repetition_does_not_bring_back_what_was_forgotten<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     for forget_all in [true, false] {
         let key = if forget_all { "all" } else { "one" };
         let rows = store.append(&alice, keyed(key, &["a", "b"]), NOW).await.unwrap().memories;
@@ -56,10 +53,9 @@ async fn a_late_repetition_does_not_bring_back_what_was_forgotten() {
     assert_eq!(texts(&all(&store, &alice).await), ["a"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_repetitions_at_once_one_writes() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+pub async fn of_many_repetitions_at_once_one_writes<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     let tasks: Vec<_> = (0..64)
         .map(|n| {
             let (store, alice) = (store.clone(), alice.clone());

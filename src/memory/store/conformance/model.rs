@@ -37,7 +37,7 @@ struct Model {
 }
 
 impl Model {
-    async fn apply(&mut self, store: &Opened, step: Step) {
+    async fn apply(&mut self, store: &impl Store, step: Step) {
         let (owner, which) = match step {
             Step::Append(owner, memories) => return self.append(store, owner, &memories).await,
             Step::ForgetNth(owner, n) => {
@@ -68,7 +68,7 @@ impl Model {
         assert_eq!((forgotten.seqs, forgotten.epoch), (gone, self.epochs[usize::from(owner)]));
     }
 
-    async fn append(&mut self, store: &Opened, owner: u8, memories: &[(u8, i64)]) {
+    async fn append(&mut self, store: &impl Store, owner: u8, memories: &[(u8, i64)]) {
         let new = |(s, t): &(u8, i64)| NewMemory {
             session: session(*s),
             created_at: Some(UnixMillis(*t)),
@@ -81,7 +81,7 @@ impl Model {
         self.rows[usize::from(owner)].extend(appended.memories);
     }
 
-    async fn compare(&self, store: &Opened) {
+    async fn compare(&self, store: &impl Store) {
         for (owner, rows) in (0..).zip(&self.rows) {
             let owner = name(owner);
             assert_eq!(&all(store, &owner).await, rows);
@@ -105,24 +105,24 @@ fn name(owner: u8) -> UserId {
     user(&format!("user {owner}"))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn it_does_what_a_list_would(steps in proptest::collection::vec(step(), 1..30)) {
+pub fn it_does_what_a_list_would<T: TestStore>() {
+    let config = ProptestConfig { cases: T::CASES, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(steps in proptest::collection::vec(step(), 1..30))| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let Some(place) = Place::new() else { return };
-            let mut store = place.open();
-            let mut model = Model { rows: vec![Vec::new(); 3], epochs: vec![0; 3] };
-            for step in steps {
-                if matches!(step, Step::Reopen) {
-                    drop(store);
-                    store = place.open();
-                }
-                model.apply(&store, step).await;
-                model.compare(&store).await;
-            }
-        });
+        runtime.block_on(compare_after_each::<T>(steps));
+    });
+}
+
+async fn compare_after_each<T: TestStore>(steps: Vec<Step>) {
+    let Some(database) = T::empty() else { return };
+    let mut store = database.open();
+    let mut model = Model { rows: vec![Vec::new(); 3], epochs: vec![0; 3] };
+    for step in steps {
+        if matches!(step, Step::Reopen) {
+            drop(store);
+            store = database.open();
+        }
+        model.apply(&store, step).await;
+        model.compare(&store).await;
     }
 }

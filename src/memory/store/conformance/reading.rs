@@ -2,9 +2,8 @@
 
 use super::*;
 
-#[tokio::test]
-async fn everything_of_a_memory_comes_back_also_after_a_restart() {
-    let Some(place) = Place::new() else { return };
+pub async fn everything_of_a_memory_comes_back_also_after_a_restart<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
     let alice = user("alice");
     let new = NewMemory {
         session: Some("s1".into()),
@@ -16,14 +15,14 @@ async fn everything_of_a_memory_comes_back_also_after_a_restart() {
         tokens: 4,
         embedding: Some(embedding(-7)),
     };
-    let store = place.open();
+    let store = database.open();
     let batch = Batch { memories: vec![new, text("plain")], idempotency_key: None };
     let appended = store.append(&alice, batch, NOW).await.unwrap();
     assert_eq!((appended.epoch, appended.replayed), (1, false));
     assert_eq!(appended.memories[1].created_at, NOW);
     drop(store);
 
-    let store = place.open();
+    let store = database.open();
     assert_eq!(all(&store, &alice).await, appended.memories);
     for memory in &appended.memories {
         assert_eq!(store.get(&alice, &memory.id).await.unwrap().as_ref(), Some(memory));
@@ -32,10 +31,9 @@ async fn everything_of_a_memory_comes_back_also_after_a_restart() {
     assert_eq!(store.epoch(&alice).await.unwrap(), 1);
 }
 
-#[tokio::test]
-async fn any_text_comes_back_letter_by_letter() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn any_text_comes_back_letter_by_letter<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let long = "long words ".repeat(100_000);
     let hard = [
         "",
@@ -71,10 +69,9 @@ async fn any_text_comes_back_letter_by_letter() {
     }
 }
 
-#[tokio::test]
-async fn pages_cover_everything_once_oldest_first() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn pages_cover_everything_once_oldest_first<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     let memories = (0..450).map(|n| {
         let created_at = Some(UnixMillis(NOW.0 - (n * 7919) % 100));
         NewMemory { created_at, ..text(&n.to_string()) }
@@ -105,26 +102,24 @@ async fn pages_cover_everything_once_oldest_first() {
     assert_eq!((last.memories.len(), last.next), (200, None));
 }
 
-#[tokio::test]
-async fn names_and_numbers_grow_also_when_the_clock_goes_back() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn names_and_numbers_grow_also_when_the_clock_goes_back<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     for now in [NOW, UnixMillis(NOW.0 - 1_000_000), UnixMillis(0), UnixMillis(NOW.0 + 1)] {
         store.append(&alice, batch(&["a", "b"]), now).await.unwrap();
     }
     // Also past rows that are forgotten.
     store.forget(&alice, Forget::ALL, NOW).await.unwrap();
     drop(store);
-    let store = place.open();
+    let store = database.open();
     let before = id::next_seq(0, UnixMillis(NOW.0 + 1)) + 1;
     let after = store.append(&alice, batch(&["c"]), UnixMillis(0)).await.unwrap().memories.remove(0);
     assert_eq!(after.seq, before + 1);
 }
 
-#[tokio::test]
-async fn counts_and_activity_tell_what_happened_and_no_word_of_it() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn counts_and_activity_tell_what_happened_and_no_word_of_it<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     assert_eq!(store.counts(&alice).await.unwrap(), UserCounts::default());
     assert_eq!(store.activity(&alice).await.unwrap(), []);
 
@@ -149,10 +144,9 @@ async fn counts_and_activity_tell_what_happened_and_no_word_of_it() {
     assert_eq!(store.activity(&alice).await.unwrap().len(), 50);
 }
 
-#[tokio::test]
-async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+pub async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     let texts: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     store.append(&alice, batch(&texts), NOW).await.unwrap();
@@ -177,10 +171,9 @@ async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself() {
     assert_eq!(all(&*store, &alice).await.len(), 1004);
 }
 
-#[tokio::test]
-async fn embeddings_are_replaced_only_where_the_memory_still_is() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+pub async fn embeddings_are_replaced_only_where_the_memory_still_is<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let rows = store.append(&alice, batch(&["a", "b"]), NOW).await.unwrap().memories;
     store.forget(&alice, Forget::Id(rows[0].id.clone()), NOW).await.unwrap();
     let news = vec![(rows[0].seq, embedding(1)), (rows[1].seq, embedding(2)), (77, embedding(3))];

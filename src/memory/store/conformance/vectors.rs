@@ -7,7 +7,7 @@ fn vector(embedder: &str, first: i8) -> StoredEmbedding {
 }
 
 /// Everything that waits, as if it were dealt with piece by piece.
-async fn waiting(store: &Opened, embedder: &str) -> Vec<(String, i64)> {
+async fn waiting(store: &impl Store, embedder: &str) -> Vec<(String, i64)> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let pending = store.pending(embedder, after.clone(), 3).await.unwrap();
@@ -22,7 +22,7 @@ async fn waiting(store: &Opened, embedder: &str) -> Vec<(String, i64)> {
 }
 
 /// Ten memories by turns of two users, a millisecond apart; their numbers.
-async fn ten(store: &Opened, [even, odd]: [&UserId; 2]) -> Vec<i64> {
+async fn ten(store: &impl Store, [even, odd]: [&UserId; 2]) -> Vec<i64> {
     let mut seqs = Vec::new();
     for n in 0..10 {
         let owner = if n % 2 == 0 { even } else { odd };
@@ -32,10 +32,9 @@ async fn ten(store: &Opened, [even, odd]: [&UserId; 2]) -> Vec<i64> {
     seqs
 }
 
-#[tokio::test]
-async fn who_waits_is_found_in_pieces_and_over_a_restart() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+pub async fn who_waits_is_found_in_pieces_and_over_a_restart<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
     store
         .set_embeddings(&alice, vec![(seqs[0], vector("m/1", 1)), (seqs[2], vector("m/0", 1))])
@@ -45,7 +44,7 @@ async fn who_waits_is_found_in_pieces_and_over_a_restart() {
     store.set_embeddings(&alice, vec![(seqs[1], vector("m/1", 1))]).await.unwrap();
     store.forget(&bob, Forget::ALL, NOW).await.unwrap();
     drop(store);
-    let store = place.open();
+    let store = database.open();
     let expected: Vec<_> = [2, 4, 6, 8].map(|n| (format!("t{n}"), seqs[n])).into();
     assert_eq!(waiting(&store, "m/1").await, expected);
     assert_eq!(store.embedded("m/1").await.unwrap(), Embedded { done: 1, all: 5 });
@@ -57,10 +56,9 @@ async fn who_waits_is_found_in_pieces_and_over_a_restart() {
     assert_eq!(rows[2].embedding, None);
 }
 
-#[tokio::test]
-async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+pub async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
     let look = async |after: Option<Covered>| {
         let pending = store.pending("m/1", after, 100).await.unwrap();
@@ -82,10 +80,9 @@ async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later() {
     assert_eq!(waiting(&store, "m/2").await.len(), 10);
 }
 
-#[tokio::test]
-async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_along() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+pub async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_along<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
     let of = |n: usize| (seqs[n], vector("m/1", 1));
     store.set_embeddings(&alice, vec![of(0), of(2), of(4)]).await.unwrap();
@@ -104,10 +101,9 @@ async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_along() 
     assert_eq!(count().await, Embedded { done: 1, all: 5 });
 }
 
-#[tokio::test]
-async fn of_a_long_text_the_beginning_is_embedded() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+pub async fn of_a_long_text_the_beginning_is_embedded<T: TestStore>() {
+    let Some(database) = T::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&[&"é".repeat(100_000)]), NOW).await.unwrap();
     assert_eq!(waiting(&store, "m/1").await[0].0.chars().count(), 8000);
 }

@@ -12,7 +12,7 @@ use tokio_postgres::{
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
 
-use crate::{memory::store::StoreError, upstream::client::tls};
+use crate::{memory::store::StoreError, tls};
 
 /// Beyond it a server does not answer the door.
 const CONNECT: Duration = Duration::from_secs(2);

@@ -10,8 +10,9 @@ use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     memory::{
-        service::{MemoryService, UserMemoryState},
+        service::MemoryService,
         store::{Activity, Forget, UnixMillis},
+        types::UserMemoryState,
     },
     refusal::Refusal,
     server::{

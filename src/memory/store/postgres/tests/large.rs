@@ -14,8 +14,8 @@ fn numbered(n: usize) -> NewMemory {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_old_is_found_by_its_words_with_what_was_said_around_it() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.ready().await, user("alice"), user("bob"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice, bob) = (database.ready().await, user("alice"), user("bob"));
     for owner in [&alice, &bob] {
         let memories = (0..1800).map(numbered).collect();
         store.append(owner, Batch { memories, idempotency_key: None }, NOW).await.unwrap();
@@ -54,11 +54,11 @@ async fn what_is_old_is_found_by_its_words_with_what_was_said_around_it() {
 
 #[tokio::test]
 async fn who_has_too_much_is_told_so_until_it_is_forgotten() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.ready().await, user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.ready().await, user("alice"));
     let first = store.append(&alice, batch(&["a"]), NOW).await.unwrap();
     let known = Some(IndexVersion { epoch: first.epoch, seq: first.memories[0].seq });
     assert_eq!(store.news(&alice, known).await.unwrap(), Changes::Same);
-    place.run("UPDATE concierge.users SET bytes = bytes + 40000000");
+    database.run("UPDATE concierge.users SET bytes = bytes + 40000000");
     assert_eq!(store.news(&alice, known).await.unwrap(), Changes::TooLarge { epoch: 1 });
 }

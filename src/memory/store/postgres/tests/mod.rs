@@ -3,8 +3,6 @@
 //! The server is the one that `CONCIERGE_TEST_POSTGRES` names, see `tests/postgres/with-server`; each test makes a
 //! database of its own. Without it these tests do nothing and say so.
 
-#![allow(clippy::duplicate_mod, reason = "the suite is compiled once for each store")]
-
 use std::{
     env,
     sync::{Arc, LazyLock},
@@ -20,7 +18,6 @@ use crate::{
         text::preselect,
     },
     tasks::Tasks,
-    user::UserId,
 };
 
 mod large;
@@ -29,38 +26,24 @@ mod several;
 mod trouble;
 mod walls;
 
-// What holds for every store; each brings its own `Place` and `Opened`.
-#[path = "../../conformance/contexts.rs"]
-mod contexts;
-#[path = "../../conformance/isolation.rs"]
-mod isolation;
-#[path = "../../conformance/keys.rs"]
-mod keys;
-#[path = "../../conformance/model.rs"]
-mod model;
-#[path = "../../conformance/reading.rs"]
-mod reading;
-#[path = "../../conformance/vectors.rs"]
-mod vectors;
-
-/// How often the model of a store is tried: each try is a database of its own.
-const CASES: u32 = 4;
-
-/// The store under test.
-type Opened = PostgresStore;
+conformance_tests!(TestDatabase);
 
 /// The server's URL, which ends in the name of a database.
 static SERVER: LazyLock<Option<String>> = LazyLock::new(|| env::var("CONCIERGE_TEST_POSTGRES").ok());
 
 /// An empty database.
-struct Place {
+struct TestDatabase {
     name: String,
     url: String,
 }
 
-impl Place {
-    /// `None` if there is no server.
-    fn new() -> Option<Self> {
+impl TestStore for TestDatabase {
+    type Store = PostgresStore;
+
+    /// Each try is a database of its own.
+    const CASES: u32 = 4;
+
+    fn empty() -> Option<Self> {
         let Some(server) = SERVER.as_deref() else {
             eprintln!("skipped: CONCIERGE_TEST_POSTGRES names no server");
             return None;
@@ -73,22 +56,6 @@ impl Place {
 
     fn open(&self) -> PostgresStore {
         PostgresStore::new(&self.url, &Tasks::new(), preselect::memory).unwrap()
-    }
-
-    /// Opens it when its schema is made, however slow the machine is.
-    async fn ready(&self) -> PostgresStore {
-        let store = self.open();
-        for _ in 0..20 {
-            if store.epoch(&user("nobody")).await.is_ok() {
-                return store;
-            }
-        }
-        panic!("the server does not come up");
-    }
-
-    /// Runs statements as another program would.
-    fn run(&self, sql: &str) {
-        batch_at(&self.url, sql);
     }
 
     /// Whether `word` is in any row of any table.
@@ -105,7 +72,25 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl TestDatabase {
+    /// Opens it when its schema is made, however slow the machine is.
+    async fn ready(&self) -> PostgresStore {
+        let store = self.open();
+        for _ in 0..20 {
+            if store.epoch(&user("nobody")).await.is_ok() {
+                return store;
+            }
+        }
+        panic!("the server does not come up");
+    }
+
+    /// Runs statements as another program would.
+    fn run(&self, sql: &str) {
+        batch_at(&self.url, sql);
+    }
+}
+
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         if let Some(server) = SERVER.as_deref() {
             batch_at(server, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));

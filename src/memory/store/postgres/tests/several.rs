@@ -8,8 +8,8 @@ fn known(memories: &[MemoryRecord], epoch: u64) -> Option<IndexVersion> {
 
 #[tokio::test]
 async fn news_are_what_the_other_gateway_has_done() {
-    let Some(place) = Place::new() else { return };
-    let (one, other, alice) = (place.open(), place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (one, other, alice) = (database.open(), database.open(), user("alice"));
     assert_eq!(one.news(&alice, None).await.unwrap(), Changes::Rewritten { epoch: 0 });
     let first = one.append(&alice, batch(&["a"]), NOW).await.unwrap();
     let seen = known(&first.memories, 1);
@@ -30,8 +30,8 @@ async fn news_are_what_the_other_gateway_has_done() {
 /// Each gateway's view grown from news alone is the table itself, whatever both do at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_view_grown_from_news_is_never_behind_what_was_acknowledged() {
-    let Some(place) = Place::new() else { return };
-    let (stores, alice) = ([Arc::new(place.open()), Arc::new(place.open())], user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (stores, alice) = ([Arc::new(database.open()), Arc::new(database.open())], user("alice"));
     let newest = Arc::new(Mutex::new(0_u64));
     let writers = stores.clone().map(|store| {
         let (alice, newest) = (alice.clone(), newest.clone());
@@ -82,8 +82,8 @@ async fn a_view_grown_from_news_is_never_behind_what_was_acknowledged() {
 /// Of two gateways that number rows at the same time, none gives a number twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn numbers_grow_in_the_order_of_epochs_over_all_gateways() {
-    let Some(place) = Place::new() else { return };
-    let (stores, alice) = ([Arc::new(place.open()), Arc::new(place.open())], user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (stores, alice) = ([Arc::new(database.open()), Arc::new(database.open())], user("alice"));
     let tasks: Vec<_> = (0..8)
         .map(|n| {
             let (store, alice) = (stores[n % 2].clone(), alice.clone());
@@ -109,8 +109,8 @@ async fn numbers_grow_in_the_order_of_epochs_over_all_gateways() {
 /// Two gateways that are not configured alike: the one that started last embeds, and the other does not undo it.
 #[tokio::test]
 async fn of_two_embedders_the_last_chosen_is_in_force() {
-    let Some(place) = Place::new() else { return };
-    let (one, other, alice) = (place.open(), place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (one, other, alice) = (database.open(), database.open(), user("alice"));
     let appended = one.append(&alice, batch(&["a"]), NOW).await.unwrap();
     let set = async |store: &PostgresStore, embedder: &str| {
         let embedding = StoredEmbedding { embedder: embedder.into(), ..embedding(1) };
@@ -141,13 +141,13 @@ async fn of_two_embedders_the_last_chosen_is_in_force() {
 /// What one gateway embeds, the other leaves to it, until the first has moved the mark or is gone for long.
 #[tokio::test]
 async fn two_gateways_do_not_embed_the_same() {
-    let Some(place) = Place::new() else { return };
-    let (one, other, alice) = (place.open(), place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (one, other, alice) = (database.open(), database.open(), user("alice"));
     let first = one.append(&alice, batch(&["a", "b"]), NOW).await.unwrap();
     let found = one.pending("m/1", None, 9).await.unwrap();
     assert_eq!(found.items.len(), 2);
     assert_eq!(other.pending("m/1", None, 9).await.unwrap(), PendingRecords::default());
-    place.run("UPDATE concierge.users SET leased_to = now() - interval '1 second'");
+    database.run("UPDATE concierge.users SET leased_to = now() - interval '1 second'");
     let taken = other.pending("m/1", None, 9).await.unwrap();
     assert_eq!(taken.items, found.items, "the first is gone");
     // It was not, but the mark is no longer its to move.

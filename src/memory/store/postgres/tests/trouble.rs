@@ -9,20 +9,20 @@ const KILL_ALL: &str = "SELECT count(pg_terminate_backend(pid))::text FROM pg_st
 
 #[tokio::test]
 async fn calls_after_all_connections_died_do_not_notice() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     for n in 0..5 {
         store.append(&alice, batch(&["x"]), NOW).await.unwrap();
-        column(&place.url, KILL_ALL);
+        column(&database.url, KILL_ALL);
         assert_eq!(all(&store, &alice).await.len(), n + 1);
-        column(&place.url, KILL_ALL);
+        column(&database.url, KILL_ALL);
     }
 }
 
 #[tokio::test]
 async fn a_caller_that_leaves_in_the_middle_leaves_nothing_behind() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["before"]), NOW).await.unwrap();
     let mut cut = 0;
     for steps in 0..40 {
@@ -48,8 +48,8 @@ async fn a_caller_that_leaves_in_the_middle_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn more_than_may_wait_is_refused_and_not_queued() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["x"]), NOW).await.unwrap();
     let large = "x".repeat(40 << 20);
     let mut first = store.append(&alice, batch(&[&large]), NOW);
@@ -61,8 +61,8 @@ async fn more_than_may_wait_is_refused_and_not_queued() {
 
 #[tokio::test]
 async fn a_closed_store_takes_no_more() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["x"]), NOW).await.unwrap();
     store.close().await;
     assert_eq!(store.append(&alice, batch(&["y"]), NOW).await, Err(StoreError::Closed));

@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     for owner in [&alice, &bob] {
         let batch = Batch { idempotency_key: Some("k".into()), ..batch(&["secret"]) };
         store.append(owner, batch, NOW).await.unwrap();
@@ -14,7 +14,7 @@ async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
             .await
             .unwrap();
     }
-    let stranger = client(&place.url).await;
+    let stranger = client(&database.url).await;
     let count = async |table: &str| {
         let row = stranger.query_one(&format!("SELECT count(*) FROM concierge.{table}"), &[]).await;
         row.unwrap().get::<_, i64>(0)
@@ -40,18 +40,18 @@ async fn a_table_shows_only_the_rows_of_the_user_whom_the_transaction_names() {
 /// A table that a later schema adds must not be forgotten.
 #[tokio::test]
 async fn every_table_with_words_has_its_wall() {
-    let Some(place) = Place::new() else { return };
-    drop(place.ready().await);
+    let Some(database) = TestDatabase::empty() else { return };
+    drop(database.ready().await);
     let open =
         "SELECT relname::text FROM pg_class WHERE relnamespace = 'concierge'::regnamespace AND relkind = 'r'
                 AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY relname";
-    assert_eq!(column(&place.url, open), ["embedders", "embedding", "users", "version"]);
+    assert_eq!(column(&database.url, open), ["embedders", "embedding", "users", "version"]);
 }
 
 #[tokio::test]
 async fn no_connection_remembers_whom_it_served() {
-    let Some(place) = Place::new() else { return };
-    let (store, alice) = (place.open(), user("alice"));
+    let Some(database) = TestDatabase::empty() else { return };
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["x"]), NOW).await.unwrap();
     all(&store, &alice).await;
     store.append(&alice, Batch { memories: vec![text("x\0")], idempotency_key: None }, NOW).await.unwrap();

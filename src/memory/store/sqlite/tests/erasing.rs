@@ -8,8 +8,8 @@ use super::*;
 
 #[tokio::test]
 async fn what_is_forgotten_is_in_no_file_and_the_rest_is() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
     let mut rows = Vec::new();
     for (n, session) in ["one", "two", "two", "three", "three"].into_iter().enumerate() {
         let new = NewMemory {
@@ -23,17 +23,17 @@ async fn what_is_forgotten_is_in_no_file_and_the_rest_is() {
         let batch = Batch { memories: vec![new], idempotency_key: Some(format!("idempotency-{n}-x")) };
         rows.extend(store.append(&alice, batch, NOW).await.unwrap().memories);
     }
-    assert!(place.holds("canary-1-x") && !place.holds("idempotency-1-x"));
+    assert!(database.holds("canary-1-x") && !database.holds("idempotency-1-x"));
 
     let session = Forget::Matching { session: Some("session-two".into()), before: None };
     assert_eq!(store.forget(&alice, session, NOW).await.unwrap().seqs, [rows[1].seq, rows[2].seq]);
     for word in ["session-two", "canary-1-x", "canary-2-x", "speaker-1-x", "metadata-2-x", &rows[1].id] {
-        assert!(!place.holds(word), "{word}");
+        assert!(!database.holds(word), "{word}");
     }
     let both =
         Forget::Matching { session: Some("session-three".into()), before: Some(UnixMillis(NOW.0 + 4)) };
     assert_eq!(store.forget(&alice, both, NOW).await.unwrap().seqs, [rows[3].seq]);
-    assert!(!place.holds("canary-3-x") && place.holds("canary-4-x") && place.holds("session-three"));
+    assert!(!database.holds("canary-3-x") && database.holds("canary-4-x") && database.holds("session-three"));
 
     let forgotten = store.forget(&alice, Forget::Id(rows[0].id.clone()), NOW).await.unwrap();
     assert_eq!((forgotten.seqs, forgotten.erased), (vec![rows[0].seq], true));
@@ -41,14 +41,14 @@ async fn what_is_forgotten_is_in_no_file_and_the_rest_is() {
     let again = store.forget(&alice, Forget::Id(rows[0].id.clone()), NOW).await.unwrap();
     assert_eq!((again.seqs.len(), again.epoch), (0, forgotten.epoch));
     store.forget(&alice, Forget::ALL, NOW).await.unwrap();
-    assert!(!place.holds("canary-") && !place.holds("session-"));
+    assert!(!database.holds("canary-") && !database.holds("session-"));
 }
 
 /// SQLite's `secure_delete` alone fails this: rebalancing pages leaves copies of rows behind.
 #[tokio::test]
 async fn no_page_keeps_a_copy_whatever_came_before() {
-    let place = Place::new().unwrap();
-    let (store, mut random) = (place.open(), Rng::with_seed(7));
+    let database = TestFile::new();
+    let (store, mut random) = (database.open(), Rng::with_seed(7));
     let mut live: BTreeMap<String, (UserId, String)> = BTreeMap::new();
     let mut gone = Vec::new();
     for round in 0..600 {
@@ -76,7 +76,7 @@ async fn no_page_keeps_a_copy_whatever_came_before() {
             gone.push(canary);
         }
         if round % 100 == 99 {
-            let found = canaries(&place.bytes());
+            let found = canaries(&database.bytes());
             assert_eq!(gone.iter().filter(|word| found.contains(*word)).count(), 0, "round {round}");
             assert!(live.keys().all(|word| found.contains(word)));
         }
@@ -96,8 +96,8 @@ fn canaries(bytes: &[u8]) -> BTreeSet<String> {
 /// A vector tells nearly what its text said, and a context is as private as a memory.
 #[tokio::test]
 async fn what_was_replaced_leaves_no_copy_either() {
-    let place = Place::new().unwrap();
-    let (store, mut random) = (place.open(), Rng::with_seed(11));
+    let database = TestFile::new();
+    let (store, mut random) = (database.open(), Rng::with_seed(11));
     let owners: Vec<UserId> = (0..20).map(|n| user(&format!("user {n}"))).collect();
     let mut latest: BTreeMap<String, String> = BTreeMap::new();
     let mut gone = Vec::new();
@@ -123,15 +123,15 @@ async fn what_was_replaced_leaves_no_copy_either() {
         gone.extend(latest.insert(format!("{kind} {at}"), canary));
     }
     store.forget(&owners[0], Forget::Id("none".into()), NOW).await.unwrap();
-    let found = canaries(&place.bytes());
+    let found = canaries(&database.bytes());
     assert_eq!(gone.iter().filter(|word| found.contains(*word)).count(), 0);
     assert!(gone.len() > 400 && latest.values().all(|word| found.contains(word)));
 }
 
 #[tokio::test]
 async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["canary-1-x"]), NOW).await.unwrap();
     store
         .writer
@@ -140,7 +140,7 @@ async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
         })
         .await
         .unwrap();
-    let stranger = place.stranger();
+    let stranger = database.stranger();
     stranger.execute_batch("BEGIN; SELECT count(*) FROM memories").unwrap();
     let forgotten = store.forget(&alice, Forget::ALL, NOW).await.unwrap();
     assert_eq!((forgotten.seqs.len(), forgotten.erased), (1, false));
@@ -148,13 +148,13 @@ async fn a_reader_of_another_process_delays_the_erasing_and_is_told_of() {
     drop(stranger);
     let again = store.forget(&alice, Forget::ALL, NOW).await.unwrap();
     assert_eq!((again.seqs.len(), again.erased), (0, true));
-    assert!(!place.holds("canary-1-x"));
+    assert!(!database.holds("canary-1-x"));
 }
 
 #[tokio::test]
 async fn the_old_can_be_found_and_dead_space_is_given_back() {
-    let place = Place::new().unwrap();
-    let (store, alice, bob) = (place.open(), user("alice"), user("bob"));
+    let database = TestFile::new();
+    let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     assert!(!store.compact().await.unwrap());
     let long = "long ".repeat(600);
     for n in 0..40 {
@@ -170,10 +170,10 @@ async fn the_old_can_be_found_and_dead_space_is_given_back() {
     assert_eq!(store.forget(&alice, expired, NOW).await.unwrap().seqs.len(), 7000);
     assert_eq!(store.users_with_older(old).await.unwrap(), []);
 
-    let before = fs::metadata(place.path()).unwrap().len();
+    let before = fs::metadata(database.path()).unwrap().len();
     let left = all(&store, &alice).await;
     assert!(store.compact().await.unwrap());
-    let after = fs::metadata(place.path()).unwrap().len();
+    let after = fs::metadata(database.path()).unwrap().len();
     assert!(after * 3 < before, "{before} -> {after}");
     assert_eq!(all(&store, &alice).await, left);
     assert_eq!(store.get(&alice, &left[5].id).await.unwrap().as_ref(), Some(&left[5]));

@@ -21,11 +21,11 @@ const ROUNDS: usize = 8;
 
 #[tokio::test]
 async fn no_acknowledged_memory_is_lost() {
-    let (place, alice) = (Place::new().unwrap(), user("alice"));
+    let (database, alice) = (TestFile::new(), user("alice"));
     let mut acknowledged = BTreeSet::new();
     for round in 0..ROUNDS {
-        acknowledged.extend(kill_after(&place, 40 * (round + 1)));
-        let store = place.open();
+        acknowledged.extend(kill_after(&database, 40 * (round + 1)));
+        let store = database.open();
         let rows = all(&store, &alice).await;
         let ids: BTreeSet<String> = rows.iter().map(|memory| memory.id.clone()).collect();
         assert_eq!(ids.len(), rows.len(), "a name given twice");
@@ -35,16 +35,16 @@ async fn no_acknowledged_memory_is_lost() {
         assert_eq!(usize::try_from(listed).unwrap(), rows.len());
         drop(store);
         let verdict: String =
-            place.stranger().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            database.stranger().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(verdict, "ok");
     }
 }
 
 /// Lets the victim write until it has acknowledged `count` memories, and kills it; returns all that it did.
-fn kill_after(place: &Place, count: usize) -> Vec<String> {
+fn kill_after(database: &TestFile, count: usize) -> Vec<String> {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture", "memory::store::sqlite::tests::killed::victim"])
-        .env(PATH, place.path())
+        .env(PATH, database.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -1,14 +1,11 @@
 //! The SQLite store against real files: what it promises, and every trouble that a file can have.
 
-#![allow(clippy::duplicate_mod, reason = "the suite is compiled once for each store")]
-
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::SqliteStore;
@@ -23,43 +20,38 @@ mod killed;
 mod trouble;
 mod writing;
 
-// What holds for every store; each brings its own `Place` and `Opened`.
-#[path = "../../conformance/contexts.rs"]
-mod contexts;
-#[path = "../../conformance/isolation.rs"]
-mod isolation;
-#[path = "../../conformance/keys.rs"]
-mod keys;
-#[path = "../../conformance/model.rs"]
-mod model;
-#[path = "../../conformance/reading.rs"]
-mod reading;
-#[path = "../../conformance/vectors.rs"]
-mod vectors;
-
-/// How often the model of a store is tried.
-const CASES: u32 = 24;
-
-/// The store under test.
-type Opened = SqliteStore;
+conformance_tests!(TestFile);
 
 /// A folder with a store in it.
-struct Place {
+struct TestFile {
     folder: TempDir,
 }
 
-impl Place {
-    #[allow(clippy::unnecessary_wraps, reason = "other stores need a server, which may not be there")]
-    fn new() -> Option<Self> {
-        Some(Self { folder: TempDir::new().unwrap() })
-    }
+impl TestStore for TestFile {
+    type Store = SqliteStore;
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("memories.db")
+    const CASES: u32 = 24;
+
+    fn empty() -> Option<Self> {
+        Some(Self::new())
     }
 
     fn open(&self) -> SqliteStore {
         SqliteStore::open(&self.path()).unwrap()
+    }
+
+    fn holds(&self, word: &str) -> bool {
+        memchr::memmem::find(&self.bytes(), word.as_bytes()).is_some()
+    }
+}
+
+impl TestFile {
+    fn new() -> Self {
+        Self { folder: TempDir::new().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("memories.db")
     }
 
     /// Everything that the store has written, in whatever file.
@@ -69,10 +61,6 @@ impl Place {
             bytes.extend(fs::read(entry.unwrap().path()).unwrap());
         }
         bytes
-    }
-
-    fn holds(&self, word: &str) -> bool {
-        memchr::memmem::find(&self.bytes(), word.as_bytes()).is_some()
     }
 
     /// A connection of another program.

@@ -13,8 +13,8 @@ async fn pragma(store: &SqliteStore, sql: &'static str) {
 
 #[tokio::test]
 async fn a_full_disk_refuses_whole_batches_and_heals() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
     pragma(&store, "PRAGMA max_page_count = 60").await;
     let long = "long ".repeat(10_000);
@@ -39,8 +39,8 @@ async fn a_full_disk_refuses_whole_batches_and_heals() {
 
 #[tokio::test]
 async fn a_change_that_does_not_fit_takes_no_other_with_it_into_silence() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     pragma(&store, "PRAGMA max_page_count = 60").await;
     let huge = "huge ".repeat(1_000_000);
     let writes = (0..40).map(|n| {
@@ -57,8 +57,8 @@ async fn a_change_that_does_not_fit_takes_no_other_with_it_into_silence() {
 
 #[tokio::test]
 async fn a_file_that_may_not_be_written_is_still_read() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
     pragma(&store, "PRAGMA query_only = ON").await;
     assert_eq!(store.append(&alice, batch(&["x"]), NOW).await, Err(StoreError::ReadOnly));
@@ -68,10 +68,10 @@ async fn a_file_that_may_not_be_written_is_still_read() {
 
 #[tokio::test]
 async fn a_lock_of_another_process_is_waited_for_and_then_said() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     store.append(&alice, batch(&["first"]), NOW).await.unwrap();
-    let stranger = place.stranger();
+    let stranger = database.stranger();
     stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
 
     // Short ones are waited out.
@@ -95,9 +95,9 @@ async fn a_lock_of_another_process_is_waited_for_and_then_said() {
 
 #[tokio::test]
 async fn a_queue_that_is_full_refuses_and_what_nobody_waits_for_is_not_done() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
-    let stranger = place.stranger();
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
+    let stranger = database.stranger();
     stranger.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let mut waiting: Vec<_> = Vec::new();
     let mut refused = 0;
@@ -128,8 +128,8 @@ async fn a_queue_that_is_full_refuses_and_what_nobody_waits_for_is_not_done() {
 
 #[tokio::test]
 async fn a_closed_store_has_done_what_it_took_and_takes_no_more() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     let mut writes = Vec::new();
     for _ in 0..100 {
         let mut write = store.append(&alice, batch(&["x"]), NOW);
@@ -140,7 +140,7 @@ async fn a_closed_store_has_done_what_it_took_and_takes_no_more() {
     futures_util::future::join_all(writes).await.into_iter().for_each(|done| drop(done.unwrap()));
     assert_eq!(store.append(&alice, batch(&["x"]), NOW).await, Err(StoreError::Closed));
     assert_eq!(store.counts(&alice).await, Err(StoreError::Closed));
-    let files = fs::read_dir(place.folder.path()).unwrap().count();
+    let files = fs::read_dir(database.folder.path()).unwrap().count();
     assert_eq!(files, 1, "the log is part of the database now");
-    assert_eq!(all(&place.open(), &alice).await.len(), 100);
+    assert_eq!(all(&database.open(), &alice).await.len(), 100);
 }

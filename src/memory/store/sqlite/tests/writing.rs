@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_share_transactions() {
-    let place = Place::new().unwrap();
-    let store = Arc::new(place.open());
+    let database = TestFile::new();
+    let store = Arc::new(database.open());
     let tasks: Vec<_> = (0..64)
         .map(|writer| {
             let store = store.clone();
@@ -38,15 +38,16 @@ async fn many_writers_share_transactions() {
         );
         assert_eq!(store.epoch(&owner).await.unwrap(), 800);
     }
-    let verdict: String = place.stranger().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let verdict: String =
+        database.stranger().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }
 
 #[tokio::test]
 async fn a_change_that_fails_or_panics_takes_no_other_with_it() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (place.open(), user("alice"));
-    let stranger = place.stranger();
+    let database = TestFile::new();
+    let (store, alice) = (database.open(), user("alice"));
+    let stranger = database.stranger();
     // All of them wait for the lock, and then share one transaction.
     stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut first = store.append(&alice, batch(&["first"]), NOW);
@@ -74,8 +75,8 @@ async fn a_change_that_fails_or_panics_takes_no_other_with_it() {
 
 #[tokio::test]
 async fn the_last_owner_of_a_store_may_be_one_of_its_own_jobs() {
-    let place = Place::new().unwrap();
-    let (store, alice) = (Arc::new(place.open()), user("alice"));
+    let database = TestFile::new();
+    let (store, alice) = (Arc::new(database.open()), user("alice"));
     store.append(&alice, batch(&["x"]), NOW).await.unwrap();
     let owner = store.clone();
     let alive = Arc::downgrade(&store);
@@ -94,5 +95,5 @@ async fn the_last_owner_of_a_store_may_be_one_of_its_own_jobs() {
     while alive.upgrade().is_some() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    assert_eq!(all(&place.open(), &alice).await.len(), 1);
+    assert_eq!(all(&database.open(), &alice).await.len(), 1);
 }

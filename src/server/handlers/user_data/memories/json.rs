@@ -12,8 +12,8 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::{
     memory::{
-        service::{NewItem, SearchResult},
         store::{Cursor, MAX_PAGE, MemoryRecord, UnixMillis},
+        types::{NewItem, SearchResult},
     },
     refusal::Refusal,
     server::http::{error_response, response_body::ResponseBody},

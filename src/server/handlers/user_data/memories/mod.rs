@@ -20,8 +20,8 @@ use self::{
 use super::{StoreAccess, after_erasure};
 use crate::{
     memory::{
-        service::NewItem,
         store::{Cursor, Forget, MAX_PAGE, RecordPage},
+        types::NewItem,
     },
     refusal::Refusal,
     server::{

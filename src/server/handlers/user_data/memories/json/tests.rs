@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::memory::service::SearchHit;
+use crate::memory::types::SearchHit;
 
 fn refused(result: Result<impl std::fmt::Debug, Refusal>) -> (&'static str, String) {
     match result {

@@ -1,4 +1,4 @@
-//! TLS to providers and collectors: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
+//! TLS towards providers, databases and collectors: the system's trusted roots together with Mozilla's, TLS 1.2 or newer.
 //!
 //! There is no option that turns verification off. A private authority is added with `SSL_CERT_FILE`.
 
