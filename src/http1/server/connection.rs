@@ -1,6 +1,6 @@
-//! The client's side of a connection: heads, and the bodies behind them, from one wire.
+//! What a connection reads: heads, and the bodies behind them, from one wire.
 //!
-//! The connection and the body of the request at hand share it. Both are polled by one task, one after the other, so the
+//! The server and the body of the request at hand share it. Both are polled by one task, one after the other, so the
 //! lock is never waited for. While it waits it holds no buffer.
 
 use std::{
@@ -17,8 +17,8 @@ use tokio::io::AsyncWrite;
 
 use super::request_head::{self, HeadError, RequestHead};
 use crate::http1::{
-    self,
     body_framing::{Decoder, FramingError},
+    headers::end_of_request,
     io::{Io, poll_read, poll_write},
 };
 
@@ -38,9 +38,6 @@ pub enum BodyError {
     /// It is not framed as it said.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// HTTP/2 failed.
-    #[error("{0}")]
-    Http2(#[from] hyper::Error),
 }
 
 /// What comes between two requests.
@@ -86,19 +83,24 @@ impl Connection {
     pub fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<NextRequest> {
         let mut searched = 0;
         loop {
-            let empty = self.heard.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            self.heard.advance(empty);
+            // Empty lines before a request are not part of it.
+            while self.heard.starts_with(b"\r\n") {
+                self.heard.advance(2);
+                searched = 0;
+            }
             let maybe_http2 = PREFACE.starts_with(&self.heard[..self.heard.len().min(PREFACE.len())]);
             if maybe_http2 && self.heard.len() >= PREFACE.len() {
                 return Poll::Ready(NextRequest::Http2);
             }
-            if !maybe_http2 && let Some(end) = http1::headers::end(&self.heard, searched) {
-                return Poll::Ready(self.begin(end));
+            if !maybe_http2 {
+                let head = &self.heard[..self.heard.len().min(most)];
+                match end_of_request(head, searched) {
+                    Ok(Some(end)) => return Poll::Ready(self.begin(end)),
+                    Ok(None) if head.len() < most => searched = head.len(),
+                    Ok(None) => return Poll::Ready(NextRequest::Bad(HeadError::TooLarge)),
+                    Err(bad) => return Poll::Ready(NextRequest::Bad(bad.into())),
+                }
             }
-            if self.heard.len() >= most {
-                return Poll::Ready(NextRequest::Bad(HeadError::TooLarge));
-            }
-            searched = self.heard.len();
             match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(NextRequest::Over),
                 Ok(_) => {}

@@ -180,7 +180,13 @@ async fn the_client_is_told_to_go_on_when_its_body_is_wanted() {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_once() {
-    for wrong in ["GET / HTTP/1.1\r\nno colon\r\n\r\n", "nonsense\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+    for wrong in [
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET / HTTP/1.1\n\n",
+        "\n",
+    ] {
         let mut stage = stage();
         stage.client.write_all((wrong.to_owned() + &post("/hidden", "")).as_bytes()).await.unwrap();
         let mut said = String::new();
@@ -193,7 +199,7 @@ async fn what_is_no_request_is_refused_once() {
     let mut stage = stage();
     let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(2 * OPTIONS.max_head));
     stage.client.write_all(endless.as_bytes()).await.unwrap();
-    until(&mut stage.client, &["its head is too large"]).await;
+    until(&mut stage.client, &["Request head too large"]).await;
 }
 
 #[tokio::test(start_paused = true)]
