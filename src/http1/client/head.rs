@@ -58,9 +58,9 @@ pub fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ResponseError
     let headers = headers(head, parsed.headers)?;
     let code = StatusCode::from_u16(code).map_err(|_| FramingError("invalid status code"))?;
     let version = version(minor);
-    let says = FramingHeaders::of(&headers);
-    let (decoder, clear) = body_of((code, version), &says, method)?;
-    let keep_alive = clear && says.keeps_alive(version);
+    let framing = FramingHeaders::of(&headers);
+    let (decoder, clear) = body_of((code, version), &framing, method)?;
+    let keep_alive = clear && framing.keeps_alive(version);
     let mut response = Response::new(());
     (*response.status_mut(), *response.version_mut(), *response.headers_mut()) = (code, version, headers);
     Ok(ResponseHead { response, decoder, keep_alive })
@@ -69,14 +69,14 @@ pub fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ResponseError
 /// What the body is, and whether everybody on the way must have understood it so.
 fn body_of(
     (code, version): (StatusCode, Version),
-    says: &FramingHeaders<'_>,
+    framing: &FramingHeaders<'_>,
     method: &Method,
 ) -> Result<(Decoder, bool), FramingError> {
-    let length = says.length?;
+    let length = framing.length?;
     if *method == Method::HEAD || code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED {
         return Ok((Decoder::Length(0), true));
     }
-    if let Some(last) = says.coding.and_then(|line| words(line).last()) {
+    if let Some(last) = framing.coding.and_then(|line| words(line).last()) {
         if version == Version::HTTP_10 {
             return Err(FramingError("transfer-encoding in HTTP/1.0"));
         }

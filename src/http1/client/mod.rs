@@ -31,7 +31,7 @@ use super::{
 
 /// Bytes of a response's head.
 const MAX_HEAD: usize = 16 * 1024;
-/// Heads that say nothing yet (1xx) before the one that does.
+/// Interim responses (1xx) before the final one.
 const MAX_INFORMATIONAL: usize = 16;
 /// Bytes of a request's head, about, without what stands in each.
 const HEAD: usize = 256;
@@ -99,11 +99,11 @@ impl Http1 {
     ) -> Result<Response<ClientResponseBody<B, P>>, ResponseError> {
         let method = request.method().clone();
         let mut request = NotSent::new(*request, fixed);
-        let (mut heard, mut informational) = (BytesMut::new(), 0);
-        let head =
-            poll_fn(|cx| self.poll_head(cx, &mut request, (&mut heard, &mut informational), &method)).await?;
+        let (mut buffer, mut informational) = (BytesMut::new(), 0);
+        let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut buffer, &mut informational), &method))
+            .await?;
         let ResponseHead { response, mut decoder, keep_alive } = head;
-        let piece = BodySegment::of(&heard, &mut decoder);
+        let piece = BodySegment::of(&buffer, &mut decoder);
         let (connection, run) = (Some(self), Bytes::new());
         let unsent = (!request.flushed).then(|| Box::new(request));
         let mut body =
@@ -117,13 +117,13 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         request: &mut NotSent<impl Buf>,
-        (heard, informational): (&mut BytesMut, &mut usize),
+        (buffer, informational): (&mut BytesMut, &mut usize),
         method: &Method,
     ) -> Poll<Result<ResponseHead, ResponseError>> {
         let mut searched = 0;
         loop {
-            while let Some(end) = headers::end(heard, searched).filter(|end| *end <= MAX_HEAD) {
-                let head = head::read(&heard.split_to(end).freeze(), method)?;
+            while let Some(end) = headers::end(buffer, searched).filter(|end| *end <= MAX_HEAD) {
+                let head = head::read(&buffer.split_to(end).freeze(), method)?;
                 match head.response.status() {
                     StatusCode::SWITCHING_PROTOCOLS => {
                         return Poll::Ready(Err(FramingError("unexpected 101 Switching Protocols").into()));
@@ -135,13 +135,13 @@ impl Http1 {
                     _ => (*informational, searched) = (*informational + 1, 0),
                 }
             }
-            if heard.len() >= MAX_HEAD {
+            if buffer.len() >= MAX_HEAD {
                 return Poll::Ready(Err(ResponseError::HeadTooLarge));
             }
-            searched = heard.len();
+            searched = buffer.len();
             request.poll_send(&mut self.wire, cx);
             let read = ready!(poll_read(&mut self.wire, cx, |bytes| {
-                heard.extend_from_slice(bytes);
+                buffer.extend_from_slice(bytes);
                 bytes.len()
             }));
             match read {
@@ -257,7 +257,7 @@ impl<B: Buf, P: Reuse> ClientResponseBody<B, P> {
         self.connection.is_none() && self.run.is_empty() && self.broken.is_none()
     }
 
-    /// How much is left, as far as that was said.
+    /// How much is left, as far as it is known.
     pub fn size_hint(&self) -> SizeHint {
         match self.decoder {
             Decoder::Length(left) => SizeHint::with_exact(left + self.run.len() as u64),

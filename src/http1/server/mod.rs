@@ -72,29 +72,29 @@ where
     R: From<ConnectionBody>,
     B: OutgoingBody,
 {
-    let line = Arc::new(Mutex::new(Connection::new(Box::new(wire))));
+    let connection = Arc::new(Mutex::new(Connection::new(Box::new(wire))));
     let mut timer = pin!(sleep(options.head_timeout));
     loop {
-        let head = match next(&line, timer.as_mut(), options).await {
+        let head = match next(&connection, timer.as_mut(), options).await {
             NextRequest::Head(head) => head,
             NextRequest::Bad(bad) => {
-                send(&line, ResponseWriter::new(refuse(bad), ResponseMode::LAST, options.wall)).await?;
-                return close(&line).await.map(|()| None);
+                send(&connection, ResponseWriter::new(refuse(bad), ResponseMode::LAST, options.wall)).await?;
+                return close(&connection).await.map(|()| None);
             }
-            NextRequest::Http2 => return Ok(Arc::into_inner(line).map(rewound)),
+            NextRequest::Http2 => return Ok(Arc::into_inner(connection).map(rewound)),
             NextRequest::Over => return Ok(None),
         };
-        let RequestHead { request, manner, .. } = *head;
-        let request = request.map(|()| R::from(ConnectionBody(line.clone())));
+        let RequestHead { request, mode, .. } = *head;
+        let request = request.map(|()| R::from(ConnectionBody(connection.clone())));
         let service = service.ready().await.map_err(io::Error::other)?;
-        let Some(response) = answer(&line, service.call(request)).await else { return Ok(None) };
+        let Some(response) = answer(&connection, service.call(request)).await else { return Ok(None) };
         let response = response.map_err(io::Error::other)?;
-        let manner = ResponseMode { keep_alive: manner.keep_alive && is_read(&line).await, ..manner };
-        let writer = ResponseWriter::new(response, manner, options.wall);
+        let mode = ResponseMode { keep_alive: mode.keep_alive && is_read(&connection).await, ..mode };
+        let writer = ResponseWriter::new(response, mode, options.wall);
         let last = writer.last;
-        send(&line, writer).await?;
+        send(&connection, writer).await?;
         if last {
-            return close(&line).await.map(|()| None);
+            return close(&connection).await.map(|()| None);
         }
     }
 }
@@ -102,13 +102,13 @@ where
 /// What comes next, within the time for a head. The timer may still be set for an earlier one: it is set anew only when it
 /// has fired.
 async fn next(
-    line: &Mutex<Connection>,
+    connection: &Mutex<Connection>,
     mut timer: Pin<&mut Sleep>,
     options: ConnectionOptions,
 ) -> NextRequest {
     let end = (options.now)() + options.head_timeout;
     poll_fn(|cx| {
-        if let Poll::Ready(next) = line.lock().poll_next(cx, options.max_head) {
+        if let Poll::Ready(next) = connection.lock().poll_next(cx, options.max_head) {
             return Poll::Ready(next);
         }
         while timer.as_mut().poll(cx).is_ready() {
@@ -122,40 +122,45 @@ async fn next(
     .await
 }
 
-fn rewound(line: Mutex<Connection>) -> RewindIo {
-    let (wire, read) = line.into_inner().into_parts();
+fn rewound(connection: Mutex<Connection>) -> RewindIo {
+    let (wire, read) = connection.into_inner().into_parts();
     RewindIo::new(read, wire)
 }
 
 /// What `answering` ends with; `None` once the client has gone.
-async fn answer<T>(line: &Mutex<Connection>, answering: impl Future<Output = T>) -> Option<T> {
+async fn answer<T>(connection: &Mutex<Connection>, answering: impl Future<Output = T>) -> Option<T> {
     let mut answering = pin!(answering);
     poll_fn(|cx| match answering.as_mut().poll(cx) {
         Poll::Ready(answered) => Poll::Ready(Some(answered)),
-        Poll::Pending => line.lock().poll_gone(cx).map(|()| None),
+        Poll::Pending => connection.lock().poll_gone(cx).map(|()| None),
     })
     .await
 }
 
 /// Whether nothing is left of the request's body, after a look at what has come of it.
-async fn is_read(line: &Mutex<Connection>) -> bool {
-    poll_fn(|cx| Poll::Ready(line.lock().skip_body(cx, MAX_SKIPPED))).await
+async fn is_read(connection: &Mutex<Connection>) -> bool {
+    poll_fn(|cx| Poll::Ready(connection.lock().skip_body(cx, MAX_SKIPPED))).await
 }
 
 /// Writes the answer; `Err` also if the client has gone.
-async fn send(line: &Mutex<Connection>, mut writer: ResponseWriter<impl OutgoingBody>) -> io::Result<()> {
-    poll_fn(|cx| match writer.poll_send(line, cx) {
+async fn send(
+    connection: &Mutex<Connection>,
+    mut writer: ResponseWriter<impl OutgoingBody>,
+) -> io::Result<()> {
+    poll_fn(|cx| match writer.poll_send(connection, cx) {
         Poll::Ready(sent) => Poll::Ready(sent),
-        Poll::Pending => line.lock().poll_gone(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into())),
+        Poll::Pending => {
+            connection.lock().poll_gone(cx).map(|()| Err(io::ErrorKind::ConnectionAborted.into()))
+        }
     })
     .await
 }
 
 /// Ends the connection so that the answer arrives.
-async fn close(line: &Mutex<Connection>) -> io::Result<()> {
-    poll_fn(|cx| Pin::new(line.lock().wire()).poll_shutdown(cx)).await?;
+async fn close(connection: &Mutex<Connection>) -> io::Result<()> {
+    poll_fn(|cx| Pin::new(connection.lock().wire()).poll_shutdown(cx)).await?;
     // The client may have gone already.
-    timeout(LINGER, poll_fn(|cx| line.lock().poll_silence(cx))).await.ok();
+    timeout(LINGER, poll_fn(|cx| connection.lock().poll_silence(cx))).await.ok();
     Ok(())
 }
 

@@ -39,18 +39,18 @@ pub struct RequestHead {
     pub request: Request<()>,
     /// What its body is.
     pub decoder: Decoder,
-    /// The body comes once the client was told to go on.
+    /// The body comes after a 100 (Continue).
     pub expects_continue: bool,
-    /// How it wants to be answered.
-    pub manner: ResponseMode,
+    /// How it is to be answered.
+    pub mode: ResponseMode,
 }
 
-/// How a request wants to be answered.
+/// How a request is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseMode {
     /// Another request may come on the connection.
     pub keep_alive: bool,
-    /// HTTP/1.0 knows no chunks, and must be told that the connection stays.
+    /// HTTP/1.0 has no chunks, and keeps the connection only if the response says so.
     pub version: Version,
     /// Only the head of the answer.
     pub head_only: bool,
@@ -84,13 +84,13 @@ pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
         Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| HeadError::Target)?;
     *request.version_mut() = version(minor);
     *request.headers_mut() = headers(head, parsed.headers)?;
-    let says = FramingHeaders::of(request.headers());
-    let decoder = body_of(request.version(), &says)?;
-    let expects_continue = request.version() == Version::HTTP_11 && says.expects_continue;
+    let framing = FramingHeaders::of(request.headers());
+    let decoder = body_of(request.version(), &framing)?;
+    let expects_continue = request.version() == Version::HTTP_11 && framing.expects_continue;
     Ok(RequestHead {
         expects_continue: expects_continue && !decoder.is_over(),
-        manner: ResponseMode {
-            keep_alive: says.keeps_alive(request.version()),
+        mode: ResponseMode {
+            keep_alive: framing.keeps_alive(request.version()),
             version: request.version(),
             head_only: request.method() == Method::HEAD,
         },
@@ -99,20 +99,20 @@ pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
     })
 }
 
-fn body_of(version: Version, says: &FramingHeaders<'_>) -> Result<Decoder, FramingError> {
+fn body_of(version: Version, framing: &FramingHeaders<'_>) -> Result<Decoder, FramingError> {
     // As a list it is read by some and not by others.
-    if says.lists_lengths {
+    if framing.lists_lengths {
         return Err(FramingError("content-length is a list"));
     }
-    let length = says.length?;
-    let Some(coding) = says.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
+    let length = framing.length?;
+    let Some(coding) = framing.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
     if length.is_some() {
         return Err(FramingError("both content-length and transfer-encoding"));
     }
     if version == Version::HTTP_10 {
         return Err(FramingError("transfer-encoding in HTTP/1.0"));
     }
-    if says.codings || !coding.eq_ignore_ascii_case(b"chunked") {
+    if framing.codings || !coding.eq_ignore_ascii_case(b"chunked") {
         return Err(FramingError("the only transfer-encoding supported is chunked"));
     }
     Ok(Decoder::chunked())

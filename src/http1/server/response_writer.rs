@@ -54,12 +54,12 @@ enum Framing {
 }
 
 impl Framing {
-    fn of(status: StatusCode, body: &impl Body, manner: ResponseMode) -> Self {
+    fn of(status: StatusCode, body: &impl Body, mode: ResponseMode) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         match body.size_hint().exact() {
             _ if bodiless || status.is_informational() => Self::Nothing,
             Some(length) => Self::Length(length),
-            None if manner.version == Version::HTTP_10 => Self::ToClose,
+            None if mode.version == Version::HTTP_10 => Self::ToClose,
             None => Self::Chunked,
         }
     }
@@ -83,18 +83,18 @@ pub struct ResponseWriter<B: Body> {
 }
 
 impl<B: OutgoingBody> ResponseWriter<B> {
-    /// The response to a request that wants it in this manner; `wall` is asked for its date.
-    pub fn new(response: Response<B>, manner: ResponseMode, wall: fn() -> SystemTime) -> Self {
+    /// The response to a request, as its head wants it; `wall` is asked for its date.
+    pub fn new(response: Response<B>, mode: ResponseMode, wall: fn() -> SystemTime) -> Self {
         let (head, mut body) = response.into_parts();
-        let framing = Framing::of(head.status, &body, manner);
-        let last = !manner.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
+        let framing = Framing::of(head.status, &body, mode);
+        let last = !mode.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
         let short = match framing {
             Framing::Length(length) if length <= COPIED as u64 => length as usize,
             _ => 0,
         };
         let mut copied = Vec::with_capacity(HEAD + short);
-        write_head(&mut copied, (&head, &mut body), (framing, manner.version, last), wall);
-        let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
+        write_head(&mut copied, (&head, &mut body), (framing, mode.version, last), wall);
+        let body = (!mode.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
         Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }
     }
@@ -103,12 +103,16 @@ impl<B: OutgoingBody> ResponseWriter<B> {
     ///
     /// # Errors
     /// The wire's, or that the body broke off: the connection is to be closed, so that the client sees it.
-    pub fn poll_send(&mut self, line: &Mutex<Connection>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_send(
+        &mut self,
+        connection: &Mutex<Connection>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if !self.writing {
                 ready!(self.poll_take(cx));
             }
-            ready!(self.poll_write(line.lock().wire(), cx))?;
+            ready!(self.poll_write(connection.lock().wire(), cx))?;
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(io::Error::other(broken)));
             }

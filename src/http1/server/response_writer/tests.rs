@@ -28,12 +28,12 @@ fn streamed(pieces: Vec<io::Result<Vec<u8>>>) -> Response<TestBody> {
 /// What the client hears of `response`, over a wire with room for `room` bytes; and how it ended.
 async fn heard(
     response: Response<TestBody>,
-    manner: ResponseMode,
+    mode: ResponseMode,
     room: usize,
 ) -> (Vec<u8>, io::Result<()>, bool) {
     let (ours, mut theirs) = duplex(room);
     let line = Mutex::new(Connection::new(Box::new(ours)));
-    let mut outgoing = ResponseWriter::new(response, manner, SystemTime::now);
+    let mut outgoing = ResponseWriter::new(response, mode, SystemTime::now);
     let last = outgoing.last;
     let sending = async move {
         let sent = std::future::poll_fn(|cx| outgoing.poll_send(&line, cx)).await;
@@ -46,8 +46,8 @@ async fn heard(
     (heard, sent, last)
 }
 
-async fn text(response: Response<TestBody>, manner: ResponseMode) -> (String, bool) {
-    let (heard, sent, last) = heard(response, manner, 1 << 20).await;
+async fn text(response: Response<TestBody>, mode: ResponseMode) -> (String, bool) {
+    let (heard, sent, last) = heard(response, mode, 1 << 20).await;
     sent.unwrap();
     let text = String::from_utf8(heard).unwrap();
     let date = text.find("date: ").unwrap();
