@@ -5,12 +5,12 @@
 
 use bytes::BytesMut;
 
-/// Bytes of one chunk's extensions, or of all trailers.
+/// Bytes of the extensions of all chunks, and of all trailers.
 const MAX_EXTENSION_BYTES: usize = 16 * 1024;
 
 /// The framing is not HTTP/1.1: nothing after it can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is not framed as HTTP demands: {0}")]
+#[error("invalid message framing: {0}")]
 pub struct FramingError(pub &'static str);
 
 /// Tells the body from what comes after it.
@@ -27,7 +27,7 @@ pub enum Decoder {
 impl Decoder {
     /// Chunks, from their beginning.
     pub fn chunked() -> Self {
-        Self::Chunked(Chunked { at: ChunkState::Size, left: 0, digits: 0, aside: 0 })
+        Self::Chunked(Chunked { at: ChunkState::Size, left: 0, digits: 0, discarded: 0 })
     }
 
     /// Whether all of the body has been seen.
@@ -70,14 +70,15 @@ pub struct Chunked {
     left: u64,
     /// Digits of its size.
     digits: u8,
-    /// Bytes of its extensions, or of the trailers.
-    aside: usize,
+    /// Bytes of extensions so far, in the whole body; then of the trailers.
+    discarded: usize,
 }
 
 /// What comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
     Size,
+    SizeBlank,
     Extension,
     SizeLf,
     Data,
@@ -111,48 +112,63 @@ impl Chunked {
     fn after(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         match (self.at, byte) {
             (ChunkState::Size, _) => self.size(byte),
+            (ChunkState::SizeBlank, _) => self.after_size(byte),
             (ChunkState::Extension, b'\r') => Ok(ChunkState::SizeLf),
-            (ChunkState::Extension, b'\n') => Err(FramingError("a chunk extension with a line break")),
-            (ChunkState::Trailer, b'\r') => Ok(ChunkState::TrailerLf),
-            (ChunkState::Trailer, b'\n') => Err(FramingError("a trailer without its end of line")),
-            (ChunkState::TrailerBegin, b'\r') => Ok(ChunkState::EndLf),
-            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => self.extension_byte(ChunkState::Trailer),
-            (ChunkState::Extension, _) => self.extension_byte(ChunkState::Extension),
+            (ChunkState::Extension, b'\n') => Err(FramingError("invalid chunk extension: bare LF")),
+            (ChunkState::Extension, _) => self.discard(ChunkState::Extension),
             (ChunkState::SizeLf, b'\n') => Ok(self.begin_data()),
             (ChunkState::DataCr, b'\r') => Ok(ChunkState::DataLf),
             (ChunkState::DataLf, b'\n') => Ok(ChunkState::Size),
+            (ChunkState::TrailerBegin, b'\r') => Ok(ChunkState::EndLf),
+            (ChunkState::Trailer, b'\r') => Ok(ChunkState::TrailerLf),
+            (ChunkState::TrailerBegin | ChunkState::Trailer, b'\n') => {
+                Err(FramingError("invalid trailer: bare LF"))
+            }
+            (ChunkState::TrailerBegin | ChunkState::Trailer, _) => self.discard(ChunkState::Trailer),
             (ChunkState::TrailerLf, b'\n') => Ok(ChunkState::TrailerBegin),
             (ChunkState::EndLf, b'\n') => Ok(ChunkState::End),
-            _ => Err(FramingError("a chunk without its end of line")),
+            _ => Err(FramingError("invalid chunk: missing CRLF")),
         }
     }
 
     fn size(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         if let Some(digit) = char::from(byte).to_digit(16) {
-            let larger = self.left.checked_mul(16).ok_or(FramingError("a chunk too large to be true"))?;
+            let larger = self.left.checked_mul(16).ok_or(FramingError("invalid chunk size: overflow"))?;
             self.left = larger + u64::from(digit);
             // Leading zeros are digits without a value.
             self.digits =
-                self.digits.checked_add(1).ok_or(FramingError("a chunk size of too many digits"))?;
+                self.digits.checked_add(1).ok_or(FramingError("invalid chunk size: too many digits"))?;
             return Ok(ChunkState::Size);
         }
+        if self.digits == 0 {
+            return Err(FramingError("invalid chunk size: missing"));
+        }
+        self.after_size(byte)
+    }
+
+    /// Behind the digits there may be blanks, and then an extension. A blank alone does not begin one: `5 x` is no size.
+    fn after_size(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         match byte {
-            _ if self.digits == 0 => Err(FramingError("a chunk without a size")),
             b'\r' => Ok(ChunkState::SizeLf),
-            b';' | b' ' | b'\t' => Ok(ChunkState::Extension),
-            _ => Err(FramingError("a chunk size that is no number")),
+            b';' => Ok(ChunkState::Extension),
+            b' ' | b'\t' => self.discard(ChunkState::SizeBlank),
+            _ => Err(FramingError("invalid chunk size: not a hexadecimal number")),
         }
     }
 
     fn begin_data(&mut self) -> ChunkState {
-        (self.digits, self.aside) = (0, 0);
-        if self.left == 0 { ChunkState::TrailerBegin } else { ChunkState::Data }
+        self.digits = 0;
+        if self.left > 0 {
+            return ChunkState::Data;
+        }
+        self.discarded = 0;
+        ChunkState::TrailerBegin
     }
 
-    fn extension_byte(&mut self, at: ChunkState) -> Result<ChunkState, FramingError> {
-        self.aside += 1;
-        if self.aside > MAX_EXTENSION_BYTES {
-            Err(FramingError("endless chunk extensions or trailers"))
+    fn discard(&mut self, at: ChunkState) -> Result<ChunkState, FramingError> {
+        self.discarded += 1;
+        if self.discarded > MAX_EXTENSION_BYTES {
+            Err(FramingError("chunk extensions or trailers too large"))
         } else {
             Ok(at)
         }

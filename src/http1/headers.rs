@@ -1,4 +1,4 @@
-//! What the heads of requests and of answers have in common. Pure.
+//! What the heads of requests and of responses have in common. Pure.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -6,15 +6,28 @@ use memchr::memchr_iter;
 
 use super::body_framing::FramingError;
 
-/// Where the head ends that `heard` begins with, if its empty line is at or behind `from`.
-pub fn end(heard: &[u8], from: usize) -> Option<usize> {
-    // The end of the last line may have come before.
-    let from = from.saturating_sub(3);
-    memchr_iter(b'\n', &heard[from..]).map(|at| from + at + 1).find_map(|line| match &heard[line..] {
-        [b'\n', ..] => Some(line + 1),
-        [b'\r', b'\n', ..] => Some(line + 2),
-        _ => None,
+/// Where the head ends that `buffer` begins with; all before `from` was searched already. A line may end with a bare LF: a
+/// recipient may read it so (RFC 9112, 2.2), and nobody else reads what a provider sends to us.
+pub fn end(buffer: &[u8], from: usize) -> Option<usize> {
+    memchr_iter(b'\n', &buffer[from..]).map(|at| from + at).find_map(|lf| {
+        let line = &buffer[..lf];
+        line.strip_suffix(b"\r").unwrap_or(line).ends_with(b"\n").then_some(lf + 1)
     })
+}
+
+/// The same of a request, where every line must end with CRLF: a proxy in front of us may not take a bare LF for an end.
+///
+/// # Errors
+/// A bare LF before the end of the head.
+pub fn end_of_request(buffer: &[u8], from: usize) -> Result<Option<usize>, FramingError> {
+    for lf in memchr_iter(b'\n', &buffer[from..]).map(|at| from + at) {
+        match &buffer[..lf] {
+            [.., b'\n', b'\r'] => return Ok(Some(lf + 1)),
+            [.., b'\r'] => {}
+            _ => return Err(FramingError("a line ends with a bare LF")),
+        }
+    }
+    Ok(None)
 }
 
 /// The headers among `fields`, as slices of the `head` they were found in.
@@ -26,7 +39,7 @@ pub fn headers(head: &Bytes, fields: &[httparse::Header<'_>]) -> Result<HeaderMa
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes());
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value));
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(FramingError("a header that is none")) };
+        let (Ok(name), Ok(value)) = (name, value) else { return Err(FramingError("invalid header")) };
         headers.append(name, value);
     }
     Ok(headers)
@@ -37,28 +50,28 @@ pub fn version(minor: u8) -> Version {
     if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
-/// What headers say of the body behind them and of their connection. They are gone over once: to look a name up costs more
-/// than to pass by a header.
+/// What headers say about the body behind them and about their connection. They are gone over once: a look-up costs more
+/// than passing a header by.
 #[derive(Debug)]
 pub struct FramingHeaders<'a> {
-    /// `content-length`. Said several times it must be the same each time.
+    /// `content-length`; several must be the same.
     pub length: Result<Option<u64>, FramingError>,
-    /// It was said as a list.
+    /// It was a list.
     pub lists_lengths: bool,
     /// The last line of `transfer-encoding`.
     pub coding: Option<&'a [u8]>,
     /// There are several.
     pub codings: bool,
-    /// The body comes once the client was told to go on.
+    /// The body comes after a 100 (Continue).
     pub expects_continue: bool,
     close: bool,
     keep_alive: bool,
 }
 
 impl<'a> FramingHeaders<'a> {
-    /// What `headers` say.
+    /// Reads them from `headers`.
     pub fn of(headers: &'a HeaderMap) -> Self {
-        let mut says = Self {
+        let mut framing = Self {
             length: Ok(None),
             lists_lengths: false,
             coding: None,
@@ -68,9 +81,9 @@ impl<'a> FramingHeaders<'a> {
             keep_alive: false,
         };
         for (name, value) in headers {
-            says.observe(name, value.as_bytes());
+            framing.observe(name, value.as_bytes());
         }
-        says
+        framing
     }
 
     fn observe(&mut self, name: &HeaderName, value: &'a [u8]) {
@@ -103,9 +116,9 @@ fn same_length(known: Option<u64>, word: &[u8]) -> Result<Option<u64>, FramingEr
     };
     let number = if word.is_empty() { None } else { word.iter().try_fold(0, digit) };
     match number {
-        None => Err(FramingError("a content-length that is no number")),
+        None => Err(FramingError("invalid content-length")),
         Some(number) if known.is_some_and(|known| known != number) => {
-            Err(FramingError("two lengths that differ"))
+            Err(FramingError("conflicting content-length values"))
         }
         number => Ok(number),
     }
@@ -142,11 +155,18 @@ mod tests {
 
     #[test]
     fn a_head_ends_at_its_empty_line_wherever_it_was_cut() {
-        for (heard, at) in [("a\r\n\r\nb", 5), ("a\n\nb", 3), ("a\r\n\nb", 4), ("a\n\r\nb", 4)] {
+        for (buffer, at) in [("a\r\n\r\nb", 5), ("a\n\nb", 3), ("a\r\n\nb", 4), ("a\n\r\nb", 4)] {
             for from in 0..at {
-                assert_eq!(end(heard.as_bytes(), from), Some(at), "{heard:?} from {from}");
+                assert_eq!(end(buffer.as_bytes(), from), Some(at), "{buffer:?} from {from}");
             }
         }
+        for from in 0..5 {
+            assert_eq!(end_of_request(b"a\r\n\r\nb\n", from), Ok(Some(5)), "from {from}");
+        }
         assert_eq!(end(b"a\r\nb: c\r\n\r", 0), None);
+        assert_eq!(end_of_request(b"a\r\nb: c\r\n\r", 0), Ok(None));
+        for bare in ["\n", "a\n", "a\r\n\n", "a\r\nb: c\n", "a\n\r\n", "a\r\r\n\n"] {
+            assert!(end_of_request(bare.as_bytes(), 0).is_err(), "{bare:?}");
+        }
     }
 }

@@ -1,11 +1,11 @@
-//! HTTP/1.1 on the wire, as both ends of this gateway speak it: to clients (`server/http1`) and to providers
-//! (`upstream/client/h1`).
+//! The HTTP/1.1 codec: [`server`] reads requests and writes responses, [`client`] writes requests and reads responses.
 //!
-//! What two parsers could read in two ways is an error here, never a guess: a proxy that guesses lets one caller speak in
-//! the name of another. No buffer lives longer than what is in it.
+//! It knows nothing of the gateway: bodies, the gateway's own headers, the clock and the connection pool are handed in.
+//! It spawns no task. A request that two parsers could read in two ways is refused, never guessed at, because a proxy that
+//! guesses lets one caller speak in the name of another. No buffer lives longer than what is in it.
 
 pub mod body_framing;
-pub(crate) mod client;
+pub mod client;
 pub mod headers;
 pub mod io;
-pub(crate) mod server;
+pub mod server;

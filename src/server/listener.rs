@@ -40,7 +40,7 @@ use crate::{
     clock, config,
     http1::{
         io::RewindIo,
-        server::{self, ConnectionLimits},
+        server::{self, ConnectionOptions},
     },
 };
 
@@ -54,7 +54,12 @@ const MAX_UNSENT: u32 = 64 * 1024;
 const MAX_HEAD: usize = 64 * 1024;
 /// Of HTTP/1.1. The time for a head also ends idle connections, so it is longer than the keep-alive of the common
 /// clients (httpx 5 s, undici 4 s): they close first.
-const BOUNDS: ConnectionLimits = ConnectionLimits { head_timeout: Duration::from_secs(15), head: MAX_HEAD };
+const OPTIONS: ConnectionOptions = ConnectionOptions {
+    head_timeout: Duration::from_secs(15),
+    max_head: MAX_HEAD,
+    now: clock::now,
+    wall: clock::wall,
+};
 /// An HTTP/2 connection on which nobody has asked anything for so long is told to end. As nginx has it; a client that asks
 /// at that moment is still answered, so it need not be longer than theirs.
 const IDLE: Duration = Duration::from_secs(75);
@@ -196,7 +201,7 @@ async fn serve(
             handle(handler.clone(), InboundRequest::new(&handler, connection, request)).boxed()
         });
     let refuse = |bad| no_request(&gateway, bad);
-    let served = match server::serve(stream, service.clone(), refuse, BOUNDS).await {
+    let served = match server::serve(stream, service.clone(), refuse, OPTIONS).await {
         // On the heap: other connections must not carry room for it.
         Ok(Some(wire)) => Box::pin(http2(wire, service, streams)).await,
         Ok(None) => Ok(()),

@@ -252,7 +252,7 @@ fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<Re
 fn no_request(gateway: &Gateway, bad: HeadError) -> Response<ResponseBody> {
     let refusal = match bad {
         HeadError::TooLarge => Refusal::HeadTooLarge,
-        bad => Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}.")),
+        bad => Refusal::bad_request("invalid_type", None, format!("{bad}.")),
     };
     refused_early(gateway, &refusal)
 }

@@ -47,7 +47,8 @@ fn what_is_malformed_is_an_error_and_never_an_end() {
     let long = [b"1;".as_slice(), &[b'x'; MAX_EXTENSION_BYTES + 1]].concat();
     let trailers = [b"0\r\n".as_slice(), &b"a: b\r\n".repeat(MAX_EXTENSION_BYTES / 4 + 1)].concat();
     let zeros = [b'0'; 300];
-    let wrong: [&[u8]; 14] = [
+    let many = [&b"1;x\r\na\r\n".repeat(MAX_EXTENSION_BYTES + 1)[..], b"0\r\n\r\n"].concat();
+    let wrong: [&[u8]; 20] = [
         b"\r\n",
         b"x\r\n",
         b"-1\r\n",
@@ -59,6 +60,12 @@ fn what_is_malformed_is_an_error_and_never_an_end() {
         b"1\r\na\n",
         b"1\r\na\rb",
         b"0\r\n\ra",
+        b"0\r\n\n",
+        b"0\r\na: b\n\r\n",
+        b"1 x\r\na",
+        b"1\t1\r\na",
+        b"1 \na",
+        &many,
         &long,
         &trailers,
         &zeros,
@@ -66,6 +73,9 @@ fn what_is_malformed_is_an_error_and_never_an_end() {
     for wire in wrong {
         assert!(chunked(wire).is_err(), "{:?}", String::from_utf8_lossy(&wire[..wire.len().min(20)]));
     }
+    assert!(chunked(b"1 \t;x\r\na\r\n0\t\r\n\r\n").is_ok(), "blanks after a size");
+    let most = [&b"1;x\r\na\r\n".repeat(MAX_EXTENSION_BYTES)[..], b"0\r\na: b\r\n\r\n"].concat();
+    assert!(chunked(&most).unwrap().2, "all extensions together are counted apart from the trailers");
     assert!(chunked(b"ffffffffffffffff\r\na").is_ok(), "large, but a number");
     assert!(chunked(b"10000000000000000\r\n").is_err(), "larger than any number");
 }

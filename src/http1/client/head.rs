@@ -1,6 +1,6 @@
-//! Heads of HTTP/1.1 messages: the request's as it is written, the answer's as it is understood. Pure.
+//! Heads of HTTP/1.1 messages: the request's as it is written, the response's as it is read. Pure.
 //!
-//! What an answer says about its own length decides where the next one begins, so whatever is contradictory is an
+//! What a response says about its own length decides where the next one begins, so whatever is contradictory is an
 //! error (RFC 9112, 6.3).
 
 use std::mem::MaybeUninit;
@@ -8,28 +8,24 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::{ConnectionError, FixedHeaders};
+use super::{FixedHeaders, ResponseError};
 use crate::http1::{
     body_framing::{Decoder, FramingError},
     headers::{FramingHeaders, digits, headers, version, words},
 };
 
-/// Headers of an answer.
+/// Headers of a response.
 const MAX_HEADERS: usize = 200;
 
 /// Writes the head of `request`, whose body has `length` bytes. The URI is a path and query.
-pub(super) fn write<B>(
-    head: &mut BytesMut,
-    (request, standing): (&Request<B>, &FixedHeaders),
-    length: usize,
-) {
+pub fn write<B>(head: &mut BytesMut, (request, fixed): (&Request<B>, &FixedHeaders), length: usize) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     line(&[request.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
-    for (name, value) in request.headers().iter().filter(|(name, _)| !standing.has(name)) {
+    for (name, value) in request.headers().iter().filter(|(name, _)| !fixed.has(name)) {
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
-    line(&[standing.lines()]);
+    line(&[fixed.lines()]);
     let usual = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
     if length > 0 || usual {
         line(&[b"content-length: ", digits(length as u64, &mut [0; 20]), b"\r\n"]);
@@ -38,7 +34,7 @@ pub(super) fn write<B>(
 }
 
 /// What a head says.
-pub(super) struct ResponseHead {
+pub struct ResponseHead {
     /// Status and headers.
     pub response: Response<()>,
     /// What its body is.
@@ -47,21 +43,24 @@ pub(super) struct ResponseHead {
     pub keep_alive: bool,
 }
 
-/// Reads a whole `head`, the answer to a request of `method`.
-pub(super) fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ConnectionError> {
+/// Reads a whole `head`, the response to a request of `method`.
+///
+/// # Errors
+/// [`ResponseError`]
+pub fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ResponseError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let status = config.parse_response_with_uninit_headers(&mut parsed, head, &mut fields)?;
     let (true, Some(code), Some(minor)) = (status.is_complete(), parsed.code, parsed.version) else {
-        return Err(FramingError("a head that begins with empty lines").into());
+        return Err(FramingError("empty lines before the status line").into());
     };
     let headers = headers(head, parsed.headers)?;
-    let code = StatusCode::from_u16(code).map_err(|_| FramingError("a status that is none"))?;
+    let code = StatusCode::from_u16(code).map_err(|_| FramingError("invalid status code"))?;
     let version = version(minor);
-    let says = FramingHeaders::of(&headers);
-    let (decoder, clear) = body_of((code, version), &says, method)?;
-    let keep_alive = clear && says.keeps_alive(version);
+    let framing = FramingHeaders::of(&headers);
+    let (decoder, clear) = body_of((code, version), &framing, method)?;
+    let keep_alive = clear && framing.keeps_alive(version);
     let mut response = Response::new(());
     (*response.status_mut(), *response.version_mut(), *response.headers_mut()) = (code, version, headers);
     Ok(ResponseHead { response, decoder, keep_alive })
@@ -70,14 +69,14 @@ pub(super) fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, Connec
 /// What the body is, and whether everybody on the way must have understood it so.
 fn body_of(
     (code, version): (StatusCode, Version),
-    says: &FramingHeaders<'_>,
+    framing: &FramingHeaders<'_>,
     method: &Method,
 ) -> Result<(Decoder, bool), FramingError> {
-    let length = says.length?;
+    let length = framing.length?;
     if *method == Method::HEAD || code == StatusCode::NO_CONTENT || code == StatusCode::NOT_MODIFIED {
         return Ok((Decoder::Length(0), true));
     }
-    if let Some(last) = says.coding.and_then(|line| words(line).last()) {
+    if let Some(last) = framing.coding.and_then(|line| words(line).last()) {
         if version == Version::HTTP_10 {
             return Err(FramingError("transfer-encoding in HTTP/1.0"));
         }

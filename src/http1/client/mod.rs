@@ -1,44 +1,37 @@
-//! One HTTP/1.1 connection to a provider, read and written by whoever waits for its answer.
+//! One HTTP/1.1 connection to a provider, read and written in the poll of its response.
 //!
-//! There is no task and no channel between the socket and the answer's reader: what one read returned is what the
+//! There is no task and no channel between the socket and the response's reader: what one read returned is what the
 //! reader gets, and a connection that nobody reads holds no buffer. A connection is used again only if the last byte
-//! of the answer was read, nothing came after it, and all of the request had been taken.
+//! of the response was read, nothing came after it, and all of the request had been taken.
 
-pub(crate) mod fixed_headers;
-mod head;
+pub mod fixed_headers;
+pub mod head;
 
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::SizeHint;
+use http_body::SizeHint;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
 
 use self::{fixed_headers::FixedHeaders, head::ResponseHead};
-use crate::{
-    http1::{
-        self,
-        body_framing::{Decoder, FramingError},
-        io::{Io, poll_read, poll_write},
-    },
-    upstream::{
-        client::{pool::ConnectionPool, response_body::ConnectionError},
-        exchange::request_body::SplicedBody,
-    },
+use super::{
+    body_framing::{Decoder, FramingError},
+    headers,
+    io::{Io, poll_read, poll_write},
 };
 
-/// Bytes of an answer's head.
+/// Bytes of a response's head.
 const MAX_HEAD: usize = 16 * 1024;
-/// Heads that say nothing yet (1xx) before the one that does.
+/// Interim responses (1xx) before the final one.
 const MAX_INFORMATIONAL: usize = 16;
 /// Bytes of a request's head, about, without what stands in each.
 const HEAD: usize = 256;
@@ -47,8 +40,34 @@ const TOGETHER: usize = 4 * 1024;
 /// Slices of a request that are written at once: its head, and the parts of its body.
 const SLICES: usize = 8;
 
+/// Why there is no response, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// The socket failed: reset, timed out.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The other side closed it too early.
+    #[error("the connection was closed before the end of the answer")]
+    Closed,
+    /// The head is no head.
+    #[error("the answer's head is not HTTP/1.1: {0}")]
+    Head(#[from] httparse::Error),
+    /// The head is larger than we read.
+    #[error("the answer's head is too large")]
+    HeadTooLarge,
+    /// Its length cannot be known.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+}
+
+/// Takes back connections that may carry another request.
+pub trait Reuse {
+    /// The whole response was read from this one.
+    fn reuse(&self, connection: Http1);
+}
+
 /// A connection without a request on it.
-pub(crate) struct Http1 {
+pub struct Http1 {
     wire: Box<dyn Io>,
     /// When it was made.
     pub born: Instant,
@@ -60,7 +79,7 @@ impl Http1 {
         Self { wire: Box::new(wire), born: now }
     }
 
-    /// Whether nothing has come since the last answer: an end, or bytes that nobody asked for, make it useless. Costs no
+    /// Whether nothing has come since the last response: an end, or bytes that nobody asked for, make it useless. Costs no
     /// system call while the runtime knows of nothing to read.
     pub fn is_quiet(&mut self) -> bool {
         let mut cx = Context::from_waker(Waker::noop());
@@ -68,19 +87,23 @@ impl Http1 {
         Pin::new(&mut self.wire).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Sends `request`, whose URI is a path and query, and waits for the head of the answer. The connection goes back to
+    /// Sends `request`, whose URI is a path and query, and waits for the head of the response. The connection goes back to
     /// `pool` when the body has been read.
-    pub async fn send(
+    ///
+    /// # Errors
+    /// [`ResponseError`]
+    pub async fn send<B: Buf, P: Reuse>(
         mut self,
-        (request, standing): (Box<Request<SplicedBody>>, &FixedHeaders),
-        pool: Arc<ConnectionPool>,
-    ) -> Result<Response<ClientResponseBody>, ConnectionError> {
+        (request, fixed): (Box<Request<B>>, &FixedHeaders),
+        pool: P,
+    ) -> Result<Response<ClientResponseBody<B, P>>, ResponseError> {
         let method = request.method().clone();
-        let mut request = NotSent::new(*request, standing);
-        let mut heard = BytesMut::new();
-        let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut heard, &method))).await?;
+        let mut request = NotSent::new(*request, fixed);
+        let (mut buffer, mut informational) = (BytesMut::new(), 0);
+        let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut buffer, &mut informational), &method))
+            .await?;
         let ResponseHead { response, mut decoder, keep_alive } = head;
-        let piece = BodySegment::of(&heard, &mut decoder);
+        let piece = BodySegment::of(&buffer, &mut decoder);
         let (connection, run) = (Some(self), Bytes::new());
         let unsent = (!request.flushed).then(|| Box::new(request));
         let mut body =
@@ -93,32 +116,32 @@ impl Http1 {
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
-        request: &mut NotSent,
-        (heard, method): (&mut BytesMut, &Method),
-    ) -> Poll<Result<ResponseHead, ConnectionError>> {
-        let mut informational = 0;
+        request: &mut NotSent<impl Buf>,
+        (buffer, informational): (&mut BytesMut, &mut usize),
+        method: &Method,
+    ) -> Poll<Result<ResponseHead, ResponseError>> {
         let mut searched = 0;
         loop {
-            while let Some(end) = http1::headers::end(heard, searched) {
-                let head = head::read(&heard.split_to(end).freeze(), method)?;
+            while let Some(end) = headers::end(buffer, searched).filter(|end| *end <= MAX_HEAD) {
+                let head = head::read(&buffer.split_to(end).freeze(), method)?;
                 match head.response.status() {
                     StatusCode::SWITCHING_PROTOCOLS => {
-                        return Poll::Ready(Err(FramingError("another protocol").into()));
+                        return Poll::Ready(Err(FramingError("unexpected 101 Switching Protocols").into()));
                     }
                     status if !status.is_informational() => return Poll::Ready(Ok(head)),
-                    _ if informational == MAX_INFORMATIONAL => {
-                        return Poll::Ready(Err(FramingError("endless 1xx").into()));
+                    _ if *informational == MAX_INFORMATIONAL => {
+                        return Poll::Ready(Err(FramingError("too many 1xx responses").into()));
                     }
-                    _ => (informational, searched) = (informational + 1, 0),
+                    _ => (*informational, searched) = (*informational + 1, 0),
                 }
             }
-            if heard.len() >= MAX_HEAD {
-                return Poll::Ready(Err(ConnectionError::HeadTooLarge));
+            if buffer.len() >= MAX_HEAD {
+                return Poll::Ready(Err(ResponseError::HeadTooLarge));
             }
-            searched = heard.len();
+            searched = buffer.len();
             request.poll_send(&mut self.wire, cx);
             let read = ready!(poll_read(&mut self.wire, cx, |bytes| {
-                heard.extend_from_slice(bytes);
+                buffer.extend_from_slice(bytes);
                 bytes.len()
             }));
             match read {
@@ -126,7 +149,7 @@ impl Http1 {
                     return Poll::Ready(Err(request
                         .failed
                         .take()
-                        .map_or(ConnectionError::Closed, ConnectionError::Io)));
+                        .map_or(ResponseError::Closed, ResponseError::Io)));
                 }
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -136,25 +159,25 @@ impl Http1 {
 }
 
 /// What is left of a request that is being written.
-struct NotSent {
+struct NotSent<B> {
     head: BytesMut,
-    body: SplicedBody,
+    body: B,
     flushed: bool,
     /// Nobody takes the rest; there may be an answer all the same.
     failed: Option<io::Error>,
 }
 
-impl NotSent {
-    fn new(request: Request<SplicedBody>, standing: &FixedHeaders) -> Self {
-        let length = request.body().length();
+impl<B: Buf> NotSent<B> {
+    fn new(request: Request<B>, fixed: &FixedHeaders) -> Self {
+        let length = request.body().remaining();
         // One plain write is cheaper than the copy it saves.
         let together = length <= TOGETHER;
-        let room = HEAD + standing.lines().len() + if together { length } else { 0 };
+        let room = HEAD + fixed.lines().len() + if together { length } else { 0 };
         let mut head = BytesMut::with_capacity(room);
-        head::write(&mut head, (&request, standing), length);
+        head::write(&mut head, (&request, fixed), length);
         let mut body = request.into_body();
         if together {
-            body.pour(&mut head);
+            head.put(&mut body);
         }
         Self { head, body, flushed: false, failed: None }
     }
@@ -172,10 +195,10 @@ impl NotSent {
     }
 
     fn poll_write(&mut self, wire: &mut Box<dyn Io>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.head.is_empty() || !self.body.is_empty() {
+        while !self.head.is_empty() || self.body.has_remaining() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             slices[0] = IoSlice::new(&self.head);
-            let filled = 1 + self.body.fill(&mut slices[1..]);
+            let filled = 1 + self.body.chunks_vectored(&mut slices[1..]);
             let written = ready!(poll_write(wire, cx, &slices[..filled]))?;
             let of_head = written.min(self.head.len());
             self.head.advance(of_head);
@@ -185,23 +208,26 @@ impl NotSent {
     }
 }
 
-/// The body of an answer, which owns the connection until it has been read.
-pub(crate) struct ClientResponseBody {
+/// The body of a response, which owns the connection until it has been read.
+pub struct ClientResponseBody<B, P> {
     connection: Option<Http1>,
-    /// What the provider has not taken of the request when it answers: usually nothing.
-    unsent: Option<Box<NotSent>>,
+    /// What the provider has not taken of the request when it responds: usually nothing.
+    unsent: Option<Box<NotSent<B>>>,
     decoder: Decoder,
     keep_alive: bool,
     /// What came with the head.
     run: Bytes,
-    /// What is to be told after the run.
-    broken: Option<ConnectionError>,
-    pool: Arc<ConnectionPool>,
+    /// The error that comes after the run.
+    broken: Option<ResponseError>,
+    pool: P,
 }
 
-impl ClientResponseBody {
+impl<B: Buf, P: Reuse> ClientResponseBody<B, P> {
     /// What the next read brought, in one piece; `None` at the end.
-    pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ConnectionError>>> {
+    ///
+    /// # Errors
+    /// [`ResponseError`]
+    pub fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ResponseError>>> {
         loop {
             if !self.run.is_empty() {
                 return Poll::Ready(Some(Ok(std::mem::take(&mut self.run))));
@@ -220,7 +246,7 @@ impl ClientResponseBody {
             ) {
                 Ok(Some(piece)) => self.take(piece),
                 Ok(None) if matches!(self.decoder, Decoder::ToClose) => self.connection = None,
-                Ok(None) => self.broken = Some(ConnectionError::Closed),
+                Ok(None) => self.broken = Some(ResponseError::Closed),
                 Err(error) => self.broken = Some(error.into()),
             }
         }
@@ -231,7 +257,7 @@ impl ClientResponseBody {
         self.connection.is_none() && self.run.is_empty() && self.broken.is_none()
     }
 
-    /// How much is left, as far as that was said.
+    /// How much is left, as far as it is known.
     pub fn size_hint(&self) -> SizeHint {
         match self.decoder {
             Decoder::Length(left) => SizeHint::with_exact(left + self.run.len() as u64),
@@ -239,16 +265,16 @@ impl ClientResponseBody {
         }
     }
 
-    /// Takes what was read. After the last byte the connection is anybody's.
+    /// Takes what was read. After the last byte the connection is free.
     fn take(&mut self, piece: BodySegment) {
-        (self.run, self.broken) = (piece.run, piece.broken.map(ConnectionError::from));
+        (self.run, self.broken) = (piece.run, piece.broken.map(ResponseError::from));
         if !self.decoder.is_over() {
             return;
         }
         let is_sent = self.unsent.as_ref().is_none_or(|unsent| unsent.flushed);
         let reusable = self.keep_alive && !piece.excess && is_sent;
         if let Some(connection) = self.connection.take().filter(|_| reusable) {
-            self.pool.put(connection);
+            self.pool.reuse(connection);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The client's side of a connection: heads, and the bodies behind them, from one wire.
+//! What a connection reads: heads, and the bodies behind them, from one wire.
 //!
-//! The connection and the body of the request at hand share it. Both are polled by one task, one after the other, so the
+//! The server and the body of the request at hand share it. Both are polled by one task, one after the other, so the
 //! lock is never waited for. While it waits it holds no buffer.
 
 use std::{
@@ -17,8 +17,8 @@ use tokio::io::AsyncWrite;
 
 use super::request_head::{self, HeadError, RequestHead};
 use crate::http1::{
-    self,
     body_framing::{Decoder, FramingError},
+    headers::end_of_request,
     io::{Io, poll_read, poll_write},
 };
 
@@ -35,17 +35,14 @@ pub enum BodyError {
     /// The client closed it too early.
     #[error("the connection was closed before the end of the body")]
     Closed,
-    /// It is not framed as it said.
+    /// It is not framed as its head promised.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// HTTP/2 failed.
-    #[error("{0}")]
-    Http2(#[from] hyper::Error),
 }
 
 /// What comes between two requests.
 pub enum NextRequest {
-    /// A request; its body is to be read from the line.
+    /// A request; its body is to be read from the connection.
     Head(Box<RequestHead>),
     /// What is no request.
     Bad(HeadError),
@@ -59,22 +56,22 @@ pub enum NextRequest {
 pub struct Connection {
     wire: Box<dyn Io>,
     /// What was read and belongs to nothing yet.
-    heard: BytesMut,
+    buffer: BytesMut,
     /// Of the body of the request at hand.
     decoder: Decoder,
-    /// What the client is told before it sends the body.
-    go_on: Bytes,
+    /// The interim response that the client waits for before it sends the body.
+    interim: Bytes,
 }
 
 impl Connection {
-    /// The line over `wire`, which is new.
+    /// The connection over `wire`, which is new.
     pub fn new(wire: Box<dyn Io>) -> Self {
-        Self { wire, heard: BytesMut::new(), decoder: Decoder::Length(0), go_on: Bytes::new() }
+        Self { wire, buffer: BytesMut::new(), decoder: Decoder::Length(0), interim: Bytes::new() }
     }
 
     /// The wire, and what was read from it.
     pub fn into_parts(self) -> (Box<dyn Io>, Bytes) {
-        (self.wire, self.heard.freeze())
+        (self.wire, self.buffer.freeze())
     }
 
     /// The wire, to write to.
@@ -86,19 +83,24 @@ impl Connection {
     pub fn poll_next(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<NextRequest> {
         let mut searched = 0;
         loop {
-            let empty = self.heard.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-            self.heard.advance(empty);
-            let maybe_http2 = PREFACE.starts_with(&self.heard[..self.heard.len().min(PREFACE.len())]);
-            if maybe_http2 && self.heard.len() >= PREFACE.len() {
+            // Empty lines before a request are not part of it.
+            while self.buffer.starts_with(b"\r\n") {
+                self.buffer.advance(2);
+                searched = 0;
+            }
+            let maybe_http2 = PREFACE.starts_with(&self.buffer[..self.buffer.len().min(PREFACE.len())]);
+            if maybe_http2 && self.buffer.len() >= PREFACE.len() {
                 return Poll::Ready(NextRequest::Http2);
             }
-            if !maybe_http2 && let Some(end) = http1::headers::end(&self.heard, searched) {
-                return Poll::Ready(self.begin(end));
+            if !maybe_http2 {
+                let head = &self.buffer[..self.buffer.len().min(most)];
+                match end_of_request(head, searched) {
+                    Ok(Some(end)) => return Poll::Ready(self.begin(end)),
+                    Ok(None) if head.len() < most => searched = head.len(),
+                    Ok(None) => return Poll::Ready(NextRequest::Bad(HeadError::TooLarge)),
+                    Err(bad) => return Poll::Ready(NextRequest::Bad(bad.into())),
+                }
             }
-            if self.heard.len() >= most {
-                return Poll::Ready(NextRequest::Bad(HeadError::TooLarge));
-            }
-            searched = self.heard.len();
             match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(NextRequest::Over),
                 Ok(_) => {}
@@ -108,23 +110,23 @@ impl Connection {
 
     /// The request whose head is the first `end` bytes.
     fn begin(&mut self, end: usize) -> NextRequest {
-        let read = request_head::read(&self.heard.split_to(end).freeze());
+        let read = request_head::read(&self.buffer.split_to(end).freeze());
         self.release_buffer();
         match read {
             Ok(mut head) => {
                 self.decoder = std::mem::replace(&mut head.decoder, Decoder::Length(0));
-                self.go_on = if head.expects_continue { CONTINUE } else { Bytes::new() };
+                self.interim = if head.expects_continue { CONTINUE } else { Bytes::new() };
                 NextRequest::Head(Box::new(head))
             }
             Err(bad) => NextRequest::Bad(bad),
         }
     }
 
-    /// Reads once, behind what was heard.
+    /// Reads once, behind what is in the buffer.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let heard = &mut self.heard;
+        let buffer = &mut self.buffer;
         poll_read(&mut self.wire, cx, |bytes| {
-            heard.extend_from_slice(bytes);
+            buffer.extend_from_slice(bytes);
             bytes.len()
         })
     }
@@ -139,9 +141,9 @@ impl Connection {
             if self.decoder.is_over() {
                 return Poll::Ready(None);
             }
-            while !self.go_on.is_empty() {
-                let written = ready!(poll_write(&mut self.wire, cx, &[IoSlice::new(&self.go_on)]))?;
-                self.go_on.advance(written);
+            while !self.interim.is_empty() {
+                let written = ready!(poll_write(&mut self.wire, cx, &[IoSlice::new(&self.interim)]))?;
+                self.interim.advance(written);
                 ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
             }
             if ready!(self.poll_fill(cx))? == 0 {
@@ -150,34 +152,34 @@ impl Connection {
         }
     }
 
-    /// What was heard of the body.
+    /// What the buffer has of the body.
     fn decode(&mut self) -> Result<Bytes, FramingError> {
-        if self.heard.is_empty() || self.decoder.is_over() {
+        if self.buffer.is_empty() || self.decoder.is_over() {
             return Ok(Bytes::new());
         }
-        let mut rest = &self.heard[..];
+        let mut rest = &self.buffer[..];
         let mut run = BytesMut::with_capacity(rest.len());
         if let Err(bad) = self.decoder.decode(&mut rest, &mut run) {
             // Nobody knows any more where the next request begins.
-            (self.decoder, self.heard) = (Decoder::ToClose, BytesMut::new());
+            (self.decoder, self.buffer) = (Decoder::ToClose, BytesMut::new());
             return Err(bad);
         }
-        let used = self.heard.len() - rest.len();
-        self.heard.advance(used);
+        let used = self.buffer.len() - rest.len();
+        self.buffer.advance(used);
         self.release_buffer();
         Ok(run.freeze())
     }
 
     fn release_buffer(&mut self) {
-        if self.heard.is_empty() {
-            self.heard = BytesMut::new();
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
         }
     }
 
     /// Ready once the client has gone. It is looked for only behind the end of the body, and not behind a request that
     /// came before its turn.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.decoder.is_over() || !self.heard.is_empty() {
+        if !self.decoder.is_over() || !self.buffer.is_empty() {
             return Poll::Pending;
         }
         match ready!(self.poll_fill(cx)) {
@@ -190,7 +192,7 @@ impl Connection {
     /// request begins.
     pub fn skip_body(&mut self, cx: &mut Context<'_>, most: usize) -> bool {
         let mut skipped = 0;
-        while !self.decoder.is_over() && self.go_on.is_empty() && skipped <= most {
+        while !self.decoder.is_over() && self.interim.is_empty() && skipped <= most {
             match self.poll_body(cx) {
                 Poll::Ready(Some(Ok(run))) => skipped += run.len(),
                 Poll::Ready(None) => break,
@@ -203,7 +205,7 @@ impl Connection {
     /// Reads on until the client closes.
     pub fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            self.heard = BytesMut::new();
+            self.buffer = BytesMut::new();
             if !matches!(ready!(self.poll_fill(cx)), Ok(1..)) {
                 return Poll::Ready(());
             }

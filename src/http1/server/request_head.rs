@@ -16,20 +16,20 @@ use crate::http1::{
 /// Headers of a request.
 const MAX_HEADERS: usize = 100;
 
-/// Why a head is refused; afterwards nobody knows where the next request begins.
+/// Why a head is refused, in words for the client; afterwards nobody knows where the next request begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// It is none.
-    #[error("its head is malformed: {0}")]
+    #[error("Invalid request head: {0}")]
     Syntax(#[from] httparse::Error),
-    /// Its address is none.
-    #[error("its address is none")]
-    Address,
-    /// It leaves in doubt where its body ends.
-    #[error(transparent)]
+    /// Its target is none.
+    #[error("Invalid request target")]
+    Target,
+    /// It leaves in doubt where it, or its body, ends.
+    #[error("Invalid request head: {}", .0.0)]
     Framing(#[from] FramingError),
     /// It has more bytes or headers than we read.
-    #[error("its head is too large")]
+    #[error("Request head too large")]
     TooLarge,
 }
 
@@ -39,18 +39,18 @@ pub struct RequestHead {
     pub request: Request<()>,
     /// What its body is.
     pub decoder: Decoder,
-    /// The body comes once the client was told to go on.
+    /// The body comes after a 100 (Continue).
     pub expects_continue: bool,
-    /// How it wants to be answered.
-    pub manner: ResponseMode,
+    /// How it is to be answered.
+    pub mode: ResponseMode,
 }
 
-/// How a request wants to be answered.
+/// How a request is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseMode {
     /// Another request may come on the connection.
     pub keep_alive: bool,
-    /// HTTP/1.0 knows no chunks, and must be told that the connection stays.
+    /// HTTP/1.0 has no chunks, and keeps the connection only if the response says so.
     pub version: Version,
     /// Only the head of the answer.
     pub head_only: bool,
@@ -81,16 +81,16 @@ pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
     *request.method_mut() =
         Method::from_bytes(method.as_bytes()).map_err(|_| HeadError::Syntax(httparse::Error::Token))?;
     *request.uri_mut() =
-        Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| HeadError::Address)?;
+        Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| HeadError::Target)?;
     *request.version_mut() = version(minor);
     *request.headers_mut() = headers(head, parsed.headers)?;
-    let says = FramingHeaders::of(request.headers());
-    let decoder = body_of(request.version(), &says)?;
-    let expects_continue = request.version() == Version::HTTP_11 && says.expects_continue;
+    let framing = FramingHeaders::of(request.headers());
+    let decoder = body_of(request.version(), &framing)?;
+    let expects_continue = request.version() == Version::HTTP_11 && framing.expects_continue;
     Ok(RequestHead {
         expects_continue: expects_continue && !decoder.is_over(),
-        manner: ResponseMode {
-            keep_alive: says.keeps_alive(request.version()),
+        mode: ResponseMode {
+            keep_alive: framing.keeps_alive(request.version()),
             version: request.version(),
             head_only: request.method() == Method::HEAD,
         },
@@ -99,21 +99,21 @@ pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
     })
 }
 
-fn body_of(version: Version, says: &FramingHeaders<'_>) -> Result<Decoder, FramingError> {
+fn body_of(version: Version, framing: &FramingHeaders<'_>) -> Result<Decoder, FramingError> {
     // As a list it is read by some and not by others.
-    if says.lists_lengths {
-        return Err(FramingError("a list of lengths"));
+    if framing.lists_lengths {
+        return Err(FramingError("content-length is a list"));
     }
-    let length = says.length?;
-    let Some(coding) = says.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
+    let length = framing.length?;
+    let Some(coding) = framing.coding else { return Ok(Decoder::Length(length.unwrap_or(0))) };
     if length.is_some() {
-        return Err(FramingError("a content-length beside a transfer-encoding"));
+        return Err(FramingError("both content-length and transfer-encoding"));
     }
     if version == Version::HTTP_10 {
-        return Err(FramingError("a transfer-encoding where none may be"));
+        return Err(FramingError("transfer-encoding in HTTP/1.0"));
     }
-    if says.codings || !coding.eq_ignore_ascii_case(b"chunked") {
-        return Err(FramingError("the only transfer-encoding is chunked"));
+    if framing.codings || !coding.eq_ignore_ascii_case(b"chunked") {
+        return Err(FramingError("the only transfer-encoding supported is chunked"));
     }
     Ok(Decoder::chunked())
 }

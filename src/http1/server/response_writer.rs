@@ -1,15 +1,15 @@
-//! An answer on its way to the client.
+//! A response on its way to the client.
 //!
-//! Pieces are copied together, so that head and body of a short answer, or the last event and the end of a stream,
+//! Pieces are copied together, so that head and body of a short response, or the last event and the end of a stream,
 //! leave with one write; large ones are written from where they are. Nothing is taken from the body before everything
-//! taken earlier has been written: who sips holds one piece, and what waits holds no buffer.
+//! taken earlier has been written: a slow reader holds one piece, and a silent response holds no buffer.
 
 use std::{
     cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::UNIX_EPOCH,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -19,17 +19,16 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::{connection::Connection, request_head::ResponseMode};
-use crate::{
-    clock,
-    http1::{
-        headers::digits,
-        io::{Io, READ_AHEAD, poll_write},
-    },
-    server::http::{
-        gateway_headers::GatewayHeaders,
-        response_body::{ResponseBody, TruncatedBody},
-    },
+use crate::http1::{
+    headers::digits,
+    io::{Io, READ_AHEAD, poll_write},
 };
+
+/// The body of a response, which may bring headers of its own for the head in front of it.
+pub trait OutgoingBody: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin {
+    /// Calls `line` with each of its headers; there are none by default. Called once, before the first frame.
+    fn take_headers(&mut self, _line: impl FnMut(&HeaderName, &[u8])) {}
+}
 
 /// A piece of a body is copied if it is at most this large: what one read brought, and what was put around it.
 const COPIED: usize = READ_AHEAD + 1024;
@@ -40,7 +39,7 @@ const HEAD: usize = 1024;
 /// Bytes around a chunk, at most.
 const AROUND: usize = 24;
 
-/// Headers that say how an answer is written, which is decided here.
+/// Headers that say how a response is written, which is decided here.
 static OURS: [HeaderName; 3] = [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 /// How the client is told where the body ends.
@@ -55,23 +54,23 @@ enum Framing {
 }
 
 impl Framing {
-    fn of(status: StatusCode, body: &ResponseBody, manner: ResponseMode) -> Self {
+    fn of(status: StatusCode, body: &impl Body, mode: ResponseMode) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         match body.size_hint().exact() {
             _ if bodiless || status.is_informational() => Self::Nothing,
             Some(length) => Self::Length(length),
-            None if manner.version == Version::HTTP_10 => Self::ToClose,
+            None if mode.version == Version::HTTP_10 => Self::ToClose,
             None => Self::Chunked,
         }
     }
 }
 
-/// An answer, and how far it has been written.
-pub struct ResponseWriter {
+/// A response, and how far it has been written.
+pub struct ResponseWriter<B: Body> {
     framing: Framing,
     /// `None` once its end has been taken.
-    body: Option<ResponseBody>,
-    broken: Option<TruncatedBody>,
+    body: Option<B>,
+    broken: Option<B::Error>,
     /// What is being written: copied pieces, a large one, and what comes behind it.
     copied: Vec<u8>,
     large: Bytes,
@@ -79,23 +78,23 @@ pub struct ResponseWriter {
     written: usize,
     /// Whether some of it was tried to be written: nothing more is added.
     writing: bool,
-    /// Whether the connection must end with the answer.
+    /// Whether the connection must end with the response.
     pub last: bool,
 }
 
-impl ResponseWriter {
-    /// The answer to a request that wants it in this manner.
-    pub fn new(response: Response<ResponseBody>, manner: ResponseMode) -> Self {
+impl<B: OutgoingBody> ResponseWriter<B> {
+    /// The response to a request, as its head wants it; `wall` is asked for its date.
+    pub fn new(response: Response<B>, mode: ResponseMode, wall: fn() -> SystemTime) -> Self {
         let (head, mut body) = response.into_parts();
-        let framing = Framing::of(head.status, &body, manner);
-        let last = !manner.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
+        let framing = Framing::of(head.status, &body, mode);
+        let last = !mode.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
         let short = match framing {
             Framing::Length(length) if length <= COPIED as u64 => length as usize,
             _ => 0,
         };
         let mut copied = Vec::with_capacity(HEAD + short);
-        write_head(&mut copied, (&head, body.take_headers()), (framing, manner.version, last));
-        let body = (!manner.head_only && framing != Framing::Nothing).then_some(body);
+        write_head(&mut copied, (&head, &mut body), (framing, mode.version, last), wall);
+        let body = (!mode.head_only && framing != Framing::Nothing).then_some(body);
         let (large, behind) = (Bytes::new(), &b""[..]);
         Self { framing, body, broken: None, copied, large, behind, written: 0, writing: false, last }
     }
@@ -104,12 +103,16 @@ impl ResponseWriter {
     ///
     /// # Errors
     /// The wire's, or that the body broke off: the connection is to be closed, so that the client sees it.
-    pub fn poll_send(&mut self, line: &Mutex<Connection>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_send(
+        &mut self,
+        connection: &Mutex<Connection>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             if !self.writing {
                 ready!(self.poll_take(cx));
             }
-            ready!(self.poll_write(line.lock().wire(), cx))?;
+            ready!(self.poll_write(connection.lock().wire(), cx))?;
             if let Some(broken) = self.broken.take() {
                 return Poll::Ready(Err(io::Error::other(broken)));
             }
@@ -198,15 +201,16 @@ fn write_size(copied: &mut Vec<u8>, size: usize) {
     copied.extend_from_slice(b"\r\n");
 }
 
-/// An answer of ours may ask for it. There are few headers: to look one up would cost more.
+/// The handler may ask for it. There are few headers: to look one up would cost more.
 fn wants_to_close(headers: &HeaderMap) -> bool {
     headers.iter().any(|(name, value)| *name == header::CONNECTION && value == "close")
 }
 
 fn write_head(
     copied: &mut Vec<u8>,
-    (head, told): (&Parts, Option<Box<GatewayHeaders>>),
+    (head, body): (&Parts, &mut impl OutgoingBody),
     (framing, version, last): (Framing, Version, bool),
+    wall: fn() -> SystemTime,
 ) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| copied.extend_from_slice(part));
     let reason = head.status.canonical_reason().unwrap_or_default();
@@ -216,9 +220,7 @@ fn write_head(
         dated |= *name == header::DATE;
         line(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
     }
-    if let Some(told) = told {
-        told.each(|name, value| line(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]));
-    }
+    body.take_headers(|name, value| line(&[name.as_str().as_bytes(), b": ", value, b"\r\n"]));
     match framing {
         Framing::Length(length) => {
             line(&[b"content-length: ", digits(length, &mut [0; 20]), b"\r\n"]);
@@ -232,17 +234,16 @@ fn write_head(
         _ => {}
     }
     if !dated {
-        with_date(|date| line(&[b"date: ", date.as_bytes(), b"\r\n"]));
+        with_date(wall(), |date| line(&[b"date: ", date.as_bytes(), b"\r\n"]));
     }
     line(&[b"\r\n"]);
 }
 
 /// The date as a header has it, written once in a second.
-fn with_date(see: impl FnOnce(&str)) {
+fn with_date(now: SystemTime, see: impl FnOnce(&str)) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
-    let now = clock::wall();
     let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     DATE.with_borrow_mut(|(written, date)| {
         if *written != second || date.is_empty() {

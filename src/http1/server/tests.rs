@@ -5,8 +5,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
 
+use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -15,7 +16,14 @@ use tower::service_fn;
 
 use super::*;
 
-const BOUNDS: ConnectionLimits = ConnectionLimits { head_timeout: Duration::from_secs(15), head: 4096 };
+const OPTIONS: ConnectionOptions = ConnectionOptions {
+    head_timeout: Duration::from_secs(15),
+    max_head: 4096,
+    now: Instant::now,
+    wall: SystemTime::now,
+};
+
+impl OutgoingBody for Full<Bytes> {}
 
 /// The client's end of a connection, and how the serving of it ends.
 struct Stage {
@@ -35,15 +43,15 @@ impl Drop for Running {
 
 /// Answers with what was sent: the path, and the body unless nobody may read it.
 async fn echo(
-    request: Request<RequestBody>,
+    request: Request<ConnectionBody>,
     running: Arc<AtomicUsize>,
-) -> Result<Response<ResponseBody>, Infallible> {
+) -> Result<Response<Full<Bytes>>, Infallible> {
     running.fetch_add(1, SeqCst);
     let _running = Running(running);
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/never" => std::future::pending().await,
-        "/unread" => return Ok(Response::new(ResponseBody::whole("unread"))),
+        "/unread" => return Ok(Response::new(Full::from("unread"))),
         _ => {}
     }
     let body = request.into_body().collect().await.map(|body| body.to_bytes());
@@ -51,7 +59,7 @@ async fn echo(
         Ok(body) => format!("{path}:{}", String::from_utf8_lossy(&body)),
         Err(torn) => format!("torn: {torn}"),
     };
-    Ok(Response::new(ResponseBody::whole(said)))
+    Ok(Response::new(Full::from(said)))
 }
 
 #[allow(clippy::disallowed_methods)]
@@ -63,11 +71,11 @@ fn stage() -> Stage {
         move |request| Box::pin(echo(request, running.clone()))
     });
     let refuse = |bad: HeadError| {
-        let mut response = Response::new(ResponseBody::whole(bad.to_string()));
+        let mut response = Response::new(Full::from(bad.to_string()));
         *response.status_mut() = StatusCode::BAD_REQUEST;
         response
     };
-    let served = tokio::spawn(async move { serve(ours, service, refuse, BOUNDS).await });
+    let served = tokio::spawn(async move { serve(ours, service, refuse, OPTIONS).await });
     Stage { client, served, running }
 }
 
@@ -172,7 +180,13 @@ async fn the_client_is_told_to_go_on_when_its_body_is_wanted() {
 
 #[tokio::test]
 async fn what_is_no_request_is_refused_once() {
-    for wrong in ["GET / HTTP/1.1\r\nno colon\r\n\r\n", "nonsense\r\n\r\n", "\u{16}\u{3}\u{1}\r\n\r\n"] {
+    for wrong in [
+        "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "nonsense\r\n\r\n",
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET / HTTP/1.1\n\n",
+        "\n",
+    ] {
         let mut stage = stage();
         stage.client.write_all((wrong.to_owned() + &post("/hidden", "")).as_bytes()).await.unwrap();
         let mut said = String::new();
@@ -183,9 +197,9 @@ async fn what_is_no_request_is_refused_once() {
         );
     }
     let mut stage = stage();
-    let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(2 * BOUNDS.head));
+    let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(2 * OPTIONS.max_head));
     stage.client.write_all(endless.as_bytes()).await.unwrap();
-    until(&mut stage.client, &["its head is too large"]).await;
+    until(&mut stage.client, &["Request head too large"]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,16 +1,20 @@
-//! What the gateway itself says in the head of an answer: how it was got, and what is left of the user's limits.
+//! The gateway's own headers of a response: how it was got, and what is left of the user's limits.
 //!
-//! It stays as it is until the head is written, once, by whoever speaks to the client: as headers in a map, a dozen of them
-//! would cost a hash and an allocation each. No text gets into a head that could end its line.
+//! They stay as they are until the head is written, once: in a map, a dozen of them would cost a hash and an allocation
+//! each. No text gets into a head that could end its line.
 
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Response};
 
 use super::{header_names, response_body::ResponseBody};
-use crate::{admission::rate_limit_headers::RateHeaders, dispatch::ResponseTrail, http1::headers::digits};
+use crate::{
+    admission::rate_limit_headers::RateHeaders,
+    dispatch::ResponseTrail,
+    http1::{headers::digits, server::OutgoingBody},
+};
 
-/// What is said of one answer; nothing at first.
+/// Those of one response; none at first.
 #[derive(Default)]
 pub struct GatewayHeaders {
     /// How it, or none, was got.
@@ -40,15 +44,15 @@ impl GatewayHeaders {
     }
 }
 
-/// `response` with all that is told among its headers, for HTTP/2.
+/// `response` with them among its other headers, for HTTP/2.
 pub fn in_headers(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
-    let Some(told) = response.body_mut().take_headers() else { return response };
-    let headers = response.headers_mut();
-    told.each(|name, value| {
+    let mut headers = std::mem::take(response.headers_mut());
+    response.body_mut().take_headers(|name, value| {
         if let Ok(value) = HeaderValue::from_bytes(value) {
             headers.insert(name, value);
         }
     });
+    *response.headers_mut() = headers;
     response
 }
 

@@ -8,8 +8,9 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tower::BoxError;
 
-use crate::http1::server::{BodyError, ConnectionBody};
+use crate::http1::server::ConnectionBody;
 
 /// A piece of less is copied, because that is cheaper than the buffer of the whole connection that it would hold on to.
 const SMALL: usize = 16 * 1024;
@@ -22,16 +23,22 @@ pub enum RequestBody {
     Http2(Incoming),
 }
 
+impl From<ConnectionBody> for RequestBody {
+    fn from(body: ConnectionBody) -> Self {
+        Self::Http1(body)
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let incoming = match self.get_mut() {
-            Self::Http1(body) => return Pin::new(body).poll_frame(cx),
+            Self::Http1(body) => return Pin::new(body).poll_frame(cx).map_err(BoxError::from),
             Self::Http2(incoming) => incoming,
         };
         let frame = ready!(Pin::new(incoming).poll_frame(cx));

@@ -9,10 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 
 use super::gateway_headers::GatewayHeaders;
-use crate::server::http2_stall::StallReader;
+use crate::{http1::server::OutgoingBody, server::http2_stall::StallReader};
 
 /// Bytes at hand go out in pieces of this size, so that what is kept until the last byte is kept until then.
 const PIECE: usize = 64 * 1024;
@@ -27,9 +28,9 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + 
 
 /// The body of a reply, and whatever must live until its last byte has gone.
 pub struct ResponseBody {
-    /// What is told before it, in the head. Here, because a response has no other place for it that costs nothing; on the
-    /// heap, because it is gone with the head and the body may live for long.
-    told: Option<Box<GatewayHeaders>>,
+    /// The gateway's own headers. Here, because a response has no other place for them that costs nothing; on the heap,
+    /// because they are gone with the head and the body may live for long.
+    headers: Option<Box<GatewayHeaders>>,
     content: ResponseBodyKind,
     reader: Option<Arc<StallReader>>,
     _until_sent: Option<Box<dyn Send>>,
@@ -52,17 +53,12 @@ impl ResponseBody {
     }
 
     fn of(content: ResponseBodyKind) -> Self {
-        Self { told: None, content, reader: None, _until_sent: None }
+        Self { headers: None, content, reader: None, _until_sent: None }
     }
 
-    /// What the head is to tell.
+    /// The gateway's own headers, to be written into the head.
     pub fn headers_mut(&mut self) -> &mut GatewayHeaders {
-        self.told.get_or_insert_default()
-    }
-
-    /// What was told, for whoever writes the head.
-    pub fn take_headers(&mut self) -> Option<Box<GatewayHeaders>> {
-        self.told.take()
+        self.headers.get_or_insert_default()
     }
 
     /// Tells `reader` whenever the client has something to take, and when it has taken it.
@@ -82,6 +78,14 @@ impl ResponseBody {
         tracing::error!("an answer is cut: a bug in the gateway, see the panic above");
         *self = Self::whole(Bytes::new());
         Poll::Ready(Some(Err(TruncatedBody)))
+    }
+}
+
+impl OutgoingBody for ResponseBody {
+    fn take_headers(&mut self, line: impl FnMut(&HeaderName, &[u8])) {
+        if let Some(headers) = self.headers.take() {
+            headers.each(line);
+        }
     }
 }
 

@@ -121,7 +121,8 @@ impl Client {
         match connection {
             PooledConnection::Http1(http1) => {
                 let response = http1.send((request, &self.standing), self.pool.clone()).await;
-                Ok(response.map_err(SendError::Lost)?.map(UpstreamBody::http1))
+                let response = response.map_err(|error| SendError::Lost(error.into()))?;
+                Ok(response.map(UpstreamBody::http1))
             }
             PooledConnection::Http2 { mut sender, stream } => {
                 let request = self.in_full(*request);

@@ -9,7 +9,11 @@ use hyper::client::conn::http2;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{clock, http1::client::Http1, upstream::exchange::request_body::SplicedBody};
+use crate::{
+    clock,
+    http1::client::{Http1, Reuse},
+    upstream::exchange::request_body::SplicedBody,
+};
 
 /// Shorter than the keep-alive of every known provider, so that we close first.
 const IDLE: Duration = Duration::from_secs(20);
@@ -70,15 +74,7 @@ impl ConnectionPool {
         Some(PooledConnection::Http2 { sender: free.sender.clone(), stream: free.streams.clone() })
     }
 
-    /// Returns a connection whose answer was read to its end.
-    pub fn put(&self, connection: Http1) {
-        let mut idle = self.idle.lock();
-        if idle.len() < MAX_IDLE {
-            idle.push(IdleConnection { connection, since: clock::now() });
-        }
-    }
-
-    /// Adds a new HTTP/2 connection to the pool; its first user is the caller.
+    /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
     pub fn share(&self, sender: http2::SendRequest<SplicedBody>) -> PooledConnection {
         let stream = Stream::default();
         let shared = SharedHttp2 { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
@@ -99,6 +95,15 @@ impl ConnectionPool {
     }
 }
 
+impl Reuse for Arc<ConnectionPool> {
+    fn reuse(&self, connection: Http1) {
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(IdleConnection { connection, since: clock::now() });
+        }
+    }
+}
+
 impl IdleConnection {
     fn is_fresh(&self, now: Instant) -> bool {
         now < self.since + IDLE && now < self.connection.born + MAX_AGE
@@ -108,5 +113,25 @@ impl IdleConnection {
 impl SharedHttp2 {
     fn is_fresh(&self, now: Instant) -> bool {
         now < self.born + MAX_AGE && !self.sender.is_closed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_quiet_connection_is_used_again() {
+        let pool = Arc::<ConnectionPool>::default();
+        for quiet in [true, false] {
+            let (ours, mut provider) = duplex(64);
+            pool.reuse(Http1::new(ours, Instant::now()));
+            if !quiet {
+                provider.write_all(b"HTTP/1.1 408 Timeout\r\n\r\n").await.unwrap();
+            }
+            assert_eq!(pool.take().is_some(), quiet);
+        }
     }
 }

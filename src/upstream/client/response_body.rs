@@ -4,8 +4,8 @@
 //! whose answer was given up is never reused.
 
 use std::{
-    io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,43 +13,37 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Stream;
-use crate::http1::{body_framing::FramingError, client};
+use super::pool::{ConnectionPool, Stream};
+use crate::{
+    http1::client::{ClientResponseBody, ResponseError},
+    upstream::exchange::request_body::SplicedBody,
+};
 
 /// Why a response failed or ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// The socket failed: reset, timed out.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The peer closed the connection too early.
-    #[error("the connection was closed before the end of the answer")]
-    Closed,
-    /// The head is invalid.
-    #[error("the answer's head is not HTTP/1.1: {0}")]
-    Head(#[from] httparse::Error),
-    /// The head exceeds our limit.
-    #[error("the answer's head is too large")]
-    HeadTooLarge,
-    /// The length of the body cannot be determined.
+    /// HTTP/1.1 failed.
     #[error(transparent)]
-    Framing(#[from] FramingError),
+    Http1(#[from] ResponseError),
     /// HTTP/2 failed.
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }
 
-/// The body of a response.
+/// As HTTP/1.1 has it.
+type Http1Body = ClientResponseBody<SplicedBody, Arc<ConnectionPool>>;
+
+/// The body of an answer.
 pub struct UpstreamBody(UpstreamBodyKind);
 
 enum UpstreamBodyKind {
-    Http1(client::ClientResponseBody),
-    /// One stream of a connection that is shared with others.
+    Http1(Http1Body),
+    /// One stream of a connection that others use as well.
     Http2(Incoming, #[expect(dead_code, reason = "counts as a user of the connection")] Stream),
 }
 
 impl UpstreamBody {
-    pub(crate) fn http1(body: client::ClientResponseBody) -> Self {
+    pub(super) fn http1(body: Http1Body) -> Self {
         Self(UpstreamBodyKind::Http1(body))
     }
 
@@ -67,7 +61,9 @@ impl Body for UpstreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ConnectionError>>> {
         match &mut self.0 {
-            UpstreamBodyKind::Http1(body) => body.poll_run(cx).map(|run| run.map(|run| run.map(Frame::data))),
+            UpstreamBodyKind::Http1(body) => {
+                body.poll_run(cx).map(|run| run.map(|run| Ok(Frame::data(run?))))
+            }
             UpstreamBodyKind::Http2(incoming, _) => {
                 let frame = ready!(Pin::new(incoming).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(ConnectionError::from)))

@@ -7,41 +7,36 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::openai::splice;
 
-/// A body in a few parts, sent in order.
+/// A body in a few parts, none of them empty, sent in order.
 #[derive(Debug, Clone, Default)]
 pub struct SplicedBody {
     parts: VecDeque<Bytes>,
 }
 
-impl SplicedBody {
-    /// The total length in bytes.
-    pub fn length(&self) -> usize {
+impl Buf for SplicedBody {
+    fn remaining(&self) -> usize {
         self.parts.iter().map(Bytes::len).sum()
     }
 
-    /// Whether nothing is left to send.
-    pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+    fn has_remaining(&self) -> bool {
+        !self.parts.is_empty()
     }
 
-    /// Puts the first parts into `slices`, as many as fit, and returns their number.
-    pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    fn chunk(&self) -> &[u8] {
+        self.parts.front().map_or(&[], |part| part)
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let each = slices.iter_mut().zip(&self.parts);
         each.map(|(slice, part)| *slice = IoSlice::new(part)).count()
     }
 
-    /// Moves the whole body to the end of `bytes`.
-    pub fn pour(&mut self, bytes: &mut BytesMut) {
-        self.parts.drain(..).for_each(|part| bytes.extend_from_slice(&part));
-    }
-
-    /// Drops the first `sent` bytes.
-    pub fn advance(&mut self, mut sent: usize) {
+    fn advance(&mut self, mut sent: usize) {
         while let Some(part) = self.parts.front_mut().filter(|_| sent > 0) {
             let of_part = sent.min(part.len());
             part.advance(of_part);
@@ -55,7 +50,7 @@ impl SplicedBody {
 
 impl From<splice::SplicedParts> for SplicedBody {
     fn from(parts: splice::SplicedParts) -> Self {
-        Self { parts: parts.iter().cloned().collect() }
+        Self { parts: parts.iter().filter(|part| !part.is_empty()).cloned().collect() }
     }
 }
 
@@ -71,11 +66,11 @@ impl Body for SplicedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_empty()
+        !self.has_remaining()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.length() as u64)
+        SizeHint::with_exact(self.remaining() as u64)
     }
 }
 
@@ -101,11 +96,11 @@ mod tests {
         let mut body =
             SplicedBody::from(splice::SplicedParts::new(&Bytes::from("abef"), vec![edit]).unwrap());
         let mut sent = Vec::new();
-        while !body.is_empty() {
+        while body.has_remaining() {
             let mut slices = [IoSlice::new(&[]); 2];
-            let filled = body.fill(&mut slices);
+            let filled = body.chunks_vectored(&mut slices);
             sent.push(slices[..filled].iter().map(|slice| slice.len()).sum::<usize>());
-            body.advance(3.min(body.length()));
+            body.advance(3.min(body.remaining()));
         }
         assert_eq!(sent, [4, 3], "two slices at a time; three bytes are taken of them");
     }

@@ -29,6 +29,7 @@ pub mod preload;
 pub mod raw_h2;
 pub mod redis;
 pub mod script;
+pub mod smuggling;
 pub mod sse;
 pub mod store;
 pub mod tls;

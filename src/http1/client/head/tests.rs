@@ -4,12 +4,12 @@ use http::{HeaderValue, header};
 
 use super::*;
 
-fn answer(head: &str) -> Result<ResponseHead, ConnectionError> {
+fn answer(head: &str) -> Result<ResponseHead, ResponseError> {
     read(&Bytes::copy_from_slice(head.as_bytes()), &Method::POST)
 }
 
 /// What kind of body such an answer has, and whether its connection may be used again.
-fn kind(lines: &str) -> Result<(String, bool), ConnectionError> {
+fn kind(lines: &str) -> Result<(String, bool), ResponseError> {
     answer(&format!("{lines}\r\n\r\n")).map(|head| {
         let kind = match head.decoder {
             Decoder::Length(length) => length.to_string(),

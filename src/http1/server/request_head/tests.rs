@@ -17,8 +17,8 @@ fn method_address_and_headers_are_as_they_came() {
     assert_eq!(head.request.uri().query(), Some("y=1"));
     let values: Vec<_> = head.request.headers().get_all("x-a").iter().collect();
     assert_eq!(values, ["1", "two"]);
-    let manner = ResponseMode { keep_alive: true, version: Version::HTTP_11, head_only: false };
-    assert_eq!((head.manner, head.expects_continue), (manner, false));
+    let mode = ResponseMode { keep_alive: true, version: Version::HTTP_11, head_only: false };
+    assert_eq!((head.mode, head.expects_continue), (mode, false));
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_connection_stays_if_both_want_it() {
         ("1.0", "connection: Keep-Alive", true),
     ] {
         let head = asked(&format!("GET / HTTP/{version}\r\n{connection}\r\n\r\n")).unwrap();
-        assert_eq!(head.manner.keep_alive, stays, "{version} {connection}");
+        assert_eq!(head.mode.keep_alive, stays, "{version} {connection}");
     }
 }
 

@@ -1,0 +1,68 @@
+//! Bodies in chunks, good and bad.
+
+/// What is odd, and the body.
+pub const CHUNKS: &[(&str, &[u8])] = &[
+    ("one chunk", b"5\r\nhello\r\n0\r\n\r\n"),
+    ("two chunks", b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"),
+    ("no chunk", b"0\r\n\r\n"),
+    ("capital digits", b"A\r\n0123456789\r\n0\r\n\r\n"),
+    ("leading zeros", b"0005\r\nhello\r\n000\r\n\r\n"),
+    ("an extension", b"5;a=b\r\nhello\r\n0\r\n\r\n"),
+    ("an extension of the last chunk", b"5\r\nhello\r\n0;a=b\r\n\r\n"),
+    ("a quoted extension", b"5;a=\"b;c\"\r\nhello\r\n0\r\n\r\n"),
+    ("an empty extension", b"5;\r\nhello\r\n0\r\n\r\n"),
+    ("odd bytes in an extension", b"5;\x00\x80\r\nhello\r\n0\r\n\r\n"),
+    ("LF in an extension", b"5;a\nhello\r\n0\r\n\r\n"),
+    ("LF in a quoted extension", b"5;a=\"\n\"\r\nhello\r\n0\r\n\r\n"),
+    ("CR in an extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n"),
+    ("a space after the size", b"5 \r\nhello\r\n0\r\n\r\n"),
+    ("a tab after the size", b"5\t\r\nhello\r\n0\r\n\r\n"),
+    ("blanks before an extension", b"5 \t;a=b\r\nhello\r\n0 ;c\r\n\r\n"),
+    ("a word after the size", b"5 a\r\nhello\r\n0\r\n\r\n"),
+    ("a digit after a blank", b"5 5\r\nhello\r\n0\r\n\r\n"),
+    ("a space before the size", b" 5\r\nhello\r\n0\r\n\r\n"),
+    ("an underscore in the size", b"5_0\r\nhello\r\n0\r\n\r\n"),
+    ("a hexadecimal prefix", b"0x5\r\nhello\r\n0\r\n\r\n"),
+    ("a negative size", b"-5\r\nhello\r\n0\r\n\r\n"),
+    ("a positive size", b"+5\r\nhello\r\n0\r\n\r\n"),
+    ("a fraction", b"5.0\r\nhello\r\n0\r\n\r\n"),
+    ("no digit", b"g\r\nhello\r\n0\r\n\r\n"),
+    ("no size", b"\r\nhello\r\n0\r\n\r\n"),
+    ("only an extension", b";a=b\r\nhello\r\n0\r\n\r\n"),
+    ("the largest size", b"ffffffffffffffff\r\nhello"),
+    ("a size of 65 bits", b"10000000000000000\r\nhello\r\n0\r\n\r\n"),
+    ("a size that wraps to five", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
+    ("LF after the size", b"5\nhello\r\n0\r\n\r\n"),
+    ("CR after the size", b"5\rhello\r\n0\r\n\r\n"),
+    ("CR CR LF after the size", b"5\r\r\nhello\r\n0\r\n\r\n"),
+    ("LF after the data", b"5\r\nhello\n0\r\n\r\n"),
+    ("CR after the data", b"5\r\nhello\r0\r\n\r\n"),
+    ("nothing after the data", b"5\r\nhello0\r\n\r\n"),
+    ("more data than the size", b"5\r\nhello!\r\n0\r\n\r\n"),
+    ("less data than the size", b"5\r\nhell\r\n0\r\n\r\n"),
+    ("LF after the last size", b"5\r\nhello\r\n0\n\r\n"),
+    ("LF at the end", b"5\r\nhello\r\n0\r\n\n"),
+    ("CR X at the end", b"5\r\nhello\r\n0\r\n\rX"),
+    ("a trailer", b"5\r\nhello\r\n0\r\nx-a: b\r\n\r\n"),
+    ("two trailers", b"5\r\nhello\r\n0\r\nx-a: b\r\nx-c: d\r\n\r\n"),
+    ("a content-length in the trailers", b"5\r\nhello\r\n0\r\ncontent-length: 9\r\n\r\n"),
+    ("LF after a trailer", b"5\r\nhello\r\n0\r\nx-a: b\n\r\n"),
+    ("LF after the trailers", b"5\r\nhello\r\n0\r\nx-a: b\r\n\n"),
+    ("LF before a trailer", b"5\r\nhello\r\n0\r\n\nx-a: b\r\n\r\n"),
+    ("CR in a trailer", b"5\r\nhello\r\n0\r\nx-a: b\rc\r\n\r\n"),
+    ("a trailer without a colon", b"5\r\nhello\r\n0\r\nx-a\r\n\r\n"),
+    ("a trailer without a name", b"5\r\nhello\r\n0\r\n: b\r\n\r\n"),
+    ("a folded trailer", b"5\r\nhello\r\n0\r\nx-a: b\r\n c\r\n\r\n"),
+    ("NUL in a trailer", b"5\r\nhello\r\n0\r\nx-a: \0\r\n\r\n"),
+    ("cut in a size", b"5\r\nhello\r\n1"),
+    ("cut in the data", b"5\r\nhel"),
+    ("cut after the data", b"5\r\nhello\r\n"),
+    ("cut before the end", b"5\r\nhello\r\n0\r\n"),
+];
+
+/// Chunks of one byte, with so many bytes of extensions in all.
+pub fn extensions(bytes: usize) -> Vec<u8> {
+    let mut body = b"1;abcdefg\r\nx\r\n".repeat(bytes / 8);
+    body.extend_from_slice(b"0\r\n\r\n");
+    body
+}
