@@ -45,9 +45,9 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct RedisClient(Arc<ClientInner>);
 
-/// Redis cannot be asked now.
+/// Redis is unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Redis cannot be asked now")]
+#[error("Redis is unavailable")]
 pub struct RedisUnavailable;
 
 /// Tells this process from the others; drawn at its start.
@@ -224,7 +224,7 @@ impl RedisClient {
     /// Says goodbye, so that the others need not wait until this gateway has been silent for long.
     pub async fn close(&self) {
         if self.pipe::<()>(&reconnect::deregister(&self.0.id)).await == Err(RedisUnavailable) {
-            tracing::debug!("Redis did not hear that this gateway ends");
+            tracing::debug!("could not deregister this gateway from Redis");
         }
     }
 }
@@ -268,7 +268,7 @@ impl ClientInner {
         let now = self.start.elapsed().as_millis() as u64;
         let until = now + LOG_INTERVAL.as_millis() as u64;
         if self.quiet_until.fetch_max(until, Relaxed) <= now {
-            tracing::error!(%error, "Redis refuses a call");
+            tracing::error!(%error, "Redis rejected a command");
         }
     }
 
@@ -277,7 +277,7 @@ impl ClientInner {
         self.line.store(Some(line.clone()));
         self.news.send_modify(|news| *news = ConnectionState { up: true, since: news.since + 1 });
         self.told_away.store(false, Relaxed);
-        tracing::info!(gateways = self.census.lock().gateways(), "Redis is there");
+        tracing::info!(gateways = self.census.lock().gateways(), "connected to Redis");
     }
 
     /// `line` is not any more, if it still was.
@@ -294,13 +294,13 @@ impl ClientInner {
     /// Tells of an outage, once.
     pub fn away(&self, why: &str) {
         if !self.told_away.swap(true, Relaxed) {
-            tracing::warn!("Redis is away: {why}");
+            tracing::warn!("Redis is unavailable: {why}");
         }
     }
 
     /// Redis has forgotten what it knew.
     pub fn forgotten(&self) {
-        tracing::warn!("Redis was emptied");
+        tracing::warn!("Redis has lost its data; leases are registered again");
         self.news.send_modify(|news| news.since += 1);
     }
 

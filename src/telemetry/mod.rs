@@ -47,6 +47,6 @@ pub fn start(config: &Telemetry) {
     };
     if let Err(error) = started {
         // Only a second start in one process comes here.
-        tracing::debug!(%error, "logging was started before");
+        tracing::debug!(%error, "logging is already initialised");
     }
 }

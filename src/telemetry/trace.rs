@@ -95,7 +95,7 @@ impl Tracer {
     pub async fn close(&self, limit: Duration) {
         let Some(inner) = &self.0 else { return };
         if timeout(limit, inner.outbox.close()).await.is_err() {
-            tracing::warn!("the last spans are lost: telemetry.otlp_endpoint does not answer");
+            tracing::warn!("last spans lost: telemetry.otlp_endpoint does not answer");
         }
     }
 }

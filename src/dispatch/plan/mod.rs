@@ -390,7 +390,9 @@ impl Plan {
             return Refusal::UpstreamRateLimited { retry_after };
         }
         if all_are(&[IneligibleReason::Misconfigured]) {
-            let message = "Every provider of this model refuses the gateway's key or model".to_owned();
+            let message =
+                "Every provider of this model rejects the gateway's API key or does not offer the model"
+                    .to_owned();
             return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
         }
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();

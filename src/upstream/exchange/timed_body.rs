@@ -23,7 +23,7 @@ pub enum TimedBodyError {
     #[error("the answer was cut off: {0}")]
     Cut(#[from] ConnectionError),
     /// It is larger than we read.
-    #[error("the answer is larger than the gateway reads")]
+    #[error("the answer is larger than the gateway accepts")]
     TooLarge,
 }
 

@@ -334,7 +334,7 @@ impl OpenState {
 impl std::fmt::Display for OpenCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::InARow(n, last) => write!(f, "{n} failures in a row, the last: {last}"),
+            Self::InARow(n, last) => write!(f, "{n} consecutive failures, the last: {last}"),
             Self::Ratio(good, all) => write!(f, "only {good} of the last {all} requests succeeded"),
             Self::Probe(outcome) => write!(f, "the probe failed: {outcome}"),
         }
