@@ -20,7 +20,7 @@ mod defaults;
 mod diff;
 mod document;
 mod env;
-mod known;
+pub mod known;
 mod masked;
 mod nearest;
 mod problem;

@@ -3,8 +3,6 @@
 //! Nothing of a client's request can change where it is sent. Only listed headers travel upstream; the key is
 //! put in last, and nowhere else.
 
-pub mod profile;
-
 use std::{
     borrow::Cow,
     sync::{
@@ -16,12 +14,18 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
-use self::profile::ProviderProfile;
 use super::{
     client::{Client, FixedHeaders},
     exchange::request_body::SplicedBody,
 };
-use crate::{config, openai::Api, tasks::Tasks};
+use crate::{
+    config::{
+        self,
+        known::{self, ProviderProfile},
+    },
+    openai::Api,
+    tasks::Tasks,
+};
 
 /// What we call ourselves upstream.
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
@@ -38,7 +42,7 @@ pub static FORWARDED: [HeaderName; 6] = [
 
 /// A configured provider.
 pub struct Provider {
-    /// As configured.
+    /// The provider's section of the configuration.
     pub config: config::Provider,
     /// What is odd about it.
     pub quirks: &'static ProviderProfile,
@@ -59,7 +63,7 @@ pub struct RequestTarget {
     pub path: Cow<'static, str>,
     /// The client's headers that may travel.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body, as it is sent.
     pub body: SplicedBody,
 }
 
@@ -76,7 +80,7 @@ impl Provider {
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
         let standing = FixedHeaders::new(standing_headers(&config)?);
         let client = Client::new(origin, standing, connect_timeout, tasks)?;
-        let quirks = profile::of(url.host_str().unwrap_or_default());
+        let quirks = known::profile(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
         let usual = Vec::with_capacity(Api::PATHS.len());
         let mut provider = Self { config, quirks, client, usual, in_flight, drained };

@@ -4,7 +4,7 @@
 //! quotes only, and only where no request field is blamed.
 
 use super::ErrorFields;
-use crate::upstream::provider::profile::ProviderProfile;
+use crate::config::known::ProviderProfile;
 
 // Codes are compared without case against `code` and `type`. Sources: the providers' error pages and bodies
 // reported in the issue trackers of their clients.

@@ -104,7 +104,7 @@ pub enum FailureKind {
 pub enum Sent {
     /// Certainly not: the request did not arrive, or was turned away.
     No,
-    /// It may have.
+    /// The request may have arrived and may be billed.
     Perhaps,
     /// It was answering.
     Answering,
@@ -113,7 +113,7 @@ pub enum Sent {
 /// What an outcome means to the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerSignal {
-    /// A success.
+    /// A success: it closes a half-open breaker.
     Success,
     /// A failure in the row and in the ratio.
     Failure,
@@ -128,9 +128,9 @@ pub enum BreakerSignal {
 pub enum ScoreSignal {
     /// A success with its latency.
     Success,
-    /// A failure.
+    /// A failure: it lowers the success rate.
     Failure,
-    /// No sample.
+    /// It says nothing of the target.
     Neutral,
 }
 
