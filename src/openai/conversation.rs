@@ -27,7 +27,7 @@ pub struct SpokenTurn<'a> {
 /// A conversation, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation<'a> {
-    /// What was said.
+    /// The messages with text, in their order.
     pub said: Vec<SpokenTurn<'a>>,
     /// `input` is one string, not a list: to put something before it, it has to become one.
     plain: bool,

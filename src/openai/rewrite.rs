@@ -1,4 +1,5 @@
-//! Changes to a request body: another model name, the usage chunk asked for, a message put in, an answer continued.
+//! Changes to a request body: another model name, and an answer to be continued. The usage of a stream is never asked
+//! for on behalf of a client.
 //!
 //! Every change is a few bytes spliced between slices of the original. What is not changed must reach the provider
 //! byte for byte.
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    request_peek::{Peek, PeekedMessage},
+    request_peek::Peek,
     splice::{Edit, SplicedParts},
 };
 
@@ -51,38 +52,6 @@ impl<'a> Rewrite<'a> {
         }
         let at = self.peek.model_at.clone();
         self.edit(at, json!(model).to_string())
-    }
-
-    /// Asks for the usage chunk of a stream. Does nothing where it is asked for already, or where `stream_options`
-    /// is something strange that the provider will refuse.
-    #[must_use]
-    pub fn ask_usage(self) -> Self {
-        const ASK: &str = "\"include_usage\":true";
-        let peek = self.peek;
-        if peek.include_usage {
-            return self;
-        }
-        if let Some(at) = peek.include_usage_at.clone() {
-            return self.edit(at, "true");
-        }
-        let Some(at) = peek.stream_options.clone() else {
-            return self.edit(peek.open..peek.open, format!("\"stream_options\":{{{ASK}}},"));
-        };
-        match self.body.get(at.clone()) {
-            Some(b"null") => self.edit(at, format!("{{{ASK}}}")),
-            Some([b'{', inner @ .., b'}']) => {
-                let comma = if inner.trim_ascii().is_empty() { "" } else { "," };
-                self.edit(at.start + 1..at.start + 1, format!("{ASK}{comma}"))
-            }
-            _ => self,
-        }
-    }
-
-    /// Puts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
-    pub fn insert_message(self, before: &PeekedMessage<'_>, message: &str) -> Option<Self> {
-        let messages = self.peek.messages.clone()?;
-        let inside = messages.start < before.at.start && before.at.end < messages.end;
-        inside.then(|| self.edit(before.at.start..before.at.start, format!("{message},")))
     }
 
     /// Appends an assistant message with what has been said so far, so that the provider goes on from there.

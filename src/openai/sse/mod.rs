@@ -99,11 +99,6 @@ impl Framer {
         Err(EventTooLarge { limit: self.max_event })
     }
 
-    /// Bytes of an unfinished event, also of chunks that have not been looked at.
-    pub fn residue(&self) -> usize {
-        self.held.len() + self.chunk.len() - self.start + self.queue.iter().map(Bytes::len).sum::<usize>()
-    }
-
     /// The event that the end of the stream left without its blank line, completed with one.
     ///
     /// The standard drops it, but servers that forget the last blank line, often after `[DONE]`, are common. Taking
