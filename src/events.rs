@@ -29,7 +29,7 @@ pub enum Event {
     Score {
         /// `provider/model`
         target: String,
-        /// Points.
+        /// Points: 100 is perfect.
         score: f64,
         /// 0..1
         share: f64,
@@ -40,14 +40,14 @@ pub enum Event {
         target: String,
         /// The new state, as in `/admin/providers`.
         state: &'static str,
-        /// One sentence.
+        /// Why, in one sentence.
         reason: String,
     },
     /// A request moved on after a failure.
     Failover {
-        /// The request.
+        /// The id of the request.
         request: String,
-        /// Who failed it.
+        /// The target that failed.
         from: String,
         /// Who is asked next; `None` if there is nobody.
         to: Option<String>,
@@ -76,7 +76,7 @@ pub enum Event {
     Reload {
         /// Whether the new one is in force.
         ok: bool,
-        /// One sentence.
+        /// What changed, or why it was refused.
         message: String,
     },
 }
@@ -100,7 +100,7 @@ impl Event {
 pub struct Stamped {
     /// RFC 3339.
     pub at: String,
-    /// What happened.
+    /// The event itself.
     #[serde(flatten)]
     pub event: Event,
 }

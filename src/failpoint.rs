@@ -21,11 +21,11 @@ pub enum Failpoint {
 mod act {
     use super::Failpoint;
 
-    /// Nothing.
+    /// Does nothing without the feature `failpoints`.
     #[inline(always)]
     pub fn request(_: Failpoint, _: &str) {}
 
-    /// Nothing.
+    /// Does nothing without the feature `failpoints`.
     #[inline(always)]
     pub fn task(_: &str) {}
 }

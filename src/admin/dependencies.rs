@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(3);
 pub struct Dependencies {
     /// The store can be read and written.
     pub memory_store: Option<bool>,
-    /// It answers.
+    /// Whether Redis answers; `None` without `[redis]`.
     pub redis: Option<bool>,
 }
 

@@ -56,7 +56,7 @@ pub struct PlanStep {
     pub state: ReportedState,
     /// Seconds that a request would wait before it, all waits together.
     pub wait: f64,
-    /// One sentence.
+    /// Why it is tried at this place, in one sentence.
     pub reason: String,
     /// As in `/admin/providers`.
     pub told_by: Option<ReportedByRow>,
@@ -75,7 +75,7 @@ pub struct NotAsked {
     pub share: f64,
     /// As in `/admin/providers`.
     pub state: ReportedState,
-    /// One sentence.
+    /// Why it is not tried, in one sentence.
     pub reason: String,
     /// RFC 3339: when it may be asked again, if that is known.
     pub retry_at: Option<String>,

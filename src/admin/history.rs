@@ -21,16 +21,16 @@ pub const KEPT: usize = 60;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LatencySample([Option<Percentiles>; 2]);
 
-/// In seconds.
+/// Percentiles of the latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentiles {
-    /// Median.
+    /// Half of the answers took no longer.
     pub p50: f64,
     /// 95th percentile.
     pub p95: f64,
 }
 
-/// Oldest first.
+/// The samples of one target, the oldest first.
 pub type LatencyHistory = VecDeque<LatencySample>;
 
 impl LatencySample {

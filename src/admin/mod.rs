@@ -45,7 +45,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This moment.
+    /// The present moment on both clocks.
     pub fn current() -> Self {
         Self { now: Instant::now(), wall: SystemTime::now() }
     }

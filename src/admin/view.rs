@@ -23,7 +23,7 @@ const KINDS: [LatencyKind; 2] = [LatencyKind::Stream, LatencyKind::Whole];
 pub struct TargetRow {
     /// `provider/model`
     pub id: String,
-    /// Its provider.
+    /// The configured name of the provider.
     pub provider: String,
     /// The provider's name for the model.
     pub model: String,
@@ -43,17 +43,17 @@ pub struct TargetRow {
     pub avg_latency: f64,
     /// The chance that the next request for the first of `models` goes here first.
     pub share: f64,
-    /// Since start.
+    /// Attempts that succeeded, since start.
     pub success_count: u64,
-    /// Since start.
+    /// Attempts that failed, since start.
     pub failure_count: u64,
-    /// Since start.
+    /// All attempts since start, also neutral ones.
     pub total_calls: u64,
     /// Seconds since start, successes only.
     pub total_latency: f64,
     /// RFC 3339.
     pub last_used: Option<String>,
-    /// Attempts now.
+    /// Attempts in flight.
     pub in_flight: u32,
     /// Percentiles and speed.
     pub latency: LatencyRow,
@@ -67,7 +67,7 @@ pub struct TargetRow {
     pub kinds: ScoresByKind,
     /// The rate-limit windows it has told us of.
     pub headroom: Vec<HeadroomRow>,
-    /// One sentence.
+    /// The latest failure, in one sentence.
     pub last_failure: Option<String>,
     /// Another gateway on whose word it is left alone, or asked after others; `null` if this one has seen why itself.
     pub told_by: Option<ReportedByRow>,
@@ -85,7 +85,7 @@ pub struct ReportedByRow {
 /// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct LatencyRow {
-    /// Median.
+    /// Median, in seconds.
     pub p50: Option<f64>,
     /// 95th percentile.
     pub p95: Option<f64>,
@@ -98,9 +98,9 @@ pub struct LatencyRow {
 /// Both kinds of requests are scored apart.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScoresByKind {
-    /// Streams.
+    /// The score for streamed answers.
     pub stream: KindScore,
-    /// Whole answers.
+    /// The score for answers in one piece.
     pub whole: KindScore,
 }
 
@@ -132,7 +132,7 @@ pub struct HeadroomRow {
     pub window: String,
     /// The most in one window, if said.
     pub limit: Option<u64>,
-    /// What is left.
+    /// Requests or tokens left in the window.
     pub remaining: u64,
     /// RFC 3339: when it is full again.
     pub reset_at: String,

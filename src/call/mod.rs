@@ -71,11 +71,11 @@ pub enum MemoryUse {
     /// Recall and remember.
     #[default]
     On,
-    /// Neither.
+    /// Neither recalls nor remembers.
     Off,
-    /// Only recall.
+    /// Recalls, and remembers nothing.
     Read,
-    /// Only remember.
+    /// Remembers, and recalls nothing.
     Write,
 }
 
@@ -179,7 +179,7 @@ pub struct InFlightCall {
 pub struct CallView {
     /// `x-request-id`
     pub id: String,
-    /// For whom.
+    /// The id of the user.
     pub user: String,
     /// `chat`, `embeddings`, … or `other`.
     pub operation: &'static str,
@@ -187,7 +187,7 @@ pub struct CallView {
     pub model: String,
     /// Who is being asked.
     pub target: Option<String>,
-    /// Where it is.
+    /// What it is waiting for, or that it streams.
     pub phase: Phase,
     /// Attempts so far.
     pub attempts: u32,

@@ -37,7 +37,7 @@ pub fn gen_ai(api: Api) -> GenAi {
 pub struct RequestInfo {
     /// `x-request-id`
     pub id: Arc<str>,
-    /// Whose it is.
+    /// A hash of the user id: the log never has the id itself.
     pub user: Pseudonym,
     /// What it is in our words (`chat`, `embeddings`, …),
     pub operation: &'static str,

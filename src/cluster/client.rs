@@ -57,7 +57,7 @@ pub struct GatewayId(Arc<str>);
 /// Whether Redis answers, and since when it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionState {
-    /// It answers.
+    /// Whether Redis is connected.
     pub up: bool,
     /// Rises with every connection, and when Redis has forgotten what it knew: whatever was entered there is to be
     /// entered again.

@@ -20,7 +20,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Nobody but us.
+    /// Before the first count: this gateway alone.
     pub fn new(now: Instant) -> Self {
         Self { count: 1, at: now }
     }

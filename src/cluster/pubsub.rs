@@ -14,7 +14,7 @@ const SUBSCRIBER_QUEUE: usize = 1024;
 /// Messages that wait to be sent.
 const PUBLISH_QUEUE: usize = 1024;
 
-/// All channels.
+/// The subscribed channels and their receivers.
 pub struct Channels {
     heard: Mutex<BTreeMap<String, broadcast::Sender<Bytes>>>,
     /// Somebody listens to a channel that nobody has listened to before.

@@ -29,7 +29,7 @@ use crate::{
     tasks::Tasks,
 };
 
-/// Chats.
+/// The model that chats.
 const CHAT_MODEL: &str = "demo";
 /// Makes embeddings.
 const EMBEDDING_MODEL: &str = "demo-embed";

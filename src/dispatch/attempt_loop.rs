@@ -39,7 +39,7 @@ const NO_TARGET: &str = "none";
 
 /// One call's search.
 pub struct AttemptLoop {
-    /// The call.
+    /// The request that is served.
     pub call: Box<Call>,
     /// What all calls share.
     pub dispatcher: Arc<Dispatcher>,

@@ -60,7 +60,7 @@ struct BudgetBucket {
 }
 
 impl Budget {
-    /// A full one.
+    /// A budget that is full.
     pub fn new(now: Instant) -> Arc<Self> {
         let bucket = Mutex::new(BudgetBucket { tokens: CAPACITY, filled: now });
         Arc::new(Self { bucket, unproven: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) })

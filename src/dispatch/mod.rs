@@ -56,7 +56,7 @@ pub struct DispatchResponse {
     pub trail: ResponseTrail,
     /// What describes it.
     pub head: UpstreamHead,
-    /// What it is.
+    /// The body: whole, streamed or passed through.
     pub body: AnsweredBody,
 }
 
@@ -75,7 +75,7 @@ pub enum AnsweredBody {
 pub struct ResponseTrail {
     /// Who answered, or refused last; `None` if nobody was asked.
     pub target: Option<Arc<str>>,
-    /// Attempts made.
+    /// How many attempts were made.
     pub attempts: u32,
     /// Time in the queue.
     pub queued: Duration,

@@ -35,7 +35,7 @@ enum ResumeMode {
     Next,
     /// What was said, or what comes next.
     PerhapsAgain,
-    /// What was said.
+    /// The text already sent is repeated first.
     Again,
 }
 

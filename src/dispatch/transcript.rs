@@ -30,7 +30,7 @@ impl Transcript {
         self.length
     }
 
-    /// All of it.
+    /// The whole text so far.
     pub fn whole(&self) -> String {
         let mut whole = String::with_capacity(self.length);
         self.pieces.iter().chain([&self.last]).for_each(|piece| whole.push_str(piece));

@@ -89,7 +89,7 @@ pub struct EmbedderContext {
     pub snapshot: Box<dyn Fn() -> Option<Arc<Snapshot>> + Send + Sync>,
 }
 
-/// See the module.
+/// The client of `memory.embedding_model`, with slots of its own.
 pub struct RemoteEmbedder {
     id: Arc<str>,
     model: String,

@@ -36,7 +36,7 @@ pub struct Histogram {
 pub struct HistogramSnapshot {
     /// Upper bound and count of each bucket, not added up; the last bound is infinite.
     pub buckets: Vec<(f64, u64)>,
-    /// Of all values.
+    /// The sum of all values.
     pub sum: f64,
 }
 

@@ -159,7 +159,7 @@ pub const OTHER: &str = "other";
 pub struct TargetMeters {
     /// Its label: `provider/model`, or [`OTHER`] for those that are in no model.
     pub label: Arc<str>,
-    /// Attempts.
+    /// Attempts, by operation.
     pub attempts: PerOperation<Attempts>,
     /// Calls that moved on: to whom, and after what.
     pub failovers: CounterMap<(Arc<str>, &'static str)>,
@@ -215,7 +215,7 @@ impl Default for Attempts {
 /// What clients got who asked for a model: we are their server.
 #[derive(Debug, Default)]
 pub struct ModelMeters {
-    /// Requests.
+    /// Requests, by operation.
     pub requests: PerOperation<RequestMeters>,
     /// Streams that broke after their first content.
     pub broken: Counter,

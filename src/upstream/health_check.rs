@@ -16,7 +16,7 @@ use super::{Snapshot, client::tls::http_client, provider::Provider};
 
 /// Checks at the same time.
 const AT_ONCE: usize = 8;
-/// For one check.
+/// The timeout of one check.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How often to look again whether checks have been switched on.
 const OFF_TICK: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use super::plain;
 use crate::{gossip::Gossip, telemetry::exposition::MetricsPage};
 
-/// Writes it.
+/// Adds the counters of gossip messages.
 pub fn write(page: &mut MetricsPage, peers: &Gossip) {
     let meters = peers.meters();
     let help = "Gossip messages about targets, published by this gateway.";

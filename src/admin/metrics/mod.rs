@@ -37,9 +37,9 @@ pub struct Sources<'a> {
     pub gateway: &'a GatewayMeters,
     /// What may be repeated.
     pub budget: &'a Budget,
-    /// Who may run.
+    /// Slots and queues of the users.
     pub slots: &'a Slots,
-    /// Who runs.
+    /// Requests in flight.
     pub calls: &'a Registry,
     /// What is remembered, if anything.
     pub memory: Option<&'a MemoryService>,

@@ -33,7 +33,7 @@ const MAX_ROWS: usize = 100;
 
 /// Everything that an operator may see at one moment.
 pub struct PageData<'a> {
-    /// The moment.
+    /// The time that everything on the page is of.
     pub at: Moment,
     /// The configuration in force and its targets.
     pub snapshot: &'a Snapshot,
@@ -78,7 +78,7 @@ struct PageTemplate<'a> {
 #[template(path = "sign_in.html")]
 struct SignIn;
 
-/// The page.
+/// Renders the whole page as HTML.
 ///
 /// # Errors
 /// The template cannot be filled: a bug of ours.

@@ -15,11 +15,11 @@ use crate::{
 
 /// One line of what happened.
 pub struct Notice {
-    /// When.
+    /// When it happened.
     pub when: PageTime,
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
-    /// Who did what.
+    /// Source and destination of a failover, or what has changed.
     pub what: String,
     /// Why, and what about it.
     pub details: String,
@@ -29,27 +29,27 @@ pub struct Notice {
 
 /// One request in flight.
 pub struct RequestLine<'a> {
-    /// What it is.
+    /// The request's row of `/admin/requests`.
     pub call: &'a call::CallView,
     /// Its id, not all of it.
     pub id: String,
-    /// Where it is.
+    /// What it is waiting for, or that it streams.
     pub phase: &'static str,
     /// Since it was admitted.
     pub elapsed: String,
 }
 
-/// Slots by user.
+/// The busiest users and their slots.
 pub struct SlotsPanel<'a> {
     /// Over all users.
     pub total: CountView,
-    /// By name.
+    /// The busiest first, [`MAX_ROWS`] at most.
     pub users: Vec<SlotLine<'a>>,
     /// Users that are not shown.
     pub more: usize,
 }
 
-/// One user.
+/// The slots of one user.
 pub struct SlotLine<'a> {
     /// Who, and how many.
     pub line: &'a UserView,

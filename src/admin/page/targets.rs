@@ -22,7 +22,7 @@ use crate::{
 pub struct Status {
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
-    /// The sentence.
+    /// How many targets are in service, in one sentence.
     pub words: String,
 }
 
@@ -32,13 +32,13 @@ pub struct ModelPanel<'a> {
     pub model: Option<ModelHead<'a>>,
     /// What its latencies are: `First token` or `Whole answer`.
     pub latency: &'static str,
-    /// Its targets.
+    /// The rows of its targets.
     pub lines: Vec<TargetLine<'a>>,
 }
 
 /// What is said of a model.
 pub struct ModelHead<'a> {
-    /// Its name.
+    /// The configured name of the model.
     pub name: &'a str,
     /// Its other names.
     pub alias: &'a [String],
@@ -58,7 +58,7 @@ pub struct Explained {
     pub path: String,
 }
 
-/// One row.
+/// The row of one target.
 pub struct TargetLine<'a> {
     /// What it is about.
     pub row: &'a TargetRow,

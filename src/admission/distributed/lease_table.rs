@@ -34,7 +34,7 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// Words that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
 const MAX_RELEASES: usize = 50_000;
 
-/// See the module.
+/// The leases of this gateway, and the releases that Redis has yet to get.
 pub struct LeaseTable {
     pub redis: RedisClient,
     next: AtomicU64,

@@ -18,7 +18,7 @@ use crate::{
     user::UserId,
 };
 
-/// See the module.
+/// Slots and limits of this gateway alone, each a share of the configured one.
 pub struct LocalFallback {
     slots: Slots,
     limits: RateLimits,

@@ -20,7 +20,7 @@ pub struct Rehearsal {
 
 /// A target that would be asked.
 pub struct Rehearsed {
-    /// The target.
+    /// The target of this step.
     pub target: Arc<Target>,
     /// The model it would be asked for.
     pub model: Arc<Model>,
@@ -36,11 +36,11 @@ pub struct Rehearsed {
 
 /// A target that would not be asked.
 pub struct PassedOver {
-    /// The target.
+    /// The target that is passed over.
     pub target: Arc<Target>,
     /// The model it belongs to.
     pub model: Arc<Model>,
-    /// Why.
+    /// Why it is passed over.
     pub reason: Reason,
     /// When it may be asked again, if that is known.
     pub until: Option<Instant>,
@@ -49,7 +49,7 @@ pub struct PassedOver {
 /// Why a target would not be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is out.
+    /// It is not eligible at the moment.
     Out(IneligibleReason),
     /// Its model's window seems too small for the prompt.
     TooSmall,

@@ -34,14 +34,14 @@ pub enum Step {
     Try(Candidate),
     /// Nobody may be asked before then.
     Wait(Instant),
-    /// Give up.
+    /// Nothing is left to try: answer with this refusal.
     Refuse(Refusal),
 }
 
 /// A target that is to be asked.
 #[derive(Clone)]
 pub struct Candidate {
-    /// The target.
+    /// The target to try.
     pub target: Arc<Target>,
     /// The model it is asked for.
     pub model: Arc<Model>,
@@ -85,9 +85,9 @@ struct RemainingTargets {
 enum SameTargetRetry {
     /// Nothing failed that would be worth it.
     Idle,
-    /// From then on.
+    /// The same target may be tried again from then on.
     Due(Arc<Target>, Instant),
-    /// It was.
+    /// The second try has been made.
     Used,
 }
 

@@ -34,7 +34,7 @@ pub enum ConnectionError {
     /// Its length cannot be known.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// HTTP/2 failed.
+    /// An error of the HTTP/2 connection.
     #[error("{0}")]
     Http2(#[from] hyper::Error),
 }

@@ -34,7 +34,7 @@ const MISCONFIGURED: Duration = Duration::from_secs(15 * 60);
 
 /// One question to one target. It ends in exactly one outcome: dropped without one, it was cancelled.
 pub struct Attempt {
-    /// Who is asked.
+    /// The target that gets the request.
     pub target: Arc<Target>,
     kind: LatencyKind,
     id: u64,
@@ -42,7 +42,7 @@ pub struct Attempt {
     prior: Option<f64>,
     /// Another target could be asked instead: then a bad ratio may open the breaker.
     others: bool,
-    /// When it began.
+    /// When the attempt began: latencies count from here.
     pub started: Instant,
     first_content: Option<Instant>,
     ended: bool,
@@ -54,9 +54,9 @@ pub struct Attempt {
 
 /// What an attempt is for: whom the log, the metrics and the trace tell of it.
 pub struct AttemptContext {
-    /// The request.
+    /// The id of the request, for the log.
     pub request: Arc<str>,
-    /// What is asked.
+    /// The operation, as a label of metrics.
     pub operation: GenAi,
     /// The attempt in the request's trace; it ends with the attempt.
     pub span: Span,

@@ -61,7 +61,7 @@ pub struct ExchangeRequest {
     pub stream: bool,
     /// The client asked for the usage chunk.
     pub wants_usage: bool,
-    /// The request.
+    /// What is sent: method, path, headers and body.
     pub question: RequestTarget,
     /// To the first content of a stream, or the head of a whole answer.
     pub first: Duration,
@@ -78,7 +78,7 @@ pub struct ExchangeRequest {
 /// What describes an answer.
 #[derive(Debug, Clone)]
 pub struct UpstreamHead {
-    /// 2xx.
+    /// Always 2xx: any other status is a [`Failure`].
     pub status: StatusCode,
     /// All of the provider's headers. Few of them are the client's business.
     headers: HeaderMap,
@@ -86,7 +86,7 @@ pub struct UpstreamHead {
 
 /// An answer that has begun.
 pub enum UpstreamResponse {
-    /// All of it.
+    /// A whole answer that was checked, and its usage.
     Whole(UpstreamHead, Bytes, Option<Usage>),
     /// Its first content.
     Stream(Box<OpenStream>),
@@ -100,7 +100,7 @@ pub struct OpenStream {
     pub head: UpstreamHead,
     /// What came up to the first content.
     pub lead: Vec<SseEvent>,
-    /// The rest.
+    /// The events after the lead.
     pub stream: EventStream,
     /// The attempt that it is.
     pub attempt: Attempt,
@@ -114,7 +114,7 @@ pub struct RawStream {
     pub head: UpstreamHead,
     /// What came so far.
     pub first: Bytes,
-    /// The rest.
+    /// The bytes that are still to come.
     pub body: UpstreamBody,
     /// The attempt that it is.
     pub attempt: Attempt,

@@ -27,7 +27,7 @@ impl AdHocTargets {
         self.0.lock().peek(id).cloned()
     }
 
-    /// All of them.
+    /// Every target that was asked for by its own name and is remembered.
     pub fn all(&self) -> Vec<Arc<Model>> {
         self.0.lock().iter().map(|(_, model)| model.clone()).collect()
     }

@@ -43,13 +43,13 @@ pub struct RequestNeed {
 /// Whether a target may be asked now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Availability {
-    /// It may.
+    /// It may take the request now.
     Ready,
     /// It may, but a peer has just seen it fail and is finding out: others first.
     Doubted,
     /// By one request, to see whether it is back.
     Probe,
-    /// It may not.
+    /// It may not take the request now.
     Out,
 }
 
@@ -84,7 +84,7 @@ pub enum IneligibleReason {
 pub struct Eligibility {
     /// Whether it may be asked.
     pub access: Availability,
-    /// Why it is out.
+    /// Why it may not take the request.
     pub why: Option<IneligibleReason>,
     /// When it may be asked again, if that is known.
     pub until: Option<Instant>,
@@ -98,9 +98,9 @@ pub struct Eligibility {
 pub struct Target {
     /// `provider/model`
     pub id: Arc<str>,
-    /// Both names.
+    /// The names of provider and model.
     pub name: TargetName,
-    /// Its provider.
+    /// The provider that serves it.
     pub provider: Arc<Provider>,
     /// What we know; shared with the same target of other configurations.
     pub state: Arc<TargetState>,

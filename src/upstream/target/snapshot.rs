@@ -56,7 +56,7 @@ impl Others {
 
 /// A model and its targets.
 pub struct Model {
-    /// As configured.
+    /// The model's section of the configuration.
     pub config: config::Model,
     /// In the order they were written.
     pub targets: Vec<Arc<Target>>,
@@ -247,7 +247,7 @@ impl Snapshot {
         self.providers.get(name)
     }
 
-    /// The providers.
+    /// Every configured provider, in no particular order.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
     }

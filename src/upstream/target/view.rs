@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportedState {
-    /// It is asked.
+    /// In service: requests are sent to it.
     Closed,
     /// One request at a time finds out whether it is back.
     HalfOpen,
@@ -74,7 +74,7 @@ pub struct TargetView {
 }
 
 impl ReportedState {
-    /// All of them.
+    /// Every state, as exported in metrics.
     pub const ALL: [Self; 6] =
         [Self::Closed, Self::HalfOpen, Self::RateLimited, Self::Open, Self::Misconfigured, Self::Drained];
 

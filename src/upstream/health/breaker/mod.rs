@@ -36,9 +36,9 @@ const JITTER: f64 = 0.2;
 /// Whether requests may go to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// All may.
+    /// Every request may pass.
     Closed,
-    /// None may.
+    /// No request may pass.
     Open,
     /// One may, to see whether the target is back.
     HalfOpen,
