@@ -30,7 +30,7 @@
 //! 5. [`openai`]: what is said. Bodies stay bytes; what is not changed reaches the other side as it came.
 //! 6. [`config`]: from the file, with every mistake named, to one immutable value.
 //! 7. [`admin`], [`events`]: what operators see. [`app`], [`tasks`]: start, change, end.
-//! 8. [`demo`]: simulated providers; nothing else may use it.
+//! 8. [`demo`]: simulated providers, which only [`app`] starts.
 //!
 //! Modules form layers, and nobody imports upwards: `architecture_tests` holds the table.
 //!

@@ -28,7 +28,7 @@ pub enum Refusal {
         /// What was probably meant.
         nearest: Option<String>,
     },
-    /// No such route.
+    /// No route has this method and path.
     RouteNotFound(String),
     /// No such target for an operator's hand.
     TargetNotFound(String),
@@ -125,7 +125,7 @@ pub struct BadRequest {
     pub code: &'static str,
     /// The field or header.
     pub param: Option<String>,
-    /// One sentence.
+    /// What is wrong and how to correct it, in one sentence.
     pub message: String,
 }
 
@@ -141,11 +141,11 @@ pub struct Failed {
 /// A provider's own refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProviderReply {
-    /// Its status.
+    /// The provider's status, 4xx.
     pub status: StatusCode,
     /// Its body's type.
     pub content_type: Option<http::HeaderValue>,
-    /// Its body.
+    /// The provider's body, unchanged.
     pub body: Bytes,
 }
 

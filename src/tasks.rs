@@ -66,7 +66,7 @@ impl Tasks {
                 if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
                     return;
                 }
-                tracing::error!(task = name, "a task panicked, and is started again");
+                tracing::error!(task = name, "task panicked; restarting it");
                 sleep(RESTART).await;
                 task = make();
             }

@@ -8,19 +8,14 @@ use crate::telemetry::exposition::Format;
 
 /// Whether `accept` gives `text/html` a higher quality than `application/json`.
 pub fn prefers_html(headers: &HeaderMap) -> bool {
-    let lists: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let ranges = ranges(&lists);
+    let ranges: Vec<_> = ranges(headers).collect();
     quality(&ranges, ("text", "html")) > quality(&ranges, ("application", "json"))
 }
 
 /// OpenMetrics if `accept` names it with at least the quality of Prometheus' own format. Browsers, `*/*` and an absent
 /// header get Prometheus' format, which a terminal can show as well.
 pub fn preferred_format(headers: &HeaderMap) -> Format {
-    let lists: Vec<&str> =
-        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let named: Vec<MediaRange<'_>> =
-        ranges(&lists).into_iter().filter(|range| range.subtype != "*").collect();
+    let named: Vec<_> = ranges(headers).filter(|range| range.subtype != "*").collect();
     let open = quality(&named, ("application", "openmetrics-text"));
     match open > 0.0 && open >= quality(&named, ("text", "plain")) {
         true => Format::OpenMetrics,
@@ -28,8 +23,9 @@ pub fn preferred_format(headers: &HeaderMap) -> Format {
     }
 }
 
-fn ranges<'a>(lists: &[&'a str]) -> Vec<MediaRange<'a>> {
-    lists.iter().flat_map(|list| list.split(',')).filter_map(MediaRange::parse).collect()
+fn ranges(headers: &HeaderMap) -> impl Iterator<Item = MediaRange<'_>> {
+    let lists = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',')).filter_map(MediaRange::parse)
 }
 
 /// One media range and its quality, 0..1.

@@ -149,18 +149,20 @@ impl ReasonContext<'_> {
     fn why_not(&self, passed: &PassedOver, view: &TargetView) -> String {
         match passed.reason {
             Reason::Out(IneligibleReason::NoHeadroom) => {
-                "What is left of its rate limit would not take this request.".to_owned()
+                "Its remaining rate limit does not cover this request.".to_owned()
             }
             Reason::Out(_) => reason::of(view),
             Reason::TooSmall => match passed.model.config.context_window {
-                Some(window) => format!("Its window of {window} tokens seems too small for the prompt."),
-                None => "Its window seems too small for the prompt.".to_owned(),
+                Some(window) => {
+                    format!("Its context window of {window} tokens is too small for the prompt.")
+                }
+                None => "Its context window is too small for the prompt.".to_owned(),
             },
             Reason::OutOfAttempts if self.max_attempts == 1 => {
-                "A request may make 1 attempt, and others come first.".to_owned()
+                "A request makes 1 attempt, and other targets come first.".to_owned()
             }
             Reason::OutOfAttempts => {
-                format!("A request may make {} attempts, and others come first.", self.max_attempts)
+                format!("A request makes {} attempts, and other targets come first.", self.max_attempts)
             }
         }
     }
@@ -176,17 +178,17 @@ impl ReasonContext<'_> {
 
 fn why_asked(step: &Rehearsed) -> &'static str {
     if step.probe {
-        return "Its breaker wants to know whether it is back, and this request finds out.";
+        return "A half-open probe is due, and this request makes it.";
     }
     if step.reluctantly {
-        return "It looks as if it had no room left, but there is nobody else to ask.";
+        return "Its rate limit looks used up, but no other target is available.";
     }
     match step.model.strategy() {
         _ if step.model.targets.len() == 1 => "The only target of its model.",
-        Strategy::Score => "Drawn by score; the likeliest of those that are left.",
-        Strategy::Priority => "The first of those that are left, as written.",
-        Strategy::Weighted => "Drawn by weight; the likeliest of those that are left.",
-        Strategy::RoundRobin => "It is its turn.",
+        Strategy::Score => "Drawn by score; the most likely of the remaining targets.",
+        Strategy::Priority => "The first of the remaining targets in the configured order.",
+        Strategy::Weighted => "Drawn by weight; the most likely of the remaining targets.",
+        Strategy::RoundRobin => "Its turn in the round robin.",
     }
 }
 

@@ -12,57 +12,57 @@ pub fn of(view: &TargetView) -> String {
     match view.state {
         ReportedState::Closed => of_closed(view),
         ReportedState::HalfOpen => {
-            format!("One request at a time finds out whether it is back{}.", because(view))
+            format!("Half-open: one request at a time tests whether it has recovered{}.", because(view))
         }
         ReportedState::Open if view.retry_at.is_none() => {
-            format!("A request is finding out whether it is back{}.", because(view))
+            format!("A probe request is testing whether it has recovered{}.", because(view))
         }
-        ReportedState::Open => format!("It is left alone for a while{}.", because(view)),
+        ReportedState::Open => format!("The circuit breaker is open{}.", because(view)),
         ReportedState::RateLimited if view.why == Some(IneligibleReason::NoHeadroom) => {
-            "What is left of its rate limit would not take another request.".to_owned()
+            "Its remaining rate limit does not cover another request.".to_owned()
         }
         ReportedState::RateLimited => match view.told_by {
-            Some(told) => format!("Gateway {} was rate limited there: it rests for a while.", told.peer),
-            None => "It was rate limited and rests for a while.".to_owned(),
+            Some(told) => format!("Cooling down: gateway {} was rate limited by it.", told.peer),
+            None => "Cooling down after a rate limit.".to_owned(),
         },
         ReportedState::Misconfigured => match &view.misconfiguration {
-            Some(said) => format!("It refused our key or does not have the model: {}.", trimmed(said)),
-            None => "It refused our key or does not have the model.".to_owned(),
+            Some(said) => format!("It rejected the API key or does not offer the model: {}.", trimmed(said)),
+            None => "It rejected the API key or does not offer the model.".to_owned(),
         },
-        ReportedState::Drained => "An operator took it out.".to_owned(),
+        ReportedState::Drained => "Drained by an operator.".to_owned(),
     }
 }
 
 fn of_closed(view: &TargetView) -> String {
     let score = view.score();
     if view.why == Some(IneligibleReason::Busy) {
-        return "Its provider has as many requests in flight as it may have.".to_owned();
+        return "Its provider has reached max_concurrency.".to_owned();
     }
     if score.silence > score.avg_latency.max(LONG_SILENCE) {
-        return format!("Requests have been waiting for {:.1} s without a sign of life.", score.silence);
+        return format!("Requests have been waiting for {:.1} s without any response.", score.silence);
     }
     if let Some(told) = view.doubted_by {
         return format!(
-            "Gateway {} has just seen it fail and is finding out: others are asked first.",
+            "Gateway {} has just seen it fail and is testing it: other targets are preferred.",
             told.peer
         );
     }
     if view.ramp < 1.0 {
-        return "It is back and takes up its share again.".to_owned();
+        return "It has recovered; its share of requests is ramping up.".to_owned();
     }
     if view.counters.total_calls == 0 {
-        return "It has not answered yet and is taken to be as good as its pool.".to_owned();
+        return "Not measured yet; it gets the average score of its pool.".to_owned();
     }
     if score.success_rate < POOR {
         let last =
             view.last_failure.as_deref().map_or(String::new(), |last| format!(" Last: {}.", trimmed(last)));
-        return format!("It answers, but {:.0} % failed lately.{last}", 100.0 * (1.0 - score.success_rate));
+        return format!("In service, but {:.0} % failed recently.{last}", 100.0 * (1.0 - score.success_rate));
     }
-    "It answers.".to_owned()
+    "In service.".to_owned()
 }
 
 fn because(view: &TargetView) -> String {
-    let by = view.told_by.map_or(String::new(), |told| format!(", says gateway {}", told.peer));
+    let by = view.told_by.map_or(String::new(), |told| format!(", reported by gateway {}", told.peer));
     view.cause.map_or(String::new(), |cause| format!(": {cause}{by}"))
 }
 

@@ -56,7 +56,7 @@ pub enum ConfigSource {
 pub fn run(source: ConfigSource) -> Result<(), String> {
     // Each call takes two files; the usual soft limit of 1024 is for programs that use select(2).
     drop(rlimit::increase_nofile_limit(u64::MAX));
-    let runtime = runtime().map_err(|error| format!("the runtime does not start: {error}"))?;
+    let runtime = runtime().map_err(|error| format!("cannot start the async runtime: {error}"))?;
     let done = runtime.block_on(serve(source));
     // Tasks that still resolve a name or watch a file are not waited for.
     runtime.shutdown_background();
@@ -166,7 +166,7 @@ async fn drain(gateway: &Gateway) {
     tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");
     gateway.tasks.draining().cancel();
     if !idle_before(gateway, Instant::now() + limit).await {
-        tracing::warn!(in_flight = gateway.calls.len(), "cutting what still runs");
+        tracing::warn!(in_flight = gateway.calls.len(), "drain timeout reached; aborting requests in flight");
     }
     gateway.tasks.abort_streams().cancel();
     idle_before(gateway, Instant::now() + FINAL_FLUSH).await;
@@ -175,7 +175,7 @@ async fn drain(gateway: &Gateway) {
     if let Some(memory) = &gateway.memory
         && timeout(STORE_CLOSE_TIMEOUT, memory.close()).await.is_err()
     {
-        tracing::warn!("what was said last is not remembered: the memory store does not answer");
+        tracing::warn!("memory store did not close in time; the last turns may not be remembered");
     }
     gateway.tracer.close(FINAL_FLUSH).await;
     if let Some(redis) = &gateway.redis {
@@ -184,7 +184,7 @@ async fn drain(gateway: &Gateway) {
     }
     gateway.tasks.shutdown().cancel();
     if timeout(FINAL_FLUSH, gateway.tasks.finished()).await.is_err() {
-        tracing::warn!("some tasks did not end");
+        tracing::warn!("shutdown timed out; aborting remaining tasks");
     }
     tracing::info!("stopped");
 }
@@ -222,10 +222,10 @@ fn in_words(address: SocketAddr, error: &io::Error) -> String {
             format!("server.listen: {address} is in use: stop what listens there, or choose another port")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("server.listen: {address} may not be used by this user: choose a port above 1023")
+            format!("server.listen: permission denied for {address}: choose a port above 1023")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("server.listen: {address} is no address of this machine")
+            format!("server.listen: {address} is not an address of this machine")
         }
         _ => format!("server.listen: {address}: {error}"),
     }

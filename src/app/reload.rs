@@ -21,7 +21,7 @@ pub fn reload(gateway: &Gateway) -> Reloaded {
     };
     if !ok {
         for reason in &messages {
-            tracing::error!("reload refused, the configuration in force stays: {reason}");
+            tracing::error!("reload refused, the previous configuration stays in force: {reason}");
         }
     }
     gateway.meters.reloaded(ok);
@@ -90,7 +90,7 @@ fn keep_redis(old: &Config, new: &Config) -> Result<(), Vec<String>> {
         return Ok(());
     }
     Err(vec![
-        "redis.url: it cannot change while requests run that were counted there; restart the gateway"
+        "redis.url: a reload cannot change it, because running requests are counted there; restart the gateway"
             .to_owned(),
     ])
 }

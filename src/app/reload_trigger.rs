@@ -29,7 +29,9 @@ pub fn watch(gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send {
         let Some(path) = gateway.path.clone() else { return };
         match hangups {
             Ok(hangups) => run(&gateway, &path, hangups, watch.flatten()).await,
-            Err(error) => tracing::error!(%error, "no reload on SIGHUP or on a change of the file"),
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for SIGHUP; use POST /admin/reload")
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ pub enum MemoryUse {
     On,
     /// Neither recall nor store.
     Off,
-    /// Only recall.
+    /// Recalls, and remembers nothing.
     Read,
     /// Only store.
     Write,

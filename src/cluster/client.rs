@@ -159,7 +159,7 @@ impl RedisClient {
     /// Deregisters, so that the others need not wait until this gateway expires.
     pub async fn close(&self) {
         if self.pipe::<()>(&reconnect::deregister(&self.0.id)).await == Err(RedisUnavailable) {
-            tracing::debug!("Redis did not hear that this gateway ends");
+            tracing::debug!("could not deregister this gateway from Redis");
         }
     }
 }

@@ -33,7 +33,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Redis cannot be reached now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("Redis cannot be asked now")]
+#[error("Redis is unavailable")]
 pub struct RedisUnavailable;
 
 /// Identifies this process among the gateways; random at each start.
@@ -125,7 +125,7 @@ impl ClientInner {
         let now = self.start.elapsed().as_millis() as u64;
         let until = now + LOG_INTERVAL.as_millis() as u64;
         if self.quiet_until.fetch_max(until, Relaxed) <= now {
-            tracing::error!(%error, "Redis refuses a call");
+            tracing::error!(%error, "Redis rejected a command");
         }
     }
 
@@ -134,7 +134,7 @@ impl ClientInner {
         self.line.store(Some(line.clone()));
         self.news.send_modify(|news| *news = ConnectionState { up: true, since: news.since + 1 });
         self.outage_logged.store(false, Relaxed);
-        tracing::info!(gateways = self.membership.lock().gateways(), "Redis is there");
+        tracing::info!(gateways = self.membership.lock().gateways(), "connected to Redis");
     }
 
     /// Takes the connection `line` out of use, if it still is in use.
@@ -151,13 +151,13 @@ impl ClientInner {
     /// Logs an outage, once.
     pub fn away(&self, why: &str) {
         if !self.outage_logged.swap(true, Relaxed) {
-            tracing::warn!("Redis is away: {why}");
+            tracing::warn!("Redis is unavailable: {why}");
         }
     }
 
     /// Redis has lost its data: everything must be registered again.
     pub fn forgotten(&self) {
-        tracing::warn!("Redis was emptied");
+        tracing::warn!("Redis has lost its data; leases are registered again");
         self.news.send_modify(|news| news.since += 1);
     }
 

@@ -109,7 +109,7 @@ async fn serve(redis: &Arc<ClientInner>, line: &RedisConnection) -> String {
     let mut messages = Vec::with_capacity(AT_ONCE);
     loop {
         let said = select! {
-            () = line.broken.cancelled() => return "the connection has ended".to_owned(),
+            () = line.broken.cancelled() => return "the connection was closed".to_owned(),
             _ = beat.tick() => in_time(heartbeat(redis, &mut connection)).await.map(|known| {
                 if !known {
                     redis.forgotten();

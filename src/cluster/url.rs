@@ -39,17 +39,17 @@ impl RedisUrl {
         url: &str,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, rustls::Error>,
     ) -> Result<Self, String> {
-        let url = Url::parse(url).map_err(|_| "redis.url: it is no URL".to_owned())?;
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("redis.url: it names no host")?;
+        let url = Url::parse(url).map_err(|_| "redis.url: not a valid URL".to_owned())?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("redis.url: no host is given")?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let database = match url.path().trim_matches('/') {
             "" => 0,
-            number => number.parse().map_err(|_| {
-                "redis.url: what follows the host is the number of a database, such as /0".to_owned()
-            })?,
+            number => number
+                .parse()
+                .map_err(|_| "redis.url: the path must be the number of a database, such as /0".to_owned())?,
         };
         if url.query().is_some() {
-            return Err("redis.url: it takes no options after a question mark".to_owned());
+            return Err("redis.url: options after a question mark are not supported".to_owned());
         }
         let tls = match url.scheme() {
             "rediss" => {
@@ -117,7 +117,7 @@ mod tests {
     fn a_fault_is_named_without_the_password() {
         for (url, fault) in [
             ("redis://:hunter2@h/first", "number of a database"),
-            ("redis://:hunter2@h/0?timeout=3", "no options"),
+            ("redis://:hunter2@h/0?timeout=3", "options after"),
             ("redis:///0", "no host"),
         ] {
             let said = parse(url).err().unwrap();

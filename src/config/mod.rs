@@ -17,7 +17,7 @@
 
 mod diff;
 mod keyword;
-mod known;
+pub mod known;
 mod reader;
 mod redacted;
 mod secret;

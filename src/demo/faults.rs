@@ -12,7 +12,7 @@ const BROKEN_FOR: u64 = 20;
 /// A way to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Status 500.
+    /// Answers with status 500.
     ServerError,
     /// The stream begins, and breaks in the middle.
     CutOff,

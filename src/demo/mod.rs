@@ -67,7 +67,7 @@ pub async fn start(settings: &DemoSettings, tasks: &Tasks) -> Result<Demo, Strin
             open(provider, tasks).await.map_err(|error| format!("a demo provider cannot start: {error}"))?;
     }
     let memories = tempfile::Builder::new().prefix("concierge-demo-").tempdir();
-    let memories = memories.map_err(|error| format!("the demo has no place for temporary files: {error}"))?;
+    let memories = memories.map_err(|error| format!("the demo cannot create temporary files: {error}"))?;
     let text = configuration(listen, ports, &memories.path().join("concierge.db"));
     let loaded = config::parse("demo", &text, &|_| None).map_err(|problems| problems.to_string())?;
     Ok(Demo { loaded, memories })

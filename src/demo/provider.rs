@@ -51,7 +51,7 @@ pub async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) 
         match listener.accept().await {
             Ok((stream, _)) => tasks.spawn_until_shutdown(connection(stream, provider.clone())),
             Err(error) => {
-                tracing::debug!(%error, "a demo provider cannot accept");
+                tracing::debug!(%error, "a demo provider cannot accept a connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }

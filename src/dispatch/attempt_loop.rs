@@ -151,7 +151,7 @@ impl AttemptLoop {
             true => format!("{}: {}", from.id, failure.outcome),
             false => failure.message.clone(),
         };
-        tracing::info!(request = %self.call.id, reason, "an attempt failed");
+        tracing::info!(request = %self.call.id, reason, "attempt failed");
         self.left =
             Some(AbandonedTarget { from, outcome: failure.outcome, reason, elapsed: failure.elapsed });
         let goes_on = self.plan.failed(candidate, failure, clock::now());

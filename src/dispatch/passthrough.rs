@@ -62,7 +62,7 @@ impl RawRelay {
     }
 
     fn broken(&mut self, kind: BrokenKind) -> Option<Result<Bytes, ()>> {
-        self.raw.attempt.failed(Outcome::Broken(kind), "broke in mid-answer");
+        self.raw.attempt.failed(Outcome::Broken(kind), "broke in the middle of the answer");
         self.cut_off()
     }
 

@@ -262,7 +262,7 @@ impl Relay {
             let tally = &source.stream.tally;
             self.search.call.record.streamed(tally.usage, tally.events);
         }
-        let message = "The answer is not complete: the time that the request may take is over.";
+        let message = "The answer is incomplete: the request has reached its total timeout.";
         self.error(message, "upstream_error", "stream_interrupted")
     }
 
@@ -298,7 +298,7 @@ impl Relay {
         if let Some(mut source) = self.source.take() {
             let said = broken.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
             let message = format!("{}: {what} {said}", source.attempt.target.id);
-            tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "a stream broke");
+            tracing::info!(request = %self.search.call.id, reason = message.trim_end(), "stream broke");
             let tally = &source.stream.tally;
             self.search.call.record.streamed(tally.usage, tally.events);
             source.attempt.used(source.stream.tally.usage);
@@ -312,7 +312,7 @@ impl Relay {
             return None;
         }
         self.state = RelayState::Over;
-        let message = format!("The answer is not complete: {what}.");
+        let message = format!("The answer is incomplete: {what}.");
         Some(self.error(&message, "upstream_error", "stream_interrupted"))
     }
 

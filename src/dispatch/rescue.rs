@@ -75,7 +75,9 @@ pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, 
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {
             Ok(open) => return Ok(open),
-            Err(reason) => tracing::info!(request = %search.call.id, target_id = %id, reason, "no rescue"),
+            Err(reason) => {
+                tracing::info!(request = %search.call.id, target_id = %id, reason, "rescue failed")
+            }
         }
     }
 }
@@ -103,16 +105,16 @@ async fn catch_up(
         };
         match item {
             Some(StreamItem::Event(event, _)) => fresh.extend(again.weigh(event)?.into_iter().flatten()),
-            Some(StreamItem::End(_)) => return Err("it said less than the client has"),
+            Some(StreamItem::End(_)) => return Err("the answer is shorter than the text sent"),
             Some(StreamItem::Broken(broken)) => {
-                open.attempt.failed(Outcome::Broken(broken.kind), "broke while going on for another");
-                return Err("it broke as well");
+                open.attempt.failed(Outcome::Broken(broken.kind), "broke during a rescue");
+                return Err("the rescuing stream broke, too");
             }
             None => {
                 let limit = deadline.min(clock::now() + open.stall);
                 if timeout_at(limit, open.stream.read()).await.is_err() {
-                    open.attempt.failed(Outcome::Broken(BrokenKind::Stalled), "stalled while going on");
-                    return Err("it stalled");
+                    open.attempt.failed(Outcome::Broken(BrokenKind::Stalled), "stalled during a rescue");
+                    return Err("the rescuing stream stalled");
                 }
             }
         }
@@ -138,15 +140,19 @@ impl ReplayMatcher<'_> {
     fn weigh(&mut self, event: SseEvent) -> Result<Option<Vec<SseEvent>>, &'static str> {
         let reading = stream_event::read(Api::Chat, &event);
         if reading.opaque || reading.reasoning {
-            return Err("it answered with more than text");
+            return Err("the answer contains more than text");
         }
         if self.is_done() {
             return Ok(Some(vec![event]));
         }
         let Some(text) = reading.text else {
-            return if reading.finished == 0 { Ok(None) } else { Err("it said less than the client has") };
+            return if reading.finished == 0 {
+                Ok(None)
+            } else {
+                Err("the answer is shorter than the text sent")
+            };
         };
-        let text = text.decode().ok_or("it cut a character in two")?;
+        let text = text.decode().ok_or("an event splits a character")?;
         let left = &self.said[self.at..];
         if left.starts_with(&*text) {
             self.at += text.len();
@@ -156,7 +162,7 @@ impl ReplayMatcher<'_> {
         if let Some(rest) = text.strip_prefix(left) {
             self.at = self.said.len();
             let event =
-                stream_event::with_text(Api::Chat, &event, rest).ok_or("its event cannot be split")?;
+                stream_event::with_text(Api::Chat, &event, rest).ok_or("the event cannot be split")?;
             return Ok(Some(vec![event]));
         }
         if self.opening == ResumeMode::PerhapsAgain && self.at < REPEATS.min(self.said.len()) {
@@ -165,7 +171,7 @@ impl ReplayMatcher<'_> {
             events.push(event);
             return Ok(Some(events));
         }
-        Err("it said something else")
+        Err("the answer differs from the text sent")
     }
 }
 
@@ -174,7 +180,7 @@ pub fn of_break(kind: BrokenKind) -> (Outcome, &'static str) {
     let what = match kind {
         BrokenKind::Cut => "the answer was cut off",
         BrokenKind::Stalled => "the answer stalled",
-        BrokenKind::Error => "the provider gave up in mid-answer",
+        BrokenKind::Error => "the provider sent an error in the middle of the answer",
         BrokenKind::Malformed => "the answer contained an unreadable event",
     };
     (Outcome::Broken(kind), what)

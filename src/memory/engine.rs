@@ -46,7 +46,7 @@ const FEW: usize = 20;
 /// A ranking is this long; more would not fit into any block.
 const RANKED: usize = 256;
 
-/// See the module.
+/// Reads and writes the memories of a user through store, index and cache.
 pub struct Engine {
     /// Where everything is.
     pub store: Arc<dyn Store>,

@@ -67,7 +67,7 @@ pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, PeekError> {
         .filter(|at: &Range<usize>| !at.is_empty())
         .ok_or_else(|| PeekError::new("missing_field", Some("model"), "The field `model` is required."))?;
     let model = std::str::from_utf8(&body[model_at.clone()]).ok().filter(|model| model.len() <= MAX_VALUE);
-    let wrong = || PeekError::new("invalid_type", Some("model"), "The field `model` must be a short text.");
+    let wrong = || PeekError::new("invalid_type", Some("model"), "The field `model` must be a short string.");
     let stream = stream.is_some_and(|at| body[at].trim_ascii().eq_ignore_ascii_case(b"true"));
     Ok(Form { model: model.ok_or_else(wrong)?.to_owned(), model_at, stream })
 }

@@ -17,7 +17,7 @@ const TOKENS_OF_AN_IMAGE: usize = 1000;
 /// What was read of a request body.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RequestContent {
-    /// A JSON object.
+    /// A JSON object, and what was read of it.
     Json(Box<Peek>),
     /// `multipart/form-data`
     Form(Form),

@@ -84,11 +84,7 @@ pub struct Peek {
     pub metadata_user_id: Option<String>,
     /// The request wants the usage chunk of a stream.
     pub include_usage: bool,
-    /// The range of the JSON value of `stream_options`.
-    pub stream_options: Option<Range<usize>>,
-    /// The range of the JSON value of `stream_options.include_usage`.
-    pub include_usage_at: Option<Range<usize>>,
-    /// The limit of tokens to write, by any of its three names.
+    /// The most tokens to write, by any of its three names.
     pub max_tokens: Option<u64>,
     /// The range of `messages`, brackets included, if it is an array.
     pub messages: Option<Range<usize>>,
@@ -117,9 +113,8 @@ impl Peek {
     /// Updates the peek as if the body had been read with `length` more bytes at `at`: a text message among
     /// `messages` or `input`.
     pub(super) fn grow(&mut self, at: usize, length: usize) {
-        let options =
-            [&mut self.stream_options, &mut self.include_usage_at, &mut self.messages, &mut self.input];
-        for range in options.into_iter().flatten().chain([&mut self.model_at]) {
+        let lists = [&mut self.messages, &mut self.input];
+        for range in lists.into_iter().flatten().chain([&mut self.model_at]) {
             range.start += if range.start >= at { length } else { 0 };
             range.end += if range.end > at { length } else { 0 };
         }
@@ -205,8 +200,6 @@ pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
             .and_then(|raw| fields::get(raw, "user_id"))
             .and_then(text_of),
         include_usage: include_usage.is_some_and(|raw| raw.get() == "true"),
-        stream_options: options.map(at),
-        include_usage_at: include_usage.map(at),
         max_tokens: ["max_completion_tokens", "max_tokens", "max_output_tokens"]
             .iter()
             .find_map(|key| fields.get(key).and_then(fields::count)),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{
-    request_peek::{Peek, PeekedMessage},
+    request_peek::Peek,
     splice::{Edit, SplicedParts},
 };
 
@@ -53,39 +53,7 @@ impl<'a> Rewrite<'a> {
         self.edit(at, json!(model).to_string())
     }
 
-    /// Requests the usage chunk of a stream. Does nothing if it is requested already, or if `stream_options` has a type
-    /// that the provider will reject.
-    #[must_use]
-    pub fn ask_usage(self) -> Self {
-        const ASK: &str = "\"include_usage\":true";
-        let peek = self.peek;
-        if peek.include_usage {
-            return self;
-        }
-        if let Some(at) = peek.include_usage_at.clone() {
-            return self.edit(at, "true");
-        }
-        let Some(at) = peek.stream_options.clone() else {
-            return self.edit(peek.open..peek.open, format!("\"stream_options\":{{{ASK}}},"));
-        };
-        match self.body.get(at.clone()) {
-            Some(b"null") => self.edit(at, format!("{{{ASK}}}")),
-            Some([b'{', inner @ .., b'}']) => {
-                let comma = if inner.trim_ascii().is_empty() { "" } else { "," };
-                self.edit(at.start + 1..at.start + 1, format!("{ASK}{comma}"))
-            }
-            _ => self,
-        }
-    }
-
-    /// Inserts `message`, one JSON value, directly before another; `None` if that is not a message of this body.
-    pub fn insert_message(self, before: &PeekedMessage<'_>, message: &str) -> Option<Self> {
-        let messages = self.peek.messages.clone()?;
-        let inside = messages.start < before.at.start && before.at.end < messages.end;
-        inside.then(|| self.edit(before.at.start..before.at.start, format!("{message},")))
-    }
-
-    /// Appends an assistant message with the text so far, for the provider to continue.
+    /// Appends an assistant message with what has been said so far, so that the provider goes on from there.
     ///
     /// `None` where that cannot be done: no messages, no text so far, a last message that is the assistant's already,
     /// or a body that states itself how to continue. The caller must rule out tools, JSON output and several

@@ -90,7 +90,7 @@ where
             let _runs = runs;
             select! {
                 _ = READER.scope(reader.clone(), stream) => {}
-                () = reader.is_stalled(patience) => tracing::debug!("an HTTP/2 client took nothing for {patience:?}"),
+                () = reader.is_stalled(patience) => tracing::debug!("HTTP/2 stream closed: the client read nothing for {patience:?}"),
             }
         });
     }

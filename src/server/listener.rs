@@ -125,7 +125,7 @@ async fn next_client(
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PAUSE) {
-                    tracing::error!(%error, "cannot accept connections: raise the limit of open files");
+                    tracing::error!(%error, "cannot accept connections: raise the limit of open files (ulimit -n)");
                     *complained = Some(Instant::now());
                 }
                 let _ = timeout(ACCEPT_PAUSE, load.connection_ended()).await;
@@ -142,7 +142,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) {
     // Without it each small chunk of a stream waits for the ACK of the one before, up to 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     set_tcp_user_timeout(&stream);
     set_notsent_lowat(&stream);
@@ -156,7 +156,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) 
 async fn encrypted(stream: TcpStream, peer: SocketAddr, (gateway, tls): (Arc<Gateway>, TlsAcceptor)) {
     match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
         Ok(Ok(stream)) => serve(stream, peer, gateway).await,
-        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake timed out"),
     }
 }
@@ -167,7 +167,7 @@ async fn encrypted(stream: TcpStream, peer: SocketAddr, (gateway, tls): (Arc<Gat
 fn set_tcp_user_timeout(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT)) {
-        tracing::debug!(%error, "TCP_USER_TIMEOUT");
+        tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (stream, WRITE_TIMEOUT);
@@ -178,7 +178,7 @@ fn set_tcp_user_timeout(stream: &TcpStream) {
 fn set_notsent_lowat(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(MAX_UNSENT) {
-        tracing::debug!(%error, "TCP_NOTSENT_LOWAT");
+        tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (stream, MAX_UNSENT);
@@ -208,7 +208,7 @@ async fn serve(
         Err(error) => Err(error.into()),
     };
     if let Err(error) = served {
-        tracing::debug!(error, "a client connection ended");
+        tracing::debug!(error, "client connection ended with an error");
     }
 }
 

@@ -169,12 +169,12 @@ impl Gateway {
         let memory = &active.snapshot.config.memory;
         match &self.memory {
             Some(ours) => ours.reconfigure(memory),
-            None if memory.enabled => tracing::warn!("memory.enabled: comes into force with a restart"),
+            None if memory.enabled => tracing::warn!("memory.enabled: takes effect after a restart"),
             None => {}
         }
         let (old, new) = (&self.active_config().snapshot.config.telemetry, &active.snapshot.config.telemetry);
         if (&old.log, old.log_format, &old.otlp_endpoint) != (&new.log, new.log_format, &new.otlp_endpoint) {
-            tracing::warn!("telemetry: log, log_format and otlp_endpoint come into force with a restart");
+            tracing::warn!("telemetry: log, log_format and otlp_endpoint take effect after a restart");
         }
         self.active.store(Arc::new(active));
     }
@@ -220,7 +220,7 @@ pub async fn handle(
         Ok(Ok(response)) => response,
         Ok(Err(refusal)) => refused(&id, &refusal),
         Err(_) => {
-            tracing::error!(request = %id, "a bug in the gateway: see the panic above");
+            tracing::error!(request = %id, "request failed by a bug in the gateway; see the panic above");
             gateway.meters.panics.inc();
             refused(&id, &Refusal::Internal)
         }

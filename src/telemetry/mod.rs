@@ -46,7 +46,7 @@ pub fn start(config: &Telemetry) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     if let Err(error) = started {
-        // Only a second start in one process can fail here.
-        tracing::debug!(%error, "logging was started before");
+        // Only a second start in one process comes here.
+        tracing::debug!(%error, "logging is already initialised");
     }
 }

@@ -20,6 +20,6 @@ fn log(info: &PanicHookInfo<'_>) {
     let panics = COUNT.fetch_add(1, Relaxed) + 1;
     let at = info.location().map(ToString::to_string).unwrap_or_default();
     let what = info.payload().downcast_ref::<&'static str>().copied();
-    let what = what.unwrap_or("its message may quote a user, and is left out");
-    tracing::error!(panics, at, what, "a bug in the gateway: a panic");
+    let what = what.unwrap_or("message omitted: it may quote a user");
+    tracing::error!(panics, at, what, "panic: a bug in the gateway");
 }

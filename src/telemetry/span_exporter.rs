@@ -149,7 +149,7 @@ async fn send_all(outbox: &SpanQueue, exporter: &SpanExporter, mut spans: mpsc::
                 outbox.lose(count);
                 // Logged once per outage.
                 if !std::mem::replace(&mut away, true) {
-                    tracing::warn!(%error, "spans are lost: telemetry.otlp_endpoint does not take them");
+                    tracing::warn!(%error, "spans lost: telemetry.otlp_endpoint does not accept them");
                 }
             }
         }

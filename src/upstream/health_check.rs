@@ -26,7 +26,9 @@ const OFF_TICK: Duration = Duration::from_secs(5);
 pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
     let client = match http_client(LIMIT) {
         Ok(client) => client,
-        Err(error) => return tracing::error!(%error, "no health checks"),
+        Err(error) => {
+            return tracing::error!(%error, "no health checks: cannot create their client");
+        }
     };
     loop {
         let interval = current().config.health.interval;
@@ -68,7 +70,7 @@ async fn check(client: &reqwest::Client, provider: &Provider, path: &str) -> boo
     match request.send().await {
         Ok(response) => response.status().is_success(),
         Err(error) => {
-            tracing::debug!(provider = provider.config.name, error = %error.without_url(), "a health check failed");
+            tracing::debug!(provider = provider.config.name, error = %error.without_url(), "health check failed");
             false
         }
     }

@@ -62,7 +62,7 @@ check('one small request, and a page that is whole', async () => {
   assert.ok(reply.bytes <= MOST_BYTES);
   const asked = page.noted.requests.filter(url => !url.endsWith('/admin/events'));
   assert.deepEqual([...new Set(asked)], [`${gw.url}/admin`], 'nothing but the page itself is loaded');
-  for (const title of ['Targets', 'What happened', 'Requests in flight', 'Slots', 'Memory', 'Configuration']) {
+  for (const title of ['Targets', 'Recent events', 'Requests in flight', 'Slots', 'Memory', 'Configuration']) {
     assert.ok(await page.getByRole('heading', { name: title }).first().isVisible(), title);
   }
   await until('it is live', () => page.locator('[data-pulse].on').count());
@@ -112,7 +112,7 @@ check('drain and resume by click, each confirmed', async () => {
   const { page } = await stage();
   await until('it is live', () => page.locator('[data-pulse].on').count());
   await page.getByRole('button', { name: 'Drain a/m' }).click();
-  await page.getByRole('button', { name: 'Leave it' }).click();
+  await page.getByRole('button', { name: 'Cancel' }).click();
   assert.equal(await state(page, 'a/m'), 'in service', 'nothing happens unconfirmed');
   await page.getByRole('button', { name: 'Drain a/m' }).click();
   assert.match(await page.locator('#question').textContent(), /a\/m gets no new requests/);

@@ -109,7 +109,7 @@ async fn an_explanation_says_who_is_asked_and_the_page_who_failed() {
     stage.client.post_bytes("/admin/providers/a%2Fm/drain", "").await;
     let explained = stage.client.get("/admin/explain?model=m").await.json();
     assert_eq!(explained["order"][0]["target"], "b/m", "{explained:#}");
-    assert_eq!(explained["not_asked"][0]["reason"], "An operator took it out.", "{explained:#}");
+    assert_eq!(explained["not_asked"][0]["reason"], "Drained by an operator.", "{explained:#}");
     assert_eq!(stage.chat().await.header("x-concierge-target"), "b/m");
 
     let unknown = stage.client.get("/admin/explain?model=mm").await;

@@ -39,7 +39,7 @@ impl Fleet {
     /// Starts one more gateway and waits until it is connected to Redis.
     async fn join(&mut self) {
         let gateway = gateway(&self.config).await;
-        gateway.wait_log("Redis is there").await;
+        gateway.wait_log("connected to Redis").await;
         self.gateways.push(gateway);
         // The first reports it then receives are replies to its own request.
         sleep(ms(200)).await;
@@ -87,7 +87,7 @@ async fn a_dead_provider_is_left_alone_by_who_never_asked_it() {
     let told_by = &second["told_by"];
     assert_eq!(told_by["gateway"].as_str().unwrap().len(), 16, "{second}");
     assert!(told_by["seconds_ago"].as_f64().unwrap() < 60.0, "{second}");
-    assert!(second["reason"].as_str().unwrap().contains("says gateway"), "{second}");
+    assert!(second["reason"].as_str().unwrap().contains("reported by gateway"), "{second}");
     assert_eq!(second["failure_count"], 0, "counts are its own");
     let explained = fleet.gateways[1].client().get("/admin/explain?model=m").await.json();
     assert_eq!(explained["not_asked"][0]["told_by"]["gateway"], told_by["gateway"], "{explained}");
@@ -149,8 +149,8 @@ async fn one_probe_is_made_for_all_and_recovery_is_for_all() {
 async fn without_redis_each_is_on_its_own_and_with_it_again_they_agree() {
     let Some(mut fleet) = Fleet::start(|c| c).await else { return };
     fleet.redis.kill();
-    fleet.gateways[0].wait_log("Redis is away").await;
-    fleet.gateways[1].wait_log("Redis is away").await;
+    fleet.gateways[0].wait_log("Redis is unavailable").await;
+    fleet.gateways[1].wait_log("Redis is unavailable").await;
     fleet.a.always(broken());
     for gateway in [0, 1] {
         for _ in 0..5 {

@@ -53,7 +53,7 @@ impl Fleet {
     /// A gateway with another URL of the Redis.
     async fn gateway_by(&self, redis: &str) -> Gateway {
         let gateway = launch().start(self.config().set("redis", "url", &format!("{redis:?}")).toml()).await;
-        gateway.wait_log("Redis is there").await;
+        gateway.wait_log("connected to Redis").await;
         gateway
     }
 
@@ -216,7 +216,7 @@ async fn a_write_of_one_that_is_cut_off_is_known_to_the_other() {
     search(&ann, "dog").await;
     fleet.is_told(1).await;
     wire.set(State::Cut);
-    alone.wait_log("Redis is away").await;
+    alone.wait_log("Redis is unavailable").await;
     delete(&ann, &format!("/v1/memories/{id}")).await;
     assert_eq!(fleet.told().await, 1, "it lies there still");
     assert_eq!(search(&ann_there, "dog").await.0, json!([]));
@@ -286,7 +286,7 @@ async fn memories_in_a_file_are_not_shared() {
     let config = ConfigFile::quick().set("redis", "url", &format!("{:?}", redis.url()));
     let gateway = launch().start(config.toml()).await;
     gateway.wait_log("each gateway has memories of its own").await;
-    gateway.wait_log("Redis is there").await;
+    gateway.wait_log("connected to Redis").await;
     let ann = of(&gateway, "ann");
     add(&ann, "My dog is called Ottoline").await;
     assert_eq!([search(&ann, "dog").await.1, search(&ann, "dog").await.1], [false, true]);

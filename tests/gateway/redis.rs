@@ -171,7 +171,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let url = redis.url().replace("redis://", "redis://:hunter2-hunter2@");
     let config = ConfigFile::single(&provider).set("redis", "url", &format!("{url:?}"));
     let gw: Gateway = launch().env("RUST_LOG", "trace").start(config.toml()).await;
-    let said = gw.wait_log("Redis is away").await;
+    let said = gw.wait_log("Redis is unavailable").await;
     assert!(said.to_lowercase().contains("password"), "{said}");
     let page: Reply = gw.client().get("/admin/config").await;
     let right =
@@ -203,6 +203,6 @@ async fn tls_is_spoken_and_certificates_are_verified() {
     let trusting = launch().env("SSL_CERT_FILE", &root).start(config.toml()).await;
     is(&trusting.client(), 200, "up").await;
     let strict = gateway(&config).await;
-    strict.wait_log("Redis is away").await;
+    strict.wait_log("Redis is unavailable").await;
     assert_eq!(readiness(&strict.client()).await, (200, "away".to_owned()));
 }

@@ -48,8 +48,8 @@ async fn whoever_is_out_is_told_with_reason_and_time() {
     assert_eq!(told.order.iter().map(|step| &*step.target).collect::<Vec<_>>(), ["slow/org/big"]);
     let [open, drained] = &told.not_asked[..] else { panic!("{told:?}") };
     assert_eq!((&*open.target, open.state), ("fast/big", ReportedState::Open));
-    assert!(open.reason.starts_with("It is left alone") && open.retry_at.is_some(), "{open:?}");
-    assert_eq!((drained.reason.as_str(), drained.retry_at.as_ref()), ("An operator took it out.", None));
+    assert!(open.reason.starts_with("The circuit breaker is open") && open.retry_at.is_some(), "{open:?}");
+    assert_eq!((drained.reason.as_str(), drained.retry_at.as_ref()), ("Drained by an operator.", None));
     assert_eq!((&*drained.model, drained.fallback), ("small", true));
 }
 

@@ -9,9 +9,9 @@ use crate::{
 
 /// Writes them, if Redis is configured.
 pub fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Admission) {
-    let help = "Whether Redis answers.";
+    let help = "1 if Redis answers, 0 if not.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(redis.is_up()))));
-    let help = "Gateways that share the Redis, with this one; the last that was known while it is away.";
+    let help = "Gateways that share this Redis, including this one; the last known number while Redis is unavailable.";
     page.gauge("concierge_gateways", help, plain(redis.gateways() as f64));
     let counted = redis.meters().errors.read();
     // Includes errors that never happened: Prometheus sees no increase if a series only appears with it.
@@ -19,9 +19,9 @@ pub fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Admission)
         let count = counted.iter().find(|(error, _)| *error == word).map_or(0, |(_, count)| *count);
         (vec![("error", word.to_owned())], count)
     });
-    page.counter("concierge_redis_errors", "Questions to Redis that got no answer.", errors);
-    let help = "Leases of slots that Redis did not know of: lost by it, or begun while it was away.";
+    page.counter("concierge_redis_errors", "Redis calls that failed, by error.", errors);
+    let help = "Slot leases restored in Redis: lost by it, or granted while it was unavailable.";
     page.counter("concierge_leases_restored", help, plain(admission.leases_restored()));
-    let help = "Messages to other gateways that were not sent because too many waited.";
+    let help = "Messages to other gateways dropped because the send queue was full.";
     page.counter("concierge_redis_messages_dropped", help, plain(redis.meters().untold.get()));
 }

@@ -6,10 +6,10 @@ use crate::{gossip::Gossip, telemetry::exposition::MetricsPage};
 /// Writes the metrics.
 pub fn write(page: &mut MetricsPage, peers: &Gossip) {
     let meters = peers.meters();
-    let help = "Messages about targets that this gateway has published.";
+    let help = "Gossip messages about targets, published by this gateway.";
     page.counter("concierge_peer_messages_told", help, plain(meters.told.get()));
-    let help = "Messages about targets that other gateways have published.";
+    let help = "Gossip messages about targets, received from other gateways.";
     page.counter("concierge_peer_messages_heard", help, plain(meters.heard.get()));
-    let help = "Messages about targets that made no sense: gateways of very different versions.";
+    let help = "Gossip messages that could not be parsed: the gateways run incompatible versions.";
     page.counter("concierge_peer_messages_unreadable", help, plain(meters.unreadable.get()));
 }

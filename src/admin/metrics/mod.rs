@@ -107,16 +107,16 @@ fn models(page: &mut MetricsPage, snapshot: &Snapshot) {
             }
         }
     }
-    let help = "From the head of a request to the last byte of its answer, as clients saw it.";
+    let help = "Time from the head of a request to the last byte of its answer, as seen by clients.";
     page.histogram("gen_ai_server_request_duration_seconds", help, durations);
-    let help = "From the head of a request to the first token of its stream, as clients saw it.";
+    let help = "Time from the head of a request to the first token of its stream, as seen by clients.";
     page.histogram("gen_ai_server_time_to_first_token_seconds", help, firsts);
     let each = |count: fn(&ModelMeters) -> u64| {
         all.iter().map(move |(name, meters)| (vec![("model", (*name).to_owned())], count(meters)))
     };
     let help = "Streams that broke after their first token.";
     page.counter("concierge_streams_broken", help, each(|meters| meters.broken.get()));
-    let help = "Broken streams that another target went on with.";
+    let help = "Broken streams that another target continued.";
     page.counter("concierge_streams_rescued", help, each(|meters| meters.rescued.get()));
 }
 
@@ -126,9 +126,9 @@ fn of_gen_ai(operation: GenAi, model: &str) -> Labels {
 
 fn gateway(page: &mut MetricsPage, sources: &Sources<'_>, at: Moment) {
     let meters = sources.gateway;
-    let help = "Time in the gateway before the first target was asked, without the queue.";
+    let help = "Time in the gateway before the first attempt, without the time in the queue.";
     page.histogram("concierge_overhead_seconds", help, plain(meters.overhead.read()));
-    let help = "Time that admitted requests waited for their slot.";
+    let help = "Time that admitted requests waited for a slot.";
     page.histogram("concierge_queue_seconds", help, plain(meters.queue.read()));
     let help = "Requests that were refused, by error code.";
     let refusals = meters.refusals.read();
@@ -136,21 +136,21 @@ fn gateway(page: &mut MetricsPage, sources: &Sources<'_>, at: Moment) {
     page.counter("concierge_refusals", help, refusals);
     let help = "Requests in flight or waiting for a slot.";
     page.gauge("concierge_requests_in_flight", help, plain(sources.calls.len() as f64));
-    let help = "What is left for failovers and other repeats: 0 means that failures are passed on.";
+    let help = "Retries left in the retry budget; at 0, failures are returned to clients.";
     page.gauge("concierge_retry_budget_left", help, plain(sources.budget.left(at.now)));
     let slots = sources.admission.slots_view();
     let by_operation = slots.by_operation();
     let of = |operation: &str| vec![("operation", operation.to_owned())];
     let in_use = by_operation.iter().map(|(operation, count)| (of(operation), count.in_use as f64));
-    page.gauge("concierge_slots_in_use", "Slots held, over all users.", in_use);
+    page.gauge("concierge_slots_in_use", "Slots in use, over all users.", in_use);
     let waiting = by_operation.iter().map(|(operation, count)| (of(operation), count.waiting as f64));
-    page.gauge("concierge_slots_queued", "Requests that wait for a slot, over all users.", waiting);
-    let help = "Requests that may be in flight, over all users.";
+    page.gauge("concierge_slots_queued", "Requests waiting for a slot, over all users.", waiting);
+    let help = "Limit of requests in flight, over all users.";
     page.gauge("concierge_slots_limit", help, plain(slots.total.limit as f64));
     page.counter("concierge_panics", "Panics that cost one request: bugs.", plain(meters.panics.get()));
-    let help = "Events that slow watchers of the admin page have missed.";
+    let help = "Events dropped because a subscriber of /admin/events was too slow.";
     page.counter("concierge_events_dropped", help, plain(sources.events_lost));
-    let help = "Spans that the collector did not take.";
+    let help = "Spans dropped because the OTLP collector did not accept them.";
     page.counter("concierge_spans_dropped", help, plain(sources.spans_lost));
 }
 
@@ -160,10 +160,10 @@ async fn remembered(page: &mut MetricsPage, memory: &MemoryService) {
         let result = skipped.unwrap_or("recalled").to_owned();
         recalls.push((vec![("result", result)], histogram.read()));
     });
-    page.histogram("concierge_recall_duration_seconds", "Recalls for chats, by what came of them.", recalls);
+    page.histogram("concierge_recall_duration_seconds", "Time of recalls for chats, by result.", recalls);
     let (hits, misses) = memory.cache_hits_and_misses();
     let of = |result: &str, count| (vec![("result", result.to_owned())], count);
-    let help = "Questions to the cache of recalled rankings.";
+    let help = "Lookups in the cache of recalled rankings, by result.";
     page.counter("concierge_recall_cache", help, [of("hit", hits), of("miss", misses)]);
     let errors = memory.meters().store_errors.read();
     // Includes errors that never happened: Prometheus sees no increase if a series only appears with it.
@@ -171,13 +171,13 @@ async fn remembered(page: &mut MetricsPage, memory: &MemoryService) {
         let count = errors.iter().find(|(error, _)| *error == word).map_or(0, |(_, count)| *count);
         (vec![("error", word.to_owned())], count)
     });
-    page.counter("concierge_store_errors", "Calls of the memory store that failed because of it.", errors);
-    let help = "Whether the memory store can be read and written.";
+    page.counter("concierge_store_errors", "Memory store operations that failed, by error.", errors);
+    let help = "1 if the memory store can be read and written, 0 if not.";
     page.gauge("concierge_store_up", help, plain(f64::from(u8::from(memory.is_healthy().await))));
-    let help = "Turns that were not remembered because too many waited for the store.";
+    let help = "Conversation turns not remembered because the queue to the memory store was full.";
     page.counter("concierge_memory_dropped", help, plain(memory.dropped()));
     if let Some(items) = memory.items().await {
-        page.gauge("concierge_memory_items", "Memories kept, of all users.", plain(items as f64));
+        page.gauge("concierge_memory_items", "Memories stored, over all users.", plain(items as f64));
     }
 }
 
@@ -186,29 +186,36 @@ fn configuration(page: &mut MetricsPage, sources: &Sources<'_>) {
     let reloads = sources.gateway.reloads();
     let of = |result: &str, count| (vec![("result", result.to_owned())], count);
     let each = [of("done", reloads.done), of("refused", reloads.refused)];
-    page.counter("concierge_reloads", "Reloads of the configuration.", each);
-    let help = "1 if the last reload is in force, 0 if it was refused and the configuration before it stays.";
+    page.counter("concierge_reloads", "Configuration reloads, by result.", each);
+    let help = "1 if the last reload is in force, 0 if it was refused and the previous configuration stays.";
     page.gauge("concierge_config_last_reload_successful", help, plain(f64::from(u8::from(reloads.last_ok))));
-    let help = "Since when the configuration is in force.";
+    let help = "Unix time since which the configuration is in force.";
     page.gauge("concierge_config_in_force_timestamp_seconds", help, plain(unix(reloads.in_force)));
     let digest = Sha256::digest(config.masked().to_string());
     let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    let help = "The configuration without its secrets, as a digest: gateways that agree have the same.";
+    let help = "Digest of the configuration without secrets: equal on gateways that are configured alike.";
     page.info("concierge_config", help, vec![("digest", digest)]);
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    page.info("concierge_build", "What runs.", vec![("version", version)]);
+    page.info("concierge_build", "The version that runs.", vec![("version", version)]);
 }
 
 /// Named as in every other Prometheus exporter.
 fn process(page: &mut MetricsPage, started: SystemTime) {
-    page.gauge("process_start_time_seconds", "When the process started.", plain(unix(started)));
+    let help = "Start time of the process since unix epoch in seconds.";
+    page.gauge("process_start_time_seconds", help, plain(unix(started)));
     let Some(process) = Process::read() else { return };
-    page.rising("process_cpu_seconds", "Processor time.", plain(process.cpu));
-    page.gauge("process_resident_memory_bytes", "Bytes in memory.", plain(process.resident as f64));
-    page.gauge("process_virtual_memory_bytes", "Bytes of addresses.", plain(process.virtual_size as f64));
-    page.gauge("process_open_fds", "Open files and sockets.", plain(process.open_files as f64));
+    let help = "Total user and system CPU time spent in seconds.";
+    page.rising("process_cpu_seconds", help, plain(process.cpu));
+    let gauges = [
+        ("process_resident_memory_bytes", "Resident memory size in bytes.", process.resident),
+        ("process_virtual_memory_bytes", "Virtual memory size in bytes.", process.virtual_size),
+        ("process_open_fds", "Number of open file descriptors.", process.open_files),
+    ];
+    for (name, help, value) in gauges {
+        page.gauge(name, help, plain(value as f64));
+    }
     let most = process.max_files.map(|most| (Labels::new(), most as f64));
-    page.gauge("process_max_fds", "The most there may be.", most);
+    page.gauge("process_max_fds", "Maximum number of open file descriptors.", most);
 }
 
 fn unix(at: SystemTime) -> f64 {

@@ -95,16 +95,16 @@ fn operations(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
         }
         attempts.extend(outcomes.into_iter().map(|(word, count)| (one.with("outcome", word), count)));
     }
-    let help = "Attempts, from the question to the last byte of the answer.";
+    let help = "Time of attempts, from sending the request to the last byte of the answer.";
     page.histogram("gen_ai_client_operation_duration_seconds", help, durations);
-    let help = "From the question to the first content of a stream.";
+    let help = "Time from sending the request to the first content of the stream.";
     page.histogram("gen_ai_client_operation_time_to_first_chunk_seconds", help, firsts);
     page.histogram(
         "gen_ai_client_token_usage",
         "Tokens of one attempt, as the provider counted them.",
         tokens,
     );
-    page.counter("concierge_attempts", "Attempts, by how they ended.", attempts);
+    page.counter("concierge_attempts", "Attempts, by outcome.", attempts);
 }
 
 fn seen(
@@ -135,19 +135,19 @@ fn counts(page: &mut MetricsPage, counted: &[LabelledCount<'_>]) {
             (vec![("from", from), ("to", to.to_string()), ("reason", reason.to_owned())], count)
         })
     });
-    let help = "Requests that moved on after a failure; to=\"none\": nobody was left.";
+    let help = "Requests that failed over after a failure; to=\"none\": no target was left.";
     page.counter("concierge_failovers", help, failovers);
     let changes = counted.iter().flat_map(|one| {
         let (opened, closed) = (one.meters.opened.get(), one.meters.closed.get());
         [(one.with("to", "open"), opened), (one.with("to", "closed"), closed)]
     });
-    page.counter("concierge_breaker_changes", "Breakers that opened, and that closed again.", changes);
+    page.counter("concierge_breaker_changes", "Circuit breakers opened, and closed again.", changes);
     let usage = counted.iter().flat_map(|one| {
         CostMeters::ALL.map(|cost| (one.with("usage", cost.as_str()), one.meters.usage[cost as usize].get()))
     });
-    page.counter("concierge_attempt_usage", "Attempts, by how well their tokens are known.", usage);
+    page.counter("concierge_attempt_usage", "Attempts, by how completely their token usage is known.", usage);
     let noise = counted.iter().map(|one| (one.labels(), one.meters.noise.get()));
-    page.counter("concierge_noise_events", "Events of streams that were left out.", noise);
+    page.counter("concierge_noise_events", "Stream events without content that were not forwarded.", noise);
 }
 
 /// The state, as in `/admin/providers` at the same moment.
@@ -155,18 +155,18 @@ fn standing(page: &mut MetricsPage, named: &[NamedTarget<'_>], at: Moment) {
     let each = |value: fn(&TargetRow) -> f64| named.iter().map(move |one| (one.labels(), value(one.row)));
     page.gauge(
         "concierge_target_score",
-        "What routing uses: 100 × success rate − 10 × seconds of latency, or of silence.",
+        "Routing score: 100 × success rate − 10 × seconds of latency, or of silence if longer.",
         each(|row| row.score),
     );
-    let help = "Success rate, decayed.";
+    let help = "Success rate, exponentially decayed.";
     page.gauge("concierge_target_success_ratio", help, each(|row| row.success_rate));
-    let help = "Latency behind the score, decayed.";
+    let help = "Latency used by the score, exponentially decayed.";
     page.gauge("concierge_target_latency_seconds", help, each(|row| row.avg_latency));
-    let help = "The chance that the next request goes here first.";
+    let help = "Probability that the next request tries this target first.";
     page.gauge("concierge_target_share_ratio", help, each(|row| row.share));
-    let help = "Attempts that hold a connection.";
+    let help = "Attempts in flight.";
     page.gauge("concierge_target_in_flight", help, each(|row| f64::from(row.in_flight)));
-    let help = "How long the first content of a stream may take.";
+    let help = "Timeout for the first content of a stream.";
     page.gauge("concierge_target_first_token_timeout_seconds", help, each(|row| row.first_token_timeout));
     let room = named.iter().flat_map(|one| {
         left(&one.row.headroom).into_iter().map(|((unit, window), left)| {
@@ -174,13 +174,14 @@ fn standing(page: &mut MetricsPage, named: &[NamedTarget<'_>], at: Moment) {
             (one.labels().into_iter().chain(named).collect(), left as f64)
         })
     });
-    page.gauge("concierge_target_rate_limit_remaining", "What is left of the provider's rate limit.", room);
+    page.gauge("concierge_target_rate_limit_remaining", "Remaining rate limit of the provider.", room);
     let rests = named.iter().filter_map(|one| {
         let until = humantime::parse_rfc3339(one.row.retry_at.as_deref()?).ok()?;
         let rest = until.duration_since(at.wall).unwrap_or(Duration::ZERO);
         Some((one.labels(), rest.as_secs_f64()))
     });
-    page.gauge("concierge_target_retry_seconds", "Until it is next tried; only while it is out.", rests);
+    let help = "Seconds until the target is tried again; only while it is out of service.";
+    page.gauge("concierge_target_retry_seconds", help, rests);
 }
 
 /// The least remaining, by unit and window. Windows have labels of our own, because a provider could name them
@@ -205,10 +206,9 @@ fn states(page: &mut MetricsPage, named: &[NamedTarget<'_>]) {
             (labels, is(one.row.state == state))
         })
     });
-    page.gauge("concierge_target_state", "1 for the state it is in.", all);
+    page.gauge("concierge_target_state", "1 for the current state of the target, 0 for the others.", all);
     let refused = named.iter().map(|one| (one.labels(), is(one.row.state == ReportedState::Misconfigured)));
-    let help =
-        "1 while it refuses our key, quota or credit, or does not have the model: an operator is needed.";
+    let help = "1 while the target rejects the API key, quota or credit, or does not offer the model: needs an operator.";
     page.gauge("concierge_target_misconfigured", help, refused);
 }
 

@@ -55,7 +55,7 @@ pub fn percent(part: impl Borrow<f64>) -> String {
     }
 }
 
-/// `12,345`.
+/// Groups the digits by thousands: `12,345`.
 pub fn count(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
     let groups: Vec<&str> =

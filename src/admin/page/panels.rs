@@ -72,7 +72,7 @@ impl Notice {
     pub fn of(stamped: &Stamped, now: SystemTime) -> Self {
         let (class, what, details, request) = match &stamped.event {
             Event::Failover { request, from, to, reason, elapsed_ms } => {
-                let (class, to) = to.as_deref().map_or(("bad", "nobody else"), |to| ("soso", to));
+                let (class, to) = to.as_deref().map_or(("bad", "no other target"), |to| ("soso", to));
                 let after = format::seconds(*elapsed_ms as f64 / 1000.0);
                 let details = format!("{} · after {after}", without_prefix(reason, from));
                 (class, format!("{from} → {to}"), details, Some(format::short(request)))
@@ -106,10 +106,10 @@ impl Notice {
 /// The name of a dependency, and the effect of its state.
 fn part_in_words(part: &str, up: bool) -> (&'static str, &'static str) {
     match (part, up) {
-        ("redis", true) => ("Redis", "Gateways count together again."),
-        ("redis", false) => ("Redis", "Each gateway counts for itself, or refuses, as redis.on_error says."),
-        (_, true) => ("Memory store", "Chats have their memory again."),
-        (_, false) => ("Memory store", "Chats go on without memory."),
+        ("redis", true) => ("Redis", "Limits are shared by all gateways again."),
+        ("redis", false) => ("Redis", "Each gateway applies its share, or refuses, as redis.on_error says."),
+        (_, true) => ("Memory store", "Chats use memory again."),
+        (_, false) => ("Memory store", "Chats continue without memory."),
     }
 }
 
@@ -122,11 +122,11 @@ impl<'a> RequestLine<'a> {
     /// Formats one row of `/admin/requests`.
     pub fn of(call: &'a call::CallView) -> Self {
         let phase = match call.phase {
-            Phase::Queued => "waits for a slot",
-            Phase::Waiting => "waits for a target",
-            Phase::Asking => "asked, no content yet",
+            Phase::Queued => "waiting for a slot",
+            Phase::Waiting => "waiting for a target",
+            Phase::Asking => "request sent, no content yet",
             Phase::Streaming => "streams",
-            Phase::Rescuing => "broke, is being rescued",
+            Phase::Rescuing => "stream broke, being rescued",
         };
         let elapsed = format::seconds(call.elapsed_ms as f64 / 1000.0);
         Self { call, id: format::short(&call.id), phase, elapsed }

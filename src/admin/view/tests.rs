@@ -117,7 +117,7 @@ async fn a_broken_target_says_why_and_until_when() {
     let at = Moment::current();
     let open = row(&snapshot, "fast/big");
     assert_eq!(open.state, ReportedState::Open);
-    assert!(open.reason.contains("5 failures in a row, the last: status 503"), "{}", open.reason);
+    assert!(open.reason.contains("5 consecutive failures, the last: status 503"), "{}", open.reason);
     let retry = humantime::parse_rfc3339(open.retry_at.as_deref().unwrap()).unwrap();
     let wait = retry.duration_since(at.wall).unwrap().as_secs_f64();
     assert!((1.5..2.6).contains(&wait), "{wait}");
@@ -159,7 +159,7 @@ async fn a_target_that_hangs_shows_its_silence() {
     advance(Duration::from_secs(4)).await;
     let row = row(&snapshot, "fast/big");
     assert_eq!((row.state, row.kinds.stream.silence, row.score), (ReportedState::Closed, 4.0, 60.0));
-    assert!(row.reason.contains("4.0 s without a sign of life"), "{}", row.reason);
+    assert!(row.reason.contains("4.0 s without any response"), "{}", row.reason);
     drop(hanging);
 }
 

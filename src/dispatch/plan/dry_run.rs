@@ -20,7 +20,7 @@ pub struct Rehearsal {
 
 /// A target that would be tried.
 pub struct Rehearsed {
-    /// The target.
+    /// The target of this step.
     pub target: Arc<Target>,
     /// The model it would be tried for.
     pub model: Arc<Model>,
@@ -36,7 +36,7 @@ pub struct Rehearsed {
 
 /// A target that would not be tried.
 pub struct PassedOver {
-    /// The target.
+    /// The target that is passed over.
     pub target: Arc<Target>,
     /// The model it belongs to.
     pub model: Arc<Model>,

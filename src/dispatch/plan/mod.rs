@@ -41,7 +41,7 @@ pub enum Step {
 /// A target to try, and how.
 #[derive(Clone)]
 pub struct Candidate {
-    /// The target.
+    /// The target to try.
     pub target: Arc<Target>,
     /// The model it is tried for.
     pub model: Arc<Model>,
@@ -390,7 +390,9 @@ impl Plan {
             return Refusal::UpstreamRateLimited { retry_after };
         }
         if all_are(&[IneligibleReason::Misconfigured]) {
-            let message = "Every provider of this model refuses the gateway's key or model".to_owned();
+            let message =
+                "Every provider of this model rejects the gateway's API key or does not offer the model"
+                    .to_owned();
             return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
         }
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();

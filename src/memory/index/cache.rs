@@ -253,7 +253,7 @@ impl UserSlot {
     }
 }
 
-/// See the module.
+/// The loaded indexes, bounded by their bytes.
 pub struct IndexCache {
     bound: usize,
     embedder: Option<Arc<str>>,

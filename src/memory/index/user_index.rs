@@ -61,7 +61,7 @@ pub struct IndexedTurn {
     pub(crate) spread: f32,
 }
 
-/// See the module.
+/// The index of one user's memories.
 #[derive(Default)]
 pub struct UserIndex {
     /// By slot; `None` where a turn was removed.

@@ -48,7 +48,7 @@ struct CachedRanking {
     ranking: Arc<OnceCell<Ranking>>,
 }
 
-/// See the module.
+/// Rankings of this process, by user, epoch and query.
 pub struct RankingCache {
     /// Questions are long, and are looked for with every chat: so they are hashed by what is made for long keys. Its seed is
     /// drawn when the process starts.

@@ -46,7 +46,7 @@ const STEPS: usize = 100_000;
 static RAISE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shared_cache/raise.lua")));
 static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shared_cache/clear.lua")));
 
-/// See the module.
+/// Rankings in Redis, shared by all gateways.
 pub struct SharedCache {
     redis: RedisClient,
     tasks: Tasks,

@@ -16,7 +16,7 @@ use crate::memory::{
 /// Longer texts are ranked by each gateway for itself.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// See the module.
+/// A ranking as it lies in Redis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SharedEntry {
     /// The user's epoch that it was made in.

@@ -29,7 +29,7 @@ impl Signal {
     }
 }
 
-/// See the module.
+/// The three signals of one query, for every turn of a user.
 pub struct Signals {
     /// BM25 of the stems.
     pub words: Signal,

@@ -27,7 +27,7 @@ pub(crate) trait Items<'de>: Default {
     fn item(&mut self, item: Self::Item);
 }
 
-/// Skips a value.
+/// Skips a value, whatever its type.
 pub(crate) fn skip<'de, A: MapAccess<'de>>(map: &mut A) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(drop)
 }

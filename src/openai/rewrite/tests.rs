@@ -38,30 +38,6 @@ fn a_second_model_replaces_the_first() {
 }
 
 #[test]
-fn usage_is_asked_for_wherever_the_options_stand() {
-    let ask = |options: &str| {
-        let body = format!(r#"{{"model":"m"{options}}}"#);
-        rewrite(&body, |r| Some(r.ask_usage())).unwrap()
-    };
-    assert_eq!(ask(""), r#"{"stream_options":{"include_usage":true},"model":"m"}"#);
-    let asked = r#","stream_options":{"include_usage":true}}"#;
-    for options in [
-        r#","stream_options":{"include_usage":false}"#,
-        r#","stream_options":null"#,
-        r#","stream_options":{}"#,
-    ] {
-        assert_eq!(ask(options), format!(r#"{{"model":"m"{asked}"#), "{options}");
-    }
-    assert_eq!(
-        ask(r#","stream_options":{"x":1}"#),
-        r#"{"model":"m","stream_options":{"include_usage":true,"x":1}}"#
-    );
-    for same in [r#","stream_options":{"include_usage":true}"#, r#","stream_options":7"#] {
-        assert_eq!(ask(same), format!(r#"{{"model":"m"{same}}}"#));
-    }
-}
-
-#[test]
 fn an_answer_is_continued_in_each_way() {
     let said = "He said \"\u{1f600}\n";
     let message = r#"{"role":"user","content":"hi"} ,{"role":"assistant","content":"He said \""#.to_owned()
@@ -91,22 +67,8 @@ fn what_cannot_be_continued() {
     assert!(can(&decided, "x", How::Prefix));
 }
 
-#[test]
-fn a_message_is_put_before_another() {
-    let body = r#"{"model":"m","messages":[{"role":"system"},{"role":"user"}]}"#;
-    let before = |at: usize| {
-        let peek = peek(body.as_bytes()).unwrap();
-        let message = peek.messages(body.as_bytes())[at].clone();
-        rewrite(body, |r| r.insert_message(&message, r#"{"role":"x"}"#)).unwrap()
-    };
-    assert_eq!(before(0), r#"{"model":"m","messages":[{"role":"x"},{"role":"system"},{"role":"user"}]}"#);
-    assert_eq!(before(1), r#"{"model":"m","messages":[{"role":"system"},{"role":"x"},{"role":"user"}]}"#);
-    let elsewhere = PeekedMessage { at: 1..5, role: "" };
-    assert_eq!(rewrite(body, |r| r.insert_message(&elsewhere, "{}")), None);
-}
-
 fn changed(body: &str, model: &str, said: &str) -> Option<Value> {
-    let body = rewrite(body, |r| r.model(model).ask_usage().continue_from(said, How::Vllm))?;
+    let body = rewrite(body, |r| r.model(model).continue_from(said, How::Vllm))?;
     Some(serde_json::from_str(&body).unwrap())
 }
 
@@ -117,7 +79,6 @@ proptest! {
         let mut tree = serde_json::json!({ "model": model, &key: { "model": text, "messages": [1] }, "messages": [{ "role": role, "content": text }] });
         let whole = changed(&tree.to_string(), &other, &said).unwrap();
         tree["model"] = other.into();
-        tree["stream_options"] = serde_json::json!({ "include_usage": true });
         tree["continue_final_message"] = true.into();
         tree["add_generation_prompt"] = false.into();
         let message = serde_json::json!({ "role": "assistant", "content": said });

@@ -53,11 +53,6 @@ impl SseEvent {
     pub fn name(&self) -> Option<&[u8]> {
         self.fields().name
     }
-
-    /// Whether there is nothing here but comments and blank lines.
-    pub fn is_comment_only(&self) -> bool {
-        !self.fields().any
-    }
 }
 
 impl From<Bytes> for SseEvent {
@@ -75,8 +70,6 @@ pub struct SseFields<'a> {
     pub name: Option<&'a [u8]>,
     /// The data lines joined by `\n`; borrowed when there is just one.
     pub data: Option<Cow<'a, [u8]>>,
-    /// There is at least one line that is not a comment.
-    any: bool,
 }
 
 impl<'a> SseFields<'a> {
@@ -85,10 +78,6 @@ impl<'a> SseFields<'a> {
             Some(colon) => (&line[..colon], &line[colon + 1..]),
             None => (line, &[][..]),
         };
-        if field.is_empty() {
-            return;
-        }
-        self.any = true;
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
             b"event" => self.name = Some(value),

@@ -99,12 +99,7 @@ impl Framer {
         Err(EventTooLarge { limit: self.max_event })
     }
 
-    /// Bytes of an unfinished event, including chunks that have not been searched.
-    pub fn residue(&self) -> usize {
-        self.held.len() + self.chunk.len() - self.start + self.queue.iter().map(Bytes::len).sum::<usize>()
-    }
-
-    /// The last event of a stream that ended without a blank line, completed with one.
+    /// The event that the end of the stream left without its blank line, completed with one.
     ///
     /// The standard drops it, but servers that forget the last blank line, often after `[DONE]`, are common. Taking
     /// it is safe: a JSON object that was cut is never valid JSON, so a torn event reads as malformed, not as less.

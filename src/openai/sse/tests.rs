@@ -56,8 +56,13 @@ fn frame<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, Vec<u8>)
         }
     }
     framer.finish().iter().for_each(&mut note);
-    assert_eq!(framer.residue(), 0);
+    assert_eq!(residue(&framer), 0);
     (seen, raw)
+}
+
+/// Bytes of an unfinished event, also of chunks that have not been looked at.
+fn residue(framer: &Framer) -> usize {
+    framer.held.len() + framer.chunk.len() - framer.start + framer.queue.iter().map(Bytes::len).sum::<usize>()
 }
 
 fn two(stream: &[u8], at: usize) -> [&[u8]; 2] {
@@ -106,7 +111,7 @@ fn an_event_comes_with_its_first_half_of_a_line_end() {
     assert_eq!(framer.next_event().unwrap().unwrap().bytes(), b"data: a\r\n\r\n");
     framer.push(Bytes::from_static(b"\n"));
     assert!(framer.next_event().unwrap().is_none(), "the other half is not an event");
-    assert_eq!(framer.residue(), 0);
+    assert_eq!(residue(&framer), 0);
     framer.push(Bytes::from_static(b"\n"));
     assert!(framer.next_event().unwrap().is_some(), "a second line end is a blank line of its own");
 }
@@ -119,7 +124,7 @@ fn an_event_inside_one_chunk_is_a_slice_and_runs_are_joined() {
     let mut run = Run::default();
     let mut sent = Vec::new();
     while let Some(event) = framer.next_event().unwrap() {
-        if !event.is_comment_only() {
+        if event.fields().data.is_some() {
             sent.extend(run.add(event));
         }
     }
@@ -170,7 +175,7 @@ fn an_endless_line_is_refused_again_and_again_and_not_kept() {
     assert_eq!(framer.next_event().unwrap_err(), EventTooLarge { limit: 1000 });
     framer.push(Bytes::from_static(b"\n\ndata: a\n\n"));
     assert!(framer.next_event().is_err());
-    assert_eq!(framer.residue(), 0);
+    assert_eq!(residue(&framer), 0);
 }
 
 /// A quadratic framer would need hours for this.
@@ -191,7 +196,7 @@ fn pushing_everything_before_reading_is_linear_too() {
     let event = Bytes::from_static(b"data: x\n\n");
     let mut framer = Framer::new(MAX_EVENT);
     (0..200_000).for_each(|_| framer.push(event.clone()));
-    assert_eq!(framer.residue(), 200_000 * event.len());
+    assert_eq!(residue(&framer), 200_000 * event.len());
     let mut events = 0;
     while framer.next_event().unwrap().is_some() {
         events += 1;

@@ -121,7 +121,7 @@ fn error_message(refusal: &Refusal) -> Response<ResponseBody> {
 fn in_our_shape(body: &[u8]) -> Bytes {
     let said = error::ProviderError::parse(body).message;
     let message =
-        if said.is_empty() { "The provider refused the request without saying why." } else { &said };
+        if said.is_empty() { "The provider refused the request without giving a reason." } else { &said };
     error::body(message, INVALID, None, PROVIDER_REFUSED)
 }
 
@@ -187,14 +187,14 @@ fn request_error(refusal: &Refusal) -> ErrorMessage {
             INVALID,
             "request_too_large",
             format!(
-                "The request body, or the context it would make, is larger than {limit} bytes, the limit here."
+                "The request body, or the context it would make, is larger than the limit of {limit} bytes."
             ),
         ),
         Refusal::HeadTooLarge => ErrorMessage::new(
             431,
             INVALID,
             "request_too_large",
-            "The request's head is too large: send fewer headers.",
+            "The request head is too large: send fewer headers.",
         ),
         // Not 408: the SDKs would send the same slow body again.
         Refusal::SlowBody => {
@@ -204,7 +204,7 @@ fn request_error(refusal: &Refusal) -> ErrorMessage {
             415,
             INVALID,
             "unsupported_media_type",
-            format!("The content type {found:?} is not supported here: send application/json."),
+            format!("The content type {found:?} is not supported: send application/json."),
         ),
         Refusal::RouteNotFound(route) => {
             ErrorMessage::new(404, INVALID, "route_not_found", format!("There is no route {route}."))
@@ -218,11 +218,11 @@ fn request_error(refusal: &Refusal) -> ErrorMessage {
         Refusal::ModelNotFound { model, nearest } => {
             let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
             let message =
-                format!("The model {model:?} does not exist here.{hint} GET /v1/models lists them.");
+                format!("The model {model:?} does not exist.{hint} GET /v1/models lists all models.");
             ErrorMessage::new(404, INVALID, "model_not_found", message).about(Some("model"))
         }
         Refusal::MethodNotAllowed(allowed) => {
-            ErrorMessage::new(405, INVALID, "method_not_allowed", format!("This route takes {allowed}."))
+            ErrorMessage::new(405, INVALID, "method_not_allowed", format!("This route allows {allowed}."))
         }
         _ => gateway_error(refusal),
     }
@@ -255,27 +255,27 @@ fn admission_error(refusal: &Refusal) -> ErrorMessage {
     let (code, message, retry_after) = match refusal {
         // The SDKs would go on trying the same key.
         Refusal::WrongKeys { retry_after } => {
-            let message = "The API key is not valid, and too many such keys came from your address.";
+            let message = "The API key is not valid, and too many invalid keys were sent from your address.";
             return ErrorMessage::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
                 .after(Some(*retry_after))
                 .used_up();
         }
         Refusal::RateLimit { retry_after } => {
-            ("rate_limit_exceeded", "You have made too many requests in the last minute.", *retry_after)
+            ("rate_limit_exceeded", "You have used up your requests per minute.", *retry_after)
         }
         Refusal::TokenLimit { retry_after } => (
             "token_limit_exceeded",
-            "This request needs more tokens than you have left; those of running requests are held back until they end.",
+            "This request needs more tokens than you have left this minute; running requests reserve tokens until they end.",
             *retry_after,
         ),
         Refusal::QueueTimeout { retry_after } => (
             "queue_timeout",
-            "Too many of your requests are running; none of them ended in time for this one.",
+            "Too many of your requests are running: no slot became free in time.",
             *retry_after,
         ),
         Refusal::QueueFull { retry_after } => (
             "queue_full",
-            "Too many of your requests are running and waiting; no more may wait.",
+            "Too many of your requests are running and waiting: your queue is full.",
             *retry_after,
         ),
         _ => return gateway_error(refusal),
@@ -290,7 +290,7 @@ fn memory_error(refusal: &Refusal) -> ErrorMessage {
             404,
             INVALID,
             "route_not_found",
-            "There is no such route: memory is switched off here.",
+            "There is no such route: memory is disabled on this gateway.",
         ),
         Refusal::MemoryNotFound => {
             ErrorMessage::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
@@ -330,25 +330,30 @@ fn gateway_error(refusal: &Refusal) -> ErrorMessage {
             503,
             SERVER,
             "no_target_available",
-            format!("No provider of the model {model:?} can be asked at the moment."),
+            format!("No provider of the model {model:?} is available at the moment."),
         )
         .after(*retry_after),
         Refusal::Overloaded { retry_after } => {
-            ErrorMessage::new(503, SERVER, "overloaded", "The gateway has its hands full.")
+            ErrorMessage::new(503, SERVER, "overloaded", "The gateway is overloaded.")
                 .after(Some(*retry_after))
         }
         Refusal::LimitsUnavailable => ErrorMessage::new(
             503,
             SERVER,
             "limits_unavailable",
-            "The gateway cannot count requests at the moment, and may not go on without.",
+            "Rate limits are unavailable and the gateway is configured to fail closed.",
         )
         .after(Some(Duration::from_secs(1))),
         Refusal::ShuttingDown => {
             let soon = Some(Duration::from_secs(1));
             ErrorMessage::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)
         }
-        _ => ErrorMessage::new(500, SERVER, "internal_error", "The gateway failed; its log has the details."),
+        _ => ErrorMessage::new(
+            500,
+            SERVER,
+            "internal_error",
+            "Internal gateway error; the log has the details.",
+        ),
     }
 }
 

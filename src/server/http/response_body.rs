@@ -75,7 +75,7 @@ impl ResponseBody {
 
     /// After a panic: a bug of ours costs this answer, not the other streams of its connection. It must not look whole.
     fn break_off(&mut self) -> Poll<Option<Result<Bytes, TruncatedBody>>> {
-        tracing::error!("an answer is cut: a bug in the gateway, see the panic above");
+        tracing::error!("answer aborted by a bug in the gateway; see the panic above");
         *self = Self::whole(Bytes::new());
         Poll::Ready(Some(Err(TruncatedBody)))
     }

@@ -186,7 +186,7 @@ impl Client {
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
         self.tasks.spawn_until_shutdown(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a provider connection ended");
+                tracing::debug!(%error, "provider connection ended with an error");
             }
         });
     }

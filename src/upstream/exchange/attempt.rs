@@ -205,12 +205,12 @@ impl Attempt {
         match change {
             Some(BreakerChange::Opened) => {
                 let reason = cause.map(|cause| cause.to_string()).unwrap_or_default();
-                tracing::warn!(target_id = %known.id, %reason, "a target is left alone");
+                tracing::warn!(target_id = %known.id, %reason, "circuit breaker opened");
                 self.changed(|meters| &meters.opened);
                 known.publish_state("open", reason);
             }
             Some(BreakerChange::Closed) => {
-                tracing::info!(target_id = %known.id, "a target is back");
+                tracing::info!(target_id = %known.id, "circuit breaker closed");
                 self.changed(|meters| &meters.closed);
                 known.publish_state("closed", "the probe succeeded".to_owned());
             }

@@ -145,7 +145,7 @@ impl EventStream {
                 }
             }
             Some(Err(error)) => {
-                tracing::debug!(%error, "a stream was cut");
+                tracing::debug!(%error, "stream cut off");
                 (self.body, self.cut) = (None, true);
             }
             None => self.body = None,

@@ -248,7 +248,7 @@ fn judge(
 ) -> Result<Option<Usage>, Failure> {
     match response_check::judge(api, Some(head.content_type()), bytes) {
         ResponseVerdict::Complete { .. } if stream && api.is_known() => {
-            Err(Failure::malformed("an answer in one piece though a stream was asked for"))
+            Err(Failure::malformed("a single answer although a stream was requested"))
         }
         ResponseVerdict::Complete { usage } => Ok(usage),
         ResponseVerdict::Error(error) => {
@@ -258,7 +258,7 @@ fn judge(
         ResponseVerdict::NotJson => Err(Failure::malformed("an answer that is not JSON")),
         ResponseVerdict::Truncated => Err(Failure::malformed("an answer that was cut off")),
         ResponseVerdict::Malformed => Err(Failure::malformed("an answer that is not valid JSON")),
-        ResponseVerdict::WrongShape => Err(Failure::malformed("an answer of the wrong shape")),
+        ResponseVerdict::WrongShape => Err(Failure::malformed("an answer of an unexpected shape")),
     }
 }
 

@@ -22,8 +22,8 @@ pub enum TimedBodyError {
     /// The connection broke.
     #[error("the answer was cut off: {0}")]
     Cut(#[from] ConnectionError),
-    /// The body exceeds our limit.
-    #[error("the answer is larger than the gateway reads")]
+    /// It is larger than we read.
+    #[error("the answer is larger than the gateway accepts")]
     TooLarge,
 }
 

@@ -26,7 +26,7 @@ const NAME: usize = 32;
 /// What a window counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuotaUnit {
-    /// Requests.
+    /// A number of requests.
     Requests,
     /// Tokens of prompts and answers.
     Tokens,
@@ -79,12 +79,8 @@ impl Headroom {
         }
     }
 
-    /// Whether a request with about `prompt_tokens` tokens fits into every window; `true` if nothing is known.
-    pub fn has_room(&self, now: Instant, prompt_tokens: u64) -> bool {
-        self.room_at(now, prompt_tokens).is_none()
-    }
-
-    /// When such a request will fit; `None` if it does now.
+    /// When a request with about so many prompt tokens will fit into every window; `None` if it does now, or nothing is
+    /// known.
     pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
         self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|heard| heard.until))
     }

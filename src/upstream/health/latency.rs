@@ -49,7 +49,7 @@ impl LatencyHistogram {
             self.previous = std::mem::replace(&mut self.current, BucketCounts::new());
             self.since = Some(now);
         }
-        self.current.add(bucket_of(sample), 1);
+        self.current.add(bucket_of(sample));
     }
 
     /// The quantile `q` (0..1) of the samples, within 5 %; `None` without samples.
@@ -69,15 +69,6 @@ impl LatencyHistogram {
         self.current.total + self.previous.total
     }
 
-    /// Adds another target's samples, such as those of a whole provider for the admin page.
-    pub fn merge(&mut self, other: &Self) {
-        for counts in [&other.current, &other.previous] {
-            for (bucket, n) in counts.buckets.iter().enumerate() {
-                self.current.add(bucket, *n);
-            }
-        }
-    }
-
     /// The 99th percentile, once there are enough samples.
     fn learned_p99(&self) -> Option<Duration> {
         if self.count() < MIN_SAMPLES { None } else { self.quantile(0.99) }
@@ -89,10 +80,10 @@ impl BucketCounts {
         Self { buckets: Box::new([0; BUCKETS]), total: 0 }
     }
 
-    fn add(&mut self, bucket: usize, n: u32) {
+    fn add(&mut self, bucket: usize) {
         let count = &mut self.buckets[bucket];
         let before = *count;
-        *count = count.saturating_add(n);
+        *count = count.saturating_add(1);
         self.total += u64::from(*count - before);
     }
 }
@@ -184,15 +175,6 @@ mod tests {
             quiet.record(ms(300), start + Duration::from_secs(i * 600));
         }
         assert_eq!(quiet.count(), 50);
-    }
-
-    #[test]
-    fn merging_adds_both_windows() {
-        let mut a = filled(vec![ms(10); 50]);
-        let b = filled(vec![ms(1000); 150]);
-        a.merge(&b);
-        assert_eq!(a.count(), 200);
-        assert!(a.quantile(0.2).unwrap() < ms(11) && a.quantile(0.5).unwrap() > ms(950));
     }
 
     #[test]

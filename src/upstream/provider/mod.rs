@@ -3,8 +3,6 @@
 //! Nothing of a client's request can change where it is sent. Only listed headers are forwarded; the key is
 //! added last, and nowhere else.
 
-pub mod profile;
-
 use std::{
     borrow::Cow,
     sync::{
@@ -16,12 +14,18 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 
-use self::profile::ProviderProfile;
 use super::{
     client::{Client, FixedHeaders},
     exchange::request_body::SplicedBody,
 };
-use crate::{config, openai::Api, tasks::Tasks};
+use crate::{
+    config::{
+        self,
+        known::{self, ProviderProfile},
+    },
+    openai::Api,
+    tasks::Tasks,
+};
 
 /// The `user-agent` of requests to providers.
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
@@ -76,7 +80,7 @@ impl Provider {
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
         let standing = FixedHeaders::new(standing_headers(&config)?);
         let client = Client::new(origin, standing, connect_timeout, tasks)?;
-        let quirks = profile::of(url.host_str().unwrap_or_default());
+        let quirks = known::profile(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
         let usual = Vec::with_capacity(Api::PATHS.len());
         let mut provider = Self { config, quirks, client, usual, in_flight, drained };

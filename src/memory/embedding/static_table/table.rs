@@ -15,7 +15,7 @@ type Near = (Token, u8);
 
 const MAGIC: &[u8] = b"MINILM01";
 
-/// See the module.
+/// The vocabulary and the vectors of `table.bin`.
 #[derive(Default)]
 pub struct Table {
     ids: HashMap<&'static str, Token>,

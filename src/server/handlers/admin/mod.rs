@@ -87,7 +87,7 @@ fn ok(body: &impl Serialize) -> Response<ResponseBody> {
     match serde_json::to_vec(body) {
         Ok(body) => error_response::json(StatusCode::OK, body),
         Err(error) => {
-            tracing::error!(%error, "an admin view does not serialise");
+            tracing::error!(%error, "cannot serialise an admin view");
             error_response::refuse(&Refusal::Internal)
         }
     }
@@ -112,10 +112,10 @@ fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<Respon
                 Ok(tokens) => need.tokens = tokens,
                 Err(_) => return Err(wrong("tokens", "must be a number of tokens")),
             },
-            _ => return Err(wrong(&key, "is not known here; known are model, stream and tokens")),
+            _ => return Err(wrong(&key, "is unknown; known parameters are model, stream and tokens")),
         }
     }
-    let name = name.ok_or_else(|| wrong("model", "is needed: it names a model, or a target"))?;
+    let name = name.ok_or_else(|| wrong("model", "is required: the name of a model or a target"))?;
     let Some(model) = explain::find(snapshot, &name) else {
         let nearest = snapshot.nearest_model(&name);
         return Err(Refusal::ModelNotFound { model: name, nearest });
@@ -146,7 +146,7 @@ fn apply_action(
     }
     let now = Instant::now();
     for target in &targets {
-        tracing::info!(target_id = %target.id, ?hand, "an operator's hand");
+        tracing::info!(target_id = %target.id, ?hand, "operator action on a target");
         match hand {
             TargetAction::Drain => target.state.drain(true, now),
             TargetAction::Resume => target.state.drain(false, now),
@@ -173,7 +173,7 @@ fn reloaded(mut outcome: Value) -> Response<ResponseBody> {
         return ok(&outcome);
     }
     let messages = outcome["messages"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let message = format!("The configuration was not replaced: {}", messages.collect::<Vec<_>>().join("; "));
+    let message = format!("The configuration was not reloaded: {}", messages.collect::<Vec<_>>().join("; "));
     outcome["error"] = json!({ "message": message, "type": "invalid_request_error", "param": null, "code": "invalid_config" });
     error_response::json(StatusCode::BAD_REQUEST, outcome.to_string())
 }

@@ -76,7 +76,7 @@ fn document<E: std::fmt::Display>(
     let html = match html {
         Ok(html) => Bytes::from(html),
         Err(error) => {
-            tracing::error!(%error, "the admin page cannot be drawn");
+            tracing::error!(%error, "cannot render the admin page");
             return error_response::refuse(&Refusal::Internal);
         }
     };

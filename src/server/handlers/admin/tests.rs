@@ -154,7 +154,7 @@ async fn a_refused_reload_is_an_error_with_its_reasons() {
     let body: Value = serde_json::from_str(&text(response).await).unwrap();
     assert_eq!((&body["ok"], &body["messages"][1]), (&json!(false), &json!("line 2: b")));
     assert_eq!(body["error"]["code"], "invalid_config");
-    assert_eq!(body["error"]["message"], "The configuration was not replaced: line 1: a; line 2: b");
+    assert_eq!(body["error"]["message"], "The configuration was not reloaded: line 1: a; line 2: b");
     assert_eq!(reloaded(json!({ "at": "now", "ok": true, "messages": [] })).status(), 200);
 }
 

@@ -52,7 +52,7 @@ pub async fn answer(
     match what {
         AdminUserRoute::Forget(_) => {
             let which = query::forget(query)?;
-            tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
+            tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "operator deletes memories");
             let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
             json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
         }
@@ -67,7 +67,7 @@ pub async fn answer(
 }
 
 fn known(name: &str) -> Result<UserId, Refusal> {
-    let message = "A user's id is 1 to 256 bytes without control characters.";
+    let message = "A user id must be 1 to 256 bytes without control characters.";
     UserId::authenticated(name).ok_or_else(|| Refusal::bad_request("invalid_type", Some("user"), message))
 }
 
@@ -77,7 +77,7 @@ async fn clear_cache(memory: &MemoryService, user: Option<&str>) -> Result<Respo
     tracing::info!(
         user = user.as_ref().map(|user| tracing::field::display(user.pseudonym())),
         cleared,
-        "an operator clears recalled context"
+        "operator cleared recalled context"
     );
     json::answer(StatusCode::OK, &json!({ "cleared": cleared }))
 }

@@ -82,7 +82,7 @@ async fn next_frame(body: &mut RequestBody, ends: Instant) -> Result<Option<Fram
 }
 
 fn body_error() -> Refusal {
-    Refusal::bad_request("invalid_json", None, "The request body broke off.")
+    Refusal::bad_request("invalid_json", None, "The request body ended early.")
 }
 
 /// What a client says about its request in `x-concierge-*` headers.

@@ -49,7 +49,7 @@ pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<Co
     let condition = match (if_match(headers)?, if_none_match(headers)?) {
         (condition, Condition::Always) | (Condition::Always, condition) => condition,
         _ => {
-            let message = "Give one of the headers if-match and if-none-match, not both.";
+            let message = "Send either if-match or if-none-match, not both.";
             return Err(Refusal::bad_request("invalid_type", Some("if-none-match"), message));
         }
     };
@@ -79,7 +79,7 @@ pub async fn run(
             let written =
                 access.call_store(access.memory.write_context(&access.user, change, condition)).await?;
             if !written.erased {
-                let message = "The context is written, but what it replaced could not be wiped from the files yet: \
+                let message = "The context was written, but the text it replaced could not be erased from the files yet: \
                     please repeat the request.";
                 return Err(Refusal::StoreUnavailable(message));
             }

@@ -126,7 +126,7 @@ async fn run(
 fn subject(active: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
     if user.is_anonymous() && !active.snapshot.config.memory.anonymous {
-        let message = "Memories and contexts belong to a user: say who the user is in the header x-user-id.";
+        let message = "Memories and contexts belong to a user: send the user id in the header x-user-id.";
         return Err(Refusal::bad_request("missing_field", Some("x-user-id"), message));
     }
     Ok(user)
@@ -217,8 +217,9 @@ pub async fn ask<T>(
     match timeout(limit, work).await {
         Ok(done) => done.map_err(|error| refusal(&error)),
         Err(_) => {
-            tracing::warn!(?limit, "the memory store did not answer in time");
-            let message = "The memory store did not answer in time; a write may have been done or not.";
+            tracing::warn!(?limit, "memory store timed out");
+            let message =
+                "The memory store did not answer in time; a write may or may not have been applied.";
             Err(Refusal::StoreUnavailable(message))
         }
     }
@@ -226,7 +227,7 @@ pub async fn ask<T>(
 
 /// How many memories are gone; a refusal if their text may still be in the files.
 pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
-    let message = "The memories are gone, but their text could not be wiped from the files yet: \
+    let message = "The memories were deleted, but their text could not be erased from the files yet: \
         please repeat the request.";
     if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
 }
@@ -239,7 +240,7 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
         StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
         outage => {
-            tracing::error!(error = %outage, "the memory store");
+            tracing::error!(error = %outage, "memory store failed");
             Refusal::StoreUnavailable(message)
         }
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use super::{HardKind, MissingFeature, Outcome, error_text::*};
-use crate::upstream::{health::cooldown, provider::profile::ProviderProfile};
+use crate::{config::known::ProviderProfile, upstream::health::cooldown};
 
 /// Classifies an answer whose status is not 2xx.
 ///

@@ -3,7 +3,7 @@
 //! A message may quote the client's input. Phrases that would take a target out must be searched for outside
 //! quotes only, and only if the error blames no request field.
 
-use crate::upstream::provider::profile::ProviderProfile;
+use crate::config::known::ProviderProfile;
 
 // Codes are compared without case against `code` and `type`. Sources: the providers' error pages and bodies
 // reported in the issue trackers of their clients.

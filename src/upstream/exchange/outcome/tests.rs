@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderValue};
 
 use super::*;
-use crate::upstream::provider::profile;
+use crate::config::known;
 
 const KEY: Outcome = Outcome::KeyRefused;
 const CLIENT: Outcome = Outcome::ClientFault;
@@ -29,7 +29,7 @@ fn classify(host: &str, status: u16, retry_after: &'static str, body: [&str; 4])
     if !retry_after.is_empty() {
         headers.insert("retry-after", HeaderValue::from_static(retry_after));
     }
-    of_status(profile::of(host), status, &headers, said(&body), SystemTime::now())
+    of_status(known::profile(host), status, &headers, said(&body), SystemTime::now())
 }
 
 fn said<'a>(body: &[&'a str; 4]) -> ErrorFields<'a> {
@@ -271,7 +271,7 @@ fn errors_inside_a_200() {
         (["server_error", "", "", "overloaded"], malformed),
     ];
     for (body, want) in table {
-        let got = of_error_in_200(&profile::PLAIN, &HeaderMap::new(), said(&body), SystemTime::now());
+        let got = of_error_in_200(&known::PLAIN, &HeaderMap::new(), said(&body), SystemTime::now());
         assert_eq!(got, want, "{body:?}");
     }
 }

@@ -36,9 +36,9 @@ const JITTER: f64 = 0.2;
 /// Whether requests may go to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// All may.
+    /// Every request may pass.
     Closed,
-    /// None may.
+    /// No request may pass.
     Open,
     /// One may, to see whether the target is back.
     HalfOpen,
@@ -334,7 +334,7 @@ impl OpenState {
 impl std::fmt::Display for OpenCause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::InARow(n, last) => write!(f, "{n} failures in a row, the last: {last}"),
+            Self::InARow(n, last) => write!(f, "{n} consecutive failures, the last: {last}"),
             Self::Ratio(good, all) => write!(f, "only {good} of the last {all} requests succeeded"),
             Self::Probe(outcome) => write!(f, "the probe failed: {outcome}"),
         }

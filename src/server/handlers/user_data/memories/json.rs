@@ -54,7 +54,7 @@ pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
         return Ok((vec![item(&root)?], false));
     };
     if list.is_empty() || list.len() > MAX_ITEMS {
-        return Err(root.wrong("memories", "must hold 1 to 1000 memories"));
+        return Err(root.wrong("memories", "must contain 1 to 1000 memories"));
     }
     let items = list.iter().enumerate().map(|(place, json)| {
         let path = format!("memories[{place}]");
@@ -70,7 +70,7 @@ pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
 /// The first thing that is wrong.
 pub fn search(body: &[u8]) -> Result<SearchRequest, Refusal> {
     let root = FieldReader::read(body)?;
-    let positive = "must be a whole number from 1";
+    let positive = "must be a whole number of at least 1";
     let limit = root.get::<usize>("limit", positive)?.unwrap_or(SEARCH_LIMIT);
     let max_tokens = root.get::<u32>("max_tokens", positive)?;
     if limit == 0 || max_tokens == Some(0) {
@@ -267,7 +267,7 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<Resp
 
 fn bytes(body: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(body).map_err(|error| {
-        tracing::error!(%error, "an answer does not serialise");
+        tracing::error!(%error, "cannot serialise an answer");
         Refusal::Internal
     })
 }

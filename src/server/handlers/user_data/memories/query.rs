@@ -66,7 +66,7 @@ fn parameters(
     let mut given = BTreeMap::new();
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let Some(name) = known.iter().find(|known| **known == name) else {
-            return Err(wrong(&name, &format!("is not known here; known are {}", known.join(" and "))));
+            return Err(wrong(&name, &format!("is unknown; known parameters are {}", known.join(" and "))));
         };
         if given.insert(*name, value.into_owned()).is_some() {
             return Err(wrong(name, "is given twice"));
