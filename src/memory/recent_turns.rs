@@ -14,7 +14,7 @@ use crate::memory::store::{KEPT, UnixMillis};
 /// Turns that are known. Only the last one of a conversation is ever asked for.
 const TURNS: usize = 16;
 
-/// See the module. The seed of the hashes is drawn for each user when the process first sees him.
+/// The recent turns of one user. The seed of the hashes is drawn when the process first sees the user.
 #[derive(Debug, Default)]
 pub struct RecentTurns {
     hasher: RandomState,

@@ -31,7 +31,7 @@ impl Posting {
     }
 }
 
-/// See the module.
+/// The inverted lists, by term.
 pub struct Postings<K>(BTreeMap<K, Vec<Posting>>);
 
 impl<K: Ord> Default for Postings<K> {

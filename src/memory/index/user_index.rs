@@ -61,7 +61,7 @@ pub struct IndexedTurn {
     pub(crate) spread: f32,
 }
 
-/// See the module.
+/// The index of one user.
 #[derive(Default)]
 pub struct UserIndex {
     /// By slot; `None` where a turn was removed.
@@ -141,7 +141,7 @@ impl UserIndex {
         let (mut words, mut kinds) = (0u32, AnswerTypes::default());
         tokenize::words(turn.text, |word| {
             words += 1;
-            kinds.tell(word);
+            kinds.note(word);
         });
         let entry = IndexedTurn {
             key: turn.key,

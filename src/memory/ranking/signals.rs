@@ -29,7 +29,7 @@ impl Signal {
     }
 }
 
-/// See the module.
+/// The signals of one query.
 pub struct Signals {
     /// BM25 of the stems.
     pub words: Signal,

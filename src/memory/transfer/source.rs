@@ -20,7 +20,7 @@ use super::{
 /// Bytes of one line: more than a request may have.
 const LONGEST: u64 = 64 << 20;
 
-/// See the module.
+/// An open file of lines.
 pub(super) struct TransferSource {
     file: File,
     name: String,

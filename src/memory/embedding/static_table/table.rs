@@ -15,7 +15,7 @@ type Near = (Token, u8);
 
 const MAGIC: &[u8] = b"MINILM01";
 
-/// See the module.
+/// The table in the binary.
 #[derive(Default)]
 pub struct Table {
     ids: HashMap<&'static str, Token>,

@@ -29,7 +29,7 @@ type Statements = HashMap<&'static str, Statement>;
 /// A connection and its place among them.
 type Lent = (Client, OwnedSemaphorePermit);
 
-/// See the module.
+/// The connections to one database.
 pub(super) struct PostgresPool {
     address: PostgresUrl,
     tasks: Tasks,

@@ -28,7 +28,7 @@ const AT_ONCE: usize = 2;
 /// Makes what a memory is found by.
 pub type Describe = fn(&MemoryRecord) -> Description;
 
-/// See the module.
+/// Fills the preselection tables.
 pub(super) struct PreselectIndexer {
     pool: Arc<PostgresPool>,
     tasks: Tasks,
