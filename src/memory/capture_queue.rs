@@ -41,7 +41,7 @@ const ASSISTANT: &str = "assistant";
 /// What was said in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
-    /// Who spoke.
+    /// Whose chat it was.
     pub user: UserId,
     /// The user's words.
     pub said: String,
@@ -85,7 +85,7 @@ impl CaptureQueue {
         let Some(sender) = self.sender.lock().clone() else { return };
         if sender.try_send(exchange).is_err() {
             let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
-            tracing::warn!(dropped, "what was said is not remembered: too many wait for the memory store");
+            tracing::warn!(dropped, "capture queue is full; an exchange is dropped");
         }
     }
 
@@ -140,12 +140,12 @@ async fn append(engine: &Engine, user: &UserId, turn: Batch) {
             Err(StoreError::Duplicate) => return,
             Err(error) if error.is_passing() => {
                 if !waits {
-                    tracing::warn!(%error, "what is said waits for the memory store");
+                    tracing::warn!(%error, "memory store unavailable; retrying capture");
                 }
                 waits = true;
                 sleep(RETRY_INTERVAL).await;
             }
-            Err(error) => return tracing::warn!(%error, "a turn is not remembered"),
+            Err(error) => return tracing::warn!(%error, "capture of a turn failed"),
         }
     }
 }

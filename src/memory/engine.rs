@@ -50,7 +50,7 @@ const RANKED: usize = 256;
 pub struct Engine {
     /// Where everything is.
     pub store: Arc<dyn Store>,
-    /// Who is in memory.
+    /// The indexes that are in memory, one per user.
     pub indexes: IndexCache,
     /// What was asked lately.
     pub cache: RankingCache,
@@ -78,25 +78,25 @@ impl Engine {
 
     /// Keeps all memories of `batch`, or none.
     pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<MemoryRecord>, StoreError> {
-        let place = self.indexes.place(&user);
-        let _writing = place.writing.lock().await;
+        let slot = self.indexes.slot(&user);
+        let _writing = slot.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
         self.backlog.wake();
-        // A replay has begun no epoch: the one that it tells of may be another gateway's.
+        // A replay has begun no epoch: its epoch may be another gateway's.
         if !appended.replayed {
             let change = IndexChange::Added(appended.memories.clone());
-            self.indexes.apply(&user, &place, appended.epoch, change).await?;
+            self.indexes.apply(&user, &slot, appended.epoch, change).await?;
         }
         Ok(appended.memories)
     }
 
     /// Takes them out of the store, the index and the cache.
     pub async fn forget(&self, user: UserId, which: Forget) -> Result<Forgotten, StoreError> {
-        let place = self.indexes.place(&user);
-        let _writing = place.writing.lock().await;
+        let slot = self.indexes.slot(&user);
+        let _writing = slot.writing.lock().await;
         let forgotten = self.store.forget(&user, which, now()).await;
         self.cache.clear(Some(&user));
-        place.said.lock().clear();
+        slot.said.lock().clear();
         if let Some(shared) = &self.shared {
             let epoch = forgotten.as_ref().ok().map(|forgotten| forgotten.epoch);
             shared.forget(&user, epoch, self.bounds().ttl).await;
@@ -104,14 +104,14 @@ impl Engine {
         let forgotten = match forgotten {
             Ok(forgotten) => forgotten,
             Err(error) => {
-                self.indexes.invalidate(&user, &place).await;
+                self.indexes.invalidate(&user, &slot).await;
                 return Err(error);
             }
         };
         // Neither has a forget that found nothing.
         if !forgotten.seqs.is_empty() {
             let change = IndexChange::Removed(forgotten.seqs.clone());
-            self.indexes.apply(&user, &place, forgotten.epoch, change).await?;
+            self.indexes.apply(&user, &slot, forgotten.epoch, change).await?;
         }
         Ok(forgotten)
     }
@@ -123,11 +123,11 @@ impl Engine {
         change: ContextChange,
         condition: Condition,
     ) -> Result<Written, StoreError> {
-        let place = self.indexes.place(&user);
-        let _writing = place.writing.lock().await;
+        let slot = self.indexes.slot(&user);
+        let _writing = slot.writing.lock().await;
         let written = self.store.write_context(&user, change, condition, now()).await?;
-        *place.context.lock() = None;
-        self.indexes.apply(&user, &place, written.epoch, IndexChange::Other).await?;
+        *slot.context.lock() = None;
+        self.indexes.apply(&user, &slot, written.epoch, IndexChange::Other).await?;
         Ok(written)
     }
 
@@ -141,8 +141,8 @@ impl Engine {
         due: Instant,
     ) -> Result<SearchResult, StoreError> {
         let asked = self.recall_query(user, &query);
-        asked.place.recalled();
-        let (seen, part) = self.look(&asked).await?;
+        asked.slot.recalled();
+        let (seen, part) = self.version_and_shared(&asked).await?;
         if let Some(part) = part
             && let (found, true) = found(part, limit, max_tokens).await?
         {
@@ -161,9 +161,9 @@ impl Engine {
         due: Instant,
     ) -> Result<RecallOutcome, StoreError> {
         let asked = self.recall_query(user, &wanted.query);
-        asked.place.recalled();
+        asked.slot.recalled();
         let wanted = Arc::new(wanted);
-        let (seen, part) = self.look(&asked).await?;
+        let (seen, part) = self.version_and_shared(&asked).await?;
         if let Some(part) = part
             && let (recalled, true) = self.block(&asked, part, wanted.clone()).await?
         {
@@ -182,22 +182,23 @@ impl Engine {
     ) -> Result<(RecallOutcome, bool), StoreError> {
         let settings = self.settings.load_full();
         let context = match settings.include_context {
-            true => Some(self.context_at(&asked.user, &asked.place, ranked.reading.epoch).await?),
+            true => Some(self.context_at(&asked.user, &asked.slot, ranked.reading.epoch).await?),
             false => None,
         };
         let quick = assemble::is_quick(&ranked, &wanted, &settings);
-        let make = move || assemble::block(&ranked, &wanted, &settings, context.as_deref().and_then(told));
+        let make =
+            move || assemble::block(&ranked, &wanted, &settings, context.as_deref().and_then(non_empty));
         if quick { Ok(make()) } else { blocking(make).await }
     }
 
     /// The context as of `epoch`.
-    async fn context_at(&self, user: &UserId, place: &UserSlot, epoch: u64) -> Result<Arc<str>, StoreError> {
-        if let Some(json) = place.context_at(epoch) {
+    async fn context_at(&self, user: &UserId, slot: &UserSlot, epoch: u64) -> Result<Arc<str>, StoreError> {
+        if let Some(json) = slot.context_at(epoch) {
             return Ok(json);
         }
-        place.read_store();
+        slot.read_store();
         let json: Arc<str> = self.store.context(user).await?.json.into();
-        *place.context.lock() = Some((epoch, json.clone()));
+        *slot.context.lock() = Some((epoch, json.clone()));
         Ok(json)
     }
 
@@ -207,26 +208,29 @@ impl Engine {
         user: UserId,
         embeddings: Vec<(i64, StoredEmbedding)>,
     ) -> Result<(), StoreError> {
-        let place = self.indexes.place_of(&user);
-        let _writing = place.writing.lock().await;
+        let slot = self.indexes.background_slot(&user);
+        let _writing = slot.writing.lock().await;
         let epoch = self.store.set_embeddings(&user, embeddings.clone()).await?;
-        self.indexes.apply(&user, &place, epoch, IndexChange::Embedded(embeddings)).await
+        self.indexes.apply(&user, &slot, epoch, IndexChange::Embedded(embeddings)).await
     }
 
     pub(crate) fn recall_query(&self, user: UserId, query: &str) -> RecallQuery {
-        let place = self.indexes.place(&user);
-        RecallQuery { user, place, query: tokenize::gist(query.trim()).into() }
+        let slot = self.indexes.slot(&user);
+        RecallQuery { user, slot, query: tokenize::gist(query.trim()).into() }
     }
 
-    /// What is new in the store, and the best of the ranking if another gateway has told it: both are asked at once.
-    /// What was told counts only for the epoch that the store is in, which a write has raised before it was
+    /// What is new in the store, and the best of the ranking if another gateway has shared it: both are asked at once.
+    /// What was shared counts only for the epoch that the store is in, which a write has raised before it was
     /// acknowledged: so it is as new as the store, whatever became of the cache in between.
-    async fn look(&self, asked: &RecallQuery) -> Result<(StoreVersion, Option<RankedItems>), StoreError> {
-        let RecallQuery { user, place, .. } = asked;
-        let (seen, told) =
-            join(self.indexes.check_version(&*self.store, user, place), self.note_prompted(asked)).await;
+    async fn version_and_shared(
+        &self,
+        asked: &RecallQuery,
+    ) -> Result<(StoreVersion, Option<RankedItems>), StoreError> {
+        let RecallQuery { user, slot, .. } = asked;
+        let (seen, shared) =
+            join(self.indexes.check_version(&*self.store, user, slot), self.find_shared(asked)).await;
         let seen = seen?;
-        let Some(entry) = told.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
+        let Some(entry) = shared.filter(|entry| Some(entry.epoch) == seen.epoch()) else {
             return Ok((seen, None));
         };
         let is_part = !entry.is_whole;
@@ -235,11 +239,11 @@ impl Engine {
         Ok((seen, Some(RankedItems { reading, ranking, is_part, cached: true, unembedded: None })))
     }
 
-    /// What another gateway has told of the question; it is not asked where the answer is here.
-    async fn note_prompted(&self, asked: &RecallQuery) -> Option<SharedEntry> {
+    /// What another gateway has shared for the question; Redis is not asked where the answer is here.
+    async fn find_shared(&self, asked: &RecallQuery) -> Option<SharedEntry> {
         let shared = self.shared.as_ref()?;
         let bounds = self.bounds();
-        let here = asked.place.epoch().is_some_and(|epoch| {
+        let here = asked.slot.epoch().is_some_and(|epoch| {
             let question = asked.question(epoch, self.embedder.is_some());
             self.cache.holds(&question, bounds, Instant::now())
         });
@@ -249,8 +253,8 @@ impl Engine {
         shared.find(&asked.user, &asked.query, self.embedder_id()).await
     }
 
-    /// Tells a ranking to the other gateways, if it is new and as good as it can be.
-    fn log_outage(&self, asked: &RecallQuery, ranked: &RankedItems) {
+    /// Shares a ranking with the other gateways, if it is new and as good as it can be.
+    fn share(&self, asked: &RecallQuery, ranked: &RankedItems) {
         let Some(shared) = &self.shared else { return };
         let ttl = self.bounds().ttl;
         let known = ranked.cached || ranked.reading.index.is_empty() || ttl.is_zero();
@@ -258,7 +262,7 @@ impl Engine {
             return;
         }
         if let Some(entry) = SharedEntry::of(ranked) {
-            shared.keep(&asked.user, &asked.query, self.embedder_id(), &entry, ttl);
+            shared.publish(&asked.user, &asked.query, self.embedder_id(), &entry, ttl);
         }
     }
 
@@ -274,13 +278,13 @@ impl Engine {
         seen: StoreVersion,
         due: Instant,
     ) -> Result<RankedItems, StoreError> {
-        let RecallQuery { user, place, query } = asked;
-        let reading = match self.indexes.read(&*self.store, user, place, seen).await? {
+        let RecallQuery { user, slot, query } = asked;
+        let reading = match self.indexes.read(&*self.store, user, slot, seen).await? {
             Some(reading) => reading,
-            None => self.among_candidates(user, place, query.clone()).await?,
+            None => self.among_candidates(user, slot, query.clone()).await?,
         };
         let ranked = self.rank(asked, Arc::new(reading), due).await?;
-        self.log_outage(asked, &ranked);
+        self.share(asked, &ranked);
         Ok(ranked)
     }
 
@@ -314,10 +318,10 @@ impl Engine {
     async fn among_candidates(
         &self,
         user: &UserId,
-        place: &UserSlot,
+        slot: &UserSlot,
         query: Arc<str>,
     ) -> Result<IndexGuard, StoreError> {
-        place.read_store();
+        slot.read_store();
         let described = blocking(move || preselect::query(&query)).await?;
         let candidates = self.store.candidates(user, described).await?;
         self.indexes.make(candidates).await
@@ -353,7 +357,7 @@ impl Engine {
             return (Arc::default(), false);
         }
         let question = asked.question(reading.epoch, embedded);
-        let cell = self.cache.place(question, self.bounds(), Instant::now());
+        let cell = self.cache.cell(question, self.bounds(), Instant::now());
         let cached = cell.initialized();
         (cell, cached)
     }
@@ -369,7 +373,7 @@ pub(crate) struct RecallQuery {
     /// Whose they are.
     pub user: UserId,
     /// What is known here of that user.
-    pub place: Arc<UserSlot>,
+    pub slot: Arc<UserSlot>,
     /// What is asked.
     pub query: Arc<str>,
 }
@@ -381,8 +385,8 @@ impl RecallQuery {
     }
 }
 
-/// What there is to tell of a context.
-pub(crate) fn told(json: &str) -> Option<&str> {
+/// A context with something in it.
+pub(crate) fn non_empty(json: &str) -> Option<&str> {
     (json != "{}").then_some(json)
 }
 

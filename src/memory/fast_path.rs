@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    engine::{Engine, now, told},
+    engine::{Engine, non_empty, now},
     prompt::assemble::{self, RankedItems},
     types::{RecallOutcome, SearchQuery},
 };
@@ -21,7 +21,7 @@ impl Engine {
             return None;
         }
         let asked = self.recall_query(user.clone(), &wanted.query);
-        let reading = asked.place.guard()?;
+        let reading = asked.slot.guard()?;
         if self.embedder.is_some() && !reading.index.has_vectors() {
             return None;
         }
@@ -29,25 +29,25 @@ impl Engine {
         let ranking = self.cache.find(&question, self.bounds(), Instant::now())?;
         let settings = self.settings.load();
         let context = match settings.include_context {
-            true => Some(asked.place.context_at(reading.epoch)?),
+            true => Some(asked.slot.context_at(reading.epoch)?),
             false => None,
         };
         let reading = Arc::new(reading);
         let ranked = RankedItems { reading, ranking, is_part: false, cached: true, unembedded: None };
         assemble::is_quick(&ranked, wanted, &settings).then(|| {
             self.cache.count(true);
-            asked.place.recalled();
-            assemble::block(&ranked, wanted, &settings, context.as_deref().and_then(told)).0
+            asked.slot.recalled();
+            assemble::block(&ranked, wanted, &settings, context.as_deref().and_then(non_empty)).0
         })
     }
 
     /// Whether the user said the same in the same role so lately that the store would not keep it once more.
     pub fn has_recent_turn(&self, user: &UserId, role: &str, text: &str) -> bool {
-        self.indexes.place(user).said.lock().has(role, text, now())
+        self.indexes.slot(user).said.lock().has(role, text, now())
     }
 
     /// The store keeps what the user said: it need not be asked again, for as long as it would remember that itself.
     pub fn note_recent_turn(&self, user: &UserId, turn: &MemoryRecord) {
-        self.indexes.place(user).said.lock().note(&turn.role, &turn.text, turn.created_at);
+        self.indexes.slot(user).said.lock().note(&turn.role, &turn.text, turn.created_at);
     }
 }

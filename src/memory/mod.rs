@@ -1,7 +1,8 @@
 //! Memory: what a user said before is recalled and put into the prompt.
 //!
-//! It is a step of every call, between the slot and the attempts. A call never fails for want of memory: past the
-//! budget, or with the store away, it goes on as it came.
+//! This is the engine, behind a wall: it knows no call, no provider and no HTTP, and `architecture_tests` lists the few
+//! modules that it may use. [`service::MemoryService`] is its face; `recall` is the gateway's side of it. A call never
+//! fails for want of memory: past the budget, or with the store away, it goes on as it came.
 
 mod blocking;
 pub mod capture_queue;

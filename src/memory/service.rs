@@ -128,7 +128,7 @@ impl MemoryService {
         let old = self.settings();
         let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
         if (place(&old), &old.embedder) != (place(config), &config.embedder) {
-            tracing::warn!("memory: store, path, url and embedder stay as they are until a restart");
+            tracing::warn!("memory: changes of store, path, url and embedder need a restart");
         }
         self.engine.settings.store(Arc::new(config.clone()));
     }
@@ -217,7 +217,7 @@ impl MemoryService {
         let ended = match timeout(settings.recall_budget, recalling).await {
             Ok(Ok(recalled)) => Ok(recalled),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "nothing is recalled");
+                tracing::warn!(%error, "recall failed");
                 Err(RecallMiss::Store)
             }
             Err(_) => Err(RecallMiss::Timeout),
@@ -257,14 +257,14 @@ impl MemoryService {
     /// For operators.
     pub async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
         let counts = self.engine.count_outage(self.engine.store.counts(user).await)?;
-        let place = self.engine.indexes.peek(user);
+        let slot = self.engine.indexes.peek(user);
         Ok(UserMemoryState {
             counts,
             cached: self.engine.cache.count_of(user),
-            index_bytes: place.as_ref().and_then(|place| place.bytes()),
-            recalls: place.as_ref().map_or(0, |place| place.recalls()),
-            store_reads: place.as_ref().map_or(0, |place| place.store_reads()),
-            last_seen: place.map(|place| place.seen()),
+            index_bytes: slot.as_ref().and_then(|slot| slot.bytes()),
+            recalls: slot.as_ref().map_or(0, |slot| slot.recalls()),
+            store_reads: slot.as_ref().map_or(0, |slot| slot.store_reads()),
+            last_seen: slot.map(|slot| slot.seen()),
         })
     }
 

@@ -40,7 +40,7 @@ pub struct Enriched {
 enum SkipReason {
     /// The client wants it so.
     Off,
-    /// Nobody knows who asks.
+    /// The user is not known.
     Anonymous,
     /// Nothing fits.
     Empty,
@@ -93,12 +93,12 @@ pub async fn enrich(memory: Option<&Arc<MemoryService>>, mut call: Box<Call>) ->
     if call.memory == MemoryUse::Off {
         return skipped(call, SkipReason::Off);
     }
-    let (recalled, remember) = match begin(memory, &mut call) {
+    let (recalled, remember) = match start_recall(memory, &mut call) {
         Some(PreparedRecall { recall: RecallState::Made(recalled), remember }) => (recalled, remember),
         Some(PreparedRecall { recall: RecallState::Waits { begun, wanted, place }, remember }) => {
             // On the heap: a call whose recall is cached must not carry the room for it.
             let recalled = Box::pin(memory.recall(&call.user, wanted)).await.map_err(SkipReason::from);
-            let recalled = recalled.and_then(|recalled| put(&mut call.upstream, &place, recalled));
+            let recalled = recalled.and_then(|recalled| insert_block(&mut call.upstream, &place, recalled));
             observe(memory, begun, &recalled);
             (recalled, remember)
         }
@@ -130,7 +130,7 @@ enum RecallState {
 }
 
 /// Does what need not wait; `None` if there is no conversation.
-fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall> {
+fn start_recall(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall> {
     // The words are slices of it, and the call gets another one.
     let body = call.upstream.body.clone();
     let conversation = Conversation::read(&body, call.upstream.content.json()?)?;
@@ -144,11 +144,11 @@ fn begin(memory: &Arc<MemoryService>, call: &mut Call) -> Option<PreparedRecall>
     let wanted = SearchQuery {
         query: gist(said),
         conversation: conversation.said.into_iter().map(|said| said.text).collect(),
-        max_tokens: room(&call.upstream),
+        max_tokens: tokens_left(&call.upstream),
     };
     let recall = match memory.recall_at_once(&call.user, &wanted) {
         Some(recalled) => {
-            let recalled = put(&mut call.upstream, &place, recalled);
+            let recalled = insert_block(&mut call.upstream, &place, recalled);
             observe(memory, begun, &recalled);
             RecallState::Made(recalled)
         }
@@ -180,7 +180,7 @@ fn gist(said: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Tokens that the model's window has left beside the prompt and the answer.
-fn room(ask: &UpstreamRequest) -> u32 {
+fn tokens_left(ask: &UpstreamRequest) -> u32 {
     let Some(window) = ask.models.first().and_then(|model| model.config.context_window) else {
         return u32::MAX;
     };
@@ -195,7 +195,7 @@ fn observe(memory: &MemoryService, begun: Instant, recalled: &Result<String, Ski
 }
 
 /// Puts the block into the call; says what is in it.
-fn put(
+fn insert_block(
     ask: &mut UpstreamRequest,
     place: &InsertionPoint,
     recalled: RecallOutcome,

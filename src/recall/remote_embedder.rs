@@ -147,7 +147,7 @@ impl RemoteEmbedder {
         let call = self.call(context, body, purpose, Instant::now() + limit).await?;
         // Boxed: a search within the recall of a call that will be searched for is deep for a compiler.
         let answered = Box::pin(dispatch::run(&context.dispatcher, call)).await;
-        match answered.map_err(|refused| why(&refused.refusal))?.body {
+        match answered.map_err(|refused| embed_error(&refused.refusal))?.body {
             AnsweredBody::Whole(body, _call) => embeddings::vectors(&body, texts.len())
                 .ok_or_else(|| unavailable("the answer does not have one vector for each text")),
             _ => Err(unavailable("the answer is a stream")),
@@ -167,7 +167,7 @@ impl RemoteEmbedder {
         let id: Arc<str> = format!("embed-{:016x}", fastrand::u64(..)).into();
         let model: Arc<str> = self.model.as_str().into();
         let entry = context.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
-        // Who makes a chat wait goes first.
+        // What a chat waits for goes first.
         let priority = if purpose == EmbedPurpose::Query { 1 } else { 0 };
         let admission = AdmissionRequest { user: &user, operation, priority, cost: None };
         let admitted = self.admission.admit(&admission).await;
@@ -234,7 +234,7 @@ fn unavailable(what: &str) -> EmbedError {
 }
 
 /// What a refusal means here. A provider's own words stay out: they may quote the texts.
-fn why(refusal: &Refusal) -> EmbedError {
+fn embed_error(refusal: &Refusal) -> EmbedError {
     match refusal {
         Refusal::Provider(reply) if reply.status.is_client_error() => EmbedError::Refused,
         Refusal::UpstreamTimeout(_) => EmbedError::Late,

@@ -240,7 +240,7 @@ async fn a_text_that_is_refused_is_passed_over_and_quoted_nowhere() {
     let ann = of(&gw, "ann");
     keep(&ann, &["one", "two", "a canary sings", "four", FACT]).await;
     embedded(&gw, 4).await;
-    gw.wait_log("a memory is refused by the embedder").await;
+    gw.wait_log("embedder rejected a memory").await;
     assert_eq!(found(&ann, ASKED).await.first().map(String::as_str), Some(FACT));
     assert!(found(&ann, "canary").await.contains(&"a canary sings".to_owned()), "by its words");
     for page in ["/admin/providers", "/admin/memory", "/admin/requests"] {

@@ -105,7 +105,7 @@ async fn what_is_said_meanwhile_waits() {
     wire.set(State::Cut);
     let says = json!({"model": "m", "messages": [{"role": "user", "content": "I moved to Lisbon"}]});
     assert_eq!(ann.chat(&says).await.code(), 200);
-    stage.gw.wait_log("waits for the memory store").await;
+    stage.gw.wait_log("retrying capture").await;
     wire.set(State::Whole);
     eventually("it is remembered", RECOVERY, || async {
         (texts(&ann).await == ["before", "I moved to Lisbon"]).then_some(())

@@ -101,7 +101,7 @@ impl BacklogWorker {
                 Err(RecallError::Vector(EmbedError::Refused)) => {
                     self.check_not_all_are_refused().await?;
                     let bytes = batch.first().map_or(0, |item| item.text.len());
-                    tracing::warn!(bytes, "a memory is refused by the embedder: its words alone are ranked");
+                    tracing::warn!(bytes, "embedder rejected a memory; its words alone are ranked");
                 }
                 Err(trouble) => return Err(trouble),
             }
@@ -133,7 +133,7 @@ impl BacklogWorker {
                  embeds all memories anew; this one embeds none until both are configured alike and it is restarted"
             ),
             None => {
-                tracing::info!(embedder = %ours, "memories are embedded by this gateway's embedder again")
+                tracing::info!(embedder = %ours, "embedding resumes with this gateway's embedder")
             }
         }
         self.superseded_by = other;
@@ -182,7 +182,7 @@ impl BacklogWorker {
         self.logged = Some(Instant::now());
         if let Ok(embedded) = self.engine.store.embedded(self.embedder.id()).await {
             let (done, all) = (embedded.done, embedded.all);
-            tracing::info!(done, all, embedder = %self.embedder.id(), "memories are being embedded");
+            tracing::info!(done, all, embedder = %self.embedder.id(), "embedding memories");
         }
     }
 

@@ -263,7 +263,7 @@ pub struct IndexCache {
 }
 
 struct UserMap {
-    places: LruCache<UserId, Arc<UserSlot>>,
+    slots: LruCache<UserId, Arc<UserSlot>>,
     /// Of all indexes.
     bytes: usize,
 }
@@ -276,7 +276,7 @@ impl IndexCache {
     }
 
     fn bounded(bound: usize) -> Self {
-        let users = Mutex::new(UserMap { places: LruCache::unbounded(), bytes: 0 });
+        let users = Mutex::new(UserMap { slots: LruCache::unbounded(), bytes: 0 });
         Self { bound, embedder: None, shared: false, users }
     }
 
@@ -285,21 +285,21 @@ impl IndexCache {
         self.shared
     }
 
-    /// The place of a user who is here now.
-    pub fn place(&self, user: &UserId) -> Arc<UserSlot> {
-        let place = self.place_of(user);
-        place.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
-        place
+    /// The slot of a user who is here now.
+    pub fn slot(&self, user: &UserId) -> Arc<UserSlot> {
+        let slot = self.background_slot(user);
+        slot.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
+        slot
     }
 
-    /// The place of a user who is not here: something is done on the user's behalf.
-    pub fn place_of(&self, user: &UserId) -> Arc<UserSlot> {
-        self.users.lock().places.get_or_insert_ref(user, Arc::default).clone()
+    /// The slot of a user who is not here: something is done on the user's behalf.
+    pub fn background_slot(&self, user: &UserId) -> Arc<UserSlot> {
+        self.users.lock().slots.get_or_insert_ref(user, Arc::default).clone()
     }
 
-    /// The place of the user, if there is one; he does not count as seen.
+    /// The slot of the user, if there is one; the user does not count as seen.
     pub fn peek(&self, user: &UserId) -> Option<Arc<UserSlot>> {
-        self.users.lock().places.peek(user).cloned()
+        self.users.lock().slots.peek(user).cloned()
     }
 
     /// Asks a store that others write to as well what is new there.
@@ -307,36 +307,36 @@ impl IndexCache {
         &self,
         store: &dyn Store,
         user: &UserId,
-        place: &UserSlot,
+        slot: &UserSlot,
     ) -> Result<StoreVersion, StoreError> {
         if !self.shared {
             return Ok(StoreVersion::default());
         }
-        let known = place.loaded.read().await.as_ref().map(UserMemories::known);
+        let known = slot.loaded.read().await.as_ref().map(UserMemories::known);
         Ok(StoreVersion { known, news: store.news(user, known).await? })
     }
 
-    /// The index of the user, from the store if need be, and as new as the store was when it was `seen`. Who waits
-    /// with others waits for one load. `None`: the user has too much for an index.
+    /// The index of the user, from the store if need be, and as new as the store was when it was `seen`. Callers
+    /// that wait together wait for one load. `None`: the user has too much for an index.
     pub async fn read(
         &self,
         store: &dyn Store,
         user: &UserId,
-        place: &UserSlot,
+        slot: &UserSlot,
         seen: StoreVersion,
     ) -> Result<Option<IndexGuard>, StoreError> {
-        if !self.catch_up(user, place, seen).await? {
+        if !self.catch_up(user, slot, seen).await? {
             return Ok(None);
         }
-        let reading = place.loaded.clone().read_owned().await;
+        let reading = slot.loaded.clone().read_owned().await;
         if let Ok(reading) = OwnedRwLockReadGuard::try_map(reading, Option::as_ref) {
             return Ok(Some(IndexGuard::Kept(reading)));
         }
-        let mut writing = place.loaded.clone().write_owned().await;
+        let mut writing = slot.loaded.clone().write_owned().await;
         if writing.is_none() {
-            place.read_store();
+            slot.read_store();
             let loaded = UserMemories::load(store, user, self.embedder.clone()).await?;
-            self.weigh(user, place, Some(loaded.bytes()));
+            self.weigh(user, slot, Some(loaded.bytes()));
             *writing = Some(loaded);
         }
         // Downgraded, not released: nobody can have taken it out in between.
@@ -352,17 +352,12 @@ impl IndexCache {
     }
 
     /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.
-    async fn catch_up(
-        &self,
-        user: &UserId,
-        place: &UserSlot,
-        seen: StoreVersion,
-    ) -> Result<bool, StoreError> {
+    async fn catch_up(&self, user: &UserId, slot: &UserSlot, seen: StoreVersion) -> Result<bool, StoreError> {
         let StoreVersion { known, news } = seen;
         if news == Changes::Same {
             return Ok(true);
         }
-        let mut writing = place.loaded.clone().write_owned().await;
+        let mut writing = slot.loaded.clone().write_owned().await;
         let allowed = !matches!(news, Changes::TooLarge { .. });
         let bytes = blocking(move || {
             match (writing.as_mut(), news) {
@@ -377,7 +372,7 @@ impl IndexCache {
             }
             writing.as_ref().map(UserMemories::bytes)
         });
-        self.weigh(user, place, bytes.await?);
+        self.weigh(user, slot, bytes.await?);
         Ok(allowed)
     }
 
@@ -385,12 +380,12 @@ impl IndexCache {
     pub async fn apply(
         &self,
         user: &UserId,
-        place: &UserSlot,
+        slot: &UserSlot,
         epoch: u64,
         change: IndexChange,
     ) -> Result<(), StoreError> {
         let shared = self.shared;
-        let mut writing = place.loaded.clone().write_owned().await;
+        let mut writing = slot.loaded.clone().write_owned().await;
         let bytes = blocking(move || {
             let loaded = writing.as_mut()?;
             if epoch > loaded.epoch + 1 {
@@ -408,29 +403,29 @@ impl IndexCache {
             Some(loaded.bytes())
         })
         .await?;
-        self.weigh(user, place, bytes);
+        self.weigh(user, slot, bytes);
         Ok(())
     }
 
     /// Lets go of the index: what was written is not known for sure.
-    pub async fn invalidate(&self, user: &UserId, place: &UserSlot) {
-        *place.loaded.write().await = None;
-        self.weigh(user, place, None);
+    pub async fn invalidate(&self, user: &UserId, slot: &UserSlot) {
+        *slot.loaded.write().await = None;
+        self.weigh(user, slot, None);
     }
 
     /// Notes how much the user's index holds now, and makes room for it.
-    fn weigh(&self, user: &UserId, place: &UserSlot, bytes: Option<usize>) {
+    fn weigh(&self, user: &UserId, slot: &UserSlot, bytes: Option<usize>) {
         let mut users = self.users.lock();
-        let before = std::mem::replace(&mut *place.bytes.lock(), bytes);
+        let before = std::mem::replace(&mut *slot.bytes.lock(), bytes);
         users.bytes = (users.bytes + bytes.unwrap_or(0)).saturating_sub(before.unwrap_or(0));
-        while users.bytes > self.bound || users.places.len() > USERS {
-            // Who holds a place may be about to write: two places of one user would not know of each other.
+        while users.bytes > self.bound || users.slots.len() > USERS {
+            // A slot that is held may be about to be written: two slots of one user would not know of each other.
             let idle =
-                |(other, place): &(&UserId, &Arc<UserSlot>)| *other != user && Arc::strong_count(place) == 1;
-            let Some(gone) = users.places.iter().rev().find(idle).map(|(user, _)| user.clone()) else {
+                |(other, slot): &(&UserId, &Arc<UserSlot>)| *other != user && Arc::strong_count(slot) == 1;
+            let Some(gone) = users.slots.iter().rev().find(idle).map(|(user, _)| user.clone()) else {
                 break;
             };
-            let freed = users.places.pop(&gone).and_then(|place| place.bytes());
+            let freed = users.slots.pop(&gone).and_then(|slot| slot.bytes());
             users.bytes = users.bytes.saturating_sub(freed.unwrap_or(0));
         }
     }

@@ -141,7 +141,7 @@ impl UserIndex {
         let (mut words, mut kinds) = (0u32, AnswerTypes::default());
         tokenize::words(turn.text, |word| {
             words += 1;
-            kinds.tell(word);
+            kinds.note(word);
         });
         let entry = IndexedTurn {
             key: turn.key,

@@ -18,8 +18,8 @@ use crate::{
     },
 };
 
-/// Turns that a block is made of at most, those that the conversation shows not counted: as deep as gateways tell each
-/// other rankings, so that a chat gets the same from each.
+/// Turns that a block is made of at most, those that the conversation shows not counted: as deep as the
+/// rankings that gateways share, so that a chat gets the same from each.
 pub const DEPTH: usize = 64;
 
 /// Bytes of text that are looked through at once for a block, within a tenth of a millisecond.

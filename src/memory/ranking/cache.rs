@@ -68,7 +68,7 @@ impl RankingCache {
     }
 
     /// Where the answer to `question` is, or where the first who makes it puts it for all.
-    pub fn place(
+    pub fn cell(
         &self,
         question: RankingKey,
         bounds: RankingCacheLimits,
@@ -149,11 +149,11 @@ mod tests {
     }
 
     fn fill(cache: &RankingCache, question: RankingKey, now: Instant) {
-        cache.place(question, BOUNDS, now).set(Arc::default()).unwrap();
+        cache.cell(question, BOUNDS, now).set(Arc::default()).unwrap();
     }
 
     fn is_kept(cache: &RankingCache, question: RankingKey, now: Instant) -> bool {
-        cache.place(question, BOUNDS, now).initialized()
+        cache.cell(question, BOUNDS, now).initialized()
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             (3, 0)
         );
         let none = RankingCacheLimits { entries: 0, ..BOUNDS };
-        cache.place(question("ann", 1, "q"), none, now);
+        cache.cell(question("ann", 1, "q"), none, now);
         assert_eq!(cache.clear(None), 0);
     }
 

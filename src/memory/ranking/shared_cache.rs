@@ -1,4 +1,4 @@
-//! What gateways tell each other of rankings that they have made, in Redis.
+//! Rankings that gateways share with each other, in Redis.
 //!
 //! Redis is never asked what is true. An [`SharedEntry`] names the epoch that it was made in, and whoever finds it asks the
 //! store for the user's epoch at the same time and takes it only if they are the same. A write raises the epoch in its
@@ -36,8 +36,8 @@ use crate::{
 const FORM: &str = "1";
 /// A cache that takes longer is none: the ranking itself is made in less.
 const CALL_TIMEOUT: Duration = Duration::from_millis(25);
-/// Entries on their way; further ones are not told.
-const TELLING: usize = 64;
+/// Entries on their way; further ones are not shared.
+const PUBLISHING: usize = 64;
 /// Questions of one user and epoch: beyond it the user's hash is begun anew.
 const QUESTIONS: usize = 32;
 /// Steps of a walk over all keys, of a thousand keys each.
@@ -69,11 +69,11 @@ impl SharedCache {
         }
         let url = config.url.as_ref().map_or("", |url| url.expose());
         let prefix = format!("concierge:recall:{FORM}:{}:", hash(&[url]));
-        let room = Arc::new(Semaphore::new(TELLING));
+        let room = Arc::new(Semaphore::new(PUBLISHING));
         Some(Self { redis: redis.clone(), tasks: tasks.clone(), prefix, room })
     }
 
-    /// What was told of the question, of whatever epoch; `None` also while Redis is away.
+    /// What was shared for the question, of whatever epoch; `None` also while Redis is away.
     pub async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<SharedEntry> {
         let (key, question) = (self.key(user), hash(&[query, embedder]));
         let mut asking = redis::pipe();
@@ -83,13 +83,15 @@ impl SharedCache {
         SharedEntry::decode(&found?)
     }
 
-    /// Tells an entry, later: whoever has made it does not wait, and one that does not arrive is made once more.
-    pub fn keep(&self, user: &UserId, query: &str, embedder: &str, entry: &SharedEntry, ttl: Duration) {
-        let (Ok(room), Some(told)) = (self.room.clone().try_acquire_owned(), entry.encode()) else { return };
+    /// Shares an entry, later: the caller does not wait, and one that does not arrive is made once more.
+    pub fn publish(&self, user: &UserId, query: &str, embedder: &str, entry: &SharedEntry, ttl: Duration) {
+        let (Ok(room), Some(encoded)) = (self.room.clone().try_acquire_owned(), entry.encode()) else {
+            return;
+        };
         let (redis, key, question) = (self.redis.clone(), self.key(user), hash(&[query, embedder]));
         let epoch = entry.epoch;
         self.tasks.spawn(async move {
-            raise(&redis, &key, epoch, ttl, Some((&question, &told))).await;
+            raise(&redis, &key, epoch, ttl, Some((&question, &encoded))).await;
             drop(room);
         });
     }
@@ -155,8 +157,8 @@ async fn raise(redis: &RedisClient, key: &str, epoch: u64, ttl: Duration, entry:
     // More milliseconds than Redis counts are for ever.
     let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).min(i64::MAX as u64);
     script.key(key).arg(epoch).arg(ttl).arg(QUESTIONS);
-    if let Some((question, told)) = entry {
-        script.arg(question).arg(told);
+    if let Some((question, encoded)) = entry {
+        script.arg(question).arg(encoded);
     }
     // Nothing depends on it: see the module.
     let _: Result<(), RedisUnavailable> = redis.run(&script).await;

@@ -1,4 +1,4 @@
-//! A ranking as gateways tell it to each other: the best memories for one question, as of one epoch, with their words.
+//! A ranking as gateways share it with each other: the best memories for one question, as of one epoch, with their words.
 //!
 //! Pure. It must never be larger than its bounds: it lies in a server's memory, next to everybody else's.
 
@@ -30,7 +30,7 @@ pub struct SharedEntry {
 /// A memory without its vector, and its score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct SharedItem {
-    /// The bits of an `f32`: what is told must be the same to the last of them.
+    /// The bits of an `f32`: what is shared must be the same to the last of them.
     score: u32,
     seq: i64,
     id: String,
@@ -60,7 +60,7 @@ impl SharedEntry {
         Some(Self { epoch: reading.epoch, is_whole: ranking.len() <= DEPTH, items })
     }
 
-    /// As it is told.
+    /// As it is shared.
     pub fn encode(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(self).ok()
     }

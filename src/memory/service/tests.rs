@@ -217,7 +217,7 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
     memory.clear_cache(Some(&ann)).await;
     assert_eq!(at_once(&ann), None);
     in_time().await;
-    let _changing = memory.engine.indexes.place(&ann).hang().await;
+    let _changing = memory.engine.indexes.slot(&ann).hang().await;
     assert_eq!(at_once(&ann), None, "an index that changes just now is waited for");
 }
 
@@ -227,7 +227,7 @@ async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
     let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
-    let hanging = memory.engine.indexes.place(&ann).hang().await;
+    let hanging = memory.engine.indexes.slot(&ann).hang().await;
     let begun = Instant::now();
     assert_eq!(memory.recall(&ann, wanted("violin")).await, Err(RecallMiss::Timeout));
     assert!(begun.elapsed() >= Duration::from_millis(100) && begun.elapsed() < Duration::from_secs(2));
@@ -241,7 +241,7 @@ async fn a_write_that_hangs_stops_no_recall() {
     let folder = tempfile::TempDir::new().unwrap();
     let (memory, ann) = (open(&folder).await, user("ann"));
     memory.add(&ann, vec![item("I play the violin")], None).await.unwrap();
-    let place = memory.engine.indexes.place(&ann);
+    let place = memory.engine.indexes.slot(&ann);
     let _hanging = place.writing.lock().await;
     assert_eq!(memory.recall(&ann, wanted("Where is my violin?")).await.unwrap().items, 1);
 }
@@ -251,7 +251,7 @@ async fn a_write_that_hangs_stops_no_recall() {
 async fn writes_under_way_are_bounded_and_the_rest_is_refused_at_once() {
     let folder = tempfile::TempDir::new().unwrap();
     let (memory, ann, bob) = (open(&folder).await, user("ann"), user("bob"));
-    let place = memory.engine.indexes.place(&ann);
+    let place = memory.engine.indexes.slot(&ann);
     let hanging = place.writing.lock().await;
     for _ in 0..WRITES {
         // Nobody waits for them, and they are under way all the same.

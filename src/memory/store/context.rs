@@ -93,6 +93,14 @@ pub enum ContextChange {
     Merge(String),
 }
 
+impl ContextChange {
+    /// Bytes that it holds while it waits.
+    pub(super) fn weight(&self) -> usize {
+        let (Self::Replace(json) | Self::Merge(json)) = self;
+        json.len()
+    }
+}
+
 /// 128 bits of SHA-256 in hex, quoted.
 fn etag(json: &str) -> String {
     let mut tag = String::from("\"");

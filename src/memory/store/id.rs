@@ -1,7 +1,7 @@
 //! Names of memories: 26 characters that sort by the order of writing, as ULIDs do.
 //!
 //! The first half is the row's number and the way to find it without an index; the second half is random, so that
-//! nobody can name a memory that he was not told of. A row's number is its time in milliseconds and a counter, and
+//! nobody can name a memory without having seen its id. A row's number is its time in milliseconds and a counter, and
 //! must never be given twice: it grows even when the clock is set back.
 
 use super::UnixMillis;

@@ -28,8 +28,8 @@ pub async fn store(config: &config::Memory, tasks: &Tasks) -> Result<Arc<dyn Sto
     let store = PostgresStore::new(url, tasks, preselect::memory)?;
     match timeout(FIRST_LOOK, store.check()).await {
         Ok(Err(error @ (StoreError::Denied(_) | StoreError::Newer { .. }))) => return Err(error),
-        Ok(Err(error)) => tracing::error!(%error, "the gateway starts without its memory"),
-        Err(_) => tracing::error!("the gateway starts without its memory: the store does not answer"),
+        Ok(Err(error)) => tracing::error!(%error, "memory store unavailable at startup"),
+        Err(_) => tracing::error!("memory store unavailable at startup: no answer in time"),
         Ok(Ok(())) => {}
     }
     Ok(Arc::new(store))

@@ -33,7 +33,7 @@ impl AnswerTypes {
     }
 
     /// Notes what a word of a turn tells; as [`tokenize::words`] gives it.
-    pub fn tell(&mut self, word: &str) {
+    pub fn note(&mut self, word: &str) {
         self.time |= is_time(word);
         self.number |= is_number(word);
     }
@@ -94,7 +94,7 @@ mod tests {
 
     fn met(query: &str, turn: &str) -> bool {
         let mut told = AnswerTypes::default();
-        tokenize::words(turn, |word| told.tell(word));
+        tokenize::words(turn, |word| told.note(word));
         told.meet(AnswerTypes::asked(query))
     }
 

@@ -32,9 +32,9 @@ async fn what_is_told_is_what_was_ranked() {
     let rows: Vec<Row> = (1..=5).map(|n| row(n, "I like tea\0\r\n")).collect();
     let ranked = ranked(rows.clone()).await;
     let entry = SharedEntry::of(&ranked).unwrap();
-    let heard = SharedEntry::decode(&entry.encode().unwrap()).unwrap();
-    assert_eq!((heard.epoch, heard.is_whole), (7, true));
-    let (ranking, candidates) = heard.open();
+    let decoded = SharedEntry::decode(&entry.encode().unwrap()).unwrap();
+    assert_eq!((decoded.epoch, decoded.is_whole), (7, true));
+    let (ranking, candidates) = decoded.open();
     assert_eq!((&ranking, candidates.epoch), (&ranked.ranking, 7));
     assert_eq!(candidates.memories, rows);
 }

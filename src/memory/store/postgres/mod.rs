@@ -253,11 +253,10 @@ impl Store for PostgresStore {
     ) -> StoreFuture<'_, Written> {
         let user = user.clone();
         Box::pin(async move {
-            let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
             let call = || async {
                 contexts::write(self.pool.session().await?, &user, &change, &condition, now).await
             };
-            let (context, epoch) = self.write(json.len(), call).await?;
+            let (context, epoch) = self.write(change.weight(), call).await?;
             Ok(Written { context, epoch, erased: true })
         })
     }

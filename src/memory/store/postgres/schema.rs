@@ -40,7 +40,7 @@ pub(super) async fn prepare(client: &Client) -> Result<ServerInfo, StoreError> {
     };
     batch(if has_vectors.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
     let server = ServerInfo { has_vectors: has_vectors? };
-    tell(client, server).await?;
+    log_server(client, server).await?;
     Ok(server)
 }
 
@@ -106,7 +106,7 @@ async fn is_recent(client: &Client) -> Result<bool, StoreError> {
 }
 
 /// What an operator should know of the server, once.
-async fn tell(client: &Client, server: ServerInfo) -> Result<(), StoreError> {
+async fn log_server(client: &Client, server: ServerInfo) -> Result<(), StoreError> {
     let by = if server.has_vectors { "words and meaning (pgvector)" } else { "words alone (no pgvector)" };
     tracing::info!("memory: PostgreSQL is there; users too large for memory are searched by {by}");
     if is(client, "(SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user)").await? {

@@ -2,8 +2,8 @@
 //!
 //! The statements of one step are sent together and answered in order, so that a read costs one round trip.
 
-use futures_util::future::{try_join3, try_join4};
-use tokio_postgres::{Row, types::ToSql};
+use futures_util::future::{try_join, try_join3};
+use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{errors, pool::Session};
 use crate::{memory::store::StoreError, user::UserId};
@@ -22,17 +22,10 @@ impl Session<'_> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        let (name, query, user) = (self.statement(NAME).await?, self.statement(sql).await?, user.as_str());
-        let client = &self.client;
-        let naming: Params<'_> = &[&user];
-        let (.., rows, ()) = try_join4(
-            client.batch_execute("BEGIN READ ONLY"),
-            client.execute(&name, naming),
-            client.query(&query, params),
-            client.batch_execute("COMMIT"),
-        )
-        .await
-        .map_err(|error| errors::of(&error))?;
+        let statements = self.statements_to_begin(sql).await?;
+        let first = self.send_begin("BEGIN READ ONLY", &statements, user, params);
+        let done = try_join(first, self.client.batch_execute("COMMIT")).await;
+        let (rows, ()) = done.map_err(|error| errors::of(&error))?;
         self.release();
         Ok(rows)
     }
@@ -45,13 +38,27 @@ impl Session<'_> {
         sql: &'static str,
         params: Params<'_>,
     ) -> Result<Vec<Row>, StoreError> {
-        let (name, query, user) = (self.statement(NAME).await?, self.statement(sql).await?, user.as_str());
-        let client = &self.client;
+        let statements = self.statements_to_begin(sql).await?;
+        self.send_begin(how, &statements, user, params).await.map_err(|error| errors::of(&error))
+    }
+
+    /// The statement that names the user, and `sql`.
+    async fn statements_to_begin(&mut self, sql: &'static str) -> Result<[Statement; 2], StoreError> {
+        Ok([self.statement(NAME).await?, self.statement(sql).await?])
+    }
+
+    async fn send_begin(
+        &self,
+        how: &str,
+        [name, query]: &[Statement; 2],
+        user: &UserId,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let (client, user) = (&self.client, user.as_str());
         let naming: Params<'_> = &[&user];
-        let begun =
-            try_join3(client.batch_execute(how), client.execute(&name, naming), client.query(&query, params));
-        let (.., rows) = begun.await.map_err(|error| errors::of(&error))?;
-        Ok(rows)
+        let sent =
+            try_join3(client.batch_execute(how), client.execute(name, naming), client.query(query, params));
+        sent.await.map(|(.., rows)| rows)
     }
 
     /// One query more.

@@ -33,7 +33,7 @@ impl Check {
         let damage = check.damage.clone();
         check.lane.start("memory-check", move || {
             if let Err(error @ StoreError::Corrupt(_)) = whole(&connection) {
-                tracing::error!(%error, "memory");
+                tracing::error!(%error, "memory store check failed");
                 damage.get_or_init(|| error);
             }
         })?;

@@ -183,8 +183,7 @@ impl Store for SqliteStore {
         now: UnixMillis,
     ) -> StoreFuture<'_, Written> {
         let user = user.clone();
-        let (ContextChange::Replace(json) | ContextChange::Merge(json)) = &change;
-        let weight = json.len();
+        let weight = change.weight();
         Box::pin(async move {
             let work = move |tx: &rusqlite::Connection| contexts::write(tx, &user, &change, &condition, now);
             let done = self.change(weight, After::Erase, work).await?;
