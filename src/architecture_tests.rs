@@ -45,7 +45,6 @@ const TO_BE_CUT: &[(&str, &str)] = &[
     ("memory", "recall"),
     ("memory", "upstream"),
     ("server", "app"),
-    ("upstream", "gossip"),
 ];
 
 fn layer(module: &str) -> u8 {

@@ -16,4 +16,4 @@ pub use exchange::attempt::Attempt;
 pub use exchange::request_body::SplicedBody;
 pub use target::snapshot::{Model, Snapshot};
 pub use target::view::{ReportedState, TargetView};
-pub use target::{Availability, Eligibility, IneligibleReason, RequestNeed, Target};
+pub use target::{Availability, ChangeNotifier, Eligibility, IneligibleReason, RequestNeed, Target};

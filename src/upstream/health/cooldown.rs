@@ -8,10 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use crate::gossip::{
-    message::{self, Age, Remaining},
-    peer_view::PeerCooldown,
-};
+use super::peer_evidence::{PeerCooldown, PeerId};
 
 /// Shortest rest: no loop without a pause.
 pub const MIN: Duration = Duration::from_secs(1);
@@ -119,10 +116,10 @@ impl Cooldown {
         self.heard = heard;
     }
 
-    /// What this gateway was told itself.
-    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
-        let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
-        Some(message::CooldownMsg { age: Age::of(told, now), left: Remaining::until(until, now) })
+    /// What this gateway was told itself, as the peers of `me` see it.
+    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+        let until = self.until.filter(|until| now < *until)?;
+        Some(PeerCooldown { until, told: self.told?, peer: me })
     }
 }
 

@@ -12,10 +12,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use super::cooldown::{self, MAX};
-use crate::gossip::{
-    message::{self, Age, Remaining},
-    peer_view::PeerCooldown,
+use super::{
+    cooldown::{self, MAX},
+    peer_evidence::{PeerCooldown, PeerId},
 };
 
 /// More windows than any provider has; a hostile answer cannot grow the list.
@@ -109,10 +108,14 @@ impl Headroom {
         self.heard = heard;
     }
 
-    /// That there is no room for any request, as seen here.
-    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
-        let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
-        Some(message::CooldownMsg { age: Age::of(seen, now), left: Remaining::until(until, now) })
+    /// That there is no room for any request, as seen here; in the form in which the peers of `me` see it.
+    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+        Some(PeerCooldown { until: self.own_room_at(now, 0)?, told: self.observed?, peer: me })
+    }
+
+    /// Whether this gateway has seen that there is no room for any request.
+    pub fn is_exhausted(&self, now: Instant) -> bool {
+        self.own_room_at(now, 0).is_some()
     }
 
     /// The windows that have not been reset since they were last seen.

@@ -3,6 +3,9 @@
 //! What is known lives behind one short lock per target and outlives a reload. Nothing here waits or asks.
 
 pub(crate) mod ad_hoc;
+mod change_notifier;
+mod operator_command;
+mod peers;
 pub mod snapshot;
 pub mod view;
 
@@ -14,6 +17,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use self::change_notifier::{ChangeNotifier, PendingUpdates};
+pub(crate) use self::operator_command::OperatorCommand;
 use super::{
     health::{
         breaker::{Breaker, BreakerState},
@@ -27,7 +32,6 @@ use super::{
 use crate::{
     config::{self, TargetName, Timeout},
     events::{Event, Events},
-    gossip::target_sync::PeerLink,
     telemetry::metrics::TargetMeters,
 };
 
@@ -65,8 +69,8 @@ impl Availability {
 pub enum IneligibleReason {
     /// Its breaker is open, or a probe is under way.
     Open,
-    /// A probe is due, and the peers have yet to leave it to us.
-    Unleft,
+    /// A half-open probe is due, and waits for the probe lease of the cluster.
+    AwaitingProbeLease,
     /// It asked us to wait.
     Resting,
     /// Its rate limit would refuse the next request.
@@ -132,8 +136,11 @@ pub(crate) struct TargetHealth {
     pub in_flight: u32,
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
-    /// What other gateways know.
-    pub peer_link: PeerLink,
+    /// An operator's latest commands, given here or at another gateway.
+    pub drain_command: Option<OperatorCommand>,
+    pub reset_command: Option<OperatorCommand>,
+    /// Where changes are noted for other gateways; `None` while there are none.
+    pub notifier: Option<ChangeNotifier>,
 }
 
 impl TargetState {
@@ -151,37 +158,11 @@ impl TargetState {
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),
-            peer_link: PeerLink::default(),
+            drain_command: None,
+            reset_command: None,
+            notifier: None,
         };
         Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(health) })
-    }
-
-    /// The operator's hand: no new requests, or new ones again.
-    pub fn drain(&self, drained: bool, now: Instant) {
-        let mut health = self.health.lock();
-        health.drained = drained;
-        health.peer_link.drained(now);
-        health.peer_link.log_change(&self.id);
-        let state = health.state(now);
-        drop(health);
-        let what = if drained { "drained" } else { "resumed" };
-        self.publish_state(state.as_str(), format!("{what} by an operator"));
-    }
-
-    /// Whether an operator took it out.
-    pub fn is_drained(&self) -> bool {
-        self.health.lock().drained
-    }
-
-    /// The operator's hand: everything measured is forgotten, every rest and rebuke too.
-    pub fn reset(&self, half_life: Duration, now: Instant) {
-        let mut health = self.health.lock();
-        health.forget(TargetStats::new(half_life));
-        health.peer_link.reset(now);
-        health.peer_link.log_change(&self.id);
-        let state = health.state(now);
-        drop(health);
-        self.publish_state(state.as_str(), "reset by an operator".to_owned());
     }
 
     /// New keys or a new address: what was refused before may be granted now.
@@ -276,18 +257,6 @@ impl Target {
 }
 
 impl TargetHealth {
-    /// Everything measured is forgotten, every rest and rebuke too.
-    pub fn forget(&mut self, stats: TargetStats) {
-        self.breaker.reset();
-        self.stats = stats;
-        self.headroom = Headroom::default();
-        self.cooldown = Cooldown::default();
-        self.latencies = Default::default();
-        self.gaps = LatencyHistogram::default();
-        self.misconfigured = None;
-        self.last_failure = None;
-    }
-
     /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
     pub fn ineligible_reason(
         &self,
@@ -305,7 +274,7 @@ impl TargetHealth {
         }
         if self.breaker.would_admit(now).is_none() {
             let why = if self.breaker.awaits_probe_lease(now) {
-                IneligibleReason::Unleft
+                IneligibleReason::AwaitingProbeLease
             } else {
                 IneligibleReason::Open
             };

@@ -11,12 +11,10 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use classify::{ErrorFields, of_error_in_200, of_status};
 
 /// How one attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The first content of a stream, or a whole body.
     Success,
@@ -42,7 +40,7 @@ pub enum Outcome {
 }
 
 /// How a target failed before any content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HardKind {
     /// Nothing was sent: DNS, refused, TLS, connect timeout, a pooled connection closed before the first write.
     Connect,
@@ -57,7 +55,7 @@ pub enum HardKind {
 }
 
 /// What a target does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingFeature {
     /// The model: our configuration names one it does not offer (any more).
     Model,
@@ -68,7 +66,7 @@ pub enum MissingFeature {
 }
 
 /// How an answer broke after its first content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokenKind {
     /// The connection ended, or the stream did without saying that it was complete.
     Cut,

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gossip::message::{Age, Received, SampleMsg};
+use crate::upstream::health::peer_evidence::PeerSample;
 
 /// A pause this long is not idleness.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
@@ -54,9 +54,9 @@ impl Ewma {
     }
 
     /// Takes what peers measured, in place of all that was heard before.
-    pub(super) fn merge(&mut self, samples: impl Iterator<Item = Received> + Clone) {
-        self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
-            let weights = samples.map(|heard| {
+    pub(super) fn merge(&mut self, samples: &[PeerSample]) {
+        self.heard = samples.iter().map(|heard| heard.last).max().map(|newest| {
+            let weights = samples.iter().map(|heard| {
                 let left = self.remaining_weight(newest.saturating_duration_since(heard.last));
                 (heard.mean, heard.count * left)
             });
@@ -84,8 +84,8 @@ impl Ewma {
     }
 
     /// What was measured here, for the peers.
-    pub(super) fn report(&self, now: Instant) -> Option<SampleMsg> {
-        self.own.map(|(mean, count, last)| SampleMsg { mean, count, age: Age::of(last, now) })
+    pub(super) fn own(&self) -> Option<PeerSample> {
+        self.own.map(|(mean, count, last)| PeerSample { mean, count, last })
     }
 
     /// `mean`, moved towards the prior if it has been idle.
@@ -113,27 +113,23 @@ mod tests {
         Duration::from_secs_f64(s)
     }
 
-    fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
-        mean.merge(samples.iter().map(|(mean, count, last)| Received {
-            mean: *mean,
-            count: *count,
-            last: *last,
-        }));
+    fn sample(mean: f64, count: f64, last: Instant) -> PeerSample {
+        PeerSample { mean, count, last }
     }
 
     #[test]
     fn peers_say_much_to_who_knows_nothing_and_little_to_who_knows_much() {
         let now = Instant::now();
         let mut fresh = Ewma::new(MINUTE, 4.0);
-        hear(&mut fresh, &[(0.0, 1000.0, now)]);
+        fresh.merge(&[sample(0.0, 1000.0, now)]);
         assert!(fresh.value(Some(1.0), now).unwrap() < 0.2, "twenty samples against a prior of four");
         let mut busy = Ewma::new(MINUTE, 4.0);
         (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
-        hear(&mut busy, &[(0.0, 1000.0, now)]);
+        busy.merge(&[sample(0.0, 1000.0, now)]);
         assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
-        assert_eq!(busy.report(now).unwrap().mean, 1.0, "what was heard is not told on");
+        assert_eq!(busy.own().unwrap().mean, 1.0, "what was heard is not told on");
         let mut unknown = Ewma::new(MINUTE, 1.0);
-        hear(&mut unknown, &[(0.3, 5.0, now)]);
+        unknown.merge(&[sample(0.3, 5.0, now)]);
         assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));
     }
 
@@ -141,12 +137,11 @@ mod tests {
     fn what_peers_measured_is_forgotten_and_heals_like_our_own() {
         let now = Instant::now();
         let mut mean = Ewma::new(seconds(10.0), 1.0);
-        hear(&mut mean, &[(1.0, 4.0, now), (0.0, 4.0, now - seconds(10.0))]);
+        mean.merge(&[sample(1.0, 4.0, now), sample(0.0, 4.0, now - seconds(10.0))]);
         assert!((mean.value(None, now).unwrap() - 2.0 / 3.0).abs() < 1e-9, "the older counts half");
         let later = mean.value(Some(0.0), now + MINUTE).unwrap();
         assert!(later < 0.02, "{later}");
-        let no_more: [(f64, f64, Instant); 0] = [];
-        hear(&mut mean, &no_more);
+        mean.merge(&[]);
         assert_eq!(mean.value(None, now), None);
     }
 

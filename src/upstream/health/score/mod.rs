@@ -16,13 +16,8 @@ use std::{
 use tokio::time::Instant;
 
 use self::ewma::Ewma;
-use crate::{
-    gossip::{
-        message::{Age, Figures, SampleMsg},
-        peer_view::PeerView,
-    },
-    upstream::exchange::outcome::{FailureKind, Outcome, ScoreSignal},
-};
+use super::peer_evidence::{PeerEvidence, PeerSample, PeerSilence};
+use crate::upstream::exchange::outcome::{FailureKind, Outcome, ScoreSignal};
 
 /// A single outcome weighs at most a fifth of the success rate.
 const RATE_PRIOR: f64 = 4.0;
@@ -32,7 +27,7 @@ const LATENCY_PRIOR: f64 = 1.0;
 /// that turned ten times slower still had 5 % of the requests between the 10th and the 20th second (`bench/run storm`).
 const LATENCY_FASTER: u32 = 12;
 
-/// What a peer says of its silence is told twice a second, and counts for this long.
+/// A peer reports its silence twice a second, and each report counts for this long.
 const PEER_QUEUE_TTL: Duration = Duration::from_secs(1);
 
 /// Latencies of streams (first content) and of whole answers are different things and kept apart.
@@ -103,8 +98,7 @@ struct LatencyTrack {
     /// Start of every attempt without content yet, by attempt id.
     waiting: BTreeMap<u64, Instant>,
     last_content: Option<Instant>,
-    /// A peer has been waiting without a sign of life since, as it said then.
-    heard_silence: Option<(Instant, Instant)>,
+    peer_silence: Option<PeerSilence>,
 }
 
 impl TargetStats {
@@ -116,7 +110,7 @@ impl TargetStats {
             crowd: latency(),
             waiting: BTreeMap::new(),
             last_content: None,
-            heard_silence: None,
+            peer_silence: None,
         };
         Self {
             rate: Ewma::new(half_life, RATE_PRIOR),
@@ -207,23 +201,27 @@ impl TargetStats {
         self.measurements
     }
 
-    /// What was measured here, for the peers: the success rate, and what is apart for each [`LatencyKind`].
-    pub fn report(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
-        let figures = |kind: LatencyKind| {
-            let track = &self.kinds[kind as usize];
-            let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
-            Figures { latency: track.latency.report(now), silence: silence.map(|s| Age::of(now - s, now)) }
-        };
-        (self.rate.report(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
+    /// The success rate measured here, for the peers.
+    pub fn own_rate(&self) -> Option<PeerSample> {
+        self.rate.own()
+    }
+
+    /// The latency measured here, in seconds, for the peers.
+    pub fn own_latency(&self, kind: LatencyKind) -> Option<PeerSample> {
+        self.kinds[kind as usize].latency.own()
+    }
+
+    /// Since when requests of this gateway have been waiting without a sign of life; `None` if none waits.
+    pub fn own_silence(&self, kind: LatencyKind, now: Instant) -> Option<Instant> {
+        self.kinds[kind as usize].silent_since().filter(|since| *since < now)
     }
 
     /// Takes all that the peers say together, in place of what they said before.
-    pub fn merge(&mut self, said: &PeerView) {
-        self.rate.merge(said.rates().collect::<Vec<_>>().into_iter());
-        for kind in [LatencyKind::Stream, LatencyKind::Whole] {
-            let track = self.track(kind);
-            track.latency.merge(said.latencies(kind).collect::<Vec<_>>().into_iter());
-            track.heard_silence = said.silence(kind);
+    pub fn merge(&mut self, evidence: &PeerEvidence) {
+        self.rate.merge(&evidence.rates);
+        for (index, track) in self.kinds.iter_mut().enumerate() {
+            track.latency.merge(&evidence.latencies[index]);
+            track.peer_silence = evidence.silences[index];
         }
     }
 
@@ -267,19 +265,20 @@ impl TargetStats {
 impl LatencyTrack {
     /// Measured against the last sign of life and not as the age of the oldest request alone, or a busy
     /// target with a long tail would always look slow.
-    fn own_silence(&self, now: Instant) -> Duration {
-        let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
-        now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
+    fn silent_since(&self) -> Option<Instant> {
+        let oldest = *self.waiting.values().next()?;
+        Some(self.last_content.map_or(oldest, |last| last.max(oldest)))
     }
 
-    /// With that of a peer, as of its word and no longer: the answer may have come since. A sign of life here ends it.
+    /// With that of a peer, as of its report and no longer: the answer may have come since. A sign of life here ends it.
     fn silence(&self, now: Instant) -> Duration {
-        let heard = self.heard_silence.filter(|(since, told)| {
-            now.saturating_duration_since(*told) < PEER_QUEUE_TTL
-                && self.last_content.is_none_or(|last| last < *since)
+        let own = self.silent_since().map(|since| now.saturating_duration_since(since));
+        let peer = self.peer_silence.filter(|silence| {
+            now.saturating_duration_since(silence.reported) < PEER_QUEUE_TTL
+                && self.last_content.is_none_or(|last| last < silence.since)
         });
-        let heard = heard.map_or(Duration::ZERO, |(since, told)| told.saturating_duration_since(since));
-        self.own_silence(now).max(heard)
+        let peer = peer.map(|silence| silence.reported.saturating_duration_since(silence.since));
+        own.max(peer).unwrap_or_default()
     }
 
     /// An average learns of a crowd only when it has been served; until then everybody would join it, and a target

@@ -1,24 +1,27 @@
-//! What a breaker tells other gateways, and what it makes of their word.
+//! What a breaker makes of what other gateways report, and what it reports to them.
 //!
-//! A peer's word is evidence and no command: of two things seen, the later one counts, and what was seen here is as good
-//! as what was seen elsewhere. An outage that a peer saw before our own last success opens nothing; but then it takes one
-//! failure of our own, and not a row of them, to believe the peer. Only what was seen here is told, so no word comes back
-//! as an echo.
+//! A report is evidence and no command: of two observations the later one counts, and what was seen here is as good as
+//! what was seen elsewhere. An outage that a peer saw before our own last success opens nothing. But then one failure of
+//! our own, instead of a streak, confirms the peer. Only what was seen here is reported, so no report comes back as an
+//! echo.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Breaker, BreakerChange, OpenState};
-use crate::{
-    gossip::{
-        message::{self, Age, FailureStreak, PeerId, Remaining},
-        peer_view::{self, PeerSuspicion, PeerView},
-    },
-    upstream::exchange::outcome::{BreakerSignal, Outcome},
+use crate::upstream::{
+    exchange::outcome::{BreakerSignal, Outcome},
+    health::peer_evidence::{PeerEvidence, PeerId, PeerOutage, PeerStreak, PeerSuspicion, ReportedBy},
 };
 
-/// A probe that needs the peers' leave has it by then, or somebody else sends it.
+/// For so long after a peer's failure others are preferred to the target, for each failure of its streak,
+const SUSPICION_TTL: Duration = Duration::from_secs(1);
+/// but for no more than these. One failure is nothing much; a streak that goes on slowly, because scores have fallen, is.
+const MAX_SUSPICIONS: u32 = 5;
+/// A streak of failures that has not gone on for so long says nothing any more.
+const STREAK_TTL: Duration = Duration::from_secs(30);
+/// By then the lease for a probe has been granted, or another gateway sends the probe.
 const LEASE_REQUEST_TTL: Duration = Duration::from_millis(20);
 
 /// Whether this gateway may send the probe of a target that all gateways would like to probe.
@@ -35,28 +38,28 @@ pub enum ProbeLease {
 
 /// What a breaker knows of other gateways, and what they need to know of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PeerEvidence {
-    /// There is a place where gateways agree on who probes; without one each does.
+pub(super) struct BreakerPeers {
+    /// Gateways agree on which of them probes; without that each does.
     clustered: bool,
-    leave: ProbeLease,
+    lease: ProbeLease,
     last_success: Option<Instant>,
     last_failure: Option<Instant>,
     /// The last recovery was seen here.
     own_recovery: bool,
     /// A peer's outage that our own success spoke against.
-    rejected_outage: Option<peer_view::PeerOutage>,
+    rejected_outage: Option<PeerOutage>,
     suspicion: Option<PeerSuspicion>,
-    /// The longest row of failures of one peer since our own last success.
-    peer_row: u32,
+    /// The longest streak of failures of one peer since our own last success.
+    failure_streak: u32,
 }
 
-impl PeerEvidence {
+impl BreakerPeers {
     /// Something was seen here.
     pub(super) fn witness(&mut self, outcome: Outcome, now: Instant) {
         match outcome.counts_for_breaker() {
             BreakerSignal::Success => {
                 self.last_success = self.last_success.max(Some(now));
-                self.peer_row = 0;
+                self.failure_streak = 0;
             }
             BreakerSignal::Failure | BreakerSignal::RatioOnly => {
                 self.last_failure = self.last_failure.max(Some(now))
@@ -72,22 +75,22 @@ impl PeerEvidence {
 
     /// Whether nobody needs to be asked, or was.
     pub(super) fn may_probe(&self, now: Instant) -> bool {
-        !self.clustered || matches!(self.leave, ProbeLease::Granted(until) if now < until)
+        !self.clustered || matches!(self.lease, ProbeLease::Granted(until) if now < until)
     }
 
-    /// The longest row of failures of one peer since our own last success. Of one alone: in a large fleet some peer has
+    /// The longest streak of failures of one peer since our own last success. Of one alone: among many gateways one has
     /// always just failed.
     pub(super) fn peer_failure_streak(&self) -> u32 {
-        self.peer_row
+        self.failure_streak
     }
 
-    /// A leave is for one probe.
+    /// A lease is for one probe.
     pub(super) fn probes(&mut self) {
-        self.leave = ProbeLease::None;
+        self.lease = ProbeLease::None;
     }
 
     /// The peer's outage that one failure of our own confirms.
-    pub(super) fn confirmed(&mut self, now: Instant) -> Option<peer_view::PeerOutage> {
+    pub(super) fn confirmed(&mut self, now: Instant) -> Option<PeerOutage> {
         self.rejected_outage.take().filter(|outage| now < outage.until)
     }
 
@@ -97,7 +100,7 @@ impl PeerEvidence {
     }
 }
 
-/// How a breaker stands to a probe, for who asks the peers' leave.
+/// How far a breaker is with a probe, for the task that acquires probe leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeState {
     /// None is due, or somebody else sends it.
@@ -116,15 +119,15 @@ impl Breaker {
         self.peers.clustered = joined;
     }
 
-    /// The answer of the peers.
-    pub fn set_probe_lease(&mut self, leave: ProbeLease) {
-        self.peers.leave = leave;
+    /// The probe lease was granted or refused.
+    pub fn set_probe_lease(&mut self, lease: ProbeLease) {
+        self.peers.lease = lease;
     }
 
-    /// How it stands to a probe.
+    /// How far it is with a probe.
     pub fn probe(&self, now: Instant) -> ProbeState {
         let Some(outage) = &self.open_state else { return ProbeState::None };
-        match self.peers.leave {
+        match self.peers.lease {
             _ if outage.probing => ProbeState::Running,
             _ if now < outage.until => ProbeState::None,
             ProbeLease::Granted(until) if now < until => ProbeState::Allowed,
@@ -133,7 +136,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a probe is due, and only the peers have yet to leave it to us.
+    /// Whether a probe is due, and only its lease is missing.
     pub fn awaits_probe_lease(&self, now: Instant) -> bool {
         self.peers.clustered && self.probe(now) == ProbeState::Due
     }
@@ -144,10 +147,10 @@ impl Breaker {
         self.retry_at().filter(|at| *at > now).or(asking)
     }
 
-    /// Who saw what it is open for; `None`: this gateway, or it is closed.
-    pub fn reported_by(&self) -> Option<(PeerId, Instant)> {
+    /// The gateway that saw what it is open for; `None`: this one, or it is closed.
+    pub fn reported_by(&self) -> Option<ReportedBy> {
         let outage = self.open_state.as_ref()?;
-        Some((outage.reported_by?, outage.opened))
+        Some(ReportedBy { peer: outage.reported_by?, at: outage.opened })
     }
 
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
@@ -167,34 +170,52 @@ impl Breaker {
         (self.epoch << 16) | u64::from(self.backoff_exponent & 0xffff)
     }
 
-    /// What was seen here.
-    pub fn report(&self, now: Instant) -> (Option<FailureStreak>, Option<message::OutageMsg>, Option<Age>) {
-        let company = &self.peers;
-        let last = company.last_failure.filter(|_| self.failing() > 0);
-        let row = last.map(|at| FailureStreak { failures: self.failing(), age: Age::of(at, now) });
-        let own = self.open_state.as_ref().filter(|outage| outage.reported_by.is_none());
-        let outage = own.map(|outage| message::OutageMsg {
-            age: Age::of(outage.opened, now),
-            left: Remaining::until(outage.until, now),
-            rests: self.backoff_exponent,
-            cause: outage.cause,
-        });
-        let back = self.recovered_at.filter(|_| company.own_recovery && self.open_state.is_none());
-        (row, outage, back.map(|at| Age::of(at, now)))
+    /// The streak of failures seen here, as the peers of `me` see it.
+    pub fn own_streak(&self, me: PeerId) -> Option<PeerStreak> {
+        let failures = Some(self.failing()).filter(|failures| *failures > 0)?;
+        Some(PeerStreak { peer: me, failures, last: self.peers.last_failure? })
+    }
+
+    /// The outage seen here, as the peers of `me` see it.
+    pub fn own_outage(&self, me: PeerId) -> Option<PeerOutage> {
+        let outage = self.open_state.as_ref().filter(|outage| outage.reported_by.is_none())?;
+        let OpenState { opened, until, cause, .. } = *outage;
+        Some(PeerOutage { peer: me, opened, until, backoff_exponent: self.backoff_exponent, cause })
+    }
+
+    /// When it was closed by a probe of this gateway; `None` while it is open.
+    pub fn own_recovery(&self) -> Option<Instant> {
+        self.recovered_at.filter(|_| self.peers.own_recovery && self.open_state.is_none())
     }
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
-    pub fn merge(&mut self, said: &PeerView, me: PeerId, now: Instant) -> Option<BreakerChange> {
-        self.peers.suspicion = said.suspect(self.peers.last_success, (self.failing() > 0).then_some(me));
-        self.peers.peer_row = said.failure_streak(self.peers.last_success, now);
-        let (outage, back) = (said.outage(), said.recovered_at());
-        match outage.filter(|outage| back < Some(outage.opened)) {
+    pub fn merge(&mut self, evidence: &PeerEvidence, me: PeerId, now: Instant) -> Option<BreakerChange> {
+        self.merge_streaks(&evidence.streaks, me, now);
+        let back = evidence.recovered_at;
+        match evidence.outage.filter(|outage| back < Some(outage.opened)) {
             Some(outage) => self.merge_outage(outage, now),
             None => self.merge_recovery(back?),
         }
     }
 
-    fn merge_outage(&mut self, heard: peer_view::PeerOutage, now: Instant) -> Option<BreakerChange> {
+    /// Only failures after our own last success count. While we are in a streak of our own, only a peer of a lower number
+    /// goes on asking instead of us.
+    fn merge_streaks(&mut self, streaks: &[PeerStreak], me: PeerId, now: Instant) {
+        let (success, failing) = (self.peers.last_success, self.failing() > 0);
+        let streaks = streaks.iter().filter(|streak| success < Some(streak.last));
+        let suspicions = streaks.clone().filter(|streak| !failing || streak.peer < me);
+        let suspicion = |streak: &PeerStreak| PeerSuspicion {
+            until: streak.last + SUSPICION_TTL * streak.failures.min(MAX_SUSPICIONS),
+            peer: streak.peer,
+            failed: streak.last,
+        };
+        self.peers.suspicion = suspicions.map(suspicion).max();
+        let recent = streaks.filter(|streak| now.saturating_duration_since(streak.last) < STREAK_TTL);
+        let longest = recent.map(|streak| streak.failures).max().unwrap_or(0);
+        self.peers.failure_streak = longest.min(MAX_SUSPICIONS);
+    }
+
+    fn merge_outage(&mut self, heard: PeerOutage, now: Instant) -> Option<BreakerChange> {
         let success = self.peers.last_success.max(self.recovered_at);
         let ours = self.open_state.as_ref();
         if success >= Some(heard.opened) {
@@ -208,13 +229,13 @@ impl Breaker {
         Some(BreakerChange::Opened)
     }
 
-    /// The same rest as the peer's, and the back-off goes on from there whoever probes next.
-    pub(super) fn adopt(&mut self, heard: peer_view::PeerOutage, now: Instant) {
+    /// The same open time as the peer's. The back-off goes on from there, whichever gateway probes next.
+    pub(super) fn adopt(&mut self, heard: PeerOutage, now: Instant) {
         let until = heard.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
         let outage =
             OpenState { reported_by: Some(heard.peer), ..OpenState::new(until, heard.cause, heard.opened) };
-        self.backoff_exponent = self.backoff_exponent.max(heard.rests.min(32));
-        self.peers.leave = ProbeLease::None;
+        self.backoff_exponent = self.backoff_exponent.max(heard.backoff_exponent.min(32));
+        self.peers.lease = ProbeLease::None;
         match &mut self.open_state {
             // The same outage goes on: what is under way belongs to it.
             Some(ours) => {
