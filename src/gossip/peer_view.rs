@@ -11,9 +11,7 @@ use tokio::time::Instant;
 use super::message::{Age, CooldownMsg, DrainMsg, ResetMsg, TargetReport};
 use crate::upstream::{
     health::{
-        peer_evidence::{
-            PeerCooldown, PeerEvidence, PeerId, PeerOutage, PeerSample, PeerSilence, PeerStreak,
-        },
+        peer_evidence::{PeerCooldown, PeerEvidence, PeerId, PeerOutage, PeerSilence, PeerStreak},
         score::LatencyKind,
     },
     target::OperatorCommand,
@@ -21,8 +19,6 @@ use crate::upstream::{
 
 /// Peers whose reports are kept; of more, those that were heard of last.
 const MAX_PEERS: usize = 64;
-/// No answer takes longer: the largest latency that makes sense, in seconds.
-const MAX_LATENCY: f64 = 3600.0;
 
 /// The reports of all peers.
 #[derive(Debug, Clone, Default)]
@@ -91,19 +87,14 @@ impl PeerView {
 
     /// All that the peers say together.
     pub fn evidence(&self) -> PeerEvidence {
-        let kinds = [LatencyKind::Stream, LatencyKind::Whole];
         PeerEvidence {
             outage: self.outage(),
             recovered_at: self.peers.values().filter_map(|entry| self.dated(entry.recovered?)).max(),
             streaks: self.streaks(),
             cooldown: self.cooldowns(|report| report.cooldown.0).max(),
             exhausted: self.cooldowns(|report| report.exhausted.0).max_by_key(|full| (full.told, full.peer)),
-            rates: self
-                .since_reset()
-                .filter_map(|entry| entry.report.rate.0?.read(1.0, entry.written))
-                .collect(),
-            latencies: kinds.map(|kind| self.latencies(kind)),
-            silences: kinds.map(|kind| self.silence(kind)),
+            rates: self.since_reset().filter_map(|entry| entry.report.rate.0?.read(entry.written)).collect(),
+            silences: [LatencyKind::Stream, LatencyKind::Whole].map(|kind| self.silence(kind)),
         }
     }
 
@@ -131,13 +122,6 @@ impl PeerView {
             let cooldown = which(&entry.report)?.read(*peer, entry.written)?;
             self.dated(cooldown.told).and(Some(cooldown))
         })
-    }
-
-    fn latencies(&self, kind: LatencyKind) -> Vec<PeerSample> {
-        let each = self.since_reset().filter_map(|entry| {
-            entry.report.figures(kind as usize).latency.0?.read(MAX_LATENCY, entry.written)
-        });
-        each.collect()
     }
 
     fn silence(&self, kind: LatencyKind) -> Option<PeerSilence> {

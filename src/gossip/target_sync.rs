@@ -14,7 +14,7 @@ use crate::upstream::{
     health::{
         breaker::{BreakerChange, OpenCause},
         peer_evidence::PeerId,
-        score::{LatencyKind, TargetStats},
+        score::LatencyKind,
     },
     target::{OperatorCommand, TargetHealth, TargetState},
 };
@@ -123,7 +123,9 @@ pub fn report(state: &TargetState, me: PeerId, now: Instant) -> TargetReport {
     // A gateway that comes later is to know of a drain even when the gateway is gone at which it was ordered.
     let (drain, drained) = (health.drain_command, health.drained);
     let reset = health.reset_command.filter(|command| command.local);
-    let figures = |kind| figures(&health.stats, kind, now);
+    let figures = |kind| Figures {
+        silence: health.stats.own_silence(kind, now).map(|since| Age::of(since, now)).into(),
+    };
     TargetReport {
         target: state.id.to_string(),
         state: Lenient(Some(health.breaker.serial())),
@@ -138,12 +140,5 @@ pub fn report(state: &TargetState, me: PeerId, now: Instant) -> TargetReport {
         reset: reset.map(|command| ResetMsg { id: command.id, age: Age::of(command.at, now) }).into(),
         rate: health.stats.own_rate().map(|rate| SampleMsg::new(rate, now)).into(),
         kinds: [LatencyKind::Stream, LatencyKind::Whole].into_iter().map(figures).collect(),
-    }
-}
-
-fn figures(stats: &TargetStats, kind: LatencyKind, now: Instant) -> Figures {
-    Figures {
-        latency: stats.own_latency(kind).map(|latency| SampleMsg::new(latency, now)).into(),
-        silence: stats.own_silence(kind, now).map(|since| Age::of(since, now)).into(),
     }
 }

@@ -84,13 +84,10 @@ pub struct TargetReport {
     pub kinds: LenientList<Figures>,
 }
 
-/// What is measured of requests of one kind.
+/// What is measured of requests of one kind. `l` was their latency once; it is free for no other meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Figures {
-    /// Seconds.
-    #[serde(rename = "l", skip_serializing_if = "Lenient::is_none")]
-    pub latency: Lenient<SampleMsg>,
     /// How long requests have been waiting without a sign of life.
     #[serde(rename = "s", skip_serializing_if = "Lenient::is_none")]
     pub silence: Lenient<Age>,

@@ -61,7 +61,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A decayed mean.
+/// A decayed mean of what lies within 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SampleMsg {
     /// The mean.
@@ -81,9 +81,9 @@ impl SampleMsg {
         Self { mean: sample.mean, count: sample.count, age: Age::of(sample.last, now) }
     }
 
-    /// The sample; `None` without sense, where a mean must lie within 0 and `most`.
-    pub fn read(self, most: f64, written: Instant) -> Option<PeerSample> {
-        let sane = (0.0..=most).contains(&self.mean) && self.count > 0.0 && self.count <= MAX_SAMPLES;
+    /// The sample; `None` without sense.
+    pub fn read(self, written: Instant) -> Option<PeerSample> {
+        let sane = (0.0..=1.0).contains(&self.mean) && self.count > 0.0 && self.count <= MAX_SAMPLES;
         let last = self.age.at(written).filter(|_| sane)?;
         Some(PeerSample { mean: self.mean, count: self.count, last })
     }

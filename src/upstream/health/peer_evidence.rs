@@ -103,8 +103,6 @@ pub struct PeerEvidence {
     pub exhausted: Option<PeerCooldown>,
     /// The success rates.
     pub rates: Vec<PeerSample>,
-    /// The latencies in seconds, of each `LatencyKind`.
-    pub latencies: [Vec<PeerSample>; 2],
     /// The newest report of a silence, of each `LatencyKind`.
     pub silences: [Option<PeerSilence>; 2],
 }

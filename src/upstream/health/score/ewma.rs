@@ -78,9 +78,9 @@ impl Ewma {
         Some(own + (heard - own) * told / (told + known + self.prior_weight))
     }
 
-    /// The mean of the samples alone, as of the last one: of our own, or else of those of peers.
+    /// The mean of our own samples alone, as of the last one.
     pub(super) fn measured(&self) -> Option<f64> {
-        self.own.or(self.heard).map(|(mean, ..)| mean)
+        self.own.map(|(mean, ..)| mean)
     }
 
     /// What was measured here, for the peers.
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(busy.own().unwrap().mean, 1.0, "what was heard is not told on");
         let mut unknown = Ewma::new(MINUTE, 1.0);
         unknown.merge(&[sample(0.3, 5.0, now)]);
-        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));
+        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), None));
     }
 
     #[test]

@@ -206,11 +206,6 @@ impl TargetStats {
         self.rate.own()
     }
 
-    /// The latency measured here, in seconds, for the peers.
-    pub fn own_latency(&self, kind: LatencyKind) -> Option<PeerSample> {
-        self.kinds[kind as usize].latency.own()
-    }
-
     /// Since when requests of this gateway have been waiting without a sign of life; `None` if none waits.
     pub fn own_silence(&self, kind: LatencyKind, now: Instant) -> Option<Instant> {
         self.kinds[kind as usize].silent_since().filter(|since| *since < now)
@@ -219,9 +214,8 @@ impl TargetStats {
     /// Takes all that the peers say together, in place of what they said before.
     pub fn merge(&mut self, evidence: &PeerEvidence) {
         self.rate.merge(&evidence.rates);
-        for (index, track) in self.kinds.iter_mut().enumerate() {
-            track.latency.merge(&evidence.latencies[index]);
-            track.peer_silence = evidence.silences[index];
+        for (track, silence) in self.kinds.iter_mut().zip(evidence.silences) {
+            track.peer_silence = silence;
         }
     }
 
