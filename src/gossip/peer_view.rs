@@ -17,7 +17,7 @@ use crate::upstream::{
     target::OperatorCommand,
 };
 
-/// Peers whose reports are kept; of more, those that were heard of last.
+/// Peers whose reports are kept; of more, those that reported last.
 const MAX_PEERS: usize = 64;
 
 /// The reports of all peers.

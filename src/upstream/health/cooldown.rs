@@ -68,7 +68,7 @@ pub struct Cooldown {
     told: Option<Instant>,
     consecutive: u32,
     /// A peer was told so.
-    heard: Option<PeerCooldown>,
+    peer: Option<PeerCooldown>,
 }
 
 impl Cooldown {
@@ -103,17 +103,17 @@ impl Cooldown {
 
     /// When it may be asked again; `None` if now.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.until.max(self.heard.map(|heard| heard.until)).filter(|until| now < *until)
+        self.until.max(self.peer.map(|peer| peer.until)).filter(|until| now < *until)
     }
 
     /// What a peer was told that makes it rest now, and this gateway was not.
     pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
-        self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
+        self.peer.filter(|peer| now < peer.until && self.until < Some(peer.until))
     }
 
     /// What a peer was told. The limit is that of our common key, so it holds here as well.
-    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
-        self.heard = heard;
+    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+        self.peer = peer;
     }
 
     /// What this gateway was told itself, as the peers of `me` see it.

@@ -53,7 +53,7 @@ pub struct Headroom {
     /// When an answer last said anything.
     observed: Option<Instant>,
     /// A peer has seen that nothing is left of what our common key may ask.
-    heard: Option<PeerCooldown>,
+    peer: Option<PeerCooldown>,
 }
 
 impl Headroom {
@@ -85,7 +85,7 @@ impl Headroom {
 
     /// When such a request will fit; `None` if it does now.
     pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
-        self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|heard| heard.until))
+        self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|peer| peer.until))
     }
 
     fn own_room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
@@ -93,9 +93,9 @@ impl Headroom {
         full.map(|g| g.reset_at).max()
     }
 
-    /// A peer's word, unless the provider has told us something newer.
+    /// A peer's report, unless the provider has told us something newer.
     fn peer_cooldown(&self, now: Instant) -> Option<PeerCooldown> {
-        self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
+        self.peer.filter(|peer| now < peer.until && self.observed < Some(peer.told))
     }
 
     /// What a peer has seen that keeps it out now, and this gateway has not.
@@ -104,8 +104,8 @@ impl Headroom {
     }
 
     /// What a peer has seen.
-    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
-        self.heard = heard;
+    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+        self.peer = peer;
     }
 
     /// That there is no room for any request, as seen here; in the form in which the peers of `me` see it.

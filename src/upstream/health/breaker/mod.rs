@@ -82,7 +82,7 @@ pub struct Breaker {
     consecutive_broken: u32,
     /// Rests in a row, the exponent of the back-off. It outlives a short recovery: see [`Breaker::trip`].
     backoff_exponent: u32,
-    /// Counts the changes between closed and open, so that late news can be told.
+    /// Counts the changes between closed and open, so that late news can be recognised.
     epoch: u64,
     recovered_at: Option<Instant>,
     /// What other gateways say, and what they need to know.
@@ -181,9 +181,9 @@ impl Breaker {
             return self.on_probe(outcome, now, rng);
         }
         if outcome.counts_for_breaker() == BreakerSignal::Failure
-            && let Some(heard) = self.peers.confirmed(now)
+            && let Some(reported) = self.peers.confirmed(now)
         {
-            self.adopt(heard, now);
+            self.adopt(reported, now);
             return Some(BreakerChange::Opened);
         }
         let cause = self.count(outcome, others, now)?;

@@ -160,7 +160,7 @@ impl Breaker {
         lasts.then_some(suspicion)
     }
 
-    /// Failures in a row while closed: what peers are told at once when it changes.
+    /// Failures in a row while closed: what is reported to peers at once when it changes.
     pub fn failing(&self) -> u32 {
         if self.open_state.is_some() { 0 } else { self.failure_streak() }
     }
@@ -215,26 +215,28 @@ impl Breaker {
         self.peers.failure_streak = longest.min(MAX_SUSPICIONS);
     }
 
-    fn merge_outage(&mut self, heard: PeerOutage, now: Instant) -> Option<BreakerChange> {
+    fn merge_outage(&mut self, reported: PeerOutage, now: Instant) -> Option<BreakerChange> {
         let success = self.peers.last_success.max(self.recovered_at);
         let ours = self.open_state.as_ref();
-        if success >= Some(heard.opened) {
-            self.peers.rejected_outage = ours.is_none().then_some(heard);
+        if success >= Some(reported.opened) {
+            self.peers.rejected_outage = ours.is_none().then_some(reported);
             return None;
         }
-        if ours.is_some_and(|ours| ours.probing || ours.opened >= heard.opened) {
+        if ours.is_some_and(|ours| ours.probing || ours.opened >= reported.opened) {
             return None;
         }
-        self.adopt(heard, now);
+        self.adopt(reported, now);
         Some(BreakerChange::Opened)
     }
 
     /// The same open time as the peer's. The back-off goes on from there, whichever gateway probes next.
-    pub(super) fn adopt(&mut self, heard: PeerOutage, now: Instant) {
-        let until = heard.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
-        let outage =
-            OpenState { reported_by: Some(heard.peer), ..OpenState::new(until, heard.cause, heard.opened) };
-        self.backoff_exponent = self.backoff_exponent.max(heard.backoff_exponent.min(32));
+    pub(super) fn adopt(&mut self, reported: PeerOutage, now: Instant) {
+        let until = reported.until.min(now + self.config.open_max.max(self.config.open_min) * 2);
+        let outage = OpenState {
+            reported_by: Some(reported.peer),
+            ..OpenState::new(until, reported.cause, reported.opened)
+        };
+        self.backoff_exponent = self.backoff_exponent.max(reported.backoff_exponent.min(32));
         self.peers.lease = ProbeLease::None;
         match &mut self.open_state {
             // The same outage goes on: what is under way belongs to it.

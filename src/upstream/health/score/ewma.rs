@@ -9,8 +9,8 @@
 //! under load would bias the mean. It also means that a shunned target is tried about once per `IDLE`.
 //!
 //! What peers measured counts beside it, with the same forgetting, as the group's mean does in a hierarchical model (Gelman
-//! and Hill 2007, "partial pooling"): it says much to who has no samples and little to who has many, for their way to the
-//! provider is another. So it weighs half, and at most [`HEARD_AT_MOST`] samples. It is never told on.
+//! and Hill 2007, "partial pooling"): it says much to a gateway without samples and little to one with many, for their way to the
+//! provider is another. So it weighs half, and at most [`MAX_PEER_WEIGHT`] samples. It is never passed on.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) struct Ewma {
     /// What was measured here; `None` before the first sample.
     own: Option<Mean>,
     /// What peers measured.
-    heard: Option<Mean>,
+    peers: Option<Mean>,
 }
 
 /// A mean, the number of samples in it (decayed), and when the last one came.
@@ -41,7 +41,7 @@ type Mean = (f64, f64, Instant);
 
 impl Ewma {
     pub(super) fn new(half_life: Duration, prior_weight: f64) -> Self {
-        Self { half_life, prior_weight, own: None, heard: None }
+        Self { half_life, prior_weight, own: None, peers: None }
     }
 
     /// Adds a sample. Without a `prior` the first sample is the mean.
@@ -53,12 +53,12 @@ impl Ewma {
         self.own = Some((mean, count, last.max(now)));
     }
 
-    /// Takes what peers measured, in place of all that was heard before.
+    /// Takes what peers measured, in place of what they measured before.
     pub(super) fn merge(&mut self, samples: &[PeerSample]) {
-        self.heard = samples.iter().map(|heard| heard.last).max().map(|newest| {
-            let weights = samples.iter().map(|heard| {
-                let left = self.remaining_weight(newest.saturating_duration_since(heard.last));
-                (heard.mean, heard.count * left)
+        self.peers = samples.iter().map(|sample| sample.last).max().map(|newest| {
+            let weights = samples.iter().map(|sample| {
+                let left = self.remaining_weight(newest.saturating_duration_since(sample.last));
+                (sample.mean, sample.count * left)
             });
             let (sum, count) = weights.fold((0.0, 0.0), |(sum, all), (mean, n)| (sum + mean * n, all + n));
             (sum / f64::max(count, f64::MIN_POSITIVE), count, newest)
@@ -68,14 +68,14 @@ impl Ewma {
     /// The mean as of `now`; `None` if there is neither a sample nor a prior.
     pub(super) fn value(&self, prior: Option<f64>, now: Instant) -> Option<f64> {
         let own = self.healed(self.own, prior, now).or(prior);
-        let Some((_, count, last)) = self.heard else { return own };
-        let heard = self.healed(self.heard, prior, now)?;
-        let Some(own) = own else { return Some(heard) };
-        let told = (PEER_WEIGHT * count * self.remaining_weight(now.saturating_duration_since(last)))
+        let Some((_, count, last)) = self.peers else { return own };
+        let theirs = self.healed(self.peers, prior, now)?;
+        let Some(own) = own else { return Some(theirs) };
+        let peer_weight = (PEER_WEIGHT * count * self.remaining_weight(now.saturating_duration_since(last)))
             .min(MAX_PEER_WEIGHT);
         let known =
             self.own.map_or(0.0, |(_, n, at)| n * self.remaining_weight(now.saturating_duration_since(at)));
-        Some(own + (heard - own) * told / (told + known + self.prior_weight))
+        Some(own + (theirs - own) * peer_weight / (peer_weight + known + self.prior_weight))
     }
 
     /// The mean of our own samples alone, as of the last one.
@@ -127,7 +127,7 @@ mod tests {
         (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
         busy.merge(&[sample(0.0, 1000.0, now)]);
         assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
-        assert_eq!(busy.own().unwrap().mean, 1.0, "what was heard is not told on");
+        assert_eq!(busy.own().unwrap().mean, 1.0, "what peers measured is not passed on");
         let mut unknown = Ewma::new(MINUTE, 1.0);
         unknown.merge(&[sample(0.3, 5.0, now)]);
         assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), None));
