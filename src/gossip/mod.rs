@@ -1,12 +1,12 @@
-//! What other gateways know of the targets, and what they are told: one task, by way of Redis.
+//! What gateways report to each other of the targets: one task, by way of Redis.
 //!
 //! What happens to a target is published at once, what is measured twice a second, and a copy is kept for a moment for
-//! gateways that come later. Everybody tells only what he saw himself, and all of it ([`message`]); what follows from all
-//! words together is worked out without I/O ([`peer_view`], [`target_sync`]). A request leaves a note and goes on: nothing here is
-//! ever waited for. While Redis is away each gateway is on its own, as if it were the only one.
+//! gateways that come later. A gateway reports only what it saw itself, and all of it ([`message`]). What follows from all
+//! reports together is worked out without I/O ([`peer_view`]) and given to `upstream` as plain evidence ([`target_sync`]).
+//! A request leaves a note and goes on: nothing here is ever waited for. While Redis is away each gateway is on its own,
+//! as if it were the only one.
 
 pub mod message;
-pub mod outbox;
 pub mod peer_view;
 mod probe_lease;
 mod sync_task;
@@ -20,26 +20,30 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-use self::{message::PeerId, outbox::Outbox, sync_task::SyncTask};
-use crate::{cluster::RedisClient, telemetry::metrics::Counter, upstream::Snapshot};
+use self::sync_task::SyncTask;
+use crate::{
+    cluster::RedisClient,
+    telemetry::metrics::Counter,
+    upstream::{ChangeNotifier, Snapshot, health::peer_evidence::PeerId},
+};
 
 /// What is published, and the beginning of the keys.
 const CHANNEL: &str = "concierge:targets";
-/// How often figures are told.
+/// How often figures are published.
 const TICK: Duration = Duration::from_millis(500);
-/// Ticks from one copy for those who come later to the next.
+/// Ticks from one copy for gateways that come later to the next.
 const TICKS_PER_COPY: u64 = 4;
 /// Between two messages about what has happened: many failures at once are one piece of news.
 const GAP: Duration = Duration::from_millis(10);
 
-/// The line to the other gateways, and what went over it. Clones share it.
+/// The channel to the other gateways, and what went over it. Clones share it.
 #[derive(Clone)]
 pub struct Gossip(Arc<GossipInner>);
 
 struct GossipInner {
     redis: RedisClient,
     me: PeerId,
-    outbox: Outbox,
+    notifier: ChangeNotifier,
     meters: GossipMeters,
 }
 
@@ -47,59 +51,59 @@ struct GossipInner {
 #[derive(Debug, Default)]
 pub struct GossipMeters {
     /// Published.
-    pub told: Counter,
+    pub published: Counter,
     /// Of other gateways.
-    pub heard: Counter,
+    pub received: Counter,
     /// Of them, those that made no sense.
     pub unreadable: Counter,
 }
 
 impl Gossip {
-    /// Nobody was told anything yet.
+    /// Nothing was published yet.
     pub fn new(redis: RedisClient) -> Self {
         // The id is sixteen hexadecimal digits.
         let me = u64::from_str_radix(redis.id().as_str(), 16).unwrap_or_else(|_| fastrand::u64(..));
         Self(Arc::new(GossipInner {
             redis,
             me: PeerId(me),
-            outbox: Outbox::default(),
+            notifier: ChangeNotifier::default(),
             meters: GossipMeters::default(),
         }))
     }
 
-    /// What went over the line.
+    /// What went over the channel.
     pub fn meters(&self) -> &GossipMeters {
         &self.0.meters
     }
 
-    /// Tells and hears for ever; `current` gives the configuration in force.
+    /// Publishes and merges for ever; `current` gives the configuration in force.
     pub async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
-        let GossipInner { redis, outbox, .. } = &*self.0;
-        let (mut heard, mut news) = (redis.subscribe(CHANNEL), redis.watch());
+        let GossipInner { redis, notifier, .. } = &*self.0;
+        let (mut messages, mut connection) = (redis.subscribe(CHANNEL), redis.watch());
         // Also if it was there before we looked.
-        news.mark_changed();
+        connection.mark_changed();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut round = SyncTask::new(&self.0);
+        let mut task = SyncTask::new(&self.0);
         let mut quiet_until = Instant::now();
         loop {
             select! {
-                message = heard.recv() => match message {
-                    Ok(message) => round.merge(&message, Instant::now(), &current()),
-                    // What was missed is told again.
+                message = messages.recv() => match message {
+                    Ok(message) => task.merge(&message, Instant::now(), &current()),
+                    // What was missed is published again.
                     Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 },
-                notes = async { sleep_until(quiet_until).await; outbox.notes().await } => {
-                    round.publish_changes(&notes, &current());
+                pending = async { sleep_until(quiet_until).await; notifier.pending().await } => {
+                    task.publish_changes(&pending, &current());
                     quiet_until = Instant::now() + GAP;
-                    round.request_probe_lease(&notes, &current()).await;
+                    task.request_probe_lease(&pending, &current()).await;
                 }
-                _ = news.changed() => {
-                    let up = news.borrow_and_update().up;
-                    round.cluster_size(up, &current()).await;
+                _ = connection.changed() => {
+                    let up = connection.borrow_and_update().up;
+                    task.connection_changed(up, &current()).await;
                 }
-                _ = tick.tick() => round.publish_measurements(&current()).await,
+                _ = tick.tick() => task.publish_measurements(&current()).await,
             }
         }
     }

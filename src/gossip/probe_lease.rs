@@ -1,4 +1,4 @@
-//! One probe for all gateways: who may send it holds a key in Redis for as long as it takes.
+//! One probe for all gateways: the one that may send it holds a key in Redis for as long as it takes.
 //!
 //! The key runs out by itself a few seconds after its holder has died. It is no lock that anything depends on: should two
 //! gateways hold it, a provider that is down is asked once more.
@@ -8,15 +8,17 @@ use std::{collections::HashMap, sync::LazyLock, time::Duration};
 use redis::Script;
 use tokio::time::Instant;
 
-use super::message::PeerId;
-use crate::cluster::{RedisClient, RedisUnavailable};
+use crate::{
+    cluster::{RedisClient, RedisUnavailable},
+    upstream::health::peer_evidence::PeerId,
+};
 
 /// A holder that does not renew it has died.
 const LEASE: Duration = Duration::from_secs(3);
-/// The leave that nobody uses goes to somebody else.
+/// A lease that no request uses goes to another gateway.
 pub const UNUSED: Duration = Duration::from_secs(2);
 
-/// Takes the key, or holds it for longer: 1, or 0 if somebody else has it.
+/// Takes the key, or holds it for longer: 1, or 0 if another gateway has it.
 static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local holder = redis.call('GET', KEYS[1])
@@ -32,15 +34,15 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The leaves that this gateway holds, and since when.
+/// The leases that this gateway holds, and since when.
 #[derive(Default)]
-pub struct Leaves(HashMap<String, Instant>);
+pub struct ProbeLeases(HashMap<String, Instant>);
 
-impl Leaves {
-    /// Whether the probe of `target` is left to us. Holding it, we are asked to hold it on.
+impl ProbeLeases {
+    /// Whether this gateway has the lease for the probe of `target`. One that it has already is renewed.
     ///
     /// # Errors
-    /// Nobody can be asked.
+    /// Redis is away.
     pub async fn acquire(
         &mut self,
         redis: &RedisClient,
@@ -61,10 +63,10 @@ impl Leaves {
         self.0.iter().map(|(target, since)| (target.clone(), old(since))).collect()
     }
 
-    /// Somebody else may take it.
+    /// Another gateway may take it.
     pub async fn release(&mut self, redis: &RedisClient, me: PeerId, target: &str) {
         self.0.remove(target);
-        // It runs out by itself if this is not heard.
+        // It runs out by itself if this does not arrive.
         redis.run::<u8>(RELEASE.key(key(target)).arg(me.to_string())).await.ok();
     }
 

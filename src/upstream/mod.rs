@@ -16,4 +16,4 @@ pub use exchange::request_body::SplicedBody;
 pub use target::model::Model;
 pub use target::snapshot::Snapshot;
 pub use target::view::{ReportedState, TargetView};
-pub use target::{Availability, Eligibility, IneligibleReason, RequestNeed, Target};
+pub use target::{Availability, ChangeNotifier, Eligibility, IneligibleReason, RequestNeed, Target};

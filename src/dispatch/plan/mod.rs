@@ -344,7 +344,12 @@ impl Plan {
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.blocked_since.get_or_insert(now);
         let short = |why| {
-            matches!(why, IneligibleReason::Resting | IneligibleReason::NoHeadroom | IneligibleReason::Unleft)
+            matches!(
+                why,
+                IneligibleReason::Resting
+                    | IneligibleReason::NoHeadroom
+                    | IneligibleReason::AwaitingProbeLease
+            )
         };
         let resting = self.fresh(model, now).filter(|(_, standing)| standing.why.is_some_and(short));
         let back = resting.filter_map(|(_, standing)| standing.until).min()?;
@@ -406,8 +411,8 @@ fn request_probe(model: &Model, standings: &[Eligibility]) {
         .targets
         .iter()
         .zip(standings)
-        .filter(|(_, standing)| standing.why == Some(IneligibleReason::Unleft));
-    each.for_each(|(target, _)| target.state.probe_request());
+        .filter(|(_, standing)| standing.why == Some(IneligibleReason::AwaitingProbeLease));
+    each.for_each(|(target, _)| target.state.request_probe());
 }
 
 #[cfg(test)]

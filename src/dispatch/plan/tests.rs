@@ -3,17 +3,21 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::StatusCode;
-use serde_json::json;
 use tokio::time::advance;
 
 use super::*;
 use crate::{
     config,
     events::Events,
-    gossip::{message::PeerId, outbox::Outbox, target_sync::IncomingReport},
     refusal::ProviderReply,
     tasks::Tasks,
-    upstream::{Attempt, Snapshot, health::breaker::ProbeLease},
+    upstream::{
+        Attempt, ChangeNotifier, Snapshot,
+        health::{
+            breaker::ProbeLease,
+            peer_evidence::{PeerEvidence, PeerId, PeerStreak},
+        },
+    },
 };
 
 const PROVIDERS: &str = r#"
@@ -255,23 +259,19 @@ async fn drained_targets_are_not_asked() {
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
-/// A clustered gateway reports and requests leases; here, no peer replies.
-fn joined(snapshot: &Snapshot) -> Outbox {
-    let outbox = Outbox::default();
-    snapshot.targets().iter().for_each(|target| target.state.join(Some(&outbox), Instant::now()));
-    outbox
+/// A gateway that has peers reports and asks; here, nobody answers.
+fn joined(snapshot: &Snapshot) -> ChangeNotifier {
+    let notifier = ChangeNotifier::default();
+    snapshot.targets().iter().for_each(|target| target.state.join(Some(&notifier)));
+    notifier
 }
 
 /// A peer has seen `target` fail once and keeps using it.
 fn doubted(snapshot: &Snapshot, target: &str) {
-    let report = json!({ "i": target, "f": { "n": 1, "a": 0 } });
-    let heard = IncomingReport {
-        peer: PeerId(1),
-        number: 1,
-        written: Instant::now(),
-        report: serde_json::from_value(report).unwrap(),
-    };
-    snapshot.find(target).unwrap().state.merge(heard, PeerId(2), Instant::now());
+    let streak = PeerStreak { peer: PeerId(1), failures: 1, last: Instant::now() };
+    let evidence = PeerEvidence { streaks: vec![streak], ..PeerEvidence::default() };
+    let target = snapshot.find(target).unwrap();
+    target.state.health.lock().merge(&evidence, PeerId(2), Instant::now());
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,17 +291,17 @@ async fn what_a_peer_doubts_comes_after_its_equals_and_before_another_model() {
 #[tokio::test(start_paused = true)]
 async fn the_peers_are_asked_before_a_probe_and_nobody_waits_who_has_somebody_else() {
     let snapshot = snapshot(EQUALS);
-    let outbox = joined(&snapshot);
+    let notifier = joined(&snapshot);
     trip(&snapshot, "a/x");
     advance(Duration::from_secs(5)).await;
-    outbox.notes().await;
+    notifier.pending().await;
     let a = snapshot.find("a/x").unwrap();
     drop(plan(&snapshot).dry_run(Instant::now()));
-    assert!(outbox.notes().now_or_never().is_none(), "who only looks leaves no note");
+    assert!(notifier.pending().now_or_never().is_none(), "who only looks leaves no note");
     assert_eq!(step(&mut plan(&snapshot)).0, "try b/x");
-    let notes = outbox.notes().await;
-    assert!(notes.wishes.contains("a/x"), "{notes:?}");
-    a.state.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
+    let pending = notifier.pending().await;
+    assert!(pending.probe_requests.contains("a/x"), "{pending:?}");
+    a.state.set_probe_lease(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }
 
@@ -314,8 +314,8 @@ async fn with_nobody_else_the_leave_to_probe_is_waited_for() {
     let mut search = plan(&snapshot);
     assert_eq!(step(&mut search).0, "wait 20 ms");
     let a = snapshot.find("a/x").unwrap();
-    a.state.leave(ProbeLease::Refused(Instant::now() + Duration::from_secs(1)));
+    a.state.set_probe_lease(ProbeLease::Refused(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut search).0, "try c/x", "somebody else probes");
-    a.state.leave(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
+    a.state.set_probe_lease(ProbeLease::Granted(Instant::now() + Duration::from_secs(1)));
     assert_eq!(step(&mut plan(&snapshot)).0, "try a/x");
 }

@@ -112,8 +112,8 @@ impl Attempt {
         let (known, now) = (&self.target.state, clock::now());
         let mut health = known.health.lock();
         health.headroom.observe(headers, now, clock::wall());
-        if health.headroom.report(now).is_some() {
-            health.peer_link.log_change(&known.id);
+        if health.headroom.is_exhausted(now) {
+            health.notify_change(&known.id);
         }
     }
 
@@ -150,7 +150,7 @@ impl Attempt {
         let failing = health.breaker.failing();
         health.breaker.on_whole(self.pass);
         if health.breaker.failing() != failing {
-            health.peer_link.log_change(&self.target.state.id);
+            health.notify_change(&self.target.state.id);
         }
         if let Some(gap) = longest_gap {
             health.gaps.record(gap, now);
@@ -172,9 +172,9 @@ impl Attempt {
             health.last_failure = Some(detail.to_owned());
         }
         if let Outcome::Throttled { rest } = outcome {
-            let TargetHealth { cooldown: resting, rng, peer_link, .. } = &mut *health;
-            resting.throttled(rest, now, rng);
-            peer_link.log_change(&self.target.state.id);
+            let TargetHealth { cooldown, rng, .. } = &mut *health;
+            cooldown.throttled(rest, now, rng);
+            health.notify_change(&self.target.state.id);
         }
         if outcome.misconfigures() {
             health.misconfigured = Some((now + MISCONFIGURED, detail.to_owned()));
@@ -199,7 +199,7 @@ impl Attempt {
         let change = health.breaker.on(self.pass, outcome, self.others, now, &mut health.rng);
         let cause = health.breaker.cause();
         if change.is_some() || self.pass.is_probe() || health.breaker.failing() != failing {
-            health.peer_link.log_change(&known.id);
+            health.notify_change(&known.id);
         }
         drop(guard);
         match change {

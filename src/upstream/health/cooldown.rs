@@ -8,10 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use crate::gossip::{
-    message::{self, Age, Remaining},
-    peer_view::PeerCooldown,
-};
+use super::peer_evidence::{PeerCooldown, PeerId};
 
 /// Shortest cooldown: no loop without a pause.
 pub const MIN: Duration = Duration::from_secs(1);
@@ -70,8 +67,8 @@ pub struct Cooldown {
     /// When the provider last asked for one.
     told: Option<Instant>,
     consecutive: u32,
-    /// The cooldown a peer reported.
-    heard: Option<PeerCooldown>,
+    /// A peer was told so.
+    peer: Option<PeerCooldown>,
 }
 
 impl Cooldown {
@@ -106,23 +103,23 @@ impl Cooldown {
 
     /// When it may be tried again; `None` if now.
     pub fn retry_at(&self, now: Instant) -> Option<Instant> {
-        self.until.max(self.heard.map(|heard| heard.until)).filter(|until| now < *until)
+        self.until.max(self.peer.map(|peer| peer.until)).filter(|until| now < *until)
     }
 
     /// The peer's report, if only that keeps the target in cooldown now.
     pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
-        self.heard.filter(|heard| now < heard.until && self.until < Some(heard.until))
+        self.peer.filter(|peer| now < peer.until && self.until < Some(peer.until))
     }
 
-    /// Sets the peers' report. The limit is that of our shared key, so it holds here as well.
-    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
-        self.heard = heard;
+    /// What a peer was told. The limit is that of our common key, so it holds here as well.
+    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+        self.peer = peer;
     }
 
-    /// This gateway's own cooldown, for the peers.
-    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
-        let (until, told) = (self.until.filter(|until| now < *until)?, self.told?);
-        Some(message::CooldownMsg { age: Age::of(told, now), left: Remaining::until(until, now) })
+    /// What this gateway was told itself, as the peers of `me` see it.
+    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+        let until = self.until.filter(|until| now < *until)?;
+        Some(PeerCooldown { until, told: self.told?, peer: me })
     }
 }
 

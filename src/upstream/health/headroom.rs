@@ -12,10 +12,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName};
 use tokio::time::Instant;
 
-use super::cooldown::{self, MAX};
-use crate::gossip::{
-    message::{self, Age, Remaining},
-    peer_view::PeerCooldown,
+use super::{
+    cooldown::{self, MAX},
+    peer_evidence::{PeerCooldown, PeerId},
 };
 
 /// More windows than any provider has; a hostile response cannot grow the list.
@@ -53,8 +52,8 @@ pub struct Headroom {
     gauges: Vec<HeadroomView>,
     /// When an answer last had rate-limit headers.
     observed: Option<Instant>,
-    /// A peer's report that the shared key has no headroom left.
-    heard: Option<PeerCooldown>,
+    /// A peer has seen that nothing is left of what our common key may ask.
+    peer: Option<PeerCooldown>,
 }
 
 impl Headroom {
@@ -82,7 +81,7 @@ impl Headroom {
     /// When a request with about so many prompt tokens will fit into every window; `None` if it does now, or nothing is
     /// known.
     pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
-        self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|heard| heard.until))
+        self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|peer| peer.until))
     }
 
     fn own_room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
@@ -92,7 +91,7 @@ impl Headroom {
 
     /// The peer's report, unless the provider has sent us newer numbers.
     fn peer_cooldown(&self, now: Instant) -> Option<PeerCooldown> {
-        self.heard.filter(|heard| now < heard.until && self.observed < Some(heard.told))
+        self.peer.filter(|peer| now < peer.until && self.observed < Some(peer.told))
     }
 
     /// The peer's report, if only that keeps the target out now.
@@ -100,15 +99,19 @@ impl Headroom {
         self.peer_cooldown(now).filter(|_| self.own_room_at(now, 0).is_none())
     }
 
-    /// Sets the peers' report.
-    pub fn merge(&mut self, heard: Option<PeerCooldown>) {
-        self.heard = heard;
+    /// What a peer has seen.
+    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+        self.peer = peer;
     }
 
-    /// That no request fits, as seen here; for the peers.
-    pub fn report(&self, now: Instant) -> Option<message::CooldownMsg> {
-        let (until, seen) = (self.own_room_at(now, 0)?, self.observed?);
-        Some(message::CooldownMsg { age: Age::of(seen, now), left: Remaining::until(until, now) })
+    /// That there is no room for any request, as seen here; in the form in which the peers of `me` see it.
+    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+        Some(PeerCooldown { until: self.own_room_at(now, 0)?, told: self.observed?, peer: me })
+    }
+
+    /// Whether this gateway has seen that there is no room for any request.
+    pub fn is_exhausted(&self, now: Instant) -> bool {
+        self.own_room_at(now, 0).is_some()
     }
 
     /// The windows whose reset is still to come.

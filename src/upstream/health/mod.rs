@@ -4,4 +4,5 @@ pub mod breaker;
 pub mod cooldown;
 pub mod headroom;
 pub mod latency;
+pub mod peer_evidence;
 pub mod score;

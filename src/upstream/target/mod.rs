@@ -3,7 +3,10 @@
 //! The state lives behind one short lock per target and survives a reload. Nothing here waits or does I/O.
 
 pub(crate) mod ad_hoc;
+mod change_notifier;
 pub mod model;
+mod operator_command;
+mod peers;
 pub mod snapshot;
 pub mod view;
 
@@ -15,6 +18,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub use self::change_notifier::{ChangeNotifier, PendingUpdates};
+pub(crate) use self::operator_command::OperatorCommand;
 use super::{
     health::{
         breaker::{Breaker, BreakerState},
@@ -28,7 +33,6 @@ use super::{
 use crate::{
     config::{self, TargetName, Timeout},
     events::{Event, Events},
-    gossip::target_sync::PeerLink,
     telemetry::metrics::TargetMeters,
 };
 
@@ -66,9 +70,9 @@ impl Availability {
 pub enum IneligibleReason {
     /// Its breaker is open, or a half-open probe is in flight.
     Open,
-    /// A half-open probe is due; waiting for the cluster's probe lease.
-    Unleft,
-    /// It is in cooldown: the provider asked us to wait.
+    /// A half-open probe is due, and waits for the probe lease of the cluster.
+    AwaitingProbeLease,
+    /// It asked us to wait.
     Resting,
     /// Its rate limit would refuse the next request.
     NoHeadroom,
@@ -133,8 +137,11 @@ pub(crate) struct TargetHealth {
     pub in_flight: u32,
     pub last_failure: Option<String>,
     pub rng: fastrand::Rng,
-    /// Reports of other gateways.
-    pub peer_link: PeerLink,
+    /// An operator's latest commands, given here or at another gateway.
+    pub drain_command: Option<OperatorCommand>,
+    pub reset_command: Option<OperatorCommand>,
+    /// Where changes are noted for other gateways; `None` while there are none.
+    pub notifier: Option<ChangeNotifier>,
 }
 
 impl TargetState {
@@ -152,40 +159,14 @@ impl TargetState {
             in_flight: 0,
             last_failure: None,
             rng: fastrand::Rng::new(),
-            peer_link: PeerLink::default(),
+            drain_command: None,
+            reset_command: None,
+            notifier: None,
         };
         Arc::new(Self { id, attempts: AtomicU64::new(0), events, health: Mutex::new(health) })
     }
 
-    /// Drains the target, or resumes it: an operator's command.
-    pub fn drain(&self, drained: bool, now: Instant) {
-        let mut health = self.health.lock();
-        health.drained = drained;
-        health.peer_link.drained(now);
-        health.peer_link.log_change(&self.id);
-        let state = health.state(now);
-        drop(health);
-        let what = if drained { "drained" } else { "resumed" };
-        self.publish_state(state.as_str(), format!("{what} by an operator"));
-    }
-
-    /// Whether an operator drained it.
-    pub fn is_drained(&self) -> bool {
-        self.health.lock().drained
-    }
-
-    /// Forgets everything measured, and every cooldown and misconfiguration: an operator's command.
-    pub fn reset(&self, half_life: Duration, now: Instant) {
-        let mut health = self.health.lock();
-        health.forget(TargetStats::new(half_life));
-        health.peer_link.reset(now);
-        health.peer_link.log_change(&self.id);
-        let state = health.state(now);
-        drop(health);
-        self.publish_state(state.as_str(), "reset by an operator".to_owned());
-    }
-
-    /// After a change of key or address: what was rejected before may be accepted now.
+    /// New keys or a new address: what was refused before may be granted now.
     pub fn clear_misconfiguration(&self) {
         self.health.lock().misconfigured = None;
     }
@@ -277,19 +258,7 @@ impl Target {
 }
 
 impl TargetHealth {
-    /// Forgets everything measured, and every cooldown and misconfiguration.
-    pub fn forget(&mut self, stats: TargetStats) {
-        self.breaker.reset();
-        self.stats = stats;
-        self.headroom = Headroom::default();
-        self.cooldown = Cooldown::default();
-        self.latencies = Default::default();
-        self.gaps = LatencyHistogram::default();
-        self.misconfigured = None;
-        self.last_failure = None;
-    }
-
-    /// What makes it ineligible for a request of about `tokens` prompt tokens, and until when, if that is known.
+    /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
     pub fn ineligible_reason(
         &self,
         tokens: u64,
@@ -306,7 +275,7 @@ impl TargetHealth {
         }
         if self.breaker.would_admit(now).is_none() {
             let why = if self.breaker.awaits_probe_lease(now) {
-                IneligibleReason::Unleft
+                IneligibleReason::AwaitingProbeLease
             } else {
                 IneligibleReason::Open
             };

@@ -9,13 +9,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{IneligibleReason, Target, TargetHealth};
-use crate::{
-    gossip::target_sync::ReportedBy,
-    upstream::health::{
-        breaker::{BreakerState, OpenCause},
-        headroom,
-        score::{Counters, LatencyKind, Score},
-    },
+use crate::upstream::health::{
+    breaker::{BreakerState, OpenCause},
+    headroom,
+    peer_evidence::ReportedBy,
+    score::{Counters, LatencyKind, Score},
 };
 
 /// `state` in `/admin/providers`.
@@ -144,13 +142,15 @@ impl TargetHealth {
             Some((IneligibleReason::Drained, _)) => ReportedState::Drained,
             Some((IneligibleReason::Misconfigured, _)) => ReportedState::Misconfigured,
             Some((IneligibleReason::Resting | IneligibleReason::NoHeadroom, _)) => ReportedState::RateLimited,
-            Some((IneligibleReason::Open | IneligibleReason::Unleft | IneligibleReason::Busy, _)) | None => {
-                match self.breaker.state(now) {
-                    BreakerState::Closed => ReportedState::Closed,
-                    BreakerState::Open => ReportedState::Open,
-                    BreakerState::HalfOpen => ReportedState::HalfOpen,
-                }
-            }
+            Some((
+                IneligibleReason::Open | IneligibleReason::AwaitingProbeLease | IneligibleReason::Busy,
+                _,
+            ))
+            | None => match self.breaker.state(now) {
+                BreakerState::Closed => ReportedState::Closed,
+                BreakerState::Open => ReportedState::Open,
+                BreakerState::HalfOpen => ReportedState::HalfOpen,
+            },
         }
     }
 }

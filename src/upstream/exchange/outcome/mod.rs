@@ -11,13 +11,11 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 pub use classify::{of_error_in_200, of_status};
 pub use error_text::ErrorFields;
 
 /// How one attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// The first content of a stream, or a whole body.
     Success,
@@ -43,7 +41,7 @@ pub enum Outcome {
 }
 
 /// How a target failed before any content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HardKind {
     /// Nothing was sent: DNS, refused, TLS, connect timeout, a pooled connection closed before the first write.
     Connect,
@@ -58,7 +56,7 @@ pub enum HardKind {
 }
 
 /// What a target does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingFeature {
     /// The model: our configuration names one that the provider does not offer (any more).
     Model,
@@ -69,7 +67,7 @@ pub enum MissingFeature {
 }
 
 /// How an answer broke after its first content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BrokenKind {
     /// The connection ended, or the stream did without a proper end.
     Cut,

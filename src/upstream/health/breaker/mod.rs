@@ -8,21 +8,24 @@
 //! It must never be closed or opened by news from before its last change: every attempt carries the [`Permit`] it
 //! was admitted with, and a pass of an earlier epoch is not listened to.
 
-mod peer_evidence;
+mod open_cause;
+mod peers;
 mod success_window;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-pub use self::peer_evidence::{ProbeLease, ProbeState};
-use self::{peer_evidence::PeerEvidence, success_window::SuccessWindow};
+pub use self::{
+    open_cause::OpenCause,
+    peers::{ProbeLease, ProbeState},
+};
+use self::{peers::BreakerPeers, success_window::SuccessWindow};
+use super::peer_evidence::PeerId;
 use crate::{
     config::Breaker as Config,
-    gossip::message::PeerId,
     upstream::exchange::outcome::{BreakerSignal, Outcome},
 };
 
@@ -42,17 +45,6 @@ pub enum BreakerState {
     Open,
     /// One may, to see whether the target is back.
     HalfOpen,
-}
-
-/// Why the breaker is not closed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum OpenCause {
-    /// So many hard failures in a row; the last one.
-    InARow(u32, Outcome),
-    /// So many of so many requests in the window succeeded.
-    Ratio(u32, u32),
-    /// The probe failed like this.
-    Probe(Outcome),
 }
 
 /// The right to ask the target once. It goes back with the outcome.
@@ -90,18 +82,19 @@ pub struct Breaker {
     consecutive_broken: u32,
     /// Rests in a row, the exponent of the back-off. It outlives a short recovery: see [`Breaker::trip`].
     backoff_exponent: u32,
-    /// Counts the changes between closed and open, so that late news can be told.
+    /// Counts the changes between closed and open, so that late news can be recognised.
     epoch: u64,
     recovered_at: Option<Instant>,
     /// What other gateways say, and what they need to know.
-    peers: PeerEvidence,
+    peers: BreakerPeers,
 }
 
 #[derive(Debug, Clone)]
 struct OpenState {
     until: Instant,
     probing: bool,
-    cause: OpenCause,
+    /// `None`: a peer of another version has a cause that this one does not know.
+    cause: Option<OpenCause>,
     /// The failure that opened it, or the probe that failed last.
     opened: Instant,
     /// The gateway that saw it; `None` if that was this one.
@@ -125,7 +118,7 @@ impl Breaker {
             backoff_exponent: 0,
             epoch: 0,
             recovered_at: None,
-            peers: PeerEvidence::default(),
+            peers: BreakerPeers::default(),
         }
     }
 
@@ -145,7 +138,7 @@ impl Breaker {
 
     /// Why it is not closed.
     pub fn cause(&self) -> Option<OpenCause> {
-        self.open_state.as_ref().map(|outage| outage.cause)
+        self.open_state.as_ref()?.cause
     }
 
     /// Whether [`Breaker::admit`] would give a pass; and if so, whether it would be the probe's.
@@ -188,9 +181,9 @@ impl Breaker {
             return self.on_probe(outcome, now, rng);
         }
         if outcome.counts_for_breaker() == BreakerSignal::Failure
-            && let Some(heard) = self.peers.confirmed(now)
+            && let Some(reported) = self.peers.confirmed(now)
         {
-            self.adopt(heard, now);
+            self.adopt(reported, now);
             return Some(BreakerChange::Opened);
         }
         let cause = self.count(outcome, others, now)?;
@@ -226,8 +219,8 @@ impl Breaker {
 
     /// The operator's hand: closed, with nothing remembered. News of attempts under way is not listened to.
     pub fn reset(&mut self) {
-        let company = self.peers.after_reset();
-        *self = Self { epoch: self.epoch + 1, peers: company, ..Self::new(self.config.clone()) };
+        let peers = self.peers.after_reset();
+        *self = Self { epoch: self.epoch + 1, peers, ..Self::new(self.config.clone()) };
     }
 
     /// Counts an outcome while closed, and says whether that was the last straw.
@@ -272,7 +265,7 @@ impl Breaker {
             self.backoff_exponent = 0;
         }
         let until = now + self.next_backoff(rng);
-        self.open(OpenState::new(until, cause, now));
+        self.open(OpenState::new(until, Some(cause), now));
     }
 
     fn open(&mut self, outage: OpenState) {
@@ -295,7 +288,7 @@ impl Breaker {
         let health_lies = outage.health_check_contradicted || outage.health_check_hinted;
         *outage = OpenState {
             health_check_contradicted: health_lies,
-            ..OpenState::new(until, OpenCause::Probe(outcome), now)
+            ..OpenState::new(until, Some(OpenCause::Probe(outcome)), now)
         };
         Some(BreakerChange::Opened)
     }
@@ -318,7 +311,7 @@ impl Breaker {
 }
 
 impl OpenState {
-    fn new(until: Instant, cause: OpenCause, opened: Instant) -> Self {
+    fn new(until: Instant, cause: Option<OpenCause>, opened: Instant) -> Self {
         Self {
             until,
             probing: false,
@@ -327,16 +320,6 @@ impl OpenState {
             reported_by: None,
             health_check_hinted: false,
             health_check_contradicted: false,
-        }
-    }
-}
-
-impl std::fmt::Display for OpenCause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::InARow(n, last) => write!(f, "{n} consecutive failures, the last: {last}"),
-            Self::Ratio(good, all) => write!(f, "only {good} of the last {all} requests succeeded"),
-            Self::Probe(outcome) => write!(f, "the probe failed: {outcome}"),
         }
     }
 }

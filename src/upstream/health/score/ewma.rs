@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gossip::message::{Age, Received, SampleMsg};
+use crate::upstream::health::peer_evidence::PeerSample;
 
 /// A pause this short is not idleness.
 pub(super) const IDLE: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ pub(super) struct Ewma {
     prior_weight: f64,
     /// The mean measured here; `None` before the first sample.
     own: Option<Mean>,
-    /// The mean that peers measured.
-    heard: Option<Mean>,
+    /// What peers measured.
+    peers: Option<Mean>,
 }
 
 /// A mean, the number of samples in it (decayed), and when the last one came.
@@ -41,7 +41,7 @@ type Mean = (f64, f64, Instant);
 
 impl Ewma {
     pub(super) fn new(half_life: Duration, prior_weight: f64) -> Self {
-        Self { half_life, prior_weight, own: None, heard: None }
+        Self { half_life, prior_weight, own: None, peers: None }
     }
 
     /// Adds a sample. Without a `prior` the first sample is the mean.
@@ -53,12 +53,12 @@ impl Ewma {
         self.own = Some((mean, count, last.max(now)));
     }
 
-    /// Sets the peers' samples, replacing all earlier ones.
-    pub(super) fn merge(&mut self, samples: impl Iterator<Item = Received> + Clone) {
-        self.heard = samples.clone().map(|heard| heard.last).max().map(|newest| {
-            let weights = samples.map(|heard| {
-                let left = self.remaining_weight(newest.saturating_duration_since(heard.last));
-                (heard.mean, heard.count * left)
+    /// Takes what peers measured, in place of what they measured before.
+    pub(super) fn merge(&mut self, samples: &[PeerSample]) {
+        self.peers = samples.iter().map(|sample| sample.last).max().map(|newest| {
+            let weights = samples.iter().map(|sample| {
+                let left = self.remaining_weight(newest.saturating_duration_since(sample.last));
+                (sample.mean, sample.count * left)
             });
             let (sum, count) = weights.fold((0.0, 0.0), |(sum, all), (mean, n)| (sum + mean * n, all + n));
             (sum / f64::max(count, f64::MIN_POSITIVE), count, newest)
@@ -68,24 +68,24 @@ impl Ewma {
     /// The mean as of `now`; `None` if there is neither a sample nor a prior.
     pub(super) fn value(&self, prior: Option<f64>, now: Instant) -> Option<f64> {
         let own = self.healed(self.own, prior, now).or(prior);
-        let Some((_, count, last)) = self.heard else { return own };
-        let heard = self.healed(self.heard, prior, now)?;
-        let Some(own) = own else { return Some(heard) };
-        let told = (PEER_WEIGHT * count * self.remaining_weight(now.saturating_duration_since(last)))
+        let Some((_, count, last)) = self.peers else { return own };
+        let theirs = self.healed(self.peers, prior, now)?;
+        let Some(own) = own else { return Some(theirs) };
+        let peer_weight = (PEER_WEIGHT * count * self.remaining_weight(now.saturating_duration_since(last)))
             .min(MAX_PEER_WEIGHT);
         let known =
             self.own.map_or(0.0, |(_, n, at)| n * self.remaining_weight(now.saturating_duration_since(at)));
-        Some(own + (heard - own) * told / (told + known + self.prior_weight))
+        Some(own + (theirs - own) * peer_weight / (peer_weight + known + self.prior_weight))
     }
 
     /// The mean of the samples alone, as of the last one: our own, or else those of peers.
     pub(super) fn measured(&self) -> Option<f64> {
-        self.own.or(self.heard).map(|(mean, ..)| mean)
+        self.own.map(|(mean, ..)| mean)
     }
 
-    /// The mean measured here, for the peers.
-    pub(super) fn report(&self, now: Instant) -> Option<SampleMsg> {
-        self.own.map(|(mean, count, last)| SampleMsg { mean, count, age: Age::of(last, now) })
+    /// What was measured here, for the peers.
+    pub(super) fn own(&self) -> Option<PeerSample> {
+        self.own.map(|(mean, count, last)| PeerSample { mean, count, last })
     }
 
     /// `mean`, moved towards the prior if it has been idle.
@@ -113,40 +113,35 @@ mod tests {
         Duration::from_secs_f64(s)
     }
 
-    fn hear(mean: &mut Ewma, samples: &[(f64, f64, Instant)]) {
-        mean.merge(samples.iter().map(|(mean, count, last)| Received {
-            mean: *mean,
-            count: *count,
-            last: *last,
-        }));
+    fn sample(mean: f64, count: f64, last: Instant) -> PeerSample {
+        PeerSample { mean, count, last }
     }
 
     #[test]
     fn peers_say_much_to_who_knows_nothing_and_little_to_who_knows_much() {
         let now = Instant::now();
         let mut fresh = Ewma::new(MINUTE, 4.0);
-        hear(&mut fresh, &[(0.0, 1000.0, now)]);
+        fresh.merge(&[sample(0.0, 1000.0, now)]);
         assert!(fresh.value(Some(1.0), now).unwrap() < 0.2, "twenty samples against a prior of four");
         let mut busy = Ewma::new(MINUTE, 4.0);
         (0..1000).for_each(|_| busy.record(1.0, Some(1.0), now));
-        hear(&mut busy, &[(0.0, 1000.0, now)]);
+        busy.merge(&[sample(0.0, 1000.0, now)]);
         assert!(busy.value(Some(1.0), now).unwrap() > 0.95);
-        assert_eq!(busy.report(now).unwrap().mean, 1.0, "what was heard is not told on");
+        assert_eq!(busy.own().unwrap().mean, 1.0, "what peers measured is not passed on");
         let mut unknown = Ewma::new(MINUTE, 1.0);
-        hear(&mut unknown, &[(0.3, 5.0, now)]);
-        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), Some(0.3)));
+        unknown.merge(&[sample(0.3, 5.0, now)]);
+        assert_eq!((unknown.value(None, now), unknown.measured()), (Some(0.3), None));
     }
 
     #[test]
     fn what_peers_measured_is_forgotten_and_heals_like_our_own() {
         let now = Instant::now();
         let mut mean = Ewma::new(seconds(10.0), 1.0);
-        hear(&mut mean, &[(1.0, 4.0, now), (0.0, 4.0, now - seconds(10.0))]);
+        mean.merge(&[sample(1.0, 4.0, now), sample(0.0, 4.0, now - seconds(10.0))]);
         assert!((mean.value(None, now).unwrap() - 2.0 / 3.0).abs() < 1e-9, "the older counts half");
         let later = mean.value(Some(0.0), now + MINUTE).unwrap();
         assert!(later < 0.02, "{later}");
-        let no_more: [(f64, f64, Instant); 0] = [];
-        hear(&mut mean, &no_more);
+        mean.merge(&[]);
         assert_eq!(mean.value(None, now), None);
     }
 

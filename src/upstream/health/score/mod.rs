@@ -16,13 +16,8 @@ use std::{
 use tokio::time::Instant;
 
 use self::ewma::Ewma;
-use crate::{
-    gossip::{
-        message::{Age, Figures, SampleMsg},
-        peer_view::PeerView,
-    },
-    upstream::exchange::outcome::{FailureKind, Outcome, ScoreSignal},
-};
+use super::peer_evidence::{PeerEvidence, PeerSample, PeerSilence};
+use crate::upstream::exchange::outcome::{FailureKind, Outcome, ScoreSignal};
 
 /// A single outcome weighs at most a fifth of the success rate.
 const RATE_PRIOR: f64 = 4.0;
@@ -103,8 +98,7 @@ struct LatencyTrack {
     /// Start of every attempt without content yet, by attempt id.
     waiting: BTreeMap<u64, Instant>,
     last_content: Option<Instant>,
-    /// A peer's silence: since when, and when it was reported.
-    heard_silence: Option<(Instant, Instant)>,
+    peer_silence: Option<PeerSilence>,
 }
 
 impl TargetStats {
@@ -116,7 +110,7 @@ impl TargetStats {
             crowd: latency(),
             waiting: BTreeMap::new(),
             last_content: None,
-            heard_silence: None,
+            peer_silence: None,
         };
         Self {
             rate: Ewma::new(half_life, RATE_PRIOR),
@@ -207,23 +201,21 @@ impl TargetStats {
         self.measurements
     }
 
-    /// The measurements of this gateway, for the peers: the success rate, and the figures of each [`LatencyKind`].
-    pub fn report(&self, now: Instant) -> (Option<SampleMsg>, [Figures; 2]) {
-        let figures = |kind: LatencyKind| {
-            let track = &self.kinds[kind as usize];
-            let silence = Some(track.own_silence(now)).filter(|silence| !silence.is_zero());
-            Figures { latency: track.latency.report(now), silence: silence.map(|s| Age::of(now - s, now)) }
-        };
-        (self.rate.report(now), [figures(LatencyKind::Stream), figures(LatencyKind::Whole)])
+    /// The success rate measured here, for the peers.
+    pub fn own_rate(&self) -> Option<PeerSample> {
+        self.rate.own()
     }
 
-    /// Sets what the peers report together, replacing their earlier reports.
-    pub fn merge(&mut self, said: &PeerView) {
-        self.rate.merge(said.rates().collect::<Vec<_>>().into_iter());
-        for kind in [LatencyKind::Stream, LatencyKind::Whole] {
-            let track = self.track(kind);
-            track.latency.merge(said.latencies(kind).collect::<Vec<_>>().into_iter());
-            track.heard_silence = said.silence(kind);
+    /// Since when requests of this gateway have been waiting without a sign of life; `None` if none waits.
+    pub fn own_silence(&self, kind: LatencyKind, now: Instant) -> Option<Instant> {
+        self.kinds[kind as usize].silent_since().filter(|since| *since < now)
+    }
+
+    /// Takes all that the peers say together, in place of what they said before.
+    pub fn merge(&mut self, evidence: &PeerEvidence) {
+        self.rate.merge(&evidence.rates);
+        for (track, silence) in self.kinds.iter_mut().zip(evidence.silences) {
+            track.peer_silence = silence;
         }
     }
 
@@ -267,19 +259,20 @@ impl TargetStats {
 impl LatencyTrack {
     /// Measured from the last content and not as the age of the oldest request alone, or a busy
     /// target with a long tail would always look slow.
-    fn own_silence(&self, now: Instant) -> Duration {
-        let Some(oldest) = self.waiting.values().next() else { return Duration::ZERO };
-        now.saturating_duration_since(self.last_content.map_or(*oldest, |last| last.max(*oldest)))
+    fn silent_since(&self) -> Option<Instant> {
+        let oldest = *self.waiting.values().next()?;
+        Some(self.last_content.map_or(oldest, |last| last.max(oldest)))
     }
 
     /// Includes a peer's silence up to its report and no further: the answer may have come since. Content here ends it.
     fn silence(&self, now: Instant) -> Duration {
-        let heard = self.heard_silence.filter(|(since, told)| {
-            now.saturating_duration_since(*told) < PEER_QUEUE_TTL
-                && self.last_content.is_none_or(|last| last < *since)
+        let own = self.silent_since().map(|since| now.saturating_duration_since(since));
+        let peer = self.peer_silence.filter(|silence| {
+            now.saturating_duration_since(silence.reported) < PEER_QUEUE_TTL
+                && self.last_content.is_none_or(|last| last < silence.since)
         });
-        let heard = heard.map_or(Duration::ZERO, |(since, told)| told.saturating_duration_since(since));
-        self.own_silence(now).max(heard)
+        let peer = peer.map(|silence| silence.reported.saturating_duration_since(silence.since));
+        own.max(peer).unwrap_or_default()
     }
 
     /// An average only learns of a crowd once it has been served; until then every request would join it, and a target
