@@ -46,7 +46,7 @@ use crate::{
     gossip::Gossip,
     http1::server::HeadError,
     memory::service::MemoryService,
-    refusal::Refusal,
+    refusal::{AdmissionError, AuthError, GatewayError, Refusal, RequestError},
     tasks::Tasks,
     telemetry::{metrics::GatewayMeters, trace::Tracer},
     upstream::{self, Snapshot},
@@ -193,13 +193,13 @@ impl Gateway {
     }
 
     /// A wrong key is one thing, and too many of them another.
-    fn count_wrong_key(&self, inbound: &InboundRequest, refusal: Refusal) -> Refusal {
-        match refusal {
-            Refusal::InvalidKey => match self.failed_auth.record(inbound.connection.peer.ip()) {
-                Ok(()) => Refusal::InvalidKey,
-                Err(retry_after) => Refusal::WrongKeys { retry_after },
-            },
-            other => other,
+    fn count_wrong_key(&self, inbound: &InboundRequest, error: AuthError) -> Refusal {
+        if error != AuthError::InvalidKey {
+            return error.into();
+        }
+        match self.failed_auth.record(inbound.connection.peer.ip()) {
+            Ok(()) => error.into(),
+            Err(retry_after) => AuthError::WrongKeys { retry_after }.into(),
         }
     }
 
@@ -235,7 +235,7 @@ pub async fn handle(
         Err(_) => {
             tracing::error!(request = %id, "a bug in the gateway: see the panic above");
             gateway.meters.panics.inc();
-            refused(&id, &Refusal::Internal)
+            refused(&id, &GatewayError::Internal.into())
         }
     };
     if let Some(error_response::ErrorCode(code)) = response.extensions().get() {
@@ -253,7 +253,7 @@ fn refused(id: &str, refusal: &Refusal) -> Response<ResponseBody> {
 fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ResponseBody> {
     let response = error_response::refuse(refusal);
     // Who guesses keys must not fill the log.
-    if !matches!(refusal, Refusal::WrongKeys { .. }) {
+    if !matches!(refusal, Refusal::Auth(AuthError::WrongKeys { .. })) {
         let (status, error) = (response.status().as_u16(), error_response::code(refusal));
         let user = user.map(|user| tracing::field::display(user.pseudonym()));
         tracing::info!(request = %id, user, status, error, "refused");
@@ -263,8 +263,8 @@ fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<Re
 
 /// The answer to what is no request.
 fn no_request(gateway: &Gateway, bad: HeadError) -> Response<ResponseBody> {
-    let refusal = match bad {
-        HeadError::TooLarge => Refusal::HeadTooLarge,
+    let refusal: Refusal = match bad {
+        HeadError::TooLarge => RequestError::HeadTooLarge.into(),
         bad => Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}.")),
     };
     refused_early(gateway, &refusal)
@@ -272,7 +272,7 @@ fn no_request(gateway: &Gateway, bad: HeadError) -> Response<ResponseBody> {
 
 /// The answer to a request that the process does not take on.
 fn overloaded(gateway: &Gateway) -> Response<ResponseBody> {
-    refused_early(gateway, &Refusal::Overloaded { retry_after: Duration::from_secs(1) })
+    refused_early(gateway, &AdmissionError::Overloaded { retry_after: Duration::from_secs(1) }.into())
 }
 
 /// Refuses what no handler has seen.
@@ -295,8 +295,8 @@ async fn answer(
     failpoint::request(Failpoint::Handler, &inbound.id);
     let (method, path) = (inbound.request.method(), inbound.request.uri().path());
     let route = Route::find(method, path).map_err(|miss| match miss {
-        RouteError::NotFound => Refusal::RouteNotFound(format!("{method} {path}")),
-        RouteError::Method(allowed) => Refusal::MethodNotAllowed(allowed),
+        RouteError::NotFound => RequestError::RouteNotFound(format!("{method} {path}")),
+        RouteError::Method(allowed) => RequestError::MethodNotAllowed(allowed),
     })?;
     match route.policy() {
         Policy::Public => health::answer(gateway, &inbound.active, &route).await,
@@ -337,7 +337,7 @@ impl InboundRequest {
         Box::new(Self { id, received: clock::now(), connection, active, request })
     }
 
-    fn admit_operator(&self) -> Result<(), Refusal> {
+    fn admit_operator(&self) -> Result<(), AuthError> {
         let token = self.active.snapshot.config.admin.token.as_ref();
         let request = (self.request.method(), self.request.version(), self.request.headers());
         authn::admit_operator(token, &self.active.keys, self.connection, request)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Resilience,
-    refusal::{Failed, Refusal},
+    refusal::{Failed, UpstreamError},
     upstream::{
         Availability, Eligibility, IneligibleReason, Model, RequestNeed, Target,
         exchange::{
@@ -35,7 +35,7 @@ pub enum Step {
     /// Nobody may be asked before then.
     Wait(Instant),
     /// Give up.
-    Refuse(Refusal),
+    Refuse(UpstreamError),
 }
 
 /// A target that is to be asked.
@@ -181,7 +181,12 @@ impl Plan {
     ///
     /// # Errors
     /// Nobody else may be asked, and this is the answer.
-    pub fn failed(&mut self, candidate: &Candidate, failure: Failure, now: Instant) -> Result<(), Refusal> {
+    pub fn failed(
+        &mut self,
+        candidate: &Candidate,
+        failure: Failure,
+        now: Instant,
+    ) -> Result<(), UpstreamError> {
         let outcome = failure.outcome;
         let again_at = match outcome {
             Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
@@ -205,7 +210,7 @@ impl Plan {
     }
 
     /// The refusal of a call that cannot go on.
-    pub fn refusal(&self, now: Instant) -> Refusal {
+    pub fn refusal(&self, now: Instant) -> UpstreamError {
         let Some(Last { failure, direct, .. }) = &self.last else { return self.no_target(now) };
         let failed = || Failed { message: failure.message.clone(), attempts: self.attempts };
         let theirs = match failure.outcome {
@@ -216,17 +221,17 @@ impl Plan {
         };
         let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
         if let Some(reply) = reply {
-            return Refusal::Provider(reply.clone());
+            return UpstreamError::Provider(reply.clone());
         }
         match failure.outcome {
             Outcome::Throttled { rest } => {
                 let retry_after = self.retry_after(now).or(rest).unwrap_or(Duration::from_secs(1));
-                Refusal::UpstreamRateLimited { retry_after }
+                UpstreamError::RateLimited { retry_after }
             }
-            Outcome::KeyRefused => Refusal::UpstreamAuth(failed()),
-            Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => Refusal::UpstreamTimeout(failed()),
-            Outcome::Hard(HardKind::Malformed) => Refusal::UpstreamInvalid(failed()),
-            _ => Refusal::UpstreamError(failed()),
+            Outcome::KeyRefused => UpstreamError::KeyRefused(failed()),
+            Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => UpstreamError::Timeout(failed()),
+            Outcome::Hard(HardKind::Malformed) => UpstreamError::InvalidResponse(failed()),
+            _ => UpstreamError::Failed(failed()),
         }
     }
 
@@ -382,19 +387,19 @@ impl Plan {
     }
 
     /// Why nobody at all may be asked.
-    fn no_target(&self, now: Instant) -> Refusal {
+    fn no_target(&self, now: Instant) -> UpstreamError {
         let all_are =
             |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
         if all_are(&[IneligibleReason::Resting, IneligibleReason::NoHeadroom]) {
             let retry_after = self.retry_after(now).unwrap_or(Duration::from_secs(1));
-            return Refusal::UpstreamRateLimited { retry_after };
+            return UpstreamError::RateLimited { retry_after };
         }
         if all_are(&[IneligibleReason::Misconfigured]) {
             let message = "Every provider of this model refuses the gateway's key or model".to_owned();
-            return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
+            return UpstreamError::KeyRefused(Failed { message, attempts: 0 });
         }
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();
-        Refusal::NoTarget { retry_after: self.retry_after(now), model }
+        UpstreamError::NoTarget { retry_after: self.retry_after(now), model }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         local::rate::RateRefusal,
         rate_limit_headers::RateHeaders,
     },
-    refusal::Refusal,
+    refusal::{AdmissionError, Refusal},
     server::{Gateway, http::response_body::ResponseBody, refused_to},
     user::UserId,
 };
@@ -25,11 +25,11 @@ pub async fn enter(gateway: &Gateway, request: &AdmissionRequest<'_>) -> RateDec
 
 impl From<RateRefusal> for Refusal {
     fn from(refusal: RateRefusal) -> Self {
-        match refusal {
-            RateRefusal::Requests { retry_after } => Self::RateLimit { retry_after },
-            RateRefusal::Tokens { retry_after } => Self::TokenLimit { retry_after },
-            RateRefusal::Away => Self::LimitsUnavailable,
-        }
+        Self::Admission(match refusal {
+            RateRefusal::Requests { retry_after } => AdmissionError::RateLimit { retry_after },
+            RateRefusal::Tokens { retry_after } => AdmissionError::TokenLimit { retry_after },
+            RateRefusal::Away => AdmissionError::LimitsUnavailable,
+        })
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
         view::{self, TargetRow},
     },
     app::reload,
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal, RequestError},
     server::{
         ActiveConfig, Gateway,
         http::{error_response, header_names, response_body::ResponseBody},
@@ -77,7 +77,7 @@ pub async fn answer(
         Route::Events => events(gateway),
         Route::Explain => explained(snapshot, asked.query)?,
         Route::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
-        other => return Err(Refusal::RouteNotFound(format!("{other:?}"))),
+        other => return Err(RequestError::RouteNotFound(format!("{other:?}")).into()),
     };
     // A form of the page that was sent without its script: the page shows how it went.
     Ok(if html && asked.method == Method::POST { page::back() } else { response })
@@ -88,7 +88,7 @@ fn ok(body: &impl Serialize) -> Response<ResponseBody> {
         Ok(body) => error_response::json(StatusCode::OK, body),
         Err(error) => {
             tracing::error!(%error, "an admin view does not serialise");
-            error_response::refuse(&Refusal::Internal)
+            error_response::refuse(&GatewayError::Internal.into())
         }
     }
 }
@@ -118,7 +118,7 @@ fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<Respon
     let name = name.ok_or_else(|| wrong("model", "is needed: it names a model, or a target"))?;
     let Some(model) = explain::find(snapshot, &name) else {
         let nearest = snapshot.nearest_model(&name);
-        return Err(Refusal::ModelNotFound { model: name, nearest });
+        return Err(RequestError::ModelNotFound { model: name, nearest }.into());
     };
     Ok(ok(&explain::explain(snapshot, &model, need, Moment::current())))
 }
@@ -136,7 +136,7 @@ fn apply_action(
     let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
     if targets.is_empty() && whole.is_none() {
-        return Err(Refusal::TargetNotFound(id.to_owned()));
+        return Err(RequestError::TargetNotFound(id.to_owned()).into());
     }
     // Before its targets: one that appears in between is drained, too.
     match (whole, hand) {
@@ -197,7 +197,8 @@ async fn metrics(
         spans_lost: gateway.tracer.lost(),
     };
     let page = metrics::page(sources, Moment::current()).await;
-    let mut response = Response::new(ResponseBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let mut response =
+        Response::new(ResponseBody::whole(page.text(format).map_err(|_| GatewayError::Internal)?));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

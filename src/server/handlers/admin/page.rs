@@ -17,7 +17,7 @@ use crate::{
         page::{self, PageData},
         view,
     },
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal},
     server::{
         ActiveConfig, Gateway,
         http::{error_response, response_body::ResponseBody},
@@ -77,7 +77,7 @@ fn document<E: std::fmt::Display>(
         Ok(html) => Bytes::from(html),
         Err(error) => {
             tracing::error!(%error, "the admin page cannot be drawn");
-            return error_response::refuse(&Refusal::Internal);
+            return error_response::refuse(&GatewayError::Internal.into());
         }
     };
     let packed = takes_gzip(asked).then(|| gzip(&html).ok()).flatten();
@@ -125,6 +125,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::refusal::AuthError;
 
     fn asking(coding: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -155,10 +156,10 @@ mod tests {
     fn only_a_browser_on_its_way_to_the_page_is_asked_for_the_token() {
         let mut browser = HeaderMap::new();
         browser.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
-        let form = sign_in(&Route::Page, &browser, &Refusal::MissingKey).unwrap();
+        let form = sign_in(&Route::Page, &browser, &AuthError::MissingKey.into()).unwrap();
         assert_eq!(form.status(), 401);
-        assert_eq!(sign_in(&Route::Providers, &browser, &Refusal::AdminOnly).unwrap().status(), 403);
-        assert!(sign_in(&Route::Config, &browser, &Refusal::MissingKey).is_none());
-        assert!(sign_in(&Route::Page, &HeaderMap::new(), &Refusal::MissingKey).is_none());
+        assert_eq!(sign_in(&Route::Providers, &browser, &AuthError::AdminOnly.into()).unwrap().status(), 403);
+        assert!(sign_in(&Route::Config, &browser, &AuthError::MissingKey.into()).is_none());
+        assert!(sign_in(&Route::Page, &HeaderMap::new(), &AuthError::MissingKey.into()).is_none());
     }
 }

@@ -125,7 +125,7 @@ async fn the_hand_on_nothing_is_refused() {
         let route = Route::Operate(id.into(), TargetAction::Drain);
         let asked = AdminRequest { method: &Method::POST, headers: &HeaderMap::new(), query: None };
         let answer = answer(&gateway, &gateway.active_config(), &route, asked).await;
-        assert_eq!(answer.err(), Some(Refusal::TargetNotFound(id.into())));
+        assert_eq!(answer.err(), Some(RequestError::TargetNotFound(id.into()).into()));
     }
 }
 
@@ -195,10 +195,13 @@ fn explanation(query: &str) -> Result<Response<ResponseBody>, Refusal> {
 
 #[tokio::test]
 async fn an_explanation_needs_a_model_that_exists() {
-    let Err(Refusal::ModelNotFound { model, nearest }) = explanation("model=chatt") else { panic!() };
+    let Err(Refusal::Request(RequestError::ModelNotFound { model, nearest })) = explanation("model=chatt")
+    else {
+        panic!()
+    };
     assert_eq!((model.as_str(), nearest.as_deref()), ("chatt", Some("chat")));
     for bad in ["", "stream=true", "model=chat&stream=yes", "model=chat&tokens=many", "model=chat&user=x"] {
-        assert!(matches!(explanation(bad), Err(Refusal::BadRequest(_))), "{bad}");
+        assert!(matches!(explanation(bad), Err(Refusal::Request(RequestError::Invalid(_)))), "{bad}");
     }
     let told = text(explanation("model=chat&stream=false&tokens=12").unwrap()).await;
     let told: Value = serde_json::from_str(&told).unwrap();

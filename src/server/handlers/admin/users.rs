@@ -13,7 +13,7 @@ use crate::{
         service::{MemoryService, UserMemoryState},
         store::{Activity, Forget, UnixMillis},
     },
-    refusal::Refusal,
+    refusal::{GatewayError, MemoryError, Refusal},
     server::{
         ActiveConfig, Gateway,
         handlers::user_data::{
@@ -36,7 +36,7 @@ pub async fn answer(
     what: &AdminUserRoute,
     query: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let memory = gateway.memory.clone().ok_or(MemoryError::Disabled)?;
     let config = &active.snapshot.config.memory;
     let name = match what {
         AdminUserRoute::Overview => return overview(&memory, config.get_context_timeout).await,
@@ -119,7 +119,7 @@ async fn context(gateway: &Gateway, access: &StoreAccess) -> Result<Response<Res
     json::answer(
         StatusCode::OK,
         &UserReport {
-            context: RawValue::from_string(context.json).map_err(|_| Refusal::Internal)?,
+            context: RawValue::from_string(context.json).map_err(|_| GatewayError::Internal)?,
             state,
             activity: activity.iter().map(event).collect(),
         },

@@ -32,7 +32,7 @@ use crate::{
     failpoint::{self, Failpoint},
     openai::{Api, request_body::RequestContent},
     recall::{self, Enriched},
-    refusal::Refusal,
+    refusal::{AdmissionError, AuthError, GatewayError, Refusal, RequestError},
     server::{
         ActiveConfig, Gateway, InboundRequest,
         authn::Caller,
@@ -72,7 +72,7 @@ pub async fn answer(
     route: (Api, Cow<'static, str>),
 ) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
-        return Err(Refusal::ShuttingDown);
+        return Err(GatewayError::ShuttingDown.into());
     }
     let asked = read(gateway, inbound, caller, route).await?;
     let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.admission_request()).await;
@@ -268,13 +268,13 @@ pub async fn wait_for_slot(
     };
     select! {
         biased;
-        slot = acquire => slot.map_err(|refusal| match refusal {
-            SlotRefusal::QueueFull { retry_after } => Refusal::QueueFull { retry_after },
-            SlotRefusal::QueueTimeout { retry_after } => Refusal::QueueTimeout { retry_after },
-            SlotRefusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after },
-            SlotRefusal::Away => Refusal::LimitsUnavailable,
-        }),
-        () = gateway.tasks.draining().cancelled() => Err(Refusal::ShuttingDown),
+        slot = acquire => slot.map_err(|refusal| Refusal::from(match refusal {
+            SlotRefusal::QueueFull { retry_after } => AdmissionError::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => AdmissionError::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => AdmissionError::Overloaded { retry_after },
+            SlotRefusal::Away => AdmissionError::LimitsUnavailable,
+        })),
+        () = gateway.tasks.draining().cancelled() => Err(GatewayError::ShuttingDown.into()),
     }
 }
 
@@ -295,9 +295,9 @@ fn resolve_models(
 ) -> Result<Vec<Arc<Model>>, Refusal> {
     let asked = content.model();
     if let Some(name) = asked.filter(|name| !caller.may_use(name)) {
-        return Err(Refusal::ModelNotAllowed(name.to_owned()));
+        return Err(AuthError::ModelNotAllowed(name.to_owned()).into());
     }
-    let unknown = |name: &str| Refusal::ModelNotFound {
+    let unknown = |name: &str| RequestError::ModelNotFound {
         model: name.to_owned(),
         nearest: active.snapshot.nearest_model(name).filter(|nearest| caller.may_use(nearest)),
     };
@@ -306,9 +306,9 @@ fn resolve_models(
         let served = asked.and_then(|name| active.snapshot.model(name));
         let is_of_model = served.is_some_and(|model| model.config.targets.contains(pin));
         if !is_of_model && !caller.may_use(&id) {
-            return Err(Refusal::ModelNotAllowed(id));
+            return Err(AuthError::ModelNotAllowed(id).into());
         }
-        return active.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
+        return active.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id).into());
     }
     let Some(name) = asked else {
         return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::StoreAccess;
 use crate::{
     memory::store::{Condition, ContextChange, MAX_CONTEXT, UserContext},
-    refusal::Refusal,
+    refusal::{MemoryError, Refusal},
     server::{
         http::{error_response, response_body::ResponseBody},
         router::UserDataRoute,
@@ -81,7 +81,7 @@ pub async fn run(
             if !written.erased {
                 let message = "The context is written, but what it replaced could not be wiped from the files yet: \
                     please repeat the request.";
-                return Err(Refusal::StoreUnavailable(message));
+                return Err(MemoryError::StoreUnavailable(message).into());
             }
             Ok(tagged(written.context))
         }
@@ -161,6 +161,7 @@ fn is_tag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::RequestError;
 
     fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         let values = values.iter().map(|value| (name.clone(), HeaderValue::from_static(value)));
@@ -204,7 +205,7 @@ mod tests {
 
     fn code(result: Result<ContextRequest, Refusal>) -> &'static str {
         match result {
-            Err(Refusal::BadRequest(bad)) => bad.code,
+            Err(Refusal::Request(RequestError::Invalid(bad))) => bad.code,
             other => panic!("{other:?}"),
         }
     }

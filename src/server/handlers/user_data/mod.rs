@@ -30,7 +30,7 @@ use crate::{
         service::MemoryService,
         store::{Forgotten, StoreError},
     },
-    refusal::Refusal,
+    refusal::{GatewayError, MemoryError, Refusal, RequestError},
     server::{
         ActiveConfig, Gateway, InboundRequest, authn::Caller, http::response_body::ResponseBody, refused_to,
         router::UserDataRoute,
@@ -75,9 +75,9 @@ pub async fn answer(
     own: UserDataRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
-        return Err(Refusal::ShuttingDown);
+        return Err(GatewayError::ShuttingDown.into());
     }
-    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let memory = gateway.memory.clone().ok_or(MemoryError::Disabled)?;
     let InboundRequest { id, active, request, .. } = *inbound;
     let user = subject(&active, &caller)?;
     let (parts, mut body) = request.into_parts();
@@ -177,7 +177,7 @@ fn check_is_json(headers: &HeaderMap, patch: bool) -> Result<(), Refusal> {
     match mime.as_str() {
         "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
         "application/merge-patch+json" if patch => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia(mime)),
+        _ => Err(RequestError::UnsupportedMedia(mime).into()),
     }
 }
 
@@ -218,7 +218,7 @@ pub async fn ask<T>(
         Err(_) => {
             tracing::warn!(?limit, "the memory store did not answer in time");
             let message = "The memory store did not answer in time; a write may have been done or not.";
-            Err(Refusal::StoreUnavailable(message))
+            Err(MemoryError::StoreUnavailable(message).into())
         }
     }
 }
@@ -227,19 +227,23 @@ pub async fn ask<T>(
 pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
     let message = "The memories are gone, but their text could not be wiped from the files yet: \
         please repeat the request.";
-    if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
+    if forgotten.erased {
+        Ok(forgotten.seqs.len())
+    } else {
+        Err(MemoryError::StoreUnavailable(message).into())
+    }
 }
 
 fn refusal(error: &StoreError) -> Refusal {
     let message = error.for_client();
     match error {
-        StoreError::Duplicate => Refusal::Duplicate(message),
-        StoreError::Stale { etag } => Refusal::PreconditionFailed { etag: etag.clone() },
+        StoreError::Duplicate => MemoryError::Duplicate(message).into(),
+        StoreError::Stale { etag } => MemoryError::PreconditionFailed { etag: etag.clone() }.into(),
         StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
-        StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
+        StoreError::TooLarge { limit } => RequestError::TooLarge { limit: *limit }.into(),
         outage => {
             tracing::error!(error = %outage, "the memory store");
-            Refusal::StoreUnavailable(message)
+            MemoryError::StoreUnavailable(message).into()
         }
     }
 }
@@ -268,12 +272,14 @@ mod tests {
 
     #[test]
     fn what_the_store_cannot_do_is_told_in_the_clients_terms() {
-        assert!(matches!(refusal(&StoreError::Duplicate), Refusal::Duplicate(_)));
+        assert!(matches!(refusal(&StoreError::Duplicate), Refusal::Memory(MemoryError::Duplicate(_))));
         let stale = StoreError::Stale { etag: "\"a\"".into() };
-        assert_eq!(refusal(&stale), Refusal::PreconditionFailed { etag: "\"a\"".into() });
-        assert!(matches!(refusal(&StoreError::NotAnObject), Refusal::BadRequest(_)));
+        assert_eq!(refusal(&stale), MemoryError::PreconditionFailed { etag: "\"a\"".into() }.into());
+        assert!(matches!(refusal(&StoreError::NotAnObject), Refusal::Request(RequestError::Invalid(_))));
         for outage in [StoreError::Busy, StoreError::Full, StoreError::Corrupt("/secret/path".into())] {
-            let Refusal::StoreUnavailable(message) = refusal(&outage) else { panic!("{outage}") };
+            let Refusal::Memory(MemoryError::StoreUnavailable(message)) = refusal(&outage) else {
+                panic!("{outage}")
+            };
             assert!(!message.contains("secret"));
         }
     }
@@ -282,6 +288,9 @@ mod tests {
     fn what_is_still_in_the_files_is_not_forgotten() {
         let forgotten = |erased| Forgotten { seqs: vec![1, 2], epoch: 3, erased };
         assert_eq!(after_erasure(&forgotten(true)), Ok(2));
-        assert!(matches!(after_erasure(&forgotten(false)), Err(Refusal::StoreUnavailable(_))));
+        assert!(matches!(
+            after_erasure(&forgotten(false)),
+            Err(Refusal::Memory(MemoryError::StoreUnavailable(_)))
+        ));
     }
 }

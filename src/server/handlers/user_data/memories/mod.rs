@@ -23,7 +23,7 @@ use crate::{
         service::NewItem,
         store::{Cursor, Forget, MAX_PAGE, RecordPage},
     },
-    refusal::Refusal,
+    refusal::{MemoryError, Refusal},
     server::{
         http::response_body::{ResponseBody, TruncatedBody},
         router::UserDataRoute,
@@ -93,7 +93,7 @@ pub fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<MemoryReq
 /// Does it.
 ///
 /// # Errors
-/// [`Refusal::MemoryNotFound`], and what the store says, see [`StoreAccess::ask`].
+/// [`MemoryError::NotFound`], and what the store says, see [`StoreAccess::ask`].
 pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&access.memory, &access.user);
     match request {
@@ -111,13 +111,13 @@ pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Respons
         }
         MemoryRequest::Export(cursor) => export(access.clone(), cursor).await,
         MemoryRequest::Get(id) => {
-            let found = access.call_store(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
+            let found = access.call_store(memory.get(user, &id)).await?.ok_or(MemoryError::NotFound)?;
             json::answer(StatusCode::OK, &MemoryJson::from(&found))
         }
         MemoryRequest::ForgetOne(id) => {
             let forgotten = access.call_store(memory.forget(user, Forget::Id(id.clone()))).await?;
             match after_erasure(&forgotten)? {
-                0 => Err(Refusal::MemoryNotFound),
+                0 => Err(MemoryError::NotFound.into()),
                 _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
             }
         }
