@@ -36,7 +36,7 @@
 //!
 //! # The seven invariants
 //!
-//! 1. No [`call::Call`] without a [`admission::local::slots::Slot`]; a slot lives until the last byte. The gateway's own calls
+//! 1. No [`call::Call`] without a [`admission::slot::Slot`]; a slot lives until the last byte. The gateway's own calls
 //!    (for vectors of memories) have slots of their own.
 //! 2. Every [`upstream::Attempt`] ends in one [`upstream::exchange::outcome::Outcome`], also when dropped.
 //! 3. Nothing is repeated after commit (the first content byte sent down).

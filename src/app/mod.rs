@@ -173,8 +173,8 @@ async fn drain(gateway: &Gateway) {
         tracing::warn!("what was said last is not remembered: the memory store does not answer");
     }
     gateway.tracer.close(FINAL_FLUSH).await;
-    if let (Some(distributed), Some(redis)) = (&gateway.distributed, &gateway.redis) {
-        distributed.close().await;
+    if let Some(redis) = &gateway.redis {
+        gateway.admission.close().await;
         redis.close().await;
     }
     gateway.tasks.shutdown().cancel();

@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    admission::{local::slots::Slot, process_limits::HeldBytes},
+    admission::{process_limits::HeldBytes, slot::Slot},
     call::record::RequestRecord,
     clock,
     openai::{Api, request_body::RequestContent},

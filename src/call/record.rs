@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::{
-    admission::local::rate::Reservation,
+    admission::reservation::Reservation,
     clock,
     openai::{Api, usage::Usage},
     telemetry::{

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 
 use crate::{
     admission::{
-        Operation,
-        local::{rate::Reservation, slots::Slots},
+        Admission, Admitted,
         process_limits::HeldBytes,
+        request::{AdmissionRequest, Operation},
     },
     call::{
         Call, MemoryUse, Registry, UpstreamRequest,
@@ -96,7 +96,7 @@ pub struct RemoteEmbedder {
     dimensions: u32,
     /// The model gives another length unless it is asked for this one.
     asks_dimensions: AtomicBool,
-    slots: Slots,
+    admission: Admission,
     line: OnceLock<EmbedderContext>,
 }
 
@@ -115,7 +115,7 @@ impl RemoteEmbedder {
             model: model.to_owned(),
             dimensions,
             asks_dimensions: AtomicBool::new(false),
-            slots: Slots::new(&slots),
+            admission: Admission::slots_only(&slots),
             line: OnceLock::new(),
         }
     }
@@ -190,8 +190,10 @@ impl RemoteEmbedder {
         let entry = line.calls.enter(id.clone(), user.clone(), operation.as_str(), model.clone());
         // Who makes a chat wait goes first.
         let priority = if purpose == EmbedPurpose::Query { 1 } else { 0 };
-        let slot = self.slots.acquire(&user, operation, priority).await;
-        let slot = slot.map_err(|_| unavailable("too many calls wait for a slot"))?;
+        let admission = AdmissionRequest { user: &user, operation, priority, cost: None };
+        let admitted = self.admission.admit(&admission).await;
+        let Admitted { slot, reservation } =
+            admitted.map_err(|_| unavailable("too many calls wait for a slot"))?;
         let ask = self.request_body(&snapshot, body)?;
         let queued = received.elapsed();
         // Of no user's model: what it cost is counted with the target, per attempt.
@@ -205,7 +207,7 @@ impl RemoteEmbedder {
             queued,
         };
         Ok(Box::new(Call {
-            record: RequestRecord::new(about, None, Span::default(), Reservation::default()),
+            record: RequestRecord::new(about, None, Span::default(), reservation),
             id,
             user,
             api: Api::Embeddings,

@@ -23,19 +23,14 @@ use tokio_rustls::TlsAcceptor;
 
 use self::{
     authn::{ConnectionInfo, Keyring},
-    handlers::{admin, health, models, proxy, rate_limits, user_data},
+    handlers::{admin, health, models, proxy, user_data},
     http::{error_response, header_names, request_body::RequestBody, response_body::ResponseBody},
     http2_stall::StallReader,
     router::{Policy, Route, RouteError},
 };
 use crate::{
     admin::{Reloaded, event_stream::OperatorSample, history::History},
-    admission::{
-        distributed::DistributedLimits,
-        failed_auth::FailedAuthLimiter,
-        local::{rate::RateLimits, slots::Slots},
-        process_limits::ProcessLimits,
-    },
+    admission::{Admission, failed_auth::FailedAuthLimiter, process_limits::ProcessLimits},
     call::Registry,
     clock,
     cluster::RedisClient,
@@ -64,12 +59,8 @@ pub struct Gateway {
     pub listener: IpAddr,
     /// The calls in flight.
     pub calls: Arc<Registry>,
-    /// Who may run now.
-    pub slots: Slots,
-    /// Who may still ask in this minute.
-    pub limits: RateLimits,
-    /// The same over all gateways, if they share a Redis.
-    pub distributed: Option<DistributedLimits>,
+    /// The slots and limits of users.
+    pub admission: Admission,
     /// How much the process takes on.
     process_limits: ProcessLimits,
     /// How many wrong keys there were.
@@ -131,8 +122,7 @@ impl Gateway {
     ) -> Result<Arc<Self>, String> {
         let events = Events::new();
         let listener = config.server.listen.ip();
-        let (slots, limits) = (Slots::new(&config.slots), RateLimits::new(&config.limits));
-        let distributed = redis.clone().map(|redis| DistributedLimits::new(&config, redis, &tasks));
+        let admission = Admission::new(&config, redis.clone(), &tasks);
         let load = ProcessLimits::new(config.server.max_body);
         let tracer = tracer(&config, &tasks)?;
         let active = ActiveConfig::new(config, None, &events, &tasks)?;
@@ -141,9 +131,7 @@ impl Gateway {
             tasks,
             listener,
             calls: Arc::default(),
-            slots,
-            limits,
-            distributed,
+            admission,
             process_limits: load,
             failed_auth: FailedAuthLimiter::default(),
             dispatcher,
@@ -167,18 +155,16 @@ impl Gateway {
 
     /// What the watch of operators looks at.
     pub fn operator_sample(&self) -> OperatorSample {
-        let (in_flight, waiting) = (self.calls.len(), self.slots.view().total.waiting);
+        let (in_flight, waiting) = (self.calls.len(), self.admission.slots_view().total.waiting);
         OperatorSample { snapshot: self.active_config().snapshot.clone(), in_flight, waiting }
     }
 
     /// Puts `edge` in force. Calls in flight end under the old one.
     pub fn replace(&self, active: ActiveConfig) {
-        self.slots.reconfigure(&active.snapshot.config.slots);
-        self.limits.reconfigure(&active.snapshot.config.limits);
-        if let (Some(redis), Some(distributed)) = (&self.redis, &self.distributed) {
+        if let Some(redis) = &self.redis {
             redis.set_on_error(active.snapshot.config.redis.on_error);
-            distributed.reconfigure(&active.snapshot.config);
         }
+        self.admission.reconfigure(&active.snapshot.config);
         let memory = &active.snapshot.config.memory;
         match &self.memory {
             Some(ours) => ours.reconfigure(memory),
@@ -324,7 +310,10 @@ async fn answer(
                 Route::Model(id) => models::one(&inbound.active, &caller, &id),
                 _ => models::all(&inbound.active, &caller),
             };
-            Ok(rate_limits::headers(gateway, &id, &user, answered).await)
+            let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
+            let headers = response.body_mut().headers_mut();
+            headers.rates = gateway.admission.rate_headers(&user, headers.rates).await;
+            Ok(response)
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use concierge::{
-    admission::{Operation, local::slots::Slots},
+    admission::{local::slots::Slots, request::Operation},
     config,
     user::UserId,
 };

@@ -2,13 +2,13 @@
 
 use crate::{
     admin::metrics::plain,
-    admission::distributed::DistributedLimits,
+    admission::Admission,
     cluster::{RedisClient, client::ERRORS},
     telemetry::exposition::MetricsPage,
 };
 
 /// Writes it, if there is a Redis.
-pub fn write(page: &mut MetricsPage, redis: &RedisClient, distributed: &DistributedLimits) {
+pub fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Admission) {
     let help = "Whether Redis answers.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(redis.is_up()))));
     let help = "Gateways that share the Redis, with this one; the last that was known while it is away.";
@@ -21,7 +21,7 @@ pub fn write(page: &mut MetricsPage, redis: &RedisClient, distributed: &Distribu
     });
     page.counter("concierge_redis_errors", "Questions to Redis that got no answer.", errors);
     let help = "Leases of slots that Redis did not know of: lost by it, or begun while it was away.";
-    page.counter("concierge_leases_restored", help, plain(distributed.leases_restored()));
+    page.counter("concierge_leases_restored", help, plain(admission.leases_restored()));
     let help = "Messages to other gateways that were not sent because too many waited.";
     page.counter("concierge_redis_messages_dropped", help, plain(redis.meters().untold.get()));
 }

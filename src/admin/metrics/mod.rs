@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Moment, view};
 use crate::{
-    admission::{distributed::DistributedLimits, local::slots::Slots},
+    admission::Admission,
     call::Registry,
     cluster::RedisClient,
     dispatch::budget::Budget,
@@ -37,14 +37,14 @@ pub struct Sources<'a> {
     pub gateway: &'a GatewayMeters,
     /// What may be repeated.
     pub budget: &'a Budget,
-    /// Who may run.
-    pub slots: &'a Slots,
+    /// The slots of users.
+    pub admission: &'a Admission,
     /// Who runs.
     pub calls: &'a Registry,
     /// What is remembered, if anything.
     pub memory: Option<&'a MemoryService>,
-    /// The line to Redis and what is counted over it, if there is one.
-    pub shared: Option<(&'a RedisClient, &'a DistributedLimits)>,
+    /// The connection to Redis, if there is one.
+    pub redis: Option<&'a RedisClient>,
     /// What gateways tell each other, if there is one.
     pub peers: Option<&'a Gossip>,
     /// Events that slow watchers have missed.
@@ -62,8 +62,8 @@ pub async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
     if let Some(memory) = sources.memory {
         remembered(&mut page, memory).await;
     }
-    if let Some((redis, distributed)) = sources.shared {
-        cluster::write(&mut page, redis, distributed);
+    if let Some(redis) = sources.redis {
+        cluster::write(&mut page, redis, sources.admission);
     }
     if let Some(peers) = sources.peers {
         gossip::write(&mut page, peers);
@@ -138,7 +138,7 @@ fn gateway(page: &mut MetricsPage, sources: &Sources<'_>, at: Moment) {
     page.gauge("concierge_requests_in_flight", help, plain(sources.calls.len() as f64));
     let help = "What is left for failovers and other repeats: 0 means that failures are passed on.";
     page.gauge("concierge_retry_budget_left", help, plain(sources.budget.left(at.now)));
-    let slots = sources.slots.view();
+    let slots = sources.admission.slots_view();
     let by_operation = slots.by_operation();
     let of = |operation: &str| vec![("operation", operation.to_owned())];
     let in_use = by_operation.iter().map(|(operation, count)| (of(operation), count.in_use as f64));

@@ -1,4 +1,4 @@
-//! The question that a request asks Redis, and the answer: `enter.lua` in types.
+//! What a request asks Redis for, and the reply: `acquire.lua` in types.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -7,9 +7,9 @@ use redis::Script;
 use super::lease_table::{LEASE, LeaseTable};
 use crate::{
     admission::{
-        Operation,
         local::{queue::Limit, rate::RateRefusal},
         rate_limit_headers::{RateHeaders, RateLimitState},
+        request::Operation,
     },
     cluster::{RedisUnavailable, UserKey},
     config,
@@ -18,10 +18,10 @@ use crate::{
 /// Beyond it a priority is no higher: it is a part of a number that must stay exact.
 const MOST_URGENT: i64 = 100;
 
-static ENTER: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("enter.lua"))));
+static ACQUIRE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("generation.lua"), include_str!("acquire.lua"))));
 
-/// What is asked.
+/// What a request asks for.
 #[derive(Debug, Clone)]
 pub struct AcquireRequest {
     /// Of the request, in this gateway.
@@ -66,7 +66,7 @@ pub struct AcquireReply {
     pub slot: SlotReply,
     /// The server's milliseconds.
     pub now: i64,
-    /// When its era began; 0 if no slot was asked for.
+    /// When its generation began; 0 if no slot was asked for.
     pub began: i64,
     requests: (u64, Duration),
     tokens: (u64, Duration),
@@ -102,34 +102,41 @@ type RawReply = (u8, u64, u64, u64, u64, u64, u8, usize, i64, i64);
 const DEADLINE: u8 = 1;
 
 impl AcquireRequest {
-    /// How a user stands.
-    pub fn about(user: UserKey) -> Self {
-        Self { number: 0, user, counts: false, requests: 0, tokens: 0, hold: None, slot: None }
+    /// `slot` for the request `number` of `user`, which counts for nothing else.
+    pub fn for_slot(user: UserKey, number: u64, slot: SlotRequest) -> Self {
+        Self { number, slot: Some(slot), ..Self::for_limits(user, &config::Limits::default()) }
+    }
+
+    /// What `user` has left of `limits`; counts nothing.
+    pub fn for_limits(user: UserKey, limits: &config::Limits) -> Self {
+        let requests = limits.requests_per_minute.unwrap_or(0);
+        let tokens = limits.tokens_per_minute.unwrap_or(0);
+        Self { number: 0, user, counts: false, requests, tokens, hold: None, slot: None }
     }
 }
 
 impl LeaseTable {
     /// Asks, and asks again if the server's clock was set in between.
-    pub async fn ask(&self, question: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
+    pub async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
         for _ in 0..2 {
-            let raw = self.ask_once(question).await?;
+            let raw = self.acquire_once(request).await?;
             if raw.0 != DEADLINE {
-                let answer = AcquireReply::from(raw);
-                self.observe_generation(answer.began);
-                return Ok(answer);
+                let reply = AcquireReply::from(raw);
+                self.observe_generation(reply.began);
+                return Ok(reply);
             }
             self.redis.set_clock(raw.8);
         }
         Err(RedisUnavailable)
     }
 
-    async fn ask_once(&self, question: &AcquireRequest) -> Result<RawReply, RedisUnavailable> {
-        let AcquireRequest { number, user, counts, requests, tokens, hold, slot } = question;
+    async fn acquire_once(&self, request: &AcquireRequest) -> Result<RawReply, RedisUnavailable> {
+        let AcquireRequest { number, user, counts, requests, tokens, hold, slot } = request;
         let run_id = self.redis.run_id().ok_or(RedisUnavailable)?;
         let user_key = format!("concierge:u:{user}");
         let wanted = slot.as_ref();
         let operation = wanted.map_or("none", |wanted| wanted.operation.as_str());
-        let mut call = ENTER.key("concierge:era");
+        let mut call = ACQUIRE.key("concierge:era");
         call.key("concierge:total").key(format!("{user_key}:{operation}"));
         call.key(&user_key).key(format!("{user_key}:requests:{requests}"));
         call.arg(self.id(*number)).arg(&*run_id).arg(self.redis.latest());

@@ -1,7 +1,7 @@
-//! The one who tells Redis what this gateway holds, and what it holds no more.
+//! Tells Redis what this gateway holds (a renewal), and what it holds no more (a release).
 //!
-//! Both from one task, in turns: a renewal that was written after a word of leaving would make a lease that nobody holds. A
-//! word that Redis may not have heard is said again; that it is heard twice does no harm.
+//! Both come from one task, in turns: a renewal that was written after the release of the same lease would make a lease that
+//! nobody holds. A release that may not have arrived is sent again; that it arrives twice does no harm.
 
 use std::{
     sync::{Arc, LazyLock, Weak, atomic::Ordering::Relaxed},
@@ -18,20 +18,20 @@ use tokio::{
 use super::lease_table::{LEASE, LeaseTable, ReleaseMessage};
 use crate::{cluster::RedisUnavailable, config::OnError, tasks::Tasks};
 
-/// Between two signs of life. Redis notices by them that nobody could renew anything for long.
+/// Between two heartbeats. Redis notices by them that nobody could renew anything for long.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two renewals of all that is held.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How long nobody gets anything from a Redis that knows nothing, where limits must never be exceeded: as long as gateways
 /// that are connected need to be back. A gateway that has just started cannot know whether there are any.
 const MIN_CLOSED: Duration = Duration::from_millis(1500);
-/// Words, or leases, in one message: a script holds up all others.
+/// Releases, or leases, in one message: a script holds up all others.
 const AT_ONCE: usize = 256;
 
-static LEAVE: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("leave.lua"))));
+static RELEASE: LazyLock<Script> =
+    LazyLock::new(|| Script::new(concat!(include_str!("generation.lua"), include_str!("release.lua"))));
 static RENEW: LazyLock<Script> =
-    LazyLock::new(|| Script::new(concat!(include_str!("era.lua"), include_str!("renew.lua"))));
+    LazyLock::new(|| Script::new(concat!(include_str!("generation.lua"), include_str!("renew.lua"))));
 
 /// One line of a renewal.
 enum SyncLine {
@@ -39,25 +39,25 @@ enum SyncLine {
     Tokens(String, String, u64),
 }
 
-/// Starts the clerk of `desk`, and who rings for those that wait.
+/// Starts the task that speaks for `table`, and the one that wakes its waiters.
 pub fn start(table: &Arc<LeaseTable>, tasks: &Tasks) {
-    let clerk = table.clone();
-    tasks.spawn_restarting("leases", move || run(clerk.clone()));
-    let (ringer, channel) = (Arc::downgrade(table), format!("concierge:wake:{}", table.redis.id()));
-    tasks.spawn_restarting("wake", move || wake_waiters(ringer.clone(), channel.clone()));
+    let synced = table.clone();
+    tasks.spawn_restarting("leases", move || run(synced.clone()));
+    let (woken, channel) = (Arc::downgrade(table), format!("concierge:wake:{}", table.redis.id()));
+    tasks.spawn_restarting("wake", move || wake_waiters(woken.clone(), channel.clone()));
 }
 
 async fn run(table: Arc<LeaseTable>) {
-    let mut pulse = interval(SYNC_INTERVAL);
-    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heartbeat = interval(SYNC_INTERVAL);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut news = table.redis.watch();
     let mut renewed = None;
     loop {
         let mut all = false;
-        let mut tell = true;
+        let mut renews = true;
         select! {
-            () = table.release_queued.notified() => tell = false,
-            _ = pulse.tick() => {}
+            () = table.release_queued.notified() => renews = false,
+            _ = heartbeat.tick() => {}
             () = table.due.notified() => all = true,
             changed = news.changed() => {
                 if changed.is_err() {
@@ -71,53 +71,53 @@ async fn run(table: Arc<LeaseTable>) {
         }
         flush_releases(&table).await;
         all |= renewed.is_none_or(|at: Instant| at.elapsed() >= RENEWAL);
-        if tell && let Ok(told_all) = renew(&table, all).await {
-            renewed = if told_all { Some(Instant::now()) } else { renewed };
+        if renews && let Ok(was_all) = renew(&table, all).await {
+            renewed = if was_all { Some(Instant::now()) } else { renewed };
         }
     }
 }
 
-/// Tells what has ended, in batches.
+/// Sends the releases, in batches.
 pub async fn flush_releases(table: &LeaseTable) {
     let _turn = table.turn.lock().await;
     loop {
         let batch: Vec<ReleaseMessage> = {
-            let mut words = table.releases.lock();
-            let count = words.len().min(AT_ONCE);
-            words.drain(..count).collect()
+            let mut releases = table.releases.lock();
+            let count = releases.len().min(AT_ONCE);
+            releases.drain(..count).collect()
         };
         if batch.is_empty() {
             return;
         }
-        let mut call = LEAVE.key("concierge:total");
-        batch.iter().for_each(|word| word.write(table, &mut call));
+        let mut call = RELEASE.key("concierge:total");
+        batch.iter().for_each(|release| release.write(table, &mut call));
         if table.redis.run::<u8>(&call).await.is_err() {
-            let mut words = table.releases.lock();
-            batch.into_iter().rev().for_each(|word| words.push_front(word.renew_again()));
+            let mut releases = table.releases.lock();
+            batch.into_iter().rev().for_each(|release| releases.push_front(release.sent_again()));
             return;
         }
     }
 }
 
-/// Tells what is held: what Redis has not heard of, or everything. Answers whether it was everything.
+/// Renews what is held: what was not reported yet, or everything. Answers whether it was everything.
 async fn renew(table: &LeaseTable, mut all: bool) -> Result<bool, RedisUnavailable> {
     let _turn = table.turn.lock().await;
-    // An era may begin while we speak.
+    // A generation may begin meanwhile.
     for _ in 0..3 {
         let lines = lines(table, all);
-        let mut eras = Vec::new();
+        let mut generations = Vec::new();
         let mut chunks = lines.chunks(AT_ONCE).peekable();
         loop {
             let chunk = chunks.next().unwrap_or_default();
             let last = chunks.peek().is_none();
-            eras.push(send_releases(table, chunk, all && last).await?);
+            generations.push(send_renewal(table, chunk, all && last).await?);
             if last {
                 break;
             }
         }
-        let generation = eras[0];
+        let generation = generations[0];
         let known = all || generation == table.generation.load(Relaxed);
-        if known && eras.iter().all(|other| *other == generation) {
+        if known && generations.iter().all(|other| *other == generation) {
             table.generation.store(generation, Relaxed);
             return Ok(all);
         }
@@ -131,7 +131,7 @@ fn lines(table: &LeaseTable, all: bool) -> Vec<SyncLine> {
     for (number, held) in table.leases.lock().iter_mut() {
         if all || !held.reported {
             held.reported = true;
-            lines.push(SyncLine::Slot(held.what.key(), table.id(*number)));
+            lines.push(SyncLine::Slot(held.what.prefix(), table.id(*number)));
         }
     }
     for (number, held) in table.holds.lock().iter_mut() {
@@ -144,18 +144,18 @@ fn lines(table: &LeaseTable, all: bool) -> Vec<SyncLine> {
     lines
 }
 
-/// Answers in which era it was heard.
-async fn send_releases(
+/// Answers in which generation it arrived.
+async fn send_renewal(
     table: &LeaseTable,
     lines: &[SyncLine],
-    that_was_all: bool,
+    was_all: bool,
 ) -> Result<i64, RedisUnavailable> {
     let run_id = table.redis.run_id().ok_or(RedisUnavailable)?;
     let least = if table.redis.on_error() == OnError::Closed { MIN_CLOSED } else { Duration::ZERO };
     let mut call = RENEW.key("concierge:era");
     call.key("concierge:total");
     call.arg(table.redis.id().as_str()).arg(&*run_id).arg(table.redis.latest()).arg(LEASE.as_millis() as u64);
-    call.arg(u8::from(that_was_all)).arg(table.redis.gateways()).arg(least.as_millis() as u64);
+    call.arg(u8::from(was_all)).arg(table.redis.gateways()).arg(least.as_millis() as u64);
     for line in lines {
         match line {
             SyncLine::Slot(key, id) => call.arg("slot").arg(key).arg(id),
@@ -174,26 +174,26 @@ async fn send_releases(
 impl ReleaseMessage {
     fn write(&self, table: &LeaseTable, call: &mut ScriptInvocation<'_>) {
         match self {
-            Self::Left { place, number } => call.arg("slot").arg(place.key()).arg(table.id(*number)),
-            Self::Spent { user, number, held, spent, limit, again } => {
+            Self::Slot { key, number } => call.arg("slot").arg(key.prefix()).arg(table.id(*number)),
+            Self::Tokens { user, number, held, spent, limit, again } => {
                 call.arg("tokens").arg(format!("concierge:u:{user}")).arg(table.id(*number)).arg(held);
                 call.arg(spent).arg(limit).arg(u8::from(*again))
             }
         };
     }
 
-    /// Redis may have heard it.
-    fn renew_again(self) -> Self {
+    /// It may have arrived already.
+    fn sent_again(self) -> Self {
         match self {
-            Self::Spent { user, number, held, spent, limit, .. } => {
-                Self::Spent { user, number, held, spent, limit, again: true }
+            Self::Tokens { user, number, held, spent, limit, .. } => {
+                Self::Tokens { user, number, held, spent, limit, again: true }
             }
-            left @ Self::Left { .. } => left,
+            released @ Self::Slot { .. } => released,
         }
     }
 }
 
-/// Wakes whom Redis names. It is a hint: who is not woken asks again by itself.
+/// Wakes the waiters that Redis names. It is a hint: a waiter that is not woken asks again by itself.
 async fn wake_waiters(table: Weak<LeaseTable>, channel: String) {
     let Some(mut heard) = table.upgrade().map(|table| table.redis.subscribe(&channel)) else { return };
     loop {

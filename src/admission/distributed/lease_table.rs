@@ -1,8 +1,8 @@
-//! What this gateway holds in Redis, and what is to be said there of requests that have ended.
+//! What this gateway holds in Redis, and what is to be released there.
 //!
-//! [`Lease`] and [`TokenHold`] are guards: dropping one, for whatever reason, puts a word into the outbox, also while the question
-//! that would have got it is still on its way. Words go out in order on one connection, so what is given back is never taken
-//! afterwards. The outbox and the tables take no await.
+//! [`Lease`] and [`TokenHold`] are guards: dropping one, for whatever reason, puts a release into the outbox, also while the call
+//! that would have acquired it is still on its way. Releases go out in order on one connection, so what is given back is never
+//! taken afterwards. The outbox and the tables take no await.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,24 +17,21 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
-    LimitPolicy,
     acquire_script::{SlotReply, SlotRequest},
+    limit_policy::LimitPolicy,
 };
 use crate::{
-    admission::{
-        Operation,
-        local::{release_rate::ReleaseRate, slots::Slot},
-    },
+    admission::{local::release_rate::ReleaseRate, request::Operation},
     cluster::{RedisClient, UserKey},
     telemetry::metrics::Counter,
 };
 
 /// How long a lease lasts that nobody renews.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// Words that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
+/// Releases that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
 const MAX_RELEASES: usize = 50_000;
 
-/// See the module.
+/// Everything that this gateway holds in Redis, and the outbox.
 pub struct LeaseTable {
     pub redis: RedisClient,
     next: AtomicU64,
@@ -43,23 +40,24 @@ pub struct LeaseTable {
     /// Tokens that are held back, by number.
     pub holds: Mutex<HashMap<u64, HeldLease<(UserKey, u64)>>>,
     pub releases: Mutex<VecDeque<ReleaseMessage>>,
-    /// There are words.
+    /// There are releases.
     pub release_queued: Notify,
-    /// What is held is to be told to Redis now.
+    /// What is held is to be renewed now.
     pub due: Notify,
-    /// The era to which all of it was told.
+    /// The generation in which all of it was renewed.
     pub generation: AtomicI64,
-    /// Those who wait for a lease, by number.
+    /// The requests that wait for a lease.
     pub waiting: Mutex<LeaseWaiters>,
     /// Leases that Redis did not know of.
     pub restored: Counter,
-    /// Whoever speaks to Redis of what is held and left holds it.
+    /// Held while releases or renewals are sent.
     pub turn: tokio::sync::Mutex<()>,
 }
 
-/// Who waits for a lease, and how fast they go.
+/// Requests that wait for a lease, and how fast leases become free.
 #[derive(Default)]
 pub struct LeaseWaiters {
+    /// By number.
     pub wake_handles: HashMap<u64, Arc<Notify>>,
     pub release_rate: ReleaseRate,
 }
@@ -75,17 +73,17 @@ pub struct LeaseKey {
 #[derive(Debug, Clone, Copy)]
 pub struct HeldLease<T> {
     pub what: T,
-    /// Redis was told of it, or is being told.
+    /// Redis knows of it, or is being told.
     pub reported: bool,
 }
 
-/// What Redis is to hear.
+/// What is to be released in Redis.
 #[derive(Debug, Clone)]
 pub enum ReleaseMessage {
-    /// A slot is free, or somebody waits no more.
-    Left { place: LeaseKey, number: u64 },
-    /// A call has cost so much.
-    Spent { user: UserKey, number: u64, held: u64, spent: u64, limit: u64, again: bool },
+    /// A slot is free, or its waiter has left.
+    Slot { key: LeaseKey, number: u64 },
+    /// Tokens are held back no more, and so many were spent.
+    Tokens { user: UserKey, number: u64, held: u64, spent: u64, limit: u64, again: bool },
 }
 
 /// The right to one slot of those that all gateways share; given back when dropped.
@@ -96,13 +94,10 @@ pub struct Lease {
     key: LeaseKey,
     /// Redis may know of it.
     asked: bool,
-    granted: bool,
-    /// What Redis has said last and nobody has acted on.
+    /// The last reply of Redis that nobody has acted on.
     pub last_reply: Option<SlotReply>,
     /// When it was asked for first, in the server's milliseconds; 0: not yet.
     arrival: i64,
-    /// Its place in this gateway's share.
-    room: Option<Slot>,
 }
 
 /// Tokens that are held back for one call in Redis; given back when dropped, less those that were spent.
@@ -118,8 +113,8 @@ pub struct TokenHold {
 }
 
 impl LeaseKey {
-    /// The beginning of its keys.
-    pub fn key(&self) -> String {
+    /// The beginning of its keys in Redis.
+    pub fn prefix(&self) -> String {
         format!("concierge:u:{}:{}", self.user, self.operation.as_str())
     }
 }
@@ -151,66 +146,54 @@ impl LeaseTable {
         format!("{}:{number}", self.redis.id())
     }
 
-    /// Redis speaks of an era; if it is new, it must hear what we hold.
+    /// Redis is in the generation that `began` then; in a new one all that is held must be renewed.
     pub fn observe_generation(&self, began: i64) {
         if began != 0 && began != self.generation.load(Relaxed) {
             self.due.notify_one();
         }
     }
 
-    fn enqueue_release(&self, word: ReleaseMessage) {
-        let mut words = self.releases.lock();
-        if words.len() >= MAX_RELEASES {
-            words.pop_front();
+    fn enqueue_release(&self, release: ReleaseMessage) {
+        let mut releases = self.releases.lock();
+        if releases.len() >= MAX_RELEASES {
+            releases.pop_front();
         }
-        words.push_back(word);
-        drop(words);
+        releases.push_back(release);
+        drop(releases);
         self.release_queued.notify_one();
     }
 }
 
 impl Lease {
     /// One that was not asked for yet.
-    pub fn new(table: &Arc<LeaseTable>, place: LeaseKey) -> Self {
-        let number = table.number();
-        Self {
-            table: table.clone(),
-            number,
-            key: place,
-            asked: false,
-            granted: false,
-            last_reply: None,
-            arrival: 0,
-            room: None,
-        }
+    pub fn new(table: &Arc<LeaseTable>, key: LeaseKey) -> Self {
+        Self { table: table.clone(), number: table.number(), key, asked: false, last_reply: None, arrival: 0 }
     }
 
     /// How it is asked for; from here on Redis may know of it.
-    pub fn wanted(&mut self, terms: &LimitPolicy, priority: i64) -> SlotRequest {
+    pub fn slot_request(&mut self, policy: &LimitPolicy, priority: i64) -> SlotRequest {
         self.asked = true;
         SlotRequest {
             operation: self.key.operation,
-            own: terms.local_only(self.key.operation),
-            all: terms.slots.total,
-            queue: terms.slots.queue,
+            own: policy.per_user(self.key.operation),
+            all: policy.slots.total,
+            queue: policy.slots.queue,
             arrival: self.arrival,
             priority,
         }
     }
 
-    /// Redis has said this, at its time `now`.
-    pub fn apply_reply(&mut self, said: SlotReply, now: i64) {
-        self.last_reply = Some(said);
+    /// Redis has replied this, at its time `now`.
+    pub fn apply_reply(&mut self, reply: SlotReply, now: i64) {
+        self.last_reply = Some(reply);
         if self.arrival == 0 {
             self.arrival = now;
         }
     }
 
-    /// It is ours, and stands in `room`; `told` if Redis knows.
-    pub fn granted(&mut self, room: Slot, told: bool) {
-        self.granted = true;
-        self.room = Some(room);
-        self.table.leases.lock().insert(self.number, HeldLease { what: self.key, reported: told });
+    /// It is ours; `reported` if Redis knows.
+    pub fn record_grant(&self, reported: bool) {
+        self.table.leases.lock().insert(self.number, HeldLease { what: self.key, reported });
     }
 
     /// Whose it is.
@@ -219,13 +202,8 @@ impl Lease {
         self.key.user
     }
 
-    /// Whether it is ours.
-    pub fn is_granted(&self) -> bool {
-        self.granted
-    }
-
     /// Redis does not know of it.
-    pub fn clear(mut self) {
+    pub fn forget(mut self) {
         self.asked = false;
     }
 }
@@ -234,20 +212,20 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let held = self.table.leases.lock().remove(&self.number);
         if self.asked || held.is_some_and(|held| held.reported) {
-            self.table.enqueue_release(ReleaseMessage::Left { place: self.key, number: self.number });
+            self.table.enqueue_release(ReleaseMessage::Slot { key: self.key, number: self.number });
         }
     }
 }
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("number", &self.number).field("granted", &self.granted).finish()
+        f.debug_struct("Lease").field("number", &self.number).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for LeaseTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
+        f.debug_struct("LeaseTable").finish_non_exhaustive()
     }
 }
 
@@ -281,7 +259,7 @@ impl Drop for TokenHold {
     fn drop(&mut self) {
         let Some(table) = self.table.take() else { return };
         table.holds.lock().remove(&self.number);
-        table.enqueue_release(ReleaseMessage::Spent {
+        table.enqueue_release(ReleaseMessage::Tokens {
             user: self.user,
             number: self.number,
             held: self.tokens,

@@ -1,4 +1,4 @@
-//! The wait for a lease: asks Redis again when a bell rings or now and then, and goes on by itself while Redis is away.
+//! The wait for a lease: asks Redis again when it is woken or now and then, and goes on by itself while Redis is away.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,81 +10,80 @@ use tokio::{
 };
 
 use super::{
-    AdmissionRequest, DistributedLimits,
+    DistributedLimits, GrantedLease,
     acquire_script::{AcquireRequest, SlotReply},
     lease_table::{Lease, LeaseTable},
 };
 use crate::{
-    admission::local::{
-        queue::{Limit, QueueRefusal},
-        slots::{Slot, SlotRefusal, WaitOutcome, refusal},
+    admission::{
+        local::{
+            queue::{Limit, QueueRefusal},
+            slots::{LocalSlot, SlotRefusal, WaitOutcome, refusal},
+        },
+        request::AdmissionRequest,
     },
     cluster::{RedisUnavailable, UserKey},
-    config::OnError,
+    refusal::{AdmissionError, Refusal},
 };
 
-/// Until somebody who waits asks again, should no bell ring: first,
+/// Until a waiter that is not woken asks again: first,
 const POLL_SOON: Duration = Duration::from_millis(100);
-/// and later. Redis forgets who has not asked for six times as long.
+/// and later. Redis forgets a waiter that has not asked for six times as long.
 const RENEW_WAIT: Duration = Duration::from_millis(250);
 
-/// Waits until `lease` is granted. `lease` knows what Redis has said already.
+/// Waits until `lease` is granted. `lease` knows what Redis has replied already.
 pub async fn wait(
     distributed: &DistributedLimits,
-    mut slot: Slot,
     mut lease: Box<Lease>,
     (request, deadline): (&AdmissionRequest<'_>, Instant),
-) -> Result<Slot, SlotRefusal> {
-    let wake = WakeHandle::install_wake(&distributed.table, lease.number);
-    slot.park();
-    let mut waiter = LeaseWaiter { distributed, request, deadline, wake, room: None, pause: POLL_SOON };
+) -> Result<Box<GrantedLease>, Refusal> {
+    let wake = WakeHandle::register(&distributed.table, lease.number);
+    let mut waiter = LeaseWaiter { distributed, request, deadline, wake, share: None, pause: POLL_SOON };
     loop {
-        let said = match lease.last_reply.take() {
-            Some(said) => Ok(said),
+        let reply = match lease.last_reply.take() {
+            Some(reply) => Ok(reply),
             None => ask(distributed, &mut lease, request).await,
         };
-        let local = distributed.table.redis.on_error() == OnError::Local;
-        match said {
+        let closed = distributed.fails_closed();
+        match reply {
             Ok(SlotReply::Granted) => {
-                lease.granted(distributed.reserve.occupy(request.user, request.operation), true);
-                waiter.wake.starts_now();
-                return Ok(slot.with(lease));
+                waiter.wake.record_release();
+                return Ok(distributed.granted(lease, request));
             }
             Ok(SlotReply::Full(by, ahead)) => {
-                return Err(refused(&distributed.table, (by, ahead), WaitOutcome::Full));
+                return Err(refused(&distributed.table, (by, ahead), WaitOutcome::Full).into());
             }
             Ok(SlotReply::Waits(by, ahead)) => waiter.wait_for_turn(by, ahead).await?,
-            Err(RedisUnavailable) if !local => return Err(SlotRefusal::Away),
-            Ok(SlotReply::Shut | SlotReply::Nothing) if !local => {
-                waiter.wait_for_turn(Limit::Total, 0).await?
+            Err(RedisUnavailable) if closed => return Err(AdmissionError::LimitsUnavailable.into()),
+            Ok(SlotReply::Shut | SlotReply::Nothing) if closed => {
+                waiter.wait_for_turn(Limit::Total, 0).await?;
             }
             Ok(SlotReply::Shut | SlotReply::Nothing) | Err(RedisUnavailable) => {
-                if let Some(room) = waiter.share().await? {
-                    lease.granted(room, false);
-                    return Ok(slot.with(lease));
+                if let Some(share) = waiter.wait_for_share().await? {
+                    return Ok(GrantedLease::new(lease, share, false));
                 }
             }
         }
     }
 }
 
-/// Somebody who has a slot of this gateway, and none yet of all gateways.
+/// A request that has a slot of this gateway, and none yet of all gateways.
 struct LeaseWaiter<'a> {
     distributed: &'a DistributedLimits,
     request: &'a AdmissionRequest<'a>,
     deadline: Instant,
     wake: WakeHandle<'a>,
-    /// The place in the queue for this gateway's share.
-    room: Option<BoxFuture<'a, Result<Slot, SlotRefusal>>>,
+    /// Its place in the queue for this gateway's share.
+    share: Option<BoxFuture<'a, Result<LocalSlot, SlotRefusal>>>,
     pause: Duration,
 }
 
 impl LeaseWaiter<'_> {
-    /// Waits until it is worth asking Redis again; `ahead` stand before us.
+    /// Waits until it is worth asking Redis again; `ahead` are before us.
     async fn wait_for_turn(&mut self, by: Limit, ahead: usize) -> Result<(), SlotRefusal> {
-        self.room = None;
+        self.share = None;
         select! {
-            () = self.wake.register_wake() => {}
+            () = self.wake.notify.notified() => {}
             () = sleep(self.pause) => self.pause = RENEW_WAIT,
             () = sleep_until(self.deadline) => return Err(refused(&self.distributed.table, (by, ahead), WaitOutcome::Late)),
         }
@@ -92,14 +91,14 @@ impl LeaseWaiter<'_> {
     }
 
     /// Waits for a place in this gateway's share, for so long that Redis may be back.
-    async fn share(&mut self) -> Result<Option<Slot>, SlotRefusal> {
+    async fn wait_for_share(&mut self) -> Result<Option<LocalSlot>, SlotRefusal> {
         let (distributed, request) = (self.distributed, self.request);
-        let share = distributed.reserve.slots(&distributed.terms.load(), distributed.gateways());
-        let room = &mut self.room;
-        let room = room
-            .get_or_insert_with(|| share.acquire(request.user, request.operation, request.priority).boxed());
+        let slots = distributed.fallback.slots(&distributed.policy.load(), distributed.gateways());
+        let share = self
+            .share
+            .get_or_insert_with(|| slots.acquire(request.user, request.operation, request.priority).boxed());
         select! {
-            granted = room => granted.map(Some),
+            granted = share => granted.map(Some),
             () = sleep(RENEW_WAIT) => Ok(None),
             () = sleep_until(self.deadline) => Err(refused(&distributed.table, (Limit::Total, 0), WaitOutcome::Late)),
         }
@@ -111,23 +110,19 @@ async fn ask(
     lease: &mut Lease,
     request: &AdmissionRequest<'_>,
 ) -> Result<SlotReply, RedisUnavailable> {
-    let terms = distributed.terms.load_full();
-    let question = AcquireRequest {
-        number: lease.number,
-        slot: Some(lease.wanted(&terms, request.priority)),
-        ..AcquireRequest::about(UserKey::of(request.user))
-    };
-    let answer = distributed.table.ask(&question).await?;
-    lease.apply_reply(answer.slot, answer.now);
-    Ok(lease.last_reply.take().unwrap_or(answer.slot))
+    let slot = lease.slot_request(&distributed.policy.load_full(), request.priority);
+    let acquire = AcquireRequest::for_slot(UserKey::of(request.user), lease.number, slot);
+    let reply = distributed.table.acquire(&acquire).await?;
+    lease.apply_reply(reply.slot, reply.now);
+    Ok(lease.last_reply.take().unwrap_or(reply.slot))
 }
 
-fn refused(table: &LeaseTable, (by, ahead): (Limit, usize), ended: WaitOutcome) -> SlotRefusal {
+fn refused(table: &LeaseTable, (by, ahead): (Limit, usize), outcome: WaitOutcome) -> SlotRefusal {
     let retry_after = table.waiting.lock().release_rate.estimated_wait(ahead + 1, Instant::now());
-    refusal(QueueRefusal { by, retry_after }, ended)
+    refusal(QueueRefusal { by, retry_after }, outcome)
 }
 
-/// Rings when Redis has a place for us; taken down when dropped.
+/// Notified when Redis has a lease for us; taken out of the table when dropped.
 struct WakeHandle<'a> {
     table: &'a LeaseTable,
     number: u64,
@@ -135,7 +130,7 @@ struct WakeHandle<'a> {
 }
 
 impl<'a> WakeHandle<'a> {
-    fn install_wake(table: &'a LeaseTable, number: u64) -> Self {
+    fn register(table: &'a LeaseTable, number: u64) -> Self {
         let notify = Arc::new(Notify::new());
         let mut waiting = table.waiting.lock();
         waiting.wake_handles.insert(number, notify.clone());
@@ -144,12 +139,8 @@ impl<'a> WakeHandle<'a> {
         Self { table, number, notify }
     }
 
-    async fn register_wake(&self) {
-        self.notify.notified().await;
-    }
-
-    /// Its turn has come: a measure of how fast things go.
-    fn starts_now(&self) {
+    /// A lease became free for us.
+    fn record_release(&self) {
         self.table.waiting.lock().release_rate.record_release(Instant::now());
     }
 }
@@ -159,7 +150,7 @@ impl Drop for WakeHandle<'_> {
         let mut waiting = self.table.waiting.lock();
         waiting.wake_handles.remove(&self.number);
         if waiting.wake_handles.is_empty() {
-            waiting.release_rate.remaining();
+            waiting.release_rate.stop();
         }
     }
 }

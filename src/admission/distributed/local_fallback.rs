@@ -2,79 +2,79 @@
 //!
 //! Every limit is divided by the number of gateways last known and rounded up, so all of them together exceed it by less
 //! than one for each gateway; beside that runs what was admitted before. To know what runs here, leases that Redis has granted
-//! take their place in it as well.
+//! have their places in it as well.
 
 use parking_lot::Mutex;
 
-use super::LimitPolicy;
+use super::limit_policy::LimitPolicy;
 use crate::{
     admission::{
-        Operation,
         local::{
             rate::RateLimits,
-            slots::{Slot, Slots},
+            slots::{LocalSlot, Slots},
         },
+        request::Operation,
     },
     user::UserId,
 };
 
-/// See the module.
+/// The divided slots and limits.
 pub struct LocalFallback {
     slots: Slots,
     limits: RateLimits,
-    /// What is in force: these terms, shared by so many.
+    /// What is in force: this policy, shared by so many.
     share: Mutex<(LimitPolicy, usize)>,
 }
 
 impl LocalFallback {
     /// Everything, as long as nobody else is known.
-    pub fn new(terms: &LimitPolicy) -> Self {
-        let share = local_share(terms, 1);
+    pub fn new(policy: &LimitPolicy) -> Self {
+        let share = local_share(policy, 1);
         Self {
             slots: Slots::new(&share.slots),
             limits: RateLimits::new(&share.limits),
-            share: Mutex::new((terms.clone(), 1)),
+            share: Mutex::new((policy.clone(), 1)),
         }
     }
 
     /// A place for a request that may run whatever the share is.
-    pub fn occupy(&self, user: &UserId, operation: Operation) -> Slot {
+    pub fn occupy(&self, user: &UserId, operation: Operation) -> LocalSlot {
         self.slots.occupy(user, operation)
     }
 
     /// The share of the slots.
-    pub fn slots(&self, terms: &LimitPolicy, gateways: usize) -> &Slots {
-        self.fit(terms, gateways);
+    pub fn slots(&self, policy: &LimitPolicy, gateways: usize) -> &Slots {
+        self.fit(policy, gateways);
         &self.slots
     }
 
     /// The share of what may be asked in a minute.
-    pub fn limits(&self, terms: &LimitPolicy, gateways: usize) -> &RateLimits {
-        self.fit(terms, gateways);
+    pub fn limits(&self, policy: &LimitPolicy, gateways: usize) -> &RateLimits {
+        self.fit(policy, gateways);
         &self.limits
     }
 
-    fn fit(&self, terms: &LimitPolicy, gateways: usize) {
+    fn fit(&self, policy: &LimitPolicy, gateways: usize) {
         let mut share = self.share.lock();
-        if (&share.0, share.1) != (terms, gateways) {
-            *share = (terms.clone(), gateways);
-            let divided = local_share(terms, gateways);
+        if (&share.0, share.1) != (policy, gateways) {
+            *share = (policy.clone(), gateways);
+            let divided = local_share(policy, gateways);
             self.slots.reconfigure(&divided.slots);
             self.limits.reconfigure(&divided.limits);
         }
     }
 }
 
-/// The share of one of `gateways`. Nobody is turned away from its queue: who comes has a place in this gateway's own.
-fn local_share(terms: &LimitPolicy, gateways: usize) -> LimitPolicy {
+/// The share of one of `gateways`. Its queue refuses nobody: a request that comes has a place in this gateway's own.
+fn local_share(policy: &LimitPolicy, gateways: usize) -> LimitPolicy {
     let by = u32::try_from(gateways).unwrap_or(u32::MAX).max(1);
-    let mut share = terms.clone();
+    let mut share = policy.clone();
     share.slots.queue = u32::MAX;
-    share.slots.per_user = terms.slots.per_user.div_ceil(by);
-    share.slots.total = terms.slots.total.div_ceil(by);
+    share.slots.per_user = policy.slots.per_user.div_ceil(by);
+    share.slots.total = policy.slots.total.div_ceil(by);
     share.slots.operations.values_mut().for_each(|limit| *limit = limit.div_ceil(by));
-    share.limits.requests_per_minute = terms.limits.requests_per_minute.map(|limit| limit.div_ceil(by));
-    share.limits.tokens_per_minute = terms.limits.tokens_per_minute.map(|limit| limit.div_ceil(by));
+    share.limits.requests_per_minute = policy.limits.requests_per_minute.map(|limit| limit.div_ceil(by));
+    share.limits.tokens_per_minute = policy.limits.tokens_per_minute.map(|limit| limit.div_ceil(by));
     share
 }
 
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    fn terms(per_user: u32, requests: Option<u32>) -> LimitPolicy {
+    fn policy(per_user: u32, requests: Option<u32>) -> LimitPolicy {
         let mut config = Config::default();
         config.slots.per_user = per_user;
         config.slots.operations.clear();
@@ -97,7 +97,7 @@ mod tests {
     fn shares_together_are_the_limit_and_less_than_one_more_for_each_gateway() {
         for limit in 0..50 {
             for gateways in 1..=7 {
-                let share = local_share(&terms(limit, Some(limit)), gateways);
+                let share = local_share(&policy(limit, Some(limit)), gateways);
                 let sum = share.slots.per_user * gateways as u32;
                 assert!((limit..limit + gateways as u32).contains(&sum), "{limit} by {gateways}: {sum}");
                 assert_eq!(share.limits.requests_per_minute, Some(share.slots.per_user));
@@ -108,10 +108,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_runs_here_already_takes_from_the_share() {
-        let (terms, user) = (terms(4, None), UserId::anonymous());
-        let reserve = LocalFallback::new(&terms);
-        let leased: Vec<Slot> = (0..3).map(|_| reserve.occupy(&user, Operation::Chat)).collect();
-        let take = || reserve.slots(&terms, 2).acquire(&user, Operation::Chat, 0).now_or_never();
+        let (policy, user) = (policy(4, None), UserId::anonymous());
+        let fallback = LocalFallback::new(&policy);
+        let leased: Vec<LocalSlot> = (0..3).map(|_| fallback.occupy(&user, Operation::Chat)).collect();
+        let take = || fallback.slots(&policy, 2).acquire(&user, Operation::Chat, 0).now_or_never();
         assert!(take().is_none(), "two may run here, and three do");
         drop(leased);
         let taken = [take(), take()];

@@ -1,8 +1,8 @@
 //! Slots and limits that several gateways share.
 //!
-//! This gateway's own queue comes first: it orders this gateway's requests and costs nothing. Who has one of its slots then
-//! takes a *lease* in Redis, which holds the limits over all gateways; it ends with the request, or by itself 30 s after its
-//! gateway has died. Requests a minute and tokens are counted in the same question. What Redis does, one atomic script
+//! This gateway's own queue comes first: it orders this gateway's requests and costs nothing. A request that has one of its
+//! slots then takes a *lease* in Redis, which holds the limits over all gateways; it ends with the request, or by itself 30 s
+//! after its gateway has died. Requests a minute and tokens are counted in the same call. What Redis does, one atomic script
 //! per step, is in the files `*.lua`; [`lease_table`] knows what this gateway holds there, and [`lease_sync`] tells Redis of it.
 //!
 //! While Redis is away, [`local_fallback`] lets this gateway's share of the limits go on, or all are refused: `redis.on_error`.
@@ -12,6 +12,7 @@ mod acquire_script;
 mod lease_sync;
 mod lease_table;
 mod lease_wait;
+mod limit_policy;
 mod local_fallback;
 
 #[cfg(test)]
@@ -26,167 +27,166 @@ pub use self::lease_table::{Lease, TokenHold};
 use self::{
     acquire_script::{AcquireReply, AcquireRequest, AcquireVerdict, SlotReply},
     lease_table::{LeaseKey, LeaseTable},
+    limit_policy::LimitPolicy,
     local_fallback::LocalFallback,
 };
 use super::{
-    Operation,
-    local::{
-        rate::{RateCheck, RateRefusal, Reservation, TokenCost},
-        slots::{Slot, Slots},
-    },
+    local::{rate::RateCheck, slots::LocalSlot},
     rate_limit_headers::RateHeaders,
+    request::{AdmissionRequest, TokenCost},
+    reservation::{HeldTokens, Reservation},
 };
 use crate::{
-    cluster::{RedisClient, UserKey},
-    config::{self, Config, OnError},
+    cluster::{RedisClient, RedisUnavailable, UserKey},
+    config::{Config, OnError},
+    refusal::{AdmissionError, Refusal},
     tasks::Tasks,
     user::UserId,
 };
 
-/// What somebody asks for.
-#[derive(Debug, Clone, Copy)]
-pub struct AdmissionRequest<'a> {
-    /// Who.
-    pub user: &'a UserId,
-    /// A slot for what.
-    pub operation: Operation,
-    /// A higher one leaves the queue first.
-    pub priority: i64,
-    /// What it may cost in tokens; `None` if no model reads it.
-    pub cost: Option<TokenCost>,
-}
-
-/// A request that was counted.
-#[derive(Debug)]
-pub struct RateDecision {
-    /// Whether it may go on, and what is left of the limits.
-    pub checked: RateCheck,
-    /// Its slot, if one of this gateway's was free at once; for [`DistributedLimits::acquire`], which knows whether it is whole.
-    pub slot: Option<Slot>,
-}
-
-/// What the configuration allows, over all gateways.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LimitPolicy {
-    slots: config::Slots,
-    limits: config::Limits,
-}
-
 /// Slots and limits over all gateways.
 pub struct DistributedLimits {
     table: Arc<LeaseTable>,
-    reserve: LocalFallback,
-    terms: ArcSwap<LimitPolicy>,
+    fallback: LocalFallback,
+    policy: ArcSwap<LimitPolicy>,
 }
 
-impl From<&Config> for LimitPolicy {
-    fn from(config: &Config) -> Self {
-        Self { slots: config.slots.clone(), limits: config.limits.clone() }
-    }
+/// What came of the check of a request against the limits.
+#[derive(Debug)]
+pub struct DistributedDecision {
+    /// The tokens that are held back for it, or why it may not go on.
+    pub verdict: Result<Reservation, Refusal>,
+    /// What is left of the limits after it.
+    pub headers: RateHeaders,
+    /// The lease, if one was asked for.
+    pub lease: Option<RequestedLease>,
 }
 
-impl LimitPolicy {
-    fn limits_anything(&self) -> bool {
-        self.limits != config::Limits::default()
-    }
+/// A lease that Redis was asked for, or is about to be.
+#[derive(Debug)]
+pub enum RequestedLease {
+    /// It is ours.
+    Granted(Box<GrantedLease>),
+    /// It has to be waited for: see [`DistributedLimits::wait`].
+    Pending(Box<Lease>),
+}
 
-    fn local_only(&self, operation: Operation) -> u32 {
-        self.slots.limit(operation.as_str())
-    }
-
-    /// What is asked of Redis about the limits of a minute.
-    fn acquire_request(&self, user: UserKey) -> AcquireRequest {
-        AcquireRequest {
-            requests: self.limits.requests_per_minute.unwrap_or(0),
-            tokens: self.limits.tokens_per_minute.unwrap_or(0),
-            ..AcquireRequest::about(user)
-        }
-    }
+/// A lease that is ours; given back when dropped.
+#[derive(Debug)]
+pub struct GrantedLease {
+    /// Dropped first, so that whoever gets the place in the share finds the lease given back.
+    _lease: Lease,
+    /// Its place in this gateway's share of the slots.
+    _share: LocalSlot,
 }
 
 impl DistributedLimits {
-    /// All that `config` allows, counted over `link`.
+    /// All that `config` allows, counted over `redis`.
     pub fn new(config: &Config, redis: RedisClient, tasks: &Tasks) -> Self {
-        let terms = LimitPolicy::from(config);
+        let policy = LimitPolicy::from(config);
         let table = LeaseTable::new(redis);
         lease_sync::start(&table, tasks);
-        Self { table, reserve: LocalFallback::new(&terms), terms: ArcSwap::from_pointee(terms) }
+        Self { table, fallback: LocalFallback::new(&policy), policy: ArcSwap::from_pointee(policy) }
     }
 
     /// Other limits from now on.
     pub fn reconfigure(&self, config: &Config) {
-        self.terms.store(Arc::new(LimitPolicy::from(config)));
+        self.policy.store(Arc::new(LimitPolicy::from(config)));
     }
 
-    /// Counts a request, holds back its tokens and, if one of this gateway's `slots` is free at once, takes a lease for it:
-    /// all in one question to Redis.
-    pub async fn enter(&self, slots: &Slots, request: &AdmissionRequest<'_>) -> RateDecision {
-        let terms = self.terms.load_full();
-        let slot = slots.take(request.user, request.operation);
-        let user = UserKey::of(request.user);
-        let mut lease =
-            slot.as_ref().map(|_| Lease::new(&self.table, LeaseKey { user, operation: request.operation }));
-        if lease.is_none() && !terms.limits_anything() {
-            return RateDecision::counted(Ok(Reservation::default()), RateHeaders::default(), None);
+    /// Counts a request, holds back its tokens and, if it `wants_lease`, takes one: all in one call of Redis.
+    pub async fn check(&self, request: &AdmissionRequest<'_>, wants_lease: bool) -> DistributedDecision {
+        let policy = self.policy.load_full();
+        if !wants_lease && !policy.limits_anything() {
+            return DistributedDecision::new(Ok(Reservation::default()), RateHeaders::default(), None);
         }
+        let user = UserKey::of(request.user);
+        let mut lease = wants_lease.then(|| self.lease_for(user, request));
         let number = lease.as_ref().map_or_else(|| self.table.number(), |lease| lease.number);
-        let hold = self.hold(&terms, (user, number), request.cost);
-        let question = AcquireRequest {
+        let hold = self.hold(&policy, (user, number), request.cost);
+        let acquire = AcquireRequest {
             number,
             counts: true,
             hold: hold.as_ref().map(|hold| hold.tokens),
-            slot: lease.as_mut().map(|lease| lease.wanted(&terms, request.priority)),
-            ..terms.acquire_request(user)
+            slot: lease.as_mut().map(|lease| lease.slot_request(&policy, request.priority)),
+            ..AcquireRequest::for_limits(user, &policy.limits)
         };
-        match self.table.ask(&question).await {
-            Ok(answer) => self.entered(&terms, (answer, request), hold, slot.zip(lease)),
-            Err(_) if self.table.redis.on_error() == OnError::Closed => {
-                RateDecision::counted(Err(RateRefusal::Away), RateHeaders::default(), None)
-            }
-            Err(_) => {
-                let RateCheck { verdict, headers } =
-                    self.reserve.limits(&terms, self.gateways()).check(request.user, request.cost);
-                let slot = slot.zip(lease).map(|(slot, lease)| slot.with(lease));
-                RateDecision::counted(verdict, headers, slot)
+        match self.table.acquire(&acquire).await {
+            Ok(reply) => self.decide(&policy, (reply, request), hold, lease),
+            Err(RedisUnavailable) if self.fails_closed() => DistributedDecision::new(
+                Err(AdmissionError::LimitsUnavailable.into()),
+                RateHeaders::default(),
+                None,
+            ),
+            Err(RedisUnavailable) => {
+                let limits = self.fallback.limits(&policy, self.gateways());
+                let RateCheck { verdict, headers } = limits.check(request.user, request.cost);
+                let reserved = |held| Reservation::new(request.cost, HeldTokens::Local(held));
+                let verdict = verdict.map(reserved).map_err(Refusal::from);
+                DistributedDecision::new(verdict, headers, lease.map(RequestedLease::Pending))
             }
         }
     }
 
-    /// A slot for which there is a lease as well, within `queue_timeout`. `early` is what [`DistributedLimits::enter`] gave.
+    /// What Redis has decided.
+    fn decide(
+        &self,
+        policy: &LimitPolicy,
+        (reply, request): (AcquireReply, &AdmissionRequest<'_>),
+        hold: Option<TokenHold>,
+        lease: Option<Box<Lease>>,
+    ) -> DistributedDecision {
+        let headers = reply.headers(&policy.limits);
+        if let AcquireVerdict::Refused(refusal) = reply.verdict {
+            // Nothing was held for it.
+            hold.into_iter().for_each(TokenHold::forget);
+            lease.into_iter().for_each(|lease| lease.forget());
+            return DistributedDecision::new(Err(refusal.into()), headers, None);
+        }
+        let held = hold.map(|hold| HeldTokens::Shared(hold.confirmed())).unwrap_or_default();
+        let lease = lease.map(|mut lease| {
+            lease.apply_reply(reply.slot, reply.now);
+            match reply.slot {
+                SlotReply::Granted => RequestedLease::Granted(self.granted(lease, request)),
+                _ => RequestedLease::Pending(lease),
+            }
+        });
+        DistributedDecision::new(Ok(Reservation::new(request.cost, held)), headers, lease)
+    }
+
+    /// A lease that was not asked for yet.
+    pub fn lease(&self, request: &AdmissionRequest<'_>) -> Box<Lease> {
+        self.lease_for(UserKey::of(request.user), request)
+    }
+
+    /// Waits until `lease` is granted or has a place in this gateway's share.
     ///
     /// # Errors
-    /// [`super::local::slots::SlotRefusal`]: the queue is full, the wait was too long, or Redis is away and must be asked.
-    pub async fn acquire(
+    /// The queue is full, the deadline has passed, or Redis is away and must be asked.
+    pub async fn wait(
         &self,
-        slots: &Slots,
+        lease: Box<Lease>,
         request: &AdmissionRequest<'_>,
-        early: Option<Slot>,
-    ) -> Result<Slot, super::local::slots::SlotRefusal> {
-        let deadline = Instant::now() + self.terms.load().slots.queue_timeout;
-        let mut slot = match early {
-            Some(slot) => slot,
-            None => slots.acquire(request.user, request.operation, request.priority).await?,
-        };
-        let lease = slot.lease.take().unwrap_or_else(|| {
-            let place = LeaseKey { user: UserKey::of(request.user), operation: request.operation };
-            Box::new(Lease::new(&self.table, place))
-        });
-        if lease.is_granted() {
-            return Ok(slot.with(lease));
-        }
-        lease_wait::wait(self, slot, lease, (request, deadline)).await
+        deadline: Instant,
+    ) -> Result<Box<GrantedLease>, Refusal> {
+        lease_wait::wait(self, lease, (request, deadline)).await
+    }
+
+    /// When a request that comes now has waited for too long.
+    pub fn queue_deadline(&self) -> Instant {
+        Instant::now() + self.policy.load().slots.queue_timeout
     }
 
     /// What `user` has left of the limits; counts nothing.
-    pub async fn standing(&self, user: &UserId) -> RateHeaders {
-        let terms = self.terms.load_full();
-        if !terms.limits_anything() {
+    pub async fn remaining(&self, user: &UserId) -> RateHeaders {
+        let policy = self.policy.load_full();
+        if !policy.limits_anything() {
             return RateHeaders::default();
         }
-        match self.table.ask(&terms.acquire_request(UserKey::of(user))).await {
-            Ok(answer) => answer.headers(&terms.limits),
-            Err(_) if self.table.redis.on_error() == OnError::Closed => RateHeaders::default(),
-            Err(_) => self.reserve.limits(&terms, self.gateways()).standing(user),
+        match self.table.acquire(&AcquireRequest::for_limits(UserKey::of(user), &policy.limits)).await {
+            Ok(reply) => reply.headers(&policy.limits),
+            Err(RedisUnavailable) if self.fails_closed() => RateHeaders::default(),
+            Err(RedisUnavailable) => self.fallback.limits(&policy, self.gateways()).remaining(user),
         }
     }
 
@@ -200,6 +200,20 @@ impl DistributedLimits {
         lease_sync::flush_releases(&self.table).await;
     }
 
+    fn lease_for(&self, user: UserKey, request: &AdmissionRequest<'_>) -> Box<Lease> {
+        Box::new(Lease::new(&self.table, LeaseKey { user, operation: request.operation }))
+    }
+
+    /// Redis has granted `lease`: it takes its place in this gateway's share, whether or not one is free there.
+    fn granted(&self, lease: Box<Lease>, request: &AdmissionRequest<'_>) -> Box<GrantedLease> {
+        GrantedLease::new(lease, self.fallback.occupy(request.user, request.operation), true)
+    }
+
+    /// Whether all are refused while Redis is away.
+    fn fails_closed(&self) -> bool {
+        self.table.redis.on_error() == OnError::Closed
+    }
+
     fn gateways(&self) -> usize {
         self.table.redis.gateways()
     }
@@ -207,50 +221,29 @@ impl DistributedLimits {
     /// Tokens that are to be held back, if they are limited.
     fn hold(
         &self,
-        terms: &LimitPolicy,
+        policy: &LimitPolicy,
         (user, number): (UserKey, u64),
         cost: Option<TokenCost>,
     ) -> Option<TokenHold> {
-        let limit = u64::from(terms.limits.tokens_per_minute?);
+        let limit = u64::from(policy.limits.tokens_per_minute?);
         Some(TokenHold::new(&self.table, (user, number), cost?.reserved(limit).min(limit), limit))
     }
+}
 
-    /// What Redis has answered.
-    fn entered(
-        &self,
-        terms: &LimitPolicy,
-        (answer, request): (AcquireReply, &AdmissionRequest<'_>),
-        hold: Option<TokenHold>,
-        taken: Option<(Slot, Lease)>,
-    ) -> RateDecision {
-        let headers = answer.headers(&terms.limits);
-        if let AcquireVerdict::Refused(refusal) = answer.verdict {
-            // Nothing was held for it.
-            hold.into_iter().for_each(TokenHold::forget);
-            taken.into_iter().for_each(|(_, lease)| lease.clear());
-            return RateDecision::counted(Err(refusal), headers, None);
-        }
-        let hold = hold.map(TokenHold::confirmed);
-        let reservation = Reservation::shared(request.cost.unwrap_or_default(), hold);
-        let slot = taken.map(|(slot, mut lease)| {
-            lease.apply_reply(answer.slot, answer.now);
-            if answer.slot == SlotReply::Granted {
-                lease.granted(self.reserve.occupy(request.user, request.operation), true);
-            }
-            slot.with(lease)
-        });
-        RateDecision::counted(Ok(reservation), headers, slot)
+impl DistributedDecision {
+    fn new(
+        verdict: Result<Reservation, Refusal>,
+        headers: RateHeaders,
+        lease: Option<RequestedLease>,
+    ) -> Self {
+        Self { verdict, headers, lease }
     }
 }
 
-impl RateDecision {
-    fn counted(verdict: Result<Reservation, RateRefusal>, headers: RateHeaders, slot: Option<Slot>) -> Self {
-        Self { checked: RateCheck { verdict, headers }, slot }
-    }
-}
-
-impl From<RateCheck> for RateDecision {
-    fn from(checked: RateCheck) -> Self {
-        Self { checked, slot: None }
+impl GrantedLease {
+    /// `reported` if Redis knows.
+    fn new(lease: Box<Lease>, share: LocalSlot, reported: bool) -> Box<Self> {
+        lease.record_grant(reported);
+        Box::new(Self { _lease: *lease, _share: share })
     }
 }

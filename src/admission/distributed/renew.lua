@@ -1,9 +1,9 @@
 -- A gateway lives, and holds this. What Redis does not know any more is entered anew, over the limit if need be: it runs.
 --
--- KEYS  the era; all slots
--- ARGV  gateway, run id, latest time, ms of a lease, | all was told (0, 1), gateways it knows of, ms an era is shut at least
+-- KEYS  the generation; all slots
+-- ARGV  gateway, run id, latest time, ms of a lease, | all was told (0, 1), gateways it knows of, ms a generation is closed at least
 --       | 'slot', the user's slots, id | 'tokens', the user, id, tokens held | …
--- Answers whether it was in time, when the era began, whether it is open, how many were entered anew.
+-- Answers whether it was in time, when the generation began, whether it is open, how many were entered anew.
 
 local gateway, run, latest, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 if now > latest then
@@ -16,7 +16,7 @@ local function renew(key, member)
   return new
 end
 
-local began, open = era(KEYS[1], run)
+local began, open = generation(KEYS[1], run)
 local anew, i = 0, 8
 while ARGV[i] do
   if ARGV[i] == 'slot' then
@@ -35,6 +35,6 @@ if ARGV[5] == '1' then
   redis.call('SADD', KEYS[1] .. ':here', gateway)
   redis.call('HSET', KEYS[1], 'claimed', math.max(tonumber(is[1] or 0), tonumber(ARGV[6])))
   redis.call('HSET', KEYS[1], 'least', math.max(tonumber(is[2] or 0), tonumber(ARGV[7])))
-  began, open = era(KEYS[1], run)
+  began, open = generation(KEYS[1], run)
 end
 return { 1, began, open and 1 or 0, anew, now }

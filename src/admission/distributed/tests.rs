@@ -1,11 +1,14 @@
-//! Turns, as Redis keeps them: on a real server, one question after the other. Without `redis-server` it says so.
+//! Turns, as Redis keeps them: on a real server, one call after the other. Without `redis-server` it says so.
 
 use std::time::Duration;
 
 use concierge_testkit::{RedisServer, eventually};
 
 use super::{acquire_script::SlotReply, *};
-use crate::{admission::local::queue::Limit, config::Secret};
+use crate::{
+    admission::{local::queue::Limit, request::Operation},
+    config::{self, Secret},
+};
 
 /// One slot for each user, and two may wait.
 fn config(redis: &RedisServer) -> Config {
@@ -36,10 +39,10 @@ fn lease(distributed: &DistributedLimits, user: &str) -> Lease {
 
 async fn ask(distributed: &DistributedLimits, lease: &mut Lease, priority: i64) -> Option<SlotReply> {
     let user = lease.user();
-    let slot = Some(lease.wanted(&distributed.terms.load(), priority));
-    let question = AcquireRequest { number: lease.number, slot, ..AcquireRequest::about(user) };
-    let answer = distributed.table.ask(&question).await.ok()?;
-    lease.apply_reply(answer.slot, answer.now);
+    let slot = lease.slot_request(&distributed.policy.load(), priority);
+    let request = AcquireRequest::for_slot(user, lease.number, slot);
+    let reply = distributed.table.acquire(&request).await.ok()?;
+    lease.apply_reply(reply.slot, reply.now);
     lease.last_reply.take()
 }
 

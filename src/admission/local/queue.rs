@@ -1,9 +1,9 @@
 //! Who holds a slot and who is next: a state machine without a clock, a lock or a task.
 //!
-//! Two things can stand in a request's way: its user's limit for the operation, and the total over all users. Who waits
-//! for the first waits in the user's own places, by priority and then in the order of coming. Who waits for the second
-//! stands in the *line*, where users, not requests, take turns: deficit round-robin (Shreedhar and Varghese, 1995),
-//! which with one slot per request and equal shares is a plain round. A higher priority goes before the round.
+//! Two things can stand in a request's way: its user's limit for the operation, and the total over all users. For the first
+//! a request waits in its user's own queue, by priority and then in the order of arrival. For the second it waits in the
+//! *line*, where users, not requests, take turns: deficit round-robin (Shreedhar and Varghese, 1995), which with one slot
+//! per request and equal shares is a plain round. A higher priority goes before the round.
 //!
 //! It is one file, for every step must leave all of this true: a free slot is never kept from a request that may have
 //! it, so whoever finds one free overtakes nobody; and users who neither run nor wait are not remembered.
@@ -18,7 +18,7 @@ use foldhash::quality::RandomState;
 use tokio::time::Instant;
 
 use super::release_rate::ReleaseRate;
-use crate::{admission::Operation, config, user::UserId};
+use crate::{admission::request::Operation, config, user::UserId};
 
 /// Waiting requests over all users: user ids can be invented, memory cannot.
 pub const MAX_QUEUE: usize = 10_000;
@@ -39,7 +39,7 @@ pub struct QueueLimits {
 pub struct SlotQueue<T> {
     limits: QueueLimits,
     in_use: usize,
-    standing: usize,
+    parked: usize,
     waiting: usize,
     /// Looked up five times in the life of a request. Who a user is comes from authentication, and the seed is random.
     users: HashMap<UserId, User<T>, RandomState>,
@@ -47,7 +47,7 @@ pub struct SlotQueue<T> {
     line: BTreeMap<QueuePosition, UserId>,
     /// Places given so far.
     places: u64,
-    pace: ReleaseRate,
+    release_rate: ReleaseRate,
 }
 
 #[derive(Debug)]
@@ -56,14 +56,14 @@ struct User<T> {
     waiting: usize,
     /// Its place in the line.
     turn: Option<QueuePosition>,
-    pace: ReleaseRate,
+    release_rate: ReleaseRate,
 }
 
 #[derive(Debug)]
 struct OperationUse<T> {
     in_use: usize,
-    /// How many of those wait for more than we have to give: see [`SlotQueue::stand_by`].
-    standing: usize,
+    /// How many of those do not run yet: see [`SlotQueue::park`].
+    parked: usize,
     waiting: BTreeMap<QueuePosition, T>,
 }
 
@@ -133,12 +133,12 @@ impl<T> SlotQueue<T> {
         Self {
             limits,
             in_use: 0,
-            standing: 0,
+            parked: 0,
             waiting: 0,
             users: HashMap::default(),
             line: BTreeMap::new(),
             places: 0,
-            pace: ReleaseRate::default(),
+            release_rate: ReleaseRate::default(),
         }
     }
 
@@ -171,19 +171,19 @@ impl<T> SlotQueue<T> {
         self.in_use += 1;
     }
 
-    /// Who has a slot still waits, for its counterpart over all gateways: until [`SlotQueue::go`] it counts among the waiting.
+    /// The holder of a slot waits for something else: until [`SlotQueue::activate`] it counts among the waiting.
     pub fn park(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
-            known.operations[operation as usize].standing += 1;
-            self.standing += 1;
+            known.operations[operation as usize].parked += 1;
+            self.parked += 1;
         }
     }
 
-    /// Who stood by runs, or is about to give its slot back.
+    /// The holder of a parked slot runs, or is about to give it back.
     pub fn activate(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
-            known.operations[operation as usize].standing -= 1;
-            self.standing -= 1;
+            known.operations[operation as usize].parked -= 1;
+            self.parked -= 1;
         }
     }
 
@@ -208,7 +208,7 @@ impl<T> SlotQueue<T> {
         let known = self.users.entry(user.clone()).or_default();
         known.operations[operation as usize].waiting.insert(place, waiter);
         known.waiting += 1;
-        known.pace.begin(now);
+        known.release_rate.begin(now);
         self.waiting += 1;
         self.enqueue(user, now);
         Ok(Ticket { user: user.clone(), operation, place })
@@ -232,9 +232,9 @@ impl<T> SlotQueue<T> {
     pub fn release(&mut self, user: &UserId, operation: Operation, now: Instant) -> Option<Grant<T>> {
         let known = self.users.get_mut(user)?;
         known.operations[operation as usize].in_use -= 1;
-        known.pace.record_release(now);
+        known.release_rate.record_release(now);
         self.in_use -= 1;
-        self.pace.record_release(now);
+        self.release_rate.record_release(now);
         self.enqueue(user, now);
         self.hand_over(now)
     }
@@ -253,8 +253,8 @@ impl<T> SlotQueue<T> {
     /// Slots held, requests that wait, and slots there are, over all users.
     pub fn total(&self) -> UseCount {
         UseCount {
-            in_use: self.in_use - self.standing,
-            waiting: self.waiting + self.standing,
+            in_use: self.in_use - self.parked,
+            waiting: self.waiting + self.parked,
             limit: self.limits.total,
         }
     }
@@ -310,12 +310,12 @@ impl<T> SlotQueue<T> {
             known.turn = turn;
         }
         if known.waiting == 0 {
-            known.pace.remaining();
+            known.release_rate.stop();
             if known.operations.iter().all(|used| used.in_use == 0) {
                 self.users.remove(user);
             }
         }
-        if self.line.is_empty() { self.pace.remaining() } else { self.pace.begin(now) }
+        if self.line.is_empty() { self.release_rate.stop() } else { self.release_rate.begin(now) }
     }
 
     fn blocking_limit(&self, operation: Operation, ahead: usize) -> Limit {
@@ -326,9 +326,9 @@ impl<T> SlotQueue<T> {
     fn refused(&self, user: &UserId, by: Limit, now: Instant) -> QueueRefusal {
         let retry_after = match (by, self.users.get(user)) {
             // When all that waits has gone.
-            (Limit::User, Some(known)) => known.pace.estimated_wait(known.waiting + 1, now),
+            (Limit::User, Some(known)) => known.release_rate.estimated_wait(known.waiting + 1, now),
             // When everybody in the line had a turn.
-            _ => self.pace.estimated_wait(self.line.len() + 1, now),
+            _ => self.release_rate.estimated_wait(self.line.len() + 1, now),
         };
         QueueRefusal { by, retry_after }
     }
@@ -342,7 +342,7 @@ impl<T> SlotQueue<T> {
 impl<T> User<T> {
     /// How many wait.
     fn queued(&self) -> usize {
-        self.waiting + self.operations.iter().map(|used| used.standing).sum::<usize>()
+        self.waiting + self.operations.iter().map(|used| used.parked).sum::<usize>()
     }
 
     /// The first of those that the user's own limits let go.
@@ -359,15 +359,15 @@ impl<T> User<T> {
 
 impl<T> OperationUse<T> {
     fn count(&self, limit: usize) -> UseCount {
-        UseCount { in_use: self.in_use - self.standing, waiting: self.waiting.len() + self.standing, limit }
+        UseCount { in_use: self.in_use - self.parked, waiting: self.waiting.len() + self.parked, limit }
     }
 }
 
 impl<T> Default for User<T> {
     fn default() -> Self {
         let operations =
-            std::array::from_fn(|_| OperationUse { in_use: 0, standing: 0, waiting: BTreeMap::new() });
-        Self { operations, waiting: 0, turn: None, pace: ReleaseRate::default() }
+            std::array::from_fn(|_| OperationUse { in_use: 0, parked: 0, waiting: BTreeMap::new() });
+        Self { operations, waiting: 0, turn: None, release_rate: ReleaseRate::default() }
     }
 }
 

@@ -4,7 +4,7 @@
 //! gets them back evenly). Tokens are reserved before a call and settled after it, in a leaky bucket. A request is
 //! counted when it is made, also if it is then refused for its tokens or waits for a slot in vain, as OpenAI does.
 //!
-//! The lock is held for one look into the book and never across an await.
+//! The lock is held for one look into the table and never across an await.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,34 +12,23 @@ use parking_lot::Mutex;
 
 use super::usage_table::UsageTable;
 use crate::{
-    admission::{distributed::TokenHold, rate_limit_headers::RateHeaders},
+    admission::{rate_limit_headers::RateHeaders, request::TokenCost},
     clock, config,
+    refusal::{AdmissionError, Refusal},
     user::UserId,
 };
-
-/// Reserved for an answer whose length the client leaves open, but never more than a tenth of the limit.
-const DEFAULT_COMPLETION_TOKENS: u64 = 1024;
 
 /// The limits, and how much of them each user has left.
 #[derive(Debug)]
 pub struct RateLimits {
-    book: Arc<Mutex<UsageTable>>,
-}
-
-/// What a call may cost in tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TokenCost {
-    /// To read.
-    pub prompt: u64,
-    /// To write at most; `None` if the client leaves it open.
-    pub answer: Option<u64>,
+    usage: Arc<Mutex<UsageTable>>,
 }
 
 /// Whether a request may go on, and what is left after it.
 #[derive(Debug)]
 pub struct RateCheck {
     /// Its tokens, or why not.
-    pub verdict: Result<Reservation, RateRefusal>,
+    pub verdict: Result<LocalReservation, RateRefusal>,
     /// What the user is told.
     pub headers: RateHeaders,
 }
@@ -59,96 +48,74 @@ pub enum RateRefusal {
         /// When to come back.
         retry_after: Duration,
     },
-    /// Redis, which counts for all gateways, is away.
-    #[error("nobody can tell what is left: Redis is away")]
-    Away,
 }
 
-/// Tokens that are held back for one call. Dropped without [`Reservation::settle`], all of them are given back.
+/// Tokens that are held back in the table, if they are limited. Dropped without [`LocalReservation::settle`], all of them are
+/// given back.
 #[derive(Debug, Default)]
-pub struct Reservation {
-    cost: TokenCost,
-    held: Option<HeldTokens>,
-}
+pub struct LocalReservation(Option<ReservedTokens>);
 
 #[derive(Debug)]
-enum HeldTokens {
-    /// In our own book.
-    Here { book: Arc<Mutex<UsageTable>>, user: UserId, tokens: u64 },
-    /// In the one that all gateways share.
-    Shared(TokenHold),
+struct ReservedTokens {
+    usage: Arc<Mutex<UsageTable>>,
+    user: UserId,
+    tokens: u64,
 }
 
 impl RateLimits {
     /// The limits of `config`; nothing is used.
     pub fn new(config: &config::Limits) -> Self {
-        Self { book: Arc::new(Mutex::new(UsageTable::new(config.clone()))) }
+        Self { usage: Arc::new(Mutex::new(UsageTable::new(config.clone()))) }
     }
 
     /// Other limits from now on. Tokens that were spent stay spent; requests are counted anew if their limit is another.
     pub fn reconfigure(&self, config: &config::Limits) {
-        self.book.lock().reconfigure(config.clone());
+        self.usage.lock().reconfigure(config.clone());
     }
 
     /// What `user` has left; counts nothing.
-    pub fn standing(&self, user: &UserId) -> RateHeaders {
-        self.book.lock().standing(user, clock::now())
+    pub fn remaining(&self, user: &UserId) -> RateHeaders {
+        self.usage.lock().remaining(user, clock::now())
     }
 
     /// Counts a request of `user` and holds back the tokens that it may cost; `None` if no model reads it.
     pub fn check(&self, user: &UserId, cost: impl Into<Option<TokenCost>>) -> RateCheck {
-        let cost = cost.into();
-        let (verdict, headers) = self.book.lock().check(user, cost, clock::now());
-        let held = |tokens| HeldTokens::Here { book: self.book.clone(), user: user.clone(), tokens };
-        let verdict =
-            verdict.map(|tokens| Reservation { cost: cost.unwrap_or_default(), held: tokens.map(held) });
-        RateCheck { verdict, headers }
+        let (verdict, headers) = self.usage.lock().check(user, cost, clock::now());
+        let reserved = |tokens| ReservedTokens { usage: self.usage.clone(), user: user.clone(), tokens };
+        RateCheck { verdict: verdict.map(|tokens| LocalReservation(tokens.map(reserved))), headers }
     }
 }
 
-impl Reservation {
-    /// For a call that is thought to cost `cost`, with tokens that are held back for it over all gateways.
-    pub(crate) fn shared(cost: TokenCost, hold: Option<TokenHold>) -> Self {
-        Self { cost, held: hold.map(HeldTokens::Shared) }
-    }
-
-    /// What the call was thought to cost.
-    pub fn cost(&self) -> TokenCost {
-        self.cost
-    }
-
+impl LocalReservation {
     /// Tokens held back; 0 without a limit.
     pub fn tokens(&self) -> u64 {
-        match &self.held {
-            None => 0,
-            Some(HeldTokens::Here { tokens, .. }) => *tokens,
-            Some(HeldTokens::Shared(hold)) => hold.tokens,
-        }
+        self.0.as_ref().map_or(0, |reserved| reserved.tokens)
     }
 
-    /// The call is over and has cost `spent` tokens: more than was reserved is owed, less is given back.
-    pub fn settle(&mut self, spent: u64) {
-        match self.held.take() {
-            None => {}
-            Some(HeldTokens::Here { book, user, tokens }) => {
-                book.lock().settle(&user, tokens, spent, clock::now());
-            }
-            Some(HeldTokens::Shared(hold)) => hold.settle(spent),
+    /// The call is over and has cost `spent` tokens.
+    pub fn settle(mut self, spent: u64) {
+        self.give_back(spent);
+    }
+
+    fn give_back(&mut self, spent: u64) {
+        if let Some(ReservedTokens { usage, user, tokens }) = self.0.take() {
+            usage.lock().settle(&user, tokens, spent, clock::now());
         }
     }
 }
 
-impl Drop for Reservation {
+impl Drop for LocalReservation {
     fn drop(&mut self) {
-        self.settle(0);
+        self.give_back(0);
     }
 }
 
-impl TokenCost {
-    /// What to hold back where `limit` tokens a minute are allowed.
-    pub(crate) fn reserved(self, limit: u64) -> u64 {
-        let answer = self.answer.unwrap_or_else(|| DEFAULT_COMPLETION_TOKENS.min(limit / 10));
-        self.prompt.saturating_add(answer)
+impl From<RateRefusal> for Refusal {
+    fn from(refusal: RateRefusal) -> Self {
+        Self::Admission(match refusal {
+            RateRefusal::Requests { retry_after } => AdmissionError::RateLimit { retry_after },
+            RateRefusal::Tokens { retry_after } => AdmissionError::TokenLimit { retry_after },
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How fast slots become free, for an honest `Retry-After`.
 //!
-//! Measured only while somebody waits: without a queue the time between two ends says how often requests come, not
+//! It is measured only while somebody waits: without a queue the time between two releases says how often requests come, not
 //! how fast they could go.
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl ReleaseRate {
     }
 
     /// Nobody waits any more.
-    pub fn remaining(&mut self) {
+    pub fn stop(&mut self) {
         self.since = None;
     }
 
@@ -61,39 +61,39 @@ mod tests {
     #[test]
     fn the_mean_follows_what_is_measured() {
         let start = Instant::now();
-        let mut pace = ReleaseRate::default();
-        pace.begin(start);
+        let mut rate = ReleaseRate::default();
+        rate.begin(start);
         for second in 1..=50 {
-            pace.record_release(start + 2 * second * SECOND);
+            rate.record_release(start + 2 * second * SECOND);
         }
-        assert_eq!(pace.estimated_wait(5, start + 100 * SECOND), 10 * SECOND);
+        assert_eq!(rate.estimated_wait(5, start + 100 * SECOND), 10 * SECOND);
         for second in 1..=50 {
-            pace.record_release(start + (100 + second) * SECOND);
+            rate.record_release(start + (100 + second) * SECOND);
         }
-        let seconds = pace.estimated_wait(10, start + 150 * SECOND).as_secs_f64();
+        let seconds = rate.estimated_wait(10, start + 150 * SECOND).as_secs_f64();
         assert!((10.0..10.1).contains(&seconds), "{seconds}");
     }
 
     #[test]
     fn idle_time_is_not_measured() {
         let start = Instant::now();
-        let mut pace = ReleaseRate::default();
-        pace.begin(start);
-        pace.record_release(start + 3 * SECOND);
-        pace.remaining();
-        pace.record_release(start + 1000 * SECOND);
-        pace.begin(start + 2000 * SECOND);
-        assert_eq!(pace.estimated_wait(1, start + 2000 * SECOND), 3 * SECOND);
+        let mut rate = ReleaseRate::default();
+        rate.begin(start);
+        rate.record_release(start + 3 * SECOND);
+        rate.stop();
+        rate.record_release(start + 1000 * SECOND);
+        rate.begin(start + 2000 * SECOND);
+        assert_eq!(rate.estimated_wait(1, start + 2000 * SECOND), 3 * SECOND);
     }
 
     #[test]
     fn silence_counts_before_anything_was_measured() {
         let start = Instant::now();
-        let mut pace = ReleaseRate::default();
-        assert_eq!(pace.estimated_wait(9, start), SHORTEST);
-        pace.begin(start);
-        assert_eq!(pace.estimated_wait(2, start + 4 * SECOND), 8 * SECOND);
-        assert_eq!(pace.estimated_wait(2, start + 400 * SECOND), LONGEST);
-        assert_eq!(pace.estimated_wait(usize::MAX, start + 400 * SECOND), LONGEST);
+        let mut rate = ReleaseRate::default();
+        assert_eq!(rate.estimated_wait(9, start), SHORTEST);
+        rate.begin(start);
+        assert_eq!(rate.estimated_wait(2, start + 4 * SECOND), 8 * SECOND);
+        assert_eq!(rate.estimated_wait(2, start + 400 * SECOND), LONGEST);
+        assert_eq!(rate.estimated_wait(usize::MAX, start + 400 * SECOND), LONGEST);
     }
 }

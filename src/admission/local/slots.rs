@@ -1,8 +1,7 @@
-//! A user's right to run one request, and how it is got.
+//! A user's right to run one request in this process, and how it is got.
 //!
-//! Every call holds a [`Slot`] to its last byte; dropping it, for whatever reason, hands it to the next who waits. The
-//! decisions are in [`super::queue`]; here are the lock, the clock and the waiting. The lock is never held across an
-//! await, and nobody is woken under it.
+//! Dropping a [`LocalSlot`], for whatever reason, hands it to the next waiter. The decisions are in [`super::queue`]; here are
+//! the lock, the clock and the waiting. The lock is never held across an await, and nobody is woken under it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,8 +13,9 @@ use super::{
     sync_shim::{Mutex, timeout},
 };
 use crate::{
-    admission::{Operation, distributed::Lease},
+    admission::request::Operation,
     clock, config,
+    refusal::{AdmissionError, Refusal},
     user::UserId,
 };
 
@@ -32,19 +32,17 @@ struct SlotsInner {
 
 #[derive(Debug)]
 struct SlotsState {
-    queue: SlotQueue<oneshot::Sender<Slot>>,
+    queue: SlotQueue<oneshot::Sender<LocalSlot>>,
     max_wait: Duration,
 }
 
 /// The right of one user to run one request; given back when dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct LocalSlot {
     shared: Arc<SlotsInner>,
     user: UserId,
     operation: Operation,
-    /// Its counterpart over all gateways, if they share their slots.
-    pub(crate) lease: Option<Box<Lease>>,
-    /// It has none of them yet, and counts among those who wait.
+    /// Its holder does not run yet, and counts as waiting.
     parked: bool,
 }
 
@@ -70,9 +68,6 @@ pub enum SlotRefusal {
         /// When to come back.
         retry_after: Duration,
     },
-    /// Redis, which holds the slots of all gateways, is away.
-    #[error("nobody can tell whether a slot is free: Redis is away")]
-    Away,
 }
 
 /// `/admin/slots`: who runs and who waits. Users who do neither are not listed.
@@ -135,7 +130,7 @@ impl Slots {
         user: &UserId,
         operation: Operation,
         priority: i64,
-    ) -> Result<Slot, SlotRefusal> {
+    ) -> Result<LocalSlot, SlotRefusal> {
         let (mut waiting, patience) = match self.take_or_wait(user, operation, priority)? {
             Submitted::Given(slot) => return Ok(slot),
             Submitted::Waits(waiting, patience) => (waiting, patience),
@@ -147,13 +142,13 @@ impl Slots {
     }
 
     /// A slot for `user` if one is free at once.
-    pub(crate) fn take(&self, user: &UserId, operation: Operation) -> Option<Slot> {
+    pub(crate) fn take(&self, user: &UserId, operation: Operation) -> Option<LocalSlot> {
         let taken = self.shared.state.lock().queue.take(user, operation);
         taken.then(|| self.shared.slot(user.clone(), operation))
     }
 
     /// A slot for `user`, whether or not one is free.
-    pub(crate) fn occupy(&self, user: &UserId, operation: Operation) -> Slot {
+    pub(crate) fn occupy(&self, user: &UserId, operation: Operation) -> LocalSlot {
         self.shared.state.lock().queue.occupy(user, operation);
         self.shared.slot(user.clone(), operation)
     }
@@ -204,37 +199,33 @@ impl SlotsView {
 
 impl SlotsInner {
     /// A slot whose receiver has gone comes back as an error, is dropped here, and so goes to the next.
-    fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<Slot>>) {
+    fn hand_over(self: &Arc<Self>, grant: Grant<oneshot::Sender<LocalSlot>>) {
         let Grant { user, operation, waiter } = grant;
         drop(waiter.send(self.slot(user, operation)));
     }
 
-    fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> Slot {
-        Slot { shared: self.clone(), user, operation, lease: None, parked: false }
+    fn slot(self: &Arc<Self>, user: UserId, operation: Operation) -> LocalSlot {
+        LocalSlot { shared: self.clone(), user, operation, parked: false }
     }
 }
 
-impl Slot {
-    /// It waits for its counterpart over all gateways, until it is [`Self::with`] it.
-    pub(crate) fn park(&mut self) {
+impl LocalSlot {
+    /// Its holder waits for something else before it runs: until [`LocalSlot::activate`] it counts as waiting.
+    pub fn park(&mut self) {
         self.shared.state.lock().queue.park(&self.user, self.operation);
         self.parked = true;
     }
 
-    /// The same with its counterpart over all gateways.
-    pub(crate) fn with(mut self, lease: impl Into<Box<Lease>>) -> Self {
-        self.lease = Some(lease.into());
+    /// Its holder runs.
+    pub fn activate(&mut self) {
         if std::mem::take(&mut self.parked) {
             self.shared.state.lock().queue.activate(&self.user, self.operation);
         }
-        self
     }
 }
 
-impl Drop for Slot {
+impl Drop for LocalSlot {
     fn drop(&mut self) {
-        // First, so that whoever gets this one finds the other free.
-        drop(self.lease.take());
         let next = {
             let queue = &mut self.shared.state.lock().queue;
             if self.parked {
@@ -248,9 +239,19 @@ impl Drop for Slot {
     }
 }
 
+impl From<SlotRefusal> for Refusal {
+    fn from(refusal: SlotRefusal) -> Self {
+        Self::Admission(match refusal {
+            SlotRefusal::QueueFull { retry_after } => AdmissionError::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => AdmissionError::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => AdmissionError::Overloaded { retry_after },
+        })
+    }
+}
+
 /// What asking comes to at once: a slot, or a place in the queue for so long.
 enum Submitted {
-    Given(Slot),
+    Given(LocalSlot),
     Waits(QueuedWaiter, Duration),
 }
 
@@ -259,11 +260,11 @@ enum Submitted {
 struct QueuedWaiter {
     shared: Arc<SlotsInner>,
     ticket: Ticket,
-    slot: oneshot::Receiver<Slot>,
+    slot: oneshot::Receiver<LocalSlot>,
 }
 
 impl QueuedWaiter {
-    async fn give_up(mut self) -> Result<Slot, SlotRefusal> {
+    async fn give_up(mut self) -> Result<LocalSlot, SlotRefusal> {
         let refused = self.shared.state.lock().queue.leave(&self.ticket, clock::now());
         match refused {
             Some(refused) => Err(refusal(refused, WaitOutcome::Late)),

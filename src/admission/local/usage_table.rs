@@ -14,7 +14,7 @@ use governor::{
 };
 use tokio::time::Instant;
 
-use super::rate::{RateRefusal, TokenCost};
+use super::rate::RateRefusal;
 use crate::{
     admission::{
         local::{
@@ -22,6 +22,7 @@ use crate::{
             token_bucket::TokenBucket,
         },
         rate_limit_headers::{RateHeaders, RateLimitState},
+        request::TokenCost,
     },
     config,
     user::UserId,
@@ -31,7 +32,7 @@ use crate::{
 pub const MAX_USERS: usize = 250_000;
 /// Below this nobody looks for idle users.
 const FIRST_SWEEP: usize = 1024;
-/// A full book is not searched again for everybody who does not fit in.
+/// A full table is not searched again for everybody who does not fit in.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// After this long without a request all requests of a minute are left.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ impl UsageTable {
     /// Other limits from now on.
     pub fn reconfigure(&mut self, limits: config::Limits) {
         if limits.requests_per_minute != self.limits.requests_per_minute {
-            self.users.values_mut().for_each(|account| account.requests = None);
+            self.users.values_mut().for_each(|usage| usage.requests = None);
         }
         self.limits = limits;
     }
@@ -84,45 +85,45 @@ impl UsageTable {
             let full = RateRefusal::Requests { retry_after: SWEEP_EVERY };
             return (Err(full), RateHeaders::default());
         }
-        let account = self.users.entry(user.clone()).or_insert_with(|| UserUsage::new(now));
-        account.last = now;
+        let usage = self.users.entry(user.clone()).or_insert_with(|| UserUsage::new(now));
+        usage.last = now;
         let mut headers = RateHeaders::default();
         let mut verdict = Ok(None);
         if let Some(limit) = self.limits.requests_per_minute.and_then(NonZeroU32::new) {
-            let (allowed, left) = account.request(limit);
-            account.rested = now + left.reset;
+            let (allowed, left) = usage.request(limit);
+            usage.rested = now + left.reset;
             headers.requests = Some(left);
             verdict = allowed.map(|()| None);
         }
         if let Some(limit) = self.limits.tokens_per_minute.map(u64::from) {
             if let (true, Some(cost)) = (verdict.is_ok(), cost.into()) {
-                let reserved = account.tokens.reserve(cost.reserved(limit), limit, now);
+                let reserved = usage.tokens.reserve(cost.reserved(limit), limit, now);
                 verdict = reserved
                     .map(Some)
                     .map_err(|wait| RateRefusal::Tokens { retry_after: in_whole_millis(wait) });
             }
-            headers.tokens = Some(account.tokens_left(limit, now));
+            headers.tokens = Some(usage.tokens_left(limit, now));
         }
         (verdict, headers)
     }
 
     /// What `user` has left, for an answer to a request that does not count. Nobody is remembered for it.
-    pub fn standing(&mut self, user: &UserId, now: Instant) -> RateHeaders {
-        let mut stranger = UserUsage::new(now);
-        let account = self.users.get_mut(user).unwrap_or(&mut stranger);
+    pub fn remaining(&mut self, user: &UserId, now: Instant) -> RateHeaders {
+        let mut unknown = UserUsage::new(now);
+        let usage = self.users.get_mut(user).unwrap_or(&mut unknown);
         let requests = self.limits.requests_per_minute.and_then(NonZeroU32::new);
         let tokens = self.limits.tokens_per_minute.map(u64::from);
         RateHeaders {
-            requests: requests.map(|limit| account.requests_left(limit, now)),
-            tokens: tokens.map(|limit| account.tokens_left(limit, now)),
+            requests: requests.map(|limit| usage.requests_left(limit, now)),
+            tokens: tokens.map(|limit| usage.tokens_left(limit, now)),
         }
     }
 
     /// Gives `held` tokens of `user` back and counts what was `spent`.
     pub fn settle(&mut self, user: &UserId, held: u64, spent: u64, now: Instant) {
         let limit = token_limit(&self.limits);
-        if let Some(account) = self.users.get_mut(user) {
-            account.tokens.settle(held, spent, limit, now);
+        if let Some(usage) = self.users.get_mut(user) {
+            usage.tokens.settle(held, spent, limit, now);
         }
     }
 
@@ -131,7 +132,7 @@ impl UsageTable {
         let (limit, known) = (token_limit(&self.limits), self.users.len());
         let rested = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP_EVERY);
         if known >= self.sweep_at && rested {
-            self.users.retain(|_, account| !account.is_idle(limit, now));
+            self.users.retain(|_, usage| !usage.is_idle(limit, now));
             self.sweep_at = (2 * self.users.len()).clamp(FIRST_SWEEP, MAX_USERS);
             self.swept = Some(now);
         }

@@ -4,5 +4,4 @@ pub(crate) mod admin;
 pub mod health;
 pub(crate) mod models;
 pub(crate) mod proxy;
-pub(crate) mod rate_limits;
 pub(crate) mod user_data;

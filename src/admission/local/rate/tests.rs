@@ -28,7 +28,7 @@ async fn without_limits_nobody_is_refused_remembered_or_told_anything() {
         assert!(checked.verdict.is_ok());
         assert_eq!(checked.headers, RateHeaders::default());
     }
-    assert!(format!("{:?}", limits.book.lock()).contains("users: {}"));
+    assert!(format!("{:?}", limits.usage.lock()).contains("users: {}"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,11 +56,11 @@ async fn asking_what_is_left_counts_nothing_and_remembers_nobody() {
     let limits = RateLimits::new(&limits(Some(60), Some(1000)));
     let alice = user("alice");
     let told = |limits: &RateLimits| {
-        let RateHeaders { requests, tokens } = limits.standing(&alice);
+        let RateHeaders { requests, tokens } = limits.remaining(&alice);
         (requests.unwrap(), tokens.unwrap())
     };
     assert_eq!(told(&limits).0, RateLimitState { limit: 60, remaining: 60, reset: Duration::ZERO });
-    assert!(format!("{:?}", limits.book.lock()).contains("users: {}"));
+    assert!(format!("{:?}", limits.usage.lock()).contains("users: {}"));
     let checked = limits.check(&alice, cost(100, 0));
     let now = RateHeaders { requests: Some(told(&limits).0), tokens: Some(told(&limits).1) };
     assert_eq!(now, checked.headers, "what the last request was told still holds");
@@ -107,7 +107,7 @@ async fn simultaneous_requests_do_not_overspend() {
     let alice = user("alice");
     limits.check(&alice, cost(9_900, 0)).verdict.unwrap().settle(9_900);
     let all: Vec<_> = (0..64).map(|_| limits.check(&alice, cost(20, 30)).verdict).collect();
-    let reserved: u64 = all.iter().flatten().map(Reservation::tokens).sum();
+    let reserved: u64 = all.iter().flatten().map(LocalReservation::tokens).sum();
     assert_eq!(reserved, 100);
     for one in all.into_iter().flatten() {
         drop(one);
@@ -188,5 +188,5 @@ fn invented_users_fill_neither_memory_nor_the_place_of_known_ones() {
     // A minute later all are forgotten but the one whose call still runs.
     let later = start + Duration::from_secs(61);
     assert!(book.check(&user("new"), cost(1, 1), later).0.is_ok());
-    assert_eq!(format!("{book:?}").matches("Account").count(), 2);
+    assert_eq!(format!("{book:?}").matches("UserUsage").count(), 2);
 }

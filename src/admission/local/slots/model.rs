@@ -1,6 +1,6 @@
 //! The slot and its hand-over under every order in which their steps can happen (see [`crate::admission::local::sync_shim`]).
 //!
-//!     cargo test --features model --lib admission::slots::model
+//!     cargo test --features model --lib admission::local::slots::model
 //!
 //! A story is a few tasks that want slots, and what happens to them. In every order of their steps all of this must hold:
 //! never more slots are out than there are; whoever may have one gets it, for shuttle calls a task that waits for ever a

@@ -16,7 +16,7 @@ fn user(name: &str) -> UserId {
     UserId::authenticated(name).unwrap()
 }
 
-fn now_or_never(slots: &Slots, name: &str) -> Option<Slot> {
+fn now_or_never(slots: &Slots, name: &str) -> Option<LocalSlot> {
     slots.acquire(&user(name), Operation::Chat, 0).now_or_never().and_then(Result::ok)
 }
 
@@ -24,7 +24,7 @@ fn now_or_never(slots: &Slots, name: &str) -> Option<Slot> {
 fn in_queue<'a>(
     slots: &'a Slots,
     user: &'a UserId,
-) -> Task<impl Future<Output = Result<Slot, SlotRefusal>> + 'a> {
+) -> Task<impl Future<Output = Result<LocalSlot, SlotRefusal>> + 'a> {
     let mut waits = Box::pin(slots.acquire(user, Operation::Chat, 0));
     assert!(waits.as_mut().now_or_never().is_none());
     waits
@@ -100,7 +100,7 @@ async fn a_slot_nobody_takes_goes_to_the_next() {
 }
 
 /// The first half of dropping a slot: it is granted, and not sent yet.
-fn grant_next(slots: &Slots, held: Slot) -> Grant<oneshot::Sender<Slot>> {
+fn grant_next(slots: &Slots, held: LocalSlot) -> Grant<oneshot::Sender<LocalSlot>> {
     let (user, operation) = (held.user.clone(), held.operation);
     std::mem::forget(held);
     slots.shared.state.lock().queue.release(&user, operation, Instant::now()).unwrap()

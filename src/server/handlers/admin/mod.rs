@@ -69,7 +69,7 @@ pub async fn answer(
         Route::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
         Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
         Route::Metrics => metrics(gateway, active, asked.headers).await?,
-        Route::Slots => ok(&gateway.slots.view()),
+        Route::Slots => ok(&gateway.admission.slots_view()),
         Route::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
         }
@@ -188,10 +188,10 @@ async fn metrics(
         snapshot: &active.snapshot,
         gateway: &gateway.meters,
         budget: &gateway.dispatcher.budget,
-        slots: &gateway.slots,
+        admission: &gateway.admission,
         calls: &gateway.calls,
         memory: gateway.memory.as_deref(),
-        shared: gateway.redis.as_ref().zip(gateway.distributed.as_ref()),
+        redis: gateway.redis.as_ref(),
         peers: gateway.gossip.as_ref(),
         events_lost: gateway.events.losses().count(),
         spans_lost: gateway.tracer.lost(),

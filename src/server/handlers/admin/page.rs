@@ -45,7 +45,7 @@ pub async fn show(
         rows: view::rows(&active.snapshot, at),
         history: gateway.history.clone(),
         requests: gateway.calls.view(Instant::now()),
-        slots: gateway.slots.view(),
+        slots: gateway.admission.slots_view(),
         past: gateway.events.past(),
         memory,
         redis: gateway.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),

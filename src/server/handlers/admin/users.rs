@@ -146,7 +146,7 @@ fn live(state: &UserMemoryState, slots: Value, context_updated_at: Option<String
 
 /// The user's line of `/admin/slots`; who neither runs nor waits has none there.
 fn slots(gateway: &Gateway, user: &UserId) -> Value {
-    let line = gateway.slots.view().users.into_iter().find(|line| line.user == user.as_str());
+    let line = gateway.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
     line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))
 }
 

@@ -1,4 +1,4 @@
-//! The life of a proxied request: **limits → slot → call → recall → attempts → relay**.
+//! The life of a proxied request: **limits → slot → call → recall → attempts → relay**. The first two are [`crate::admission`].
 
 pub(crate) mod read_request;
 pub(crate) mod respond;
@@ -6,21 +6,17 @@ pub(crate) mod token_estimate;
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Response};
 use opentelemetry::trace::SpanKind;
-use tokio::{select, time::Instant};
+use tokio::time::Instant;
 
 use self::{respond::deliver, token_estimate::estimate};
-use super::rate_limits;
 use crate::{
     admission::{
-        Operation,
-        distributed::{AdmissionRequest, RateDecision},
-        local::{
-            rate::{Reservation, TokenCost},
-            slots::{Slot, SlotRefusal},
-        },
+        Counted, RateDecision,
+        request::{AdmissionRequest, Operation, TokenCost},
+        reservation::Reservation,
+        slot::Slot,
     },
     call::{
         Call, InFlightCall, MemoryUse, Registry, UpstreamRequest,
@@ -32,7 +28,7 @@ use crate::{
     failpoint::{self, Failpoint},
     openai::{Api, request_body::RequestContent},
     recall::{self, Enriched},
-    refusal::{AdmissionError, AuthError, GatewayError, Refusal, RequestError},
+    refusal::{AuthError, GatewayError, Refusal, RequestError},
     server::{
         ActiveConfig, Gateway, InboundRequest,
         authn::Caller,
@@ -61,9 +57,6 @@ struct ParsedRequest {
     ask: UpstreamRequest,
 }
 
-/// What a request got when it was counted: its tokens, and its slot if that came along.
-type Granted = (Reservation, Option<Slot>);
-
 /// Answers one proxied request.
 pub async fn answer(
     gateway: &Arc<Gateway>,
@@ -75,12 +68,12 @@ pub async fn answer(
         return Err(GatewayError::ShuttingDown.into());
     }
     let asked = read(gateway, inbound, caller, route).await?;
-    let RateDecision { checked, slot } = rate_limits::enter(gateway, &asked.admission_request()).await;
-    let mut response = match checked.verdict {
-        Ok(reservation) => run(gateway, asked, (reservation, slot)).await,
-        Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal.into()),
+    let RateDecision { verdict, headers } = gateway.admission.check(&asked.admission_request()).await;
+    let mut response = match verdict {
+        Ok(counted) => run(gateway, asked, counted).await,
+        Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal),
     };
-    response.body_mut().headers_mut().rates = checked.headers;
+    response.body_mut().headers_mut().rates = headers;
     Ok(response)
 }
 
@@ -88,14 +81,13 @@ pub async fn answer(
 async fn run(
     gateway: &Arc<Gateway>,
     asked: Box<ParsedRequest>,
-    (reservation, early): Granted,
+    Counted { reservation, early }: Counted,
 ) -> Response<ResponseBody> {
     let begun = clock::now();
     let entry = asked.enter(&gateway.calls);
-    let slot =
-        wait_for_slot(gateway, AdmissionRequest { cost: None, ..asked.admission_request() }, early).await;
+    let slot = gateway.admission.acquire(&asked.admission_request(), early).await;
     let (received, queued) = (asked.received, clock::since(begun));
-    match admit(gateway, asked, (reservation, slot), (entry, queued)) {
+    match begin_call(gateway, asked, (reservation, slot), (entry, queued)) {
         Ok(call) => with_memory(gateway, call).await,
         Err((refusal, mut report)) => {
             let mut response = error_response::refuse(&refusal);
@@ -211,7 +203,7 @@ impl ParsedRequest {
 }
 
 /// With a slot, for which it was `queued`, the request is a call. Without one there is still something to tell.
-fn admit(
+fn begin_call(
     gateway: &Gateway,
     asked: Box<ParsedRequest>,
     (reservation, slot): (Reservation, Result<Slot, Refusal>),
@@ -251,31 +243,6 @@ fn admit(
         capture: None,
         in_flight: entry,
     }))
-}
-
-/// Who still waits when the gateway is drained has not begun, and is told to go elsewhere.
-pub async fn wait_for_slot(
-    gateway: &Gateway,
-    admission: AdmissionRequest<'_>,
-    early: Option<Slot>,
-) -> Result<Slot, Refusal> {
-    let acquire = async {
-        match &gateway.distributed {
-            // On the heap: without a Redis nobody carries its room.
-            Some(distributed) => distributed.acquire(&gateway.slots, &admission, early).boxed().await,
-            None => gateway.slots.acquire(admission.user, admission.operation, admission.priority).await,
-        }
-    };
-    select! {
-        biased;
-        slot = acquire => slot.map_err(|refusal| Refusal::from(match refusal {
-            SlotRefusal::QueueFull { retry_after } => AdmissionError::QueueFull { retry_after },
-            SlotRefusal::QueueTimeout { retry_after } => AdmissionError::QueueTimeout { retry_after },
-            SlotRefusal::Overloaded { retry_after } => AdmissionError::Overloaded { retry_after },
-            SlotRefusal::Away => AdmissionError::LimitsUnavailable,
-        })),
-        () = gateway.tasks.draining().cancelled() => Err(GatewayError::ShuttingDown.into()),
-    }
 }
 
 fn operation(api: Api) -> Operation {

@@ -1,7 +1,7 @@
 //! What a request may cost in tokens, before anybody has counted: for the limits, not for a bill.
 
 use crate::{
-    admission::local::rate::TokenCost,
+    admission::request::TokenCost,
     openai::{Api, request_body::RequestContent},
 };
 

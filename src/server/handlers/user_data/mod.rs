@@ -14,15 +14,11 @@ use http::{HeaderMap, Response, header, request::Parts};
 use tokio::time::timeout;
 
 use self::{context::ContextRequest, memories::MemoryRequest};
-use super::{
-    proxy::{read_request, wait_for_slot},
-    rate_limits,
-};
+use super::proxy::read_request;
 use crate::{
     admission::{
-        Operation,
-        distributed::{AdmissionRequest, RateDecision},
-        local::slots::Slot,
+        Counted, RateDecision,
+        request::{AdmissionRequest, Operation},
     },
     config,
     failpoint::{self, Failpoint},
@@ -97,15 +93,13 @@ pub async fn answer(
     };
     let limit = time_limit(asked.user_request.operation(), &active.snapshot.config.memory);
     let access = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
-    let (operation, priority) = (asked.user_request.operation(), asked.priority);
-    let admission = AdmissionRequest { user: &user, operation, priority, cost: None };
-    let RateDecision { checked, slot } = rate_limits::enter(gateway, &admission).await;
-    let answered = match checked.verdict {
-        Ok(_) => run(gateway, asked, (access, slot)).await,
-        Err(refusal) => Err(refusal.into()),
+    let RateDecision { verdict, headers } = gateway.admission.check(&asked.admission_request(&user)).await;
+    let answered = match verdict {
+        Ok(counted) => run(gateway, asked, access, counted).await,
+        Err(refusal) => Err(refusal),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
-    response.body_mut().headers_mut().rates = checked.headers;
+    response.body_mut().headers_mut().rates = headers;
     Ok(response)
 }
 
@@ -113,13 +107,13 @@ pub async fn answer(
 async fn run(
     gateway: &Gateway,
     asked: ParsedUserDataRequest,
-    (access, early): (StoreAccess, Option<Slot>),
+    access: StoreAccess,
+    counted: Counted,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let ParsedUserDataRequest { id, user_request, priority } = asked;
-    let operation = user_request.operation();
-    let entry = gateway.calls.enter(id.clone(), access.user.clone(), operation.as_str(), "".into());
-    let admission = AdmissionRequest { user: &access.user, operation, priority, cost: None };
-    let slot = wait_for_slot(gateway, admission, early).await?;
+    let operation = asked.user_request.operation().as_str();
+    let entry = gateway.calls.enter(asked.id.clone(), access.user.clone(), operation, "".into());
+    let slot = gateway.admission.acquire(&asked.admission_request(&access.user), counted.early).await?;
+    let ParsedUserDataRequest { id, user_request, .. } = asked;
     failpoint::request(Failpoint::Slot, &id);
     let response = match user_request {
         UserDataRequest::Memories(user_request) => memories::run(&access, user_request).await,
@@ -178,6 +172,13 @@ fn check_is_json(headers: &HeaderMap, patch: bool) -> Result<(), Refusal> {
         "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
         "application/merge-patch+json" if patch => Ok(()),
         _ => Err(RequestError::UnsupportedMedia(mime).into()),
+    }
+}
+
+impl ParsedUserDataRequest {
+    fn admission_request<'a>(&self, user: &'a UserId) -> AdmissionRequest<'a> {
+        let operation = self.user_request.operation();
+        AdmissionRequest { user, operation, priority: self.priority, cost: None }
     }
 }
 

@@ -1,6 +1,6 @@
--- What the steps below share: the server's clock, and the era.
+-- What the steps below share: the server's clock, and the generation, whose keys begin with `concierge:era`.
 --
--- An era is a time in which Redis has forgotten nothing. It ends with another server process (its run id), with a flush, and
+-- A generation is a time in which Redis has forgotten nothing. It ends with another server process (its run id), with a flush, and
 -- with a silence in which leases may have ended that nobody could renew. A new one opens when the gateways that are known to
 -- live have told what they hold, or have had the time to.
 
@@ -14,8 +14,8 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- When the era of `run` began, and whether it is open.
-local function era(key, run)
+-- When the generation of `run` began, and whether it is open.
+local function generation(key, run)
   local was = redis.call('HMGET', key, 'run', 'pulse', 'began', 'open')
   local began, open = tonumber(was[3] or 0), was[4] == '1'
   if was[1] ~= run or now - tonumber(was[2] or 0) > SILENCE then

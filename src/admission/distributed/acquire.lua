@@ -1,10 +1,10 @@
 -- A request comes: it is counted, its tokens are held back, and it gets a slot or a place among those who wait.
 --
--- KEYS  the era; all slots; the user's slots of the operation; the user; the user's requests of a minute
+-- KEYS  the generation; all slots; the user's slots of the operation; the user; the user's requests of a minute
 -- ARGV  id, run id, latest time, | count, requests a minute, tokens a minute, tokens to hold (-1: none)
 --       | slot wanted, user's slots, all slots, who may wait (-1: all), time of arrival, priority | ms of a lease
 -- Answers verdict, requests left, until all are left, tokens left, until all are left, when to come back,
---       slot, how many are ahead, now, when the era began; times in ms.
+--       slot, how many are ahead, now, when the generation began; times in ms.
 
 local id, run, latest = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local count, requests, tokens, hold = ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -140,7 +140,7 @@ if verdict == FINE then
 end
 local slot, ahead, began, open = UNASKED, 0, 0, false
 if verdict == FINE and wanted then
-  began, open = era(KEYS[1], run)
+  began, open = generation(KEYS[1], run)
   slot = SHUT
   if open then
     slot, ahead = take_slot()

@@ -1,0 +1,31 @@
+//! What the configuration allows, over all gateways.
+
+use crate::{
+    admission::request::Operation,
+    config::{self, Config},
+};
+
+/// Slots and limits of the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LimitPolicy {
+    pub slots: config::Slots,
+    pub limits: config::Limits,
+}
+
+impl From<&Config> for LimitPolicy {
+    fn from(config: &Config) -> Self {
+        Self { slots: config.slots.clone(), limits: config.limits.clone() }
+    }
+}
+
+impl LimitPolicy {
+    /// Whether anything is counted per minute.
+    pub fn limits_anything(&self) -> bool {
+        self.limits != config::Limits::default()
+    }
+
+    /// Slots of each user for `operation`.
+    pub fn per_user(&self, operation: Operation) -> u32 {
+        self.slots.limit(operation.as_str())
+    }
+}
