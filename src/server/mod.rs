@@ -26,7 +26,7 @@ use self::{
     handlers::{admin, health, models, proxy, user_data},
     http::{error_response, header_names, request_body::RequestBody, response_body::ResponseBody},
     http2_stall::StallReader,
-    router::{Policy, Route, RouteError},
+    router::{ClientRoute, Route, RouteError},
 };
 use crate::{
     admin::{Reloaded, event_stream::OperatorSample, history::History},
@@ -284,38 +284,37 @@ async fn answer(
         RouteError::NotFound => RequestError::RouteNotFound(format!("{method} {path}")),
         RouteError::Method(allowed) => RequestError::MethodNotAllowed(allowed),
     })?;
-    match route.policy() {
-        Policy::Public => health::answer(gateway, &inbound.active, &route).await,
-        Policy::Admin => {
-            if let Err(refusal) = inbound.admit_operator() {
-                let refusal = gateway.count_wrong_key(&inbound, refusal);
+    match route {
+        Route::Public(route) => health::answer(gateway, &inbound.active, route).await,
+        Route::Client(route) => answer_client(gateway, inbound, route).await,
+        Route::Admin(route) => {
+            if let Err(error) = inbound.admit_operator() {
+                let refusal = gateway.count_wrong_key(&inbound, error);
                 return admin::page::sign_in(&route, inbound.request.headers(), &refusal).ok_or(refusal);
             }
-            match &route {
-                Route::Users(what) => {
-                    admin::users::answer(gateway, &inbound.active, what, inbound.request.uri().query())
-                        .boxed()
-                        .await
-                }
-                _ => admin::answer(gateway, &inbound.active, &route, (&inbound.request).into()).boxed().await,
-            }
-        }
-        Policy::Client => {
-            let caller = inbound.active.keys.identify(inbound.request.headers());
-            let caller = caller.map_err(|refusal| gateway.count_wrong_key(&inbound, refusal))?;
-            let (id, user) = (inbound.id.clone(), caller.user([None; 3]));
-            let answered = match route {
-                Route::Proxy(api, path) => proxy::answer(gateway, inbound, caller, (api, path)).boxed().await,
-                Route::Own(own) => user_data::answer(gateway, inbound, caller, own).boxed().await,
-                Route::Model(id) => models::one(&inbound.active, &caller, &id),
-                _ => models::all(&inbound.active, &caller),
-            };
-            let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
-            let headers = response.body_mut().headers_mut();
-            headers.rates = gateway.admission.rate_headers(&user, headers.rates).await;
-            Ok(response)
+            admin::answer(gateway, &inbound.active, &route, (&inbound.request).into()).boxed().await
         }
     }
+}
+
+async fn answer_client(
+    gateway: &Arc<Gateway>,
+    inbound: Box<InboundRequest>,
+    route: ClientRoute,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let caller = inbound.active.keys.identify(inbound.request.headers());
+    let caller = caller.map_err(|error| gateway.count_wrong_key(&inbound, error))?;
+    let (id, user) = (inbound.id.clone(), caller.user([None; 3]));
+    let answered = match route {
+        ClientRoute::Proxy(api, path) => proxy::answer(gateway, inbound, caller, (api, path)).boxed().await,
+        ClientRoute::UserData(route) => user_data::answer(gateway, inbound, caller, route).boxed().await,
+        ClientRoute::Model(id) => models::one(&inbound.active, &caller, &id),
+        ClientRoute::Models => models::all(&inbound.active, &caller),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
+    let headers = response.body_mut().headers_mut();
+    headers.rates = gateway.admission.rate_headers(&user, headers.rates).await;
+    Ok(response)
 }
 
 impl InboundRequest {

@@ -1,6 +1,7 @@
 //! Is it alive, and is it ready? Answers reveal nothing else and ask no provider.
 
 use http::{Response, StatusCode};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -10,7 +11,7 @@ use crate::{
     server::{
         ActiveConfig, Gateway,
         http::{error_response, response_body::ResponseBody},
-        router::Route,
+        router::PublicRoute,
     },
 };
 
@@ -18,26 +19,45 @@ use crate::{
 pub async fn answer(
     gateway: &Gateway,
     active: &ActiveConfig,
-    route: &Route,
+    route: PublicRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let (ready, status) = match route {
-        Route::Ready if gateway.tasks.draining().is_cancelled() => (false, "draining"),
-        Route::Ready if !active.snapshot.can_serve(Instant::now()) => (false, "no target can serve"),
-        Route::Ready if store_is_away(gateway).await => (false, "memory store is away"),
-        Route::Ready if refuses_without_redis(gateway) => (false, "redis is away"),
-        Route::Ready => (true, "ready"),
-        _ => (true, "alive"),
-    };
-    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut said = serde_json::json!({ "status": status });
-    let preselection = gateway.memory.as_ref().filter(|_| ready).and_then(|memory| memory.preselection());
-    if let (Route::Ready, Some(by)) = (route, preselection) {
+    match route {
+        PublicRoute::Live => {
+            Ok(error_response::json(StatusCode::OK, json!({ "status": "alive" }).to_string()))
+        }
+        PublicRoute::Ready => Ok(readiness(gateway, active).await),
+    }
+}
+
+async fn readiness(gateway: &Gateway, active: &ActiveConfig) -> Response<ResponseBody> {
+    let obstacle = obstacle(gateway, active).await;
+    let mut said = json!({ "status": obstacle.unwrap_or("ready") });
+    if let Some(memory) = &gateway.memory
+        && obstacle.is_none()
+        && let Some(by) = memory.preselection()
+    {
         said["large_users_are_searched_by"] = by.into();
     }
-    if let (Route::Ready, Some(redis)) = (route, &gateway.redis) {
+    if let Some(redis) = &gateway.redis {
         said["redis"] = if redis.is_up() { "up" } else { "away" }.into();
     }
-    Ok(error_response::json(code, said.to_string()))
+    let code = if obstacle.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    error_response::json(code, said.to_string())
+}
+
+/// What keeps the gateway from being ready.
+async fn obstacle(gateway: &Gateway, active: &ActiveConfig) -> Option<&'static str> {
+    if gateway.tasks.draining().is_cancelled() {
+        Some("draining")
+    } else if !active.snapshot.can_serve(Instant::now()) {
+        Some("no target can serve")
+    } else if store_is_away(gateway).await {
+        Some("memory store is away")
+    } else if refuses_without_redis(gateway) {
+        Some("redis is away")
+    } else {
+        None
+    }
 }
 
 /// Without a Redis that all gateways count in, `local` goes on with a share of the limits, and `closed` does not.

@@ -28,7 +28,7 @@ use crate::{
     server::{
         ActiveConfig, Gateway,
         http::{error_response, header_names, response_body::ResponseBody},
-        router::{Route, TargetAction},
+        router::{AdminRoute, TargetAction},
     },
     upstream::{RequestNeed, Snapshot, Target, health::score::LatencyKind},
 };
@@ -56,28 +56,28 @@ impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
 pub async fn answer(
     gateway: &Arc<Gateway>,
     active: &ActiveConfig,
-    route: &Route,
+    route: &AdminRoute,
     asked: AdminRequest<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let snapshot = &active.snapshot;
     let html = prefers_html(asked.headers);
     let response = match route {
-        Route::Page => page::show(gateway, active, asked.headers).await,
-        Route::Providers if html => page::show(gateway, active, asked.headers).await,
-        Route::Providers => providers(snapshot),
-        Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
-        Route::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
-        Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
-        Route::Metrics => metrics(gateway, active, asked.headers).await?,
-        Route::Slots => ok(&gateway.admission.slots_view()),
-        Route::Config => {
+        AdminRoute::Page => page::show(gateway, active, asked.headers).await,
+        AdminRoute::Providers if html => page::show(gateway, active, asked.headers).await,
+        AdminRoute::Providers => providers(snapshot),
+        AdminRoute::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
+        AdminRoute::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
+        AdminRoute::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
+        AdminRoute::Metrics => metrics(gateway, active, asked.headers).await?,
+        AdminRoute::Slots => ok(&gateway.admission.slots_view()),
+        AdminRoute::Config => {
             ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
         }
-        Route::Reload => reloaded(json!(reload::reload(gateway))),
-        Route::Events => events(gateway),
-        Route::Explain => explained(snapshot, asked.query)?,
-        Route::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
-        other => return Err(RequestError::RouteNotFound(format!("{other:?}")).into()),
+        AdminRoute::Reload => reloaded(json!(reload::reload(gateway))),
+        AdminRoute::Events => events(gateway),
+        AdminRoute::Explain => explained(snapshot, asked.query)?,
+        AdminRoute::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
+        AdminRoute::Users(route) => users::answer(gateway, active, route, asked.query).await?,
     };
     // A form of the page that was sent without its script: the page shows how it went.
     Ok(if html && asked.method == Method::POST { page::back() } else { response })
@@ -142,7 +142,7 @@ fn apply_action(
     match (whole, hand) {
         (Some(provider), TargetAction::Drain) => provider.drain(true),
         (Some(provider), TargetAction::Resume) => provider.drain(false),
-        _ => {}
+        (Some(_), TargetAction::Reset) | (None, _) => {}
     }
     let now = Instant::now();
     for target in &targets {

@@ -21,7 +21,7 @@ use crate::{
     server::{
         ActiveConfig, Gateway,
         http::{error_response, response_body::ResponseBody},
-        router::Route,
+        router::AdminRoute,
     },
 };
 
@@ -55,8 +55,8 @@ pub async fn show(
 }
 
 /// The form for the token in place of a refusal, for a browser that asks for the page; `None` for everybody else.
-pub fn sign_in(route: &Route, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
-    let is_page = matches!(route, Route::Page | Route::Providers) && prefers_html(headers);
+pub fn sign_in(route: &AdminRoute, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
+    let is_page = matches!(route, AdminRoute::Page | AdminRoute::Providers) && prefers_html(headers);
     is_page.then(|| document(page::sign_in(), error_response::refuse(refusal).status(), headers))
 }
 
@@ -156,10 +156,13 @@ mod tests {
     fn only_a_browser_on_its_way_to_the_page_is_asked_for_the_token() {
         let mut browser = HeaderMap::new();
         browser.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
-        let form = sign_in(&Route::Page, &browser, &AuthError::MissingKey.into()).unwrap();
+        let form = sign_in(&AdminRoute::Page, &browser, &AuthError::MissingKey.into()).unwrap();
         assert_eq!(form.status(), 401);
-        assert_eq!(sign_in(&Route::Providers, &browser, &AuthError::AdminOnly.into()).unwrap().status(), 403);
-        assert!(sign_in(&Route::Config, &browser, &AuthError::MissingKey.into()).is_none());
-        assert!(sign_in(&Route::Page, &HeaderMap::new(), &AuthError::MissingKey.into()).is_none());
+        assert_eq!(
+            sign_in(&AdminRoute::Providers, &browser, &AuthError::AdminOnly.into()).unwrap().status(),
+            403
+        );
+        assert!(sign_in(&AdminRoute::Config, &browser, &AuthError::MissingKey.into()).is_none());
+        assert!(sign_in(&AdminRoute::Page, &HeaderMap::new(), &AuthError::MissingKey.into()).is_none());
     }
 }

@@ -17,8 +17,8 @@ use crate::{
     server::{
         ActiveConfig, Gateway,
         handlers::user_data::{
-            StoreAccess, after_erasure, ask,
             memories::{json, page_of, query},
+            store_access::{StoreAccess, after_erasure, ask},
         },
         http::response_body::ResponseBody,
         router::AdminUserRoute,
@@ -33,36 +33,34 @@ use crate::{
 pub async fn answer(
     gateway: &Arc<Gateway>,
     active: &ActiveConfig,
-    what: &AdminUserRoute,
+    route: &AdminUserRoute,
     query: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let memory = gateway.memory.clone().ok_or(MemoryError::Disabled)?;
     let config = &active.snapshot.config.memory;
-    let name = match what {
-        AdminUserRoute::Overview => return overview(&memory, config.get_context_timeout).await,
-        AdminUserRoute::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
-        AdminUserRoute::Memories(name) | AdminUserRoute::Forget(name) | AdminUserRoute::Context(name) => name,
+    let access = |name: &str, limit| {
+        let (memory, tasks) = (memory.clone(), gateway.tasks.clone());
+        Ok::<_, Refusal>(StoreAccess { memory, user: known(name)?, limit, tasks })
     };
-    let limit = match what {
-        AdminUserRoute::Forget(_) => config.update_context_timeout,
-        _ => config.get_context_timeout,
-    };
-    let access = StoreAccess { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
-    match what {
-        AdminUserRoute::Forget(_) => {
-            let which = query::forget(query)?;
-            tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
-            let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
-            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
-        }
-        AdminUserRoute::Context(_) => context(gateway, &access).await,
-        _ => {
-            let listing = query::listing(query)?;
-            page_of(
-                &access.call_store(access.memory.list(&access.user, listing.cursor, listing.limit)).await?,
-            )
-        }
+    match route {
+        AdminUserRoute::Overview => overview(&memory, config.get_context_timeout).await,
+        AdminUserRoute::ClearCache(user) => clear_cache(&memory, user.as_deref()).await,
+        AdminUserRoute::Memories(name) => list(&access(name, config.get_context_timeout)?, query).await,
+        AdminUserRoute::Forget(name) => forget(&access(name, config.update_context_timeout)?, query).await,
+        AdminUserRoute::Context(name) => context(gateway, &access(name, config.get_context_timeout)?).await,
     }
+}
+
+async fn list(access: &StoreAccess, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
+    let listing = query::listing(query)?;
+    page_of(&access.call_store(access.memory.list(&access.user, listing.cursor, listing.limit)).await?)
+}
+
+async fn forget(access: &StoreAccess, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
+    let which = query::forget(query)?;
+    tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "an operator forgets memories");
+    let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
+    json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
 }
 
 fn known(name: &str) -> Result<UserId, Refusal> {

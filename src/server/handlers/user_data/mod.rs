@@ -1,19 +1,19 @@
-//! A caller's own memories and context, from the request to the answer: **who → body → limits → slot → store →
-//! reply**.
+//! A caller's own memories and context, from the request to the answer: **user → body → limits → slot → store →
+//! response**.
 //!
 //! Whom a request is for comes from the key, a signed token or a trusted header, never from the body: nothing in
 //! here may take a user's name from what the user wrote.
 
 pub(crate) mod context;
 pub(crate) mod memories;
+pub(crate) mod store_access;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
-use tokio::time::timeout;
 
-use self::{context::ContextRequest, memories::MemoryRequest};
+use self::{context::ContextRequest, memories::MemoryRequest, store_access::StoreAccess};
 use super::proxy::read_request;
 use crate::{
     admission::{
@@ -22,16 +22,14 @@ use crate::{
     },
     config,
     failpoint::{self, Failpoint},
-    memory::{
-        service::MemoryService,
-        store::{Forgotten, StoreError},
-    },
     refusal::{GatewayError, MemoryError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway, InboundRequest, authn::Caller, http::response_body::ResponseBody, refused_to,
-        router::UserDataRoute,
+        ActiveConfig, Gateway, InboundRequest,
+        authn::Caller,
+        http::response_body::ResponseBody,
+        refused_to,
+        router::{ContextRoute, MemoryRoute, UserDataRoute},
     },
-    tasks::Tasks,
     user::UserId,
 };
 
@@ -43,24 +41,11 @@ pub enum UserDataRequest {
     Context(ContextRequest),
 }
 
-/// An errand that was not counted yet.
+/// A request that was not counted yet.
 struct ParsedUserDataRequest {
     id: Arc<str>,
     user_request: UserDataRequest,
     priority: i64,
-}
-
-/// For whom the store is asked, and how long it may take.
-#[derive(Clone)]
-pub struct StoreAccess {
-    /// Memory.
-    pub memory: Arc<MemoryService>,
-    /// Whose.
-    pub user: UserId,
-    /// Longest wait for one answer of the store.
-    pub limit: Duration,
-    /// For answers that take long: they end with the process.
-    pub tasks: Tasks,
 }
 
 /// Answers one request about the caller's own memories or context.
@@ -68,7 +53,7 @@ pub async fn answer(
     gateway: &Arc<Gateway>,
     inbound: Box<InboundRequest>,
     caller: Caller,
-    own: UserDataRoute,
+    route: UserDataRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
     if gateway.tasks.draining().is_cancelled() {
         return Err(GatewayError::ShuttingDown.into());
@@ -77,9 +62,9 @@ pub async fn answer(
     let InboundRequest { id, active, request, .. } = *inbound;
     let user = subject(&active, &caller)?;
     let (parts, mut body) = request.into_parts();
-    let most = body_limit(&own, &active.snapshot.config);
+    let most = body_limit(&route, active.snapshot.config.server.max_body);
     if most.is_some() {
-        check_is_json(&parts.headers, own == UserDataRoute::MergeContext)?;
+        check_is_json(&parts.headers, route == UserDataRoute::Context(ContextRoute::Merge))?;
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
@@ -88,7 +73,7 @@ pub async fn answer(
     };
     let asked = ParsedUserDataRequest {
         id: id.clone(),
-        user_request: read(own, &parts, &body)?,
+        user_request: read(route, &parts, &body)?,
         priority: caller.priority(),
     };
     let limit = time_limit(asked.user_request.operation(), &active.snapshot.config.memory);
@@ -132,27 +117,26 @@ fn subject(active: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     Ok(user)
 }
 
-fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<UserDataRequest, Refusal> {
-    match own {
-        UserDataRoute::ReadContext | UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
-            context::read(&own, &parts.headers, body).map(UserDataRequest::Context)
+fn read(route: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<UserDataRequest, Refusal> {
+    Ok(match route {
+        UserDataRoute::Memories(route) => UserDataRequest::Memories(memories::read(route, parts, body)?),
+        UserDataRoute::Context(route) => {
+            UserDataRequest::Context(context::read(route, &parts.headers, body)?)
         }
-        other => memories::read(other, parts, body).map(UserDataRequest::Memories),
-    }
+    })
 }
 
 /// The largest body in bytes; `None` for a request whose body, if it has one, is not read.
-fn body_limit(own: &UserDataRoute, config: &config::Config) -> Option<usize> {
-    match own {
-        UserDataRoute::Add | UserDataRoute::Search => Some(config.server.max_body),
-        UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
-            Some(context::MAX_BODY.min(config.server.max_body))
+fn body_limit(route: &UserDataRoute, max_body: usize) -> Option<usize> {
+    match route {
+        UserDataRoute::Memories(MemoryRoute::Add | MemoryRoute::Search) => Some(max_body),
+        UserDataRoute::Context(ContextRoute::Replace | ContextRoute::Merge) => {
+            Some(context::MAX_BODY.min(max_body))
         }
-        UserDataRoute::List
-        | UserDataRoute::Forget
-        | UserDataRoute::Get(_)
-        | UserDataRoute::ForgetOne(_)
-        | UserDataRoute::ReadContext => None,
+        UserDataRoute::Memories(
+            MemoryRoute::List | MemoryRoute::Forget | MemoryRoute::Get(_) | MemoryRoute::ForgetOne(_),
+        )
+        | UserDataRoute::Context(ContextRoute::Read) => None,
     }
 }
 
@@ -193,62 +177,6 @@ impl UserDataRequest {
     }
 }
 
-impl StoreAccess {
-    /// What the store says to `work`, within the time limit: see [`ask`].
-    ///
-    /// # Errors
-    /// The refusal that the store's trouble means to the client; the log has the rest.
-    pub async fn call_store<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Refusal> {
-        ask(self.limit, work).await
-    }
-}
-
-/// What the store says to `work`, within `limit`.
-///
-/// # Errors
-/// The refusal that the store's trouble means to the client; the log has the rest.
-pub async fn ask<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, Refusal> {
-    match timeout(limit, work).await {
-        Ok(done) => done.map_err(|error| refusal(&error)),
-        Err(_) => {
-            tracing::warn!(?limit, "the memory store did not answer in time");
-            let message = "The memory store did not answer in time; a write may have been done or not.";
-            Err(MemoryError::StoreUnavailable(message).into())
-        }
-    }
-}
-
-/// How many memories are gone; a refusal if their text may still be in the files.
-pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
-    let message = "The memories are gone, but their text could not be wiped from the files yet: \
-        please repeat the request.";
-    if forgotten.erased {
-        Ok(forgotten.seqs.len())
-    } else {
-        Err(MemoryError::StoreUnavailable(message).into())
-    }
-}
-
-fn refusal(error: &StoreError) -> Refusal {
-    let message = error.for_client();
-    match error {
-        StoreError::Duplicate => MemoryError::Duplicate(message).into(),
-        StoreError::Stale { etag } => MemoryError::PreconditionFailed { etag: etag.clone() }.into(),
-        StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
-        StoreError::TooLarge { limit } => RequestError::TooLarge { limit: *limit }.into(),
-        outage => {
-            tracing::error!(error = %outage, "the memory store");
-            MemoryError::StoreUnavailable(message).into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -269,29 +197,5 @@ mod tests {
         for kind in ["application/json-patch+json", "text/plain", "application/xml", "multipart/form-data"] {
             assert!(!check(kind, true), "{kind}");
         }
-    }
-
-    #[test]
-    fn what_the_store_cannot_do_is_told_in_the_clients_terms() {
-        assert!(matches!(refusal(&StoreError::Duplicate), Refusal::Memory(MemoryError::Duplicate(_))));
-        let stale = StoreError::Stale { etag: "\"a\"".into() };
-        assert_eq!(refusal(&stale), MemoryError::PreconditionFailed { etag: "\"a\"".into() }.into());
-        assert!(matches!(refusal(&StoreError::NotAnObject), Refusal::Request(RequestError::Invalid(_))));
-        for outage in [StoreError::Busy, StoreError::Full, StoreError::Corrupt("/secret/path".into())] {
-            let Refusal::Memory(MemoryError::StoreUnavailable(message)) = refusal(&outage) else {
-                panic!("{outage}")
-            };
-            assert!(!message.contains("secret"));
-        }
-    }
-
-    #[test]
-    fn what_is_still_in_the_files_is_not_forgotten() {
-        let forgotten = |erased| Forgotten { seqs: vec![1, 2], epoch: 3, erased };
-        assert_eq!(after_erasure(&forgotten(true)), Ok(2));
-        assert!(matches!(
-            after_erasure(&forgotten(false)),
-            Err(Refusal::Memory(MemoryError::StoreUnavailable(_)))
-        ));
     }
 }
