@@ -26,7 +26,8 @@ use self::{
     distributed::{DistributedDecision, DistributedLimits, RequestedLease},
     local::{
         rate::{RateCheck, RateLimits},
-        slots::{Slots, SlotsView},
+        slots::Slots,
+        slots_view::SlotsView,
     },
     rate_limit_headers::RateHeaders,
     request::AdmissionRequest,

@@ -21,7 +21,8 @@ use self::{
 };
 use super::{Moment, Reloaded, history::History, view::TargetRow};
 use crate::{
-    admission::local::slots, call, events::Stamped, memory::service::RecallCounts, upstream::Snapshot,
+    admission::local::slots_view::SlotsView, call, events::Stamped, memory::service::RecallCounts,
+    upstream::Snapshot,
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -44,7 +45,7 @@ pub struct PageData<'a> {
     /// The requests in flight, oldest first.
     pub requests: Vec<call::CallView>,
     /// Who holds slots and who waits.
-    pub slots: slots::SlotsView,
+    pub slots: SlotsView,
     /// What happened last, newest first.
     pub past: Vec<Stamped>,
     /// How recall goes, and whether its store is there; `None` without memory.

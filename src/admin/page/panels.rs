@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     admin::Reloaded,
-    admission::local::slots::{self, CountView, UserView},
+    admission::local::slots_view::{CountView, SlotsView, UserView},
     call::{self, Phase},
     events::{Event, Stamped},
 };
@@ -135,7 +135,7 @@ impl<'a> RequestLine<'a> {
 
 impl<'a> SlotsPanel<'a> {
     /// `/admin/slots`, the busiest first.
-    pub fn of(view: &'a slots::SlotsView) -> Self {
+    pub fn of(view: &'a SlotsView) -> Self {
         let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
         users.truncate(MAX_ROWS);

@@ -8,7 +8,7 @@ use crate::{
         test_support::{attempt, fail, snapshot, succeed},
         view,
     },
-    admission::local::slots::CountView,
+    admission::local::slots_view::{CountView, UserView},
     config::TargetName,
     events::{Event, Events},
     upstream::{
@@ -27,7 +27,7 @@ fn sight(snapshot: &Snapshot) -> PageData<'_> {
         rows: view::rows(snapshot, at),
         history: Arc::default(),
         requests: Vec::new(),
-        slots: slots::SlotsView { total: CountView::default(), users: Vec::new() },
+        slots: SlotsView { total: CountView::default(), users: Vec::new() },
         past: Vec::new(),
         memory: None,
         redis: None,
@@ -120,7 +120,7 @@ async fn whatever_comes_from_elsewhere_stays_text() {
     });
     let mut sight = sight(&snapshot);
     sight.past = events.past();
-    sight.slots.users.push(slots::UserView {
+    sight.slots.users.push(UserView {
         user: HOSTILE.into(),
         sum: CountView { in_use: 1, waiting: 2, limit: 10 },
         operations: Default::default(),
@@ -152,7 +152,7 @@ async fn long_lists_end_and_say_so() {
     for number in 0..=MAX_ROWS {
         let sum = CountView { in_use: number, waiting: 0, limit: 1000 };
         let user = format!("user-{number}");
-        sight.slots.users.push(slots::UserView { user, sum, operations: Default::default() });
+        sight.slots.users.push(UserView { user, sum, operations: Default::default() });
     }
     let html = render(&sight).unwrap();
     assert_eq!(html.matches(r#"class="hands""#).count(), MAX_TARGETS);

@@ -1,8 +1,8 @@
--- A request comes: it is counted, its tokens are held back, and it gets a slot or a place among those who wait.
+-- A request comes: it is counted, its tokens are held back, and it gets a slot or a place among the waiters.
 --
 -- KEYS  the generation; all slots; the user's slots of the operation; the user; the user's requests of a minute
 -- ARGV  id, run id, latest time, | count, requests a minute, tokens a minute, tokens to hold (-1: none)
---       | slot wanted, user's slots, all slots, who may wait (-1: all), time of arrival, priority | ms of a lease
+--       | slot wanted, user's slots, all slots, how many may wait (-1: all), time of arrival, priority | ms of a lease
 -- Answers verdict, requests left, until all are left, tokens left, until all are left, when to come back,
 --       slot, how many are ahead, now, when the generation began; times in ms.
 

@@ -88,11 +88,11 @@ pub enum SlotReply {
     Nothing,
     /// It is ours.
     Granted,
-    /// We stand among those who wait.
+    /// We are among the waiters.
     Waits(Limit, usize),
     /// Too many wait; we do not.
     Full(Limit, usize),
-    /// Redis has forgotten what is held, and nobody gets anything until it was told.
+    /// Redis has forgotten what is held, and grants nothing until all gateways have renewed it.
     Shut,
 }
 
@@ -152,7 +152,7 @@ impl LeaseTable {
 }
 
 impl AcquireReply {
-    /// What the user is told of it.
+    /// What is left of `limits`.
     pub fn headers(&self, limits: &config::Limits) -> RateHeaders {
         let left = |limit: Option<u32>, (remaining, reset)| {
             limit.map(|limit| RateLimitState { limit: limit.into(), remaining, reset })

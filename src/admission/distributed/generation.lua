@@ -2,7 +2,7 @@
 --
 -- A generation is a time in which Redis has forgotten nothing. It ends with another server process (its run id), with a flush, and
 -- with a silence in which leases may have ended that nobody could renew. A new one opens when the gateways that are known to
--- live have told what they hold, or have had the time to.
+-- live have renewed what they hold, or have had the time to.
 
 local SILENCE = 15000 -- half of a lease: within it none can have ended unnoticed
 local PATIENCE = 3000 -- for gateways that do not come back

@@ -18,7 +18,7 @@ use crate::{
     admission::{
         local::{
             queue::{Limit, QueueRefusal},
-            slots::{LocalSlot, SlotRefusal, WaitOutcome, refusal},
+            slots::{LocalSlot, SlotRefusal, WaitOutcome},
         },
         request::AdmissionRequest,
     },
@@ -48,7 +48,7 @@ pub async fn wait(
         match reply {
             Ok(SlotReply::Granted) => {
                 waiter.wake.record_release();
-                return Ok(distributed.granted(lease, request));
+                return Ok(distributed.granted(*lease, request));
             }
             Ok(SlotReply::Full(by, ahead)) => {
                 return Err(refused(&distributed.table, (by, ahead), WaitOutcome::Full).into());
@@ -60,7 +60,7 @@ pub async fn wait(
             }
             Ok(SlotReply::Shut | SlotReply::Nothing) | Err(RedisUnavailable) => {
                 if let Some(share) = waiter.wait_for_share().await? {
-                    return Ok(GrantedLease::new(lease, share, false));
+                    return Ok(GrantedLease::new(*lease, share, false));
                 }
             }
         }
@@ -119,7 +119,7 @@ async fn ask(
 
 fn refused(table: &LeaseTable, (by, ahead): (Limit, usize), outcome: WaitOutcome) -> SlotRefusal {
     let retry_after = table.waiting.lock().release_rate.estimated_wait(ahead + 1, Instant::now());
-    refusal(QueueRefusal { by, retry_after }, outcome)
+    SlotRefusal::new(QueueRefusal { by, retry_after }, outcome)
 }
 
 /// Notified when Redis has a lease for us; taken out of the table when dropped.

@@ -147,7 +147,7 @@ impl DistributedLimits {
         let lease = lease.map(|mut lease| {
             lease.apply_reply(reply.slot, reply.now);
             match reply.slot {
-                SlotReply::Granted => RequestedLease::Granted(self.granted(lease, request)),
+                SlotReply::Granted => RequestedLease::Granted(self.granted(*lease, request)),
                 _ => RequestedLease::Pending(lease),
             }
         });
@@ -205,7 +205,7 @@ impl DistributedLimits {
     }
 
     /// Redis has granted `lease`: it takes its place in this gateway's share, whether or not one is free there.
-    fn granted(&self, lease: Box<Lease>, request: &AdmissionRequest<'_>) -> Box<GrantedLease> {
+    fn granted(&self, lease: Lease, request: &AdmissionRequest<'_>) -> Box<GrantedLease> {
         GrantedLease::new(lease, self.fallback.occupy(request.user, request.operation), true)
     }
 
@@ -242,8 +242,8 @@ impl DistributedDecision {
 
 impl GrantedLease {
     /// `reported` if Redis knows.
-    fn new(lease: Box<Lease>, share: LocalSlot, reported: bool) -> Box<Self> {
+    fn new(lease: Lease, share: LocalSlot, reported: bool) -> Box<Self> {
         lease.record_grant(reported);
-        Box::new(Self { _lease: *lease, _share: share })
+        Box::new(Self { _lease: lease, _share: share })
     }
 }

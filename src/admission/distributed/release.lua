@@ -1,11 +1,11 @@
--- Requests have ended: their slots are free, their tokens are settled, and who is next is told.
+-- Requests have ended: their slots are free, their tokens are settled, and the next waiters are woken.
 --
 -- KEYS  all slots
--- ARGV  'slot', the user's slots, id | 'tokens', the user, id, tokens held, tokens spent, tokens a minute, said before (0, 1) | …
+-- ARGV  'slot', the user's slots, id | 'tokens', the user, id, tokens held, tokens spent, tokens a minute, sent before (0, 1) | …
 
 local freed = {}
 
--- Wakes as many of those who wait as places became free.
+-- Wakes as many waiters as places became free.
 local function wake(base)
   local nth = freed[base] or 0
   freed[base] = nth + 1
@@ -16,7 +16,7 @@ local function wake(base)
   end
 end
 
-local function leave(base, id)
+local function release(base, id)
   local left = redis.call('ZREM', base .. ':held', id) + redis.call('ZREM', base .. ':waiting', id)
   redis.call('ZREM', base .. ':seen', id)
   if left > 0 then
@@ -44,8 +44,8 @@ end
 local i = 1
 while ARGV[i] do
   if ARGV[i] == 'slot' then
-    leave(ARGV[i + 1], ARGV[i + 2])
-    leave(KEYS[1], ARGV[i + 2])
+    release(ARGV[i + 1], ARGV[i + 2])
+    release(KEYS[1], ARGV[i + 2])
     i = i + 3
   else
     local spent, limit = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])

@@ -1,7 +1,7 @@
 -- A gateway lives, and holds this. What Redis does not know any more is entered anew, over the limit if need be: it runs.
 --
 -- KEYS  the generation; all slots
--- ARGV  gateway, run id, latest time, ms of a lease, | all was told (0, 1), gateways it knows of, ms a generation is closed at least
+-- ARGV  gateway, run id, latest time, ms of a lease, | this is all (0, 1), gateways it knows of, ms a generation is closed at least
 --       | 'slot', the user's slots, id | 'tokens', the user, id, tokens held | …
 -- Answers whether it was in time, when the generation began, whether it is open, how many were entered anew.
 

@@ -1,4 +1,4 @@
-//! Who holds a slot and who is next: a state machine without a clock, a lock or a task.
+//! Which request holds a slot and which is next: a state machine without a clock, a lock or a task.
 //!
 //! Two things can stand in a request's way: its user's limit for the operation, and the total over all users. For the first
 //! a request waits in its user's own queue, by priority and then in the order of arrival. For the second it waits in the
@@ -34,14 +34,14 @@ pub struct QueueLimits {
     total: usize,
 }
 
-/// All slots, and `T` for everybody who waits for one.
+/// All slots, and a `T` for every waiter.
 #[derive(Debug)]
 pub struct SlotQueue<T> {
     limits: QueueLimits,
     in_use: usize,
     parked: usize,
     waiting: usize,
-    /// Looked up five times in the life of a request. Who a user is comes from authentication, and the seed is random.
+    /// Looked up five times in the life of a request. User ids come from authentication, and the seed is random.
     users: HashMap<UserId, User<T>, RandomState>,
     /// The users that only the total stands in the way of.
     line: BTreeMap<QueuePosition, UserId>,
@@ -77,7 +77,7 @@ pub struct Ticket {
     place: QueuePosition,
 }
 
-/// A slot that goes to somebody who waited.
+/// A slot that goes to a waiter.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Grant<T> {
     /// Whose.
@@ -239,7 +239,7 @@ impl<T> SlotQueue<T> {
         self.hand_over(now)
     }
 
-    /// Other limits from now on. Slots that are held stay; the answer is who may go now.
+    /// Other limits from now on. Slots that are held stay; the answer is the waiters that may go now.
     #[must_use]
     pub fn reconfigure(&mut self, limits: QueueLimits, now: Instant) -> Vec<Grant<T>> {
         self.limits = limits;
@@ -259,7 +259,7 @@ impl<T> SlotQueue<T> {
         }
     }
 
-    /// Every user who runs or waits, with the operations it runs or waits for.
+    /// Every user that runs or waits, with the operations it runs or waits for.
     pub fn users(&self) -> impl Iterator<Item = (&UserId, Vec<(Operation, UseCount)>)> {
         self.users.iter().map(|(user, known)| {
             let counts = Operation::ALL.into_iter().map(|operation| {
@@ -297,7 +297,7 @@ impl<T> SlotQueue<T> {
         let priority = known.first(&self.limits).map(|(_, (priority, _))| priority);
         let turn = priority.map(|priority| {
             *places += u64::from(known.turn.is_none());
-            // Who is in the line keeps its turn, even if its priority changes.
+            // A user in the line keeps its turn, even if its priority changes.
             (priority, known.turn.map_or(*places, |(_, turn)| turn))
         });
         if turn != known.turn {

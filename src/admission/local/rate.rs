@@ -29,7 +29,7 @@ pub struct RateLimits {
 pub struct RateCheck {
     /// Its tokens, or why not.
     pub verdict: Result<LocalReservation, RateRefusal>,
-    /// What the user is told.
+    /// What is left of the limits.
     pub headers: RateHeaders,
 }
 

@@ -3,13 +3,13 @@
 //! Dropping a [`LocalSlot`], for whatever reason, hands it to the next waiter. The decisions are in [`super::queue`]; here are
 //! the lock, the clock and the waiting. The lock is never held across an await, and nobody is woken under it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    queue::{Grant, Limit, QueueLimits, QueueRefusal, SlotQueue, Ticket, UseCount},
+    queue::{Grant, Limit, QueueLimits, QueueRefusal, SlotQueue, Ticket},
+    slots_view::{SlotsView, UserView},
     sync_shim::{Mutex, timeout},
 };
 use crate::{
@@ -70,38 +70,6 @@ pub enum SlotRefusal {
     },
 }
 
-/// `/admin/slots`: who runs and who waits. Users who do neither are not listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SlotsView {
-    /// Over all users.
-    pub total: CountView,
-    /// By name.
-    pub users: Vec<UserView>,
-}
-
-/// One user in `/admin/slots`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UserView {
-    /// The user's id.
-    pub user: String,
-    /// Over the operations below.
-    #[serde(flatten)]
-    pub sum: CountView,
-    /// By name, those that are in use.
-    pub operations: BTreeMap<&'static str, CountView>,
-}
-
-/// How many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct CountView {
-    /// Slots held.
-    pub in_use: usize,
-    /// Requests that wait for one.
-    pub waiting: usize,
-    /// Slots there are.
-    pub limit: usize,
-}
-
 impl Slots {
     /// All slots of `config`, free.
     pub fn new(config: &config::Slots) -> Self {
@@ -110,7 +78,7 @@ impl Slots {
         Self { shared: Arc::new(SlotsInner { state: Mutex::new(state) }) }
     }
 
-    /// Other limits from now on. Slots that are held stay, and who waits keeps its place and its timeout.
+    /// Other limits from now on. Slots that are held stay, and waiters keep their places and their timeouts.
     pub fn reconfigure(&self, config: &config::Slots) {
         let granted = {
             let mut state = self.shared.state.lock();
@@ -153,8 +121,8 @@ impl Slots {
         self.shared.slot(user.clone(), operation)
     }
 
-    /// A slot for `user` if one is free, which overtakes nobody: what is free is kept from nobody who waits. Else a place in
-    /// the queue. Both under one lock: a slot that became free in between would wake nobody.
+    /// A slot for `user` if one is free, which overtakes nobody: a free slot is never kept from a waiter. Else a place in the
+    /// queue. Both are taken under one lock: a slot that became free in between would wake nobody.
     fn take_or_wait(
         &self,
         user: &UserId,
@@ -167,33 +135,19 @@ impl Slots {
         }
         let (sender, slot) = oneshot::channel();
         let ticket = state.queue.wait(user, (operation, priority), sender, clock::now());
-        let ticket = ticket.map_err(|refused| refusal(refused, WaitOutcome::Full))?;
+        let ticket = ticket.map_err(|refused| SlotRefusal::new(refused, WaitOutcome::Full))?;
         Ok(Submitted::Waits(QueuedWaiter { shared: self.shared.clone(), ticket, slot }, state.max_wait))
     }
 
     /// Who runs and who waits now.
     pub fn view(&self) -> SlotsView {
         let state = self.shared.state.lock();
-        let mut users: Vec<_> = state.queue.users().map(|(user, counts)| user_view(user, counts)).collect();
+        let mut users: Vec<_> =
+            state.queue.users().map(|(user, counts)| UserView::new(user, counts)).collect();
         let total = state.queue.total().into();
         drop(state);
         users.sort_by(|a, b| a.user.cmp(&b.user));
         SlotsView { total, users }
-    }
-}
-
-impl SlotsView {
-    /// Over all users, by operation: for who must not know who they are.
-    pub fn by_operation(&self) -> BTreeMap<&'static str, CountView> {
-        let nothing = Operation::ALL.map(|operation| (operation.as_str(), CountView::default()));
-        let mut sums = BTreeMap::from(nothing);
-        for (operation, count) in self.users.iter().flat_map(|user| &user.operations) {
-            let sum = sums.entry(operation).or_default();
-            sum.in_use += count.in_use;
-            sum.waiting += count.waiting;
-            sum.limit += count.limit;
-        }
-        sums
     }
 }
 
@@ -239,6 +193,17 @@ impl Drop for LocalSlot {
     }
 }
 
+impl SlotRefusal {
+    /// What `refused` means for a wait that ended so.
+    pub fn new(QueueRefusal { by, retry_after }: QueueRefusal, outcome: WaitOutcome) -> Self {
+        match (by, outcome) {
+            (Limit::Total, _) => Self::Overloaded { retry_after },
+            (Limit::User, WaitOutcome::Full) => Self::QueueFull { retry_after },
+            (Limit::User, WaitOutcome::Late) => Self::QueueTimeout { retry_after },
+        }
+    }
+}
+
 impl From<SlotRefusal> for Refusal {
     fn from(refusal: SlotRefusal) -> Self {
         Self::Admission(match refusal {
@@ -249,14 +214,14 @@ impl From<SlotRefusal> for Refusal {
     }
 }
 
-/// What asking comes to at once: a slot, or a place in the queue for so long.
+/// What is there at once: a slot, or a place in the queue for so long.
 enum Submitted {
     Given(LocalSlot),
     Waits(QueuedWaiter, Duration),
 }
 
-/// Somebody in the queue; leaves it when dropped. A slot that was just handed over is then in the channel, and is
-/// dropped with it.
+/// A request in the queue; leaves it when dropped. A slot that was just handed over is then in the channel, and is dropped
+/// with it.
 struct QueuedWaiter {
     shared: Arc<SlotsInner>,
     ticket: Ticket,
@@ -267,7 +232,7 @@ impl QueuedWaiter {
     async fn give_up(mut self) -> Result<LocalSlot, SlotRefusal> {
         let refused = self.shared.state.lock().queue.leave(&self.ticket, clock::now());
         match refused {
-            Some(refused) => Err(refusal(refused, WaitOutcome::Late)),
+            Some(refused) => Err(SlotRefusal::new(refused, WaitOutcome::Late)),
             // Granted in this very moment: it is sent as soon as the other side has let go of the lock.
             None => {
                 (&mut self.slot).await.map_err(|_| SlotRefusal::Overloaded { retry_after: Duration::ZERO })
@@ -283,37 +248,11 @@ impl Drop for QueuedWaiter {
 }
 
 /// How it ended without a slot.
-pub(crate) enum WaitOutcome {
+pub enum WaitOutcome {
     /// There was no place to wait.
     Full,
     /// It waited too long.
     Late,
-}
-
-/// What is told of it.
-pub(crate) fn refusal(QueueRefusal { by, retry_after }: QueueRefusal, ended: WaitOutcome) -> SlotRefusal {
-    match (by, ended) {
-        (Limit::Total, _) => SlotRefusal::Overloaded { retry_after },
-        (Limit::User, WaitOutcome::Full) => SlotRefusal::QueueFull { retry_after },
-        (Limit::User, WaitOutcome::Late) => SlotRefusal::QueueTimeout { retry_after },
-    }
-}
-
-fn user_view(user: &UserId, counts: Vec<(Operation, UseCount)>) -> UserView {
-    let operations: BTreeMap<_, CountView> =
-        counts.into_iter().map(|(operation, count)| (operation.as_str(), count.into())).collect();
-    let sum = operations.values().fold(CountView::default(), |sum, count| CountView {
-        in_use: sum.in_use + count.in_use,
-        waiting: sum.waiting + count.waiting,
-        limit: sum.limit + count.limit,
-    });
-    UserView { user: user.to_string(), sum, operations }
-}
-
-impl From<UseCount> for CountView {
-    fn from(UseCount { in_use, waiting, limit }: UseCount) -> Self {
-        Self { in_use, waiting, limit }
-    }
 }
 
 #[cfg(test)]

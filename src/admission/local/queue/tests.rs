@@ -371,7 +371,7 @@ fn retry_after_follows_the_rate_at_which_slots_become_free() {
 }
 
 #[test]
-fn who_stands_by_counts_among_the_waiting() {
+fn a_parked_slot_counts_as_waiting() {
     let mut queue = SlotQueue::new(limits(1, 1, 1, 4));
     let (u, chat, now) = (user(0), Operation::Chat, Instant::now());
     assert!(queue.take(&u, chat));

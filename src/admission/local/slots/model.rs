@@ -7,7 +7,10 @@
 //! deadlock; and in the end nothing is held and nobody is remembered. Stories are small, so that they can be told in every
 //! order; the last one is large and told in many.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
 
 use shuttle::{
     Config, Runner,

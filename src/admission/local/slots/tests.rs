@@ -1,11 +1,15 @@
 //! The slots as callers see them: timeouts and fairness on a paused clock, aborts and hand-over on real threads.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::FutureExt;
 use tokio::time::{advance, sleep};
 
 use super::*;
+use crate::admission::local::slots_view::CountView;
 
 fn config(per_user: u32, queue: u32, total: u32) -> config::Slots {
     let operations = BTreeMap::new();
