@@ -44,7 +44,6 @@ const TO_BE_CUT: &[(&str, &str)] = &[
     ("http1", "upstream"),
     ("memory", "recall"),
     ("memory", "upstream"),
-    ("server", "app"),
     ("upstream", "gossip"),
 ];
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     refusal::{Refusal, RequestError},
     server::{
-        ActiveConfig,
+        active_config::ActiveConfig,
         authn::Caller,
         http::{error_response, response_body::ResponseBody},
     },

@@ -19,19 +19,57 @@ use crate::{
         self, Moment,
         content_negotiation::{preferred_format, prefers_html},
         event_stream, explain,
+        history::History,
         metrics::{self, Sources},
         summary::Summary,
         view::{self, TargetRow},
     },
-    app::reload,
+    admission::Admission,
+    call::Registry,
+    cluster::RedisClient,
+    dispatch::budget::Budget,
+    events::Events,
+    gossip::Gossip,
+    memory::service::MemoryService,
     refusal::{GatewayError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
         http::{error_response, header_names, response_body::ResponseBody},
+        reload_handle::ReloadHandle,
         router::{AdminRoute, TargetAction},
     },
+    tasks::Tasks,
+    telemetry::{metrics::GatewayMeters, trace::Tracer},
     upstream::{RequestNeed, Snapshot, Target, health::score::LatencyKind},
 };
+
+/// What operators look at, and what they may do.
+pub struct AdminContext {
+    /// Ends streams of events with the process.
+    pub tasks: Tasks,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// The slots and limits of users.
+    pub admission: Arc<Admission>,
+    /// How many attempts may be repeats.
+    pub retry_budget: Arc<Budget>,
+    /// Memory, if it is on.
+    pub memory: Option<Arc<MemoryService>>,
+    /// What gateways share, if they do.
+    pub redis: Option<RedisClient>,
+    /// What they tell each other of the targets; likewise.
+    pub gossip: Option<Gossip>,
+    /// What happened, and what happens.
+    pub events: Events,
+    /// The last minutes of every target.
+    pub history: Arc<History>,
+    /// What is counted of the gateway as a whole.
+    pub meters: Arc<GatewayMeters>,
+    /// Counts the spans that were lost.
+    pub tracer: Tracer,
+    /// Reads the configuration again.
+    pub reload: Arc<ReloadHandle>,
+}
 
 /// What an admin route looks at of its request.
 pub struct AdminRequest<'a> {
@@ -54,7 +92,7 @@ impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
 /// # Errors
 /// There is no such target or model, or a parameter is wrong.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
     route: &AdminRoute,
     asked: AdminRequest<'_>,
@@ -62,22 +100,22 @@ pub async fn answer(
     let snapshot = &active.snapshot;
     let html = prefers_html(asked.headers);
     let response = match route {
-        AdminRoute::Page => page::show(gateway, active, asked.headers).await,
-        AdminRoute::Providers if html => page::show(gateway, active, asked.headers).await,
+        AdminRoute::Page => page::show(context, active, asked.headers).await,
+        AdminRoute::Providers if html => page::show(context, active, asked.headers).await,
         AdminRoute::Providers => providers(snapshot),
         AdminRoute::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
         AdminRoute::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
-        AdminRoute::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
-        AdminRoute::Metrics => metrics(gateway, active, asked.headers).await?,
-        AdminRoute::Slots => ok(&gateway.admission.slots_view()),
+        AdminRoute::Requests => ok(&json!({ "requests": context.calls.view(Instant::now()) })),
+        AdminRoute::Metrics => metrics(context, active, asked.headers).await?,
+        AdminRoute::Slots => ok(&context.admission.slots_view()),
         AdminRoute::Config => {
-            ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
+            ok(&json!({ "config": snapshot.config.masked(), "last_reload": context.reload.last() }))
         }
-        AdminRoute::Reload => reloaded(json!(reload::reload(gateway))),
-        AdminRoute::Events => events(gateway),
+        AdminRoute::Reload => reloaded(json!(context.reload.reload())),
+        AdminRoute::Events => events(context),
         AdminRoute::Explain => explained(snapshot, asked.query)?,
         AdminRoute::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
-        AdminRoute::Users(route) => users::answer(gateway, active, route, asked.query).await?,
+        AdminRoute::Users(route) => users::answer(context, active, route, asked.query).await?,
     };
     // A form of the page that was sent without its script: the page shows how it went.
     Ok(if html && asked.method == Method::POST { page::back() } else { response })
@@ -179,22 +217,22 @@ fn reloaded(mut outcome: Value) -> Response<ResponseBody> {
 }
 
 async fn metrics(
-    gateway: &Gateway,
+    context: &AdminContext,
     active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let format = preferred_format(headers);
     let sources = Sources {
         snapshot: &active.snapshot,
-        gateway: &gateway.meters,
-        budget: &gateway.dispatcher.budget,
-        admission: &gateway.admission,
-        calls: &gateway.calls,
-        memory: gateway.memory.as_deref(),
-        redis: gateway.redis.as_ref(),
-        peers: gateway.gossip.as_ref(),
-        events_lost: gateway.events.losses().count(),
-        spans_lost: gateway.tracer.lost(),
+        gateway: &context.meters,
+        budget: &context.retry_budget,
+        admission: &context.admission,
+        calls: &context.calls,
+        memory: context.memory.as_deref(),
+        redis: context.redis.as_ref(),
+        peers: context.gossip.as_ref(),
+        events_lost: context.events.losses().count(),
+        spans_lost: context.tracer.lost(),
     };
     let page = metrics::page(sources, Moment::current()).await;
     let mut response =
@@ -206,8 +244,8 @@ async fn metrics(
     Ok(response)
 }
 
-fn events(gateway: &Gateway) -> Response<ResponseBody> {
-    let stream = event_stream::stream(&gateway.events, gateway.tasks.shutdown().clone());
+fn events(context: &AdminContext) -> Response<ResponseBody> {
+    let stream = event_stream::stream(&context.events, context.tasks.shutdown().clone());
     let mut response = Response::new(ResponseBody::stream(Box::pin(stream.map(Ok))));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

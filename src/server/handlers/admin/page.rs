@@ -3,7 +3,7 @@
 //! Who asks for it without the right token gets a form for the token, with the status of a refusal and nothing of the
 //! gateway on it. The page may do what its policy says and nothing else, and is never stored.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -19,7 +19,8 @@ use crate::{
     },
     refusal::{GatewayError, Refusal},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
+        handlers::admin::AdminContext,
         http::{error_response, response_body::ResponseBody},
         router::AdminRoute,
     },
@@ -30,11 +31,11 @@ const PLACE: &str = "/admin";
 
 /// The page as of now.
 pub async fn show(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Response<ResponseBody> {
-    let memory = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
+    let memory = match context.memory.as_ref().filter(|memory| memory.settings().enabled) {
         Some(memory) => Some((memory.stats(), memory.is_healthy().await)),
         None => None,
     };
@@ -43,13 +44,13 @@ pub async fn show(
         at,
         snapshot: &active.snapshot,
         rows: view::rows(&active.snapshot, at),
-        history: gateway.history.clone(),
-        requests: gateway.calls.view(Instant::now()),
-        slots: gateway.admission.slots_view(),
-        past: gateway.events.past(),
+        history: context.history.clone(),
+        requests: context.calls.view(Instant::now()),
+        slots: context.admission.slots_view(),
+        past: context.events.past(),
         memory,
-        redis: gateway.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),
-        last_reload: gateway.last_reload.lock().clone(),
+        redis: context.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),
+        last_reload: context.reload.last(),
     };
     document(page::render(&sight), StatusCode::OK, headers)
 }

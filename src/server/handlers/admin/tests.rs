@@ -4,7 +4,7 @@ use futures_util::StreamExt;
 use http_body_util::{BodyExt, BodyStream};
 
 use super::*;
-use crate::{config, tasks::Tasks};
+use crate::{admin::Reloaded, app::parts::Parts, config, tasks::Tasks};
 
 const CONFIG: &str = r#"
 [server]
@@ -24,16 +24,24 @@ name = "chat"
 targets = ["one/org/a", "one/b", "two/a"]
 "#;
 
-fn gateway() -> Arc<Gateway> {
-    let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
-    Gateway::new(loaded.config, None, None, None, Tasks::new()).unwrap()
+struct Operator {
+    parts: Parts,
+    context: AdminContext,
 }
 
-async fn ask(gateway: &Arc<Gateway>, route: AdminRoute, accept: &'static str) -> Response<ResponseBody> {
+fn gateway() -> Operator {
+    let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
+    let parts = Parts::new(loaded.config, None, None, None, Tasks::new()).unwrap();
+    let failed = || Reloaded { at: "now".into(), ok: false, messages: vec!["bad".into()] };
+    let context = parts.admin(Arc::new(ReloadHandle::new(failed)));
+    Operator { parts, context }
+}
+
+async fn ask(gateway: &Operator, route: AdminRoute, accept: &'static str) -> Response<ResponseBody> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     let asked = AdminRequest { method: &Method::GET, headers: &headers, query: None };
-    answer(gateway, &gateway.active_config(), &route, asked).await.unwrap()
+    answer(&gateway.context, &gateway.parts.config.load(), &route, asked).await.unwrap()
 }
 
 async fn text(response: Response<ResponseBody>) -> String {
@@ -41,7 +49,7 @@ async fn text(response: Response<ResponseBody>) -> String {
     String::from_utf8(body.to_vec()).unwrap()
 }
 
-async fn get(gateway: &Arc<Gateway>, route: AdminRoute) -> Value {
+async fn get(gateway: &Operator, route: AdminRoute) -> Value {
     let response = ask(gateway, route, "*/*").await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/json");
@@ -101,7 +109,7 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
     let hand = |id: &str, hand| get(&gateway, AdminRoute::Operate(id.into(), hand));
     let asked = |model: &str| {
         let name = config::TargetName { provider: "one".into(), model: model.into() };
-        let target = gateway.active_config().snapshot.ad_hoc(&name).unwrap().targets[0].clone();
+        let target = gateway.parts.config.snapshot().ad_hoc(&name).unwrap().targets[0].clone();
         target.view([None; 2], Instant::now()).state.as_str()
     };
     hand("one", TargetAction::Drain).await;
@@ -110,9 +118,9 @@ async fn the_hand_on_a_provider_holds_for_targets_that_come_later() {
     assert_eq!(asked("later"), "closed", "one of them may be taken back alone");
     let other_key = CONFIG.replace("sk-very-secret", "sk-other-secret");
     let config = config::parse("config.toml", &other_key, &|_| None).unwrap().config;
-    let before = gateway.active_config();
-    let edge = ActiveConfig::new(config, Some(&before.snapshot), &gateway.events, &gateway.tasks).unwrap();
-    gateway.replace(edge);
+    let parts = &gateway.parts;
+    let before = parts.config.snapshot();
+    parts.config.replace(ActiveConfig::new(config, Some(&before), &parts.events, &parts.tasks).unwrap());
     assert_eq!(asked("latest"), "drained", "a reload is no resume");
     hand("one", TargetAction::Resume).await;
     assert_eq!(asked("new"), "closed");
@@ -124,7 +132,7 @@ async fn the_hand_on_nothing_is_refused() {
     for id in ["", "three", "one/", "one/c", "One", "one/org"] {
         let route = AdminRoute::Operate(id.into(), TargetAction::Drain);
         let asked = AdminRequest { method: &Method::POST, headers: &HeaderMap::new(), query: None };
-        let answer = answer(&gateway, &gateway.active_config(), &route, asked).await;
+        let answer = answer(&gateway.context, &gateway.parts.config.load(), &route, asked).await;
         assert_eq!(answer.err(), Some(RequestError::TargetNotFound(id.into()).into()));
     }
 }
@@ -132,8 +140,7 @@ async fn the_hand_on_nothing_is_refused() {
 #[tokio::test]
 async fn the_configuration_is_shown_without_secrets() {
     let gateway = gateway();
-    *gateway.last_reload.lock() =
-        Some(crate::admin::Reloaded { at: "now".into(), ok: false, messages: vec!["bad".into()] });
+    gateway.context.reload.reload();
     let shown = get(&gateway, AdminRoute::Config).await;
     assert_eq!(shown["config"]["models"][0]["name"], "chat");
     assert_eq!(shown["last_reload"], json!({ "at": "now", "ok": false, "messages": ["bad"] }));
@@ -181,7 +188,7 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
     let asked = AdminRequest { method: &Method::POST, headers: &headers, query: None };
     let route = AdminRoute::Operate("two/a".into(), TargetAction::Drain);
-    let response = answer(&gateway, &gateway.active_config(), &route, asked).await.unwrap();
+    let response = answer(&gateway.context, &gateway.parts.config.load(), &route, asked).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["location"]),
         (303, &HeaderValue::from_static("/admin"))
@@ -190,7 +197,7 @@ async fn a_form_without_its_script_leads_back_to_the_page() {
 }
 
 fn explanation(query: &str) -> Result<Response<ResponseBody>, Refusal> {
-    explained(&gateway().active_config().snapshot, Some(query))
+    explained(&gateway().parts.config.snapshot(), Some(query))
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
 //! to show.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json, value::RawValue};
@@ -15,7 +15,8 @@ use crate::{
     },
     refusal::{GatewayError, MemoryError, Refusal},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
+        handlers::admin::AdminContext,
         handlers::user_data::{
             memories::{json, page_of, query},
             store_access::{StoreAccess, after_erasure, ask},
@@ -31,15 +32,15 @@ use crate::{
 /// # Errors
 /// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
     route: &AdminUserRoute,
     query: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let memory = gateway.memory.clone().ok_or(MemoryError::Disabled)?;
+    let memory = context.memory.clone().ok_or(MemoryError::Disabled)?;
     let config = &active.snapshot.config.memory;
     let access = |name: &str, limit| {
-        let (memory, tasks) = (memory.clone(), gateway.tasks.clone());
+        let (memory, tasks) = (memory.clone(), context.tasks.clone());
         Ok::<_, Refusal>(StoreAccess { memory, user: known(name)?, limit, tasks })
     };
     match route {
@@ -47,7 +48,9 @@ pub async fn answer(
         AdminUserRoute::ClearCache(user) => clear_cache(&memory, user.as_deref()).await,
         AdminUserRoute::Memories(name) => list(&access(name, config.get_context_timeout)?, query).await,
         AdminUserRoute::Forget(name) => forget(&access(name, config.update_context_timeout)?, query).await,
-        AdminUserRoute::Context(name) => context(gateway, &access(name, config.get_context_timeout)?).await,
+        AdminUserRoute::Context(name) => {
+            user_report(context, &access(name, config.get_context_timeout)?).await
+        }
     }
 }
 
@@ -107,17 +110,20 @@ struct UserReport {
     activity: Vec<Value>,
 }
 
-async fn context(gateway: &Gateway, access: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
+async fn user_report(
+    context: &AdminContext,
+    access: &StoreAccess,
+) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&access.memory, &access.user);
-    let context = access.call_store(memory.context(user)).await?;
+    let stored = access.call_store(memory.context(user)).await?;
     let state = access.call_store(memory.state(user)).await?;
     let activity = access.call_store(memory.activity(user)).await?;
-    let written = context.updated_at.and_then(json::date);
-    let state = live(&state, slots(gateway, user), written);
+    let written = stored.updated_at.and_then(json::date);
+    let state = live(&state, slots(context, user), written);
     json::answer(
         StatusCode::OK,
         &UserReport {
-            context: RawValue::from_string(context.json).map_err(|_| GatewayError::Internal)?,
+            context: RawValue::from_string(stored.json).map_err(|_| GatewayError::Internal)?,
             state,
             activity: activity.iter().map(event).collect(),
         },
@@ -143,8 +149,8 @@ fn live(state: &UserMemoryState, slots: Value, context_updated_at: Option<String
 }
 
 /// The user's line of `/admin/slots`; who neither runs nor waits has none there.
-fn slots(gateway: &Gateway, user: &UserId) -> Value {
-    let line = gateway.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
+fn slots(context: &AdminContext, user: &UserId) -> Value {
+    let line = context.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
     line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))
 }
 

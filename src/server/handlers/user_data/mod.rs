@@ -17,21 +17,40 @@ use self::{context::ContextRequest, memories::MemoryRequest, store_access::Store
 use super::proxy::read_request;
 use crate::{
     admission::{
-        Counted, RateDecision,
+        Admission, Counted, RateDecision,
+        process_limits::ProcessLimits,
         request::{AdmissionRequest, Operation},
     },
+    call::Registry,
     config,
     failpoint::{self, Failpoint},
+    memory::service::MemoryService,
     refusal::{GatewayError, MemoryError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway, InboundRequest,
+        InboundRequest,
+        active_config::ActiveConfig,
         authn::Caller,
         http::response_body::ResponseBody,
         refused_to,
         router::{ContextRoute, MemoryRoute, UserDataRoute},
     },
+    tasks::Tasks,
     user::UserId,
 };
+
+/// What such a request passes on its way.
+pub struct UserDataContext {
+    /// Tells whether the gateway is draining.
+    pub tasks: Tasks,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// Lets it run.
+    pub admission: Arc<Admission>,
+    /// Bounds its body.
+    pub process_limits: Arc<ProcessLimits>,
+    /// Memory, if it is on.
+    pub memory: Option<Arc<MemoryService>>,
+}
 
 /// What a caller wants, read and checked: all that is left to do is to ask the store.
 pub enum UserDataRequest {
@@ -50,15 +69,15 @@ struct ParsedUserDataRequest {
 
 /// Answers one request about the caller's own memories or context.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &UserDataContext,
     inbound: Box<InboundRequest>,
     caller: Caller,
     route: UserDataRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    if gateway.tasks.draining().is_cancelled() {
+    if context.tasks.draining().is_cancelled() {
         return Err(GatewayError::ShuttingDown.into());
     }
-    let memory = gateway.memory.clone().ok_or(MemoryError::Disabled)?;
+    let memory = context.memory.clone().ok_or(MemoryError::Disabled)?;
     let InboundRequest { id, active, request, .. } = *inbound;
     let user = subject(&active, &caller)?;
     let (parts, mut body) = request.into_parts();
@@ -68,7 +87,7 @@ pub async fn answer(
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
-        Some(limit) => read_request::body(&mut body, limit, &gateway.process_limits).await?,
+        Some(limit) => read_request::body(&mut body, limit, &context.process_limits).await?,
         None => Default::default(),
     };
     let asked = ParsedUserDataRequest {
@@ -77,10 +96,10 @@ pub async fn answer(
         priority: caller.priority(),
     };
     let limit = time_limit(asked.user_request.operation(), &active.snapshot.config.memory);
-    let access = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
-    let RateDecision { verdict, headers } = gateway.admission.check(&asked.admission_request(&user)).await;
+    let access = StoreAccess { memory, user: user.clone(), limit, tasks: context.tasks.clone() };
+    let RateDecision { verdict, headers } = context.admission.check(&asked.admission_request(&user)).await;
     let answered = match verdict {
-        Ok(counted) => run(gateway, asked, access, counted).await,
+        Ok(counted) => run(context, asked, access, counted).await,
         Err(refusal) => Err(refusal),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
@@ -90,14 +109,14 @@ pub async fn answer(
 
 /// Waits for a slot, and does it.
 async fn run(
-    gateway: &Gateway,
+    context: &UserDataContext,
     asked: ParsedUserDataRequest,
     access: StoreAccess,
     counted: Counted,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let operation = asked.user_request.operation().as_str();
-    let entry = gateway.calls.enter(asked.id.clone(), access.user.clone(), operation, "".into());
-    let slot = gateway.admission.acquire(&asked.admission_request(&access.user), counted.early).await?;
+    let entry = context.calls.enter(asked.id.clone(), access.user.clone(), operation, "".into());
+    let slot = context.admission.acquire(&asked.admission_request(&access.user), counted.early).await?;
     let ParsedUserDataRequest { id, user_request, .. } = asked;
     failpoint::request(Failpoint::Slot, &id);
     let response = match user_request {
