@@ -1,7 +1,7 @@
-//! Why a request gets no answer: one enum for the whole gateway.
+//! Why a request gets no answer: one enum for the whole gateway, with a group for each part that can refuse.
 //!
-//! A refusal says whose fault it is and what cures it. It knows no status codes: `server::reply` alone turns
-//! it into HTTP. What the client reads is in here; what an operator reads is logged where it happened.
+//! A refusal says whose fault it is and what cures it. It knows no status codes: `server::http::error_response` alone
+//! turns it into HTTP. What the client reads is in here; what an operator reads is logged where it happened.
 
 use std::time::Duration;
 
@@ -11,16 +11,47 @@ use http::StatusCode;
 /// An answer that is a refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// The body or a header cannot be acted on.
-    BadRequest(BadRequest),
+    /// Who asks is not known, or may not ask this.
+    Auth(AuthError),
+    /// The request cannot be acted on.
+    Request(RequestError),
+    /// The user, or the gateway, has too much to do.
+    Admission(AdmissionError),
+    /// About memories and contexts.
+    Memory(MemoryError),
+    /// No target gave an answer.
+    Upstream(UpstreamError),
+    /// The gateway itself.
+    Gateway(GatewayError),
+}
+
+/// Who asks is not known, or may not ask this.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuthError {
     /// No key was given where one is needed.
     MissingKey,
     /// The key is not known. It is never echoed.
     InvalidKey,
-    /// The key may not use this model.
-    ModelNotAllowed(String),
+    /// Too many wrong keys came from the client's address.
+    WrongKeys {
+        /// Until the next is not too many.
+        retry_after: Duration,
+    },
     /// The route is for operators.
     AdminOnly,
+    /// The key may not use this model.
+    ModelNotAllowed(String),
+}
+
+/// The request cannot be acted on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RequestError {
+    /// The body or a header is wrong.
+    Invalid(BadRequest),
+    /// No such route.
+    RouteNotFound(String),
+    /// The route exists, with these methods.
+    MethodNotAllowed(&'static str),
     /// No such model; the nearest known one, if there is any.
     ModelNotFound {
         /// What was asked for.
@@ -28,12 +59,8 @@ pub enum Refusal {
         /// What was probably meant.
         nearest: Option<String>,
     },
-    /// No route has this method and path.
-    RouteNotFound(String),
-    /// No such target for an operator's hand.
+    /// No such target for an operator's action.
     TargetNotFound(String),
-    /// The route exists, with these methods.
-    MethodNotAllowed(&'static str),
     /// The body is neither JSON nor a form.
     UnsupportedMedia(String),
     /// The body is larger than `max_body` bytes.
@@ -45,31 +72,11 @@ pub enum Refusal {
     HeadTooLarge,
     /// The body did not arrive in time.
     SlowBody,
-    /// Every target that could answer is rate-limited.
-    UpstreamRateLimited {
-        /// Until the first of them may be asked again.
-        retry_after: Duration,
-    },
-    /// The targets failed.
-    UpstreamError(Failed),
-    /// The targets answered, but not with an answer.
-    UpstreamInvalid(Failed),
-    /// The providers refuse our keys.
-    UpstreamAuth(Failed),
-    /// The targets were silent for too long.
-    UpstreamTimeout(Failed),
-    /// Every target is out at the moment.
-    NoTarget {
-        /// Until the first may be asked again, if that is known.
-        retry_after: Option<Duration>,
-        /// The model that was asked for.
-        model: String,
-    },
-    /// Too many wrong keys came from the client's address.
-    WrongKeys {
-        /// Until the next is not too many.
-        retry_after: Duration,
-    },
+}
+
+/// The user, or the gateway, has too much to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AdmissionError {
     /// The user's requests per minute are used up.
     RateLimit {
         /// Until one may be made again.
@@ -90,17 +97,22 @@ pub enum Refusal {
         /// When to come back.
         retry_after: Duration,
     },
-    /// The gateway has its hands full.
+    /// The gateway is overloaded.
     Overloaded {
         /// When to come back.
         retry_after: Duration,
     },
     /// What all gateways count together cannot be counted now.
     LimitsUnavailable,
+}
+
+/// About memories and contexts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MemoryError {
     /// Memory is switched off.
-    MemoryDisabled,
+    Disabled,
     /// The caller has no memory with this id; somebody else may.
-    MemoryNotFound,
+    NotFound,
     /// The idempotency key was used for something else; what the client is told of it.
     Duplicate(&'static str),
     /// The context is not the one that the caller has seen.
@@ -110,12 +122,42 @@ pub enum Refusal {
     },
     /// The memory store is away; what the client is told of it.
     StoreUnavailable(&'static str),
-    /// The gateway is draining.
+}
+
+/// No target gave an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UpstreamError {
+    /// Every target that could answer is rate-limited.
+    RateLimited {
+        /// Until the first of them may be asked again.
+        retry_after: Duration,
+    },
+    /// The targets failed.
+    Failed(Failed),
+    /// The targets answered, but not with an answer.
+    InvalidResponse(Failed),
+    /// The providers refuse our keys.
+    KeyRefused(Failed),
+    /// The targets were silent for too long.
+    Timeout(Failed),
+    /// Every target is out at the moment.
+    NoTarget {
+        /// Until the first may be asked again, if that is known.
+        retry_after: Option<Duration>,
+        /// The model that was asked for.
+        model: String,
+    },
+    /// The provider refused for a reason that lies with the client: passed on as it came.
+    Provider(ProviderReply),
+}
+
+/// The gateway itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GatewayError {
+    /// It is draining.
     ShuttingDown,
     /// A bug of ours; the log has the rest.
     Internal,
-    /// The provider refused for a reason that lies with the client: passed on as it came.
-    Provider(ProviderReply),
 }
 
 /// What is wrong with a request, in one sentence, and where.
@@ -159,6 +201,26 @@ impl ProviderReply {
 impl Refusal {
     /// A request that cannot be acted on.
     pub fn bad_request(code: &'static str, param: Option<&str>, message: impl Into<String>) -> Self {
-        Self::BadRequest(BadRequest { code, param: param.map(str::to_owned), message: message.into() })
+        let param = param.map(str::to_owned);
+        RequestError::Invalid(BadRequest { code, param, message: message.into() }).into()
     }
+}
+
+macro_rules! from_group {
+    ($($group:ident: $error:ty),+ $(,)?) => {$(
+        impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::$group(error)
+            }
+        }
+    )+};
+}
+
+from_group! {
+    Auth: AuthError,
+    Request: RequestError,
+    Admission: AdmissionError,
+    Memory: MemoryError,
+    Upstream: UpstreamError,
+    Gateway: GatewayError,
 }

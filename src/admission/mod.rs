@@ -37,7 +37,7 @@ use self::{
 use crate::{
     cluster::RedisClient,
     config::{self, Config},
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal},
     tasks::Tasks,
     user::UserId,
 };
@@ -157,7 +157,7 @@ impl Admission {
         select! {
             biased;
             slot = acquire => slot,
-            () = self.draining.cancelled() => Err(Refusal::ShuttingDown),
+            () = self.draining.cancelled() => Err(GatewayError::ShuttingDown.into()),
         }
     }
 

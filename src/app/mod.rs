@@ -1,5 +1,6 @@
 //! The composition root: builds every part from a configuration, owns every task, reloads and drains.
 
+pub mod parts;
 pub mod reload;
 pub mod reload_trigger;
 
@@ -21,14 +22,16 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use self::{parts::Parts, reload_trigger::ReloadSource};
 use crate::{
     admin,
+    call::Registry,
     cluster::RedisClient,
     config::{self, Config},
     demo::{self, Demo},
     memory::{embedding::embedder::TextEmbedder, service::MemoryService},
     recall::remote_embedder::{EmbedderContext, RemoteEmbedder},
-    server::{Gateway, handlers::health, listener},
+    server::listener,
     tasks::Tasks,
     telemetry, tls,
     upstream::health_check,
@@ -101,96 +104,104 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
         }
         false => None,
     };
-    let gateway = Gateway::new(config, path, memory, redis, tasks)?;
-    connect_embedder(&gateway, embedder.as_deref());
-    start(&gateway, listener, address);
+    let parts = Parts::new(config, path, memory, redis, tasks)?;
+    connect_embedder(&parts, embedder.as_deref());
+    start(&parts, listener, address);
     // The one line on stdout. A closed pipe is no reason to stop.
     drop(writeln!(io::stdout(), "{greeting}"));
     stop_signal().await?;
-    drain(&gateway).await;
+    drain(&parts).await;
     Ok(())
 }
 
 /// Starts every task that runs as long as the process.
-fn start(gateway: &Arc<Gateway>, listener: TcpListener, address: SocketAddr) {
-    let tasks = &gateway.tasks;
-    let (listener, accepting) = (Arc::new(listener), gateway.clone());
-    tasks.spawn_restarting("accept", move || listener::accept(listener.clone(), accepting.clone()));
-    let probed = gateway.clone();
-    tasks.spawn_restarting("probe", move || {
-        let probed = probed.clone();
-        health_check::run(move || probed.active_config().snapshot.clone())
-    });
-    if let Some(peers) = &gateway.gossip {
-        let (peers, current) = (peers.clone(), gateway.clone());
-        tasks.spawn_restarting("peers", move || {
-            let current = current.clone();
-            peers.clone().run(move || current.active_config().snapshot.clone())
-        });
-    }
-    let seen = gateway.clone();
-    tasks.spawn_restarting("watch", move || {
-        let (events, history, seen) = (seen.events.clone(), seen.history.clone(), seen.clone());
-        admin::event_stream::run(events, history, move || seen.operator_sample())
-    });
-    let leaning = gateway.clone();
-    tasks.spawn_restarting("parts", move || {
-        let (events, leaning) = (leaning.events.clone(), leaning.clone());
-        admin::dependencies::run(events, move || {
-            let gateway = leaning.clone();
-            async move { health::parts(&gateway).await }
-        })
-    });
-    let reloading = gateway.clone();
-    match gateway.path {
-        Some(_) => tasks.spawn_restarting("reload", move || reload_trigger::watch(reloading.clone())),
+fn start(parts: &Parts, listener: TcpListener, address: SocketAddr) {
+    start_watching(parts);
+    let tasks = &parts.tasks;
+    let reload = parts.reload_handle();
+    let (listener, server) = (Arc::new(listener), parts.server(reload.clone()));
+    tasks.spawn_restarting("accept", move || listener::accept(listener.clone(), server.clone()));
+    match &parts.path {
+        Some(path) => {
+            let source = ReloadSource { path: path.clone(), config: parts.config.clone(), reload };
+            tasks.spawn_restarting("reload", move || reload_trigger::watch(source.clone()));
+        }
         None => demo::start_traffic(address, tasks),
     }
 }
 
+/// Starts what looks at the targets and at the gateway itself.
+fn start_watching(parts: &Parts) {
+    let tasks = &parts.tasks;
+    let probed = parts.config.clone();
+    tasks.spawn_restarting("probe", move || {
+        let probed = probed.clone();
+        health_check::run(move || probed.snapshot())
+    });
+    if let Some(peers) = &parts.gossip {
+        let (peers, current) = (peers.clone(), parts.config.clone());
+        tasks.spawn_restarting("peers", move || {
+            let current = current.clone();
+            peers.clone().run(move || current.snapshot())
+        });
+    }
+    let (events, history, sampled) = (parts.events.clone(), parts.history.clone(), parts.sampler());
+    tasks.spawn_restarting("watch", move || {
+        admin::event_stream::run(events.clone(), history.clone(), sampled.clone())
+    });
+    let (events, health) = (parts.events.clone(), Arc::new(parts.health()));
+    tasks.spawn_restarting("parts", move || {
+        let health = health.clone();
+        admin::dependencies::run(events.clone(), move || {
+            let health = health.clone();
+            async move { health.dependencies().await }
+        })
+    });
+}
+
 /// Gives the embedder, which was opened before the targets, access to them.
-fn connect_embedder(gateway: &Arc<Gateway>, embedder: Option<&RemoteEmbedder>) {
-    let (Some(memory), Some(embedder)) = (&gateway.memory, embedder) else { return };
-    let current = Arc::downgrade(gateway);
+fn connect_embedder(parts: &Parts, embedder: Option<&RemoteEmbedder>) {
+    let (Some(memory), Some(embedder)) = (&parts.memory, embedder) else { return };
+    let current = parts.config.clone();
     embedder.connect(EmbedderContext {
-        dispatcher: gateway.dispatcher.clone(),
-        calls: gateway.calls.clone(),
-        snapshot: Box::new(move || Some(current.upgrade()?.active_config().snapshot.clone())),
+        dispatcher: parts.dispatcher.clone(),
+        calls: parts.calls.clone(),
+        snapshot: Box::new(move || Some(current.snapshot())),
     });
     memory.start_embedding();
 }
 
 /// Drains: readiness turns at once, running calls finish, the rest get an error and are closed.
-async fn drain(gateway: &Gateway) {
-    let limit = gateway.active_config().snapshot.config.server.drain_timeout;
-    tracing::info!(in_flight = gateway.calls.len(), ?limit, "draining");
-    gateway.tasks.draining().cancel();
-    if !idle_before(gateway, Instant::now() + limit).await {
-        tracing::warn!(in_flight = gateway.calls.len(), "drain timeout reached; aborting requests in flight");
+async fn drain(parts: &Parts) {
+    let limit = parts.config.snapshot().config.server.drain_timeout;
+    tracing::info!(in_flight = parts.calls.len(), ?limit, "draining");
+    parts.tasks.draining().cancel();
+    if !idle_before(&parts.calls, Instant::now() + limit).await {
+        tracing::warn!(in_flight = parts.calls.len(), "drain timeout reached; aborting requests in flight");
     }
-    gateway.tasks.abort_streams().cancel();
-    idle_before(gateway, Instant::now() + FINAL_FLUSH).await;
+    parts.tasks.abort_streams().cancel();
+    idle_before(&parts.calls, Instant::now() + FINAL_FLUSH).await;
     // A moment for the last bytes to leave the sockets.
     sleep(DRAIN_TICK).await;
-    if let Some(memory) = &gateway.memory
+    if let Some(memory) = &parts.memory
         && timeout(STORE_CLOSE_TIMEOUT, memory.close()).await.is_err()
     {
         tracing::warn!("memory store did not close in time; the last turns may not be remembered");
     }
-    gateway.tracer.close(FINAL_FLUSH).await;
-    if let Some(redis) = &gateway.redis {
-        gateway.admission.close().await;
+    parts.tracer.close(FINAL_FLUSH).await;
+    if let Some(redis) = &parts.redis {
+        parts.admission.close().await;
         redis.close().await;
     }
-    gateway.tasks.shutdown().cancel();
-    if timeout(FINAL_FLUSH, gateway.tasks.finished()).await.is_err() {
+    parts.tasks.shutdown().cancel();
+    if timeout(FINAL_FLUSH, parts.tasks.finished()).await.is_err() {
         tracing::warn!("shutdown timed out; aborting remaining tasks");
     }
     tracing::info!("stopped");
 }
 
-async fn idle_before(gateway: &Gateway, deadline: Instant) -> bool {
-    while !gateway.calls.is_empty() {
+async fn idle_before(calls: &Registry, deadline: Instant) -> bool {
+    while !calls.is_empty() {
         if Instant::now() >= deadline {
             return false;
         }

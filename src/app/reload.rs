@@ -3,64 +3,109 @@
 //! A reload that fails changes nothing. It cannot change the listening address: until a restart, the checks apply to the
 //! address on which the gateway really listens. Nor can it change the shared Redis.
 
-use std::time::SystemTime;
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use crate::{
     admin::Reloaded,
+    admission::Admission,
+    cluster::RedisClient,
     config::{self, Config, Loaded},
-    events::Event,
-    server::{ActiveConfig, Gateway},
+    events::{Event, Events},
+    memory::service::MemoryService,
+    server::active_config::{ActiveConfig, CurrentConfig},
+    tasks::Tasks,
+    telemetry::metrics::GatewayMeters,
 };
 
-/// Reads the file again, and activates the configuration if it is valid. One reload at a time.
-pub fn reload(gateway: &Gateway) -> Reloaded {
-    let mut last = gateway.last_reload.lock();
-    let (ok, messages) = match load(gateway).and_then(|loaded| activate(gateway, loaded)) {
-        Ok(messages) => (true, messages),
-        Err(reasons) => (false, reasons),
-    };
-    if !ok {
-        for reason in &messages {
-            tracing::error!("reload refused, the previous configuration stays in force: {reason}");
+/// All that a new configuration changes.
+pub struct Reloader {
+    /// The file; `None` in the demo.
+    pub path: Option<PathBuf>,
+    /// For the tasks of new targets.
+    pub tasks: Tasks,
+    /// What is in force.
+    pub config: CurrentConfig,
+    /// Slots and limits.
+    pub admission: Arc<Admission>,
+    /// Memory, if it was on at the start.
+    pub memory: Option<Arc<MemoryService>>,
+    /// What gateways share, if they do.
+    pub redis: Option<RedisClient>,
+    /// Told how it went.
+    pub events: Events,
+    /// Counts reloads.
+    pub meters: Arc<GatewayMeters>,
+}
+
+impl Reloader {
+    /// Reads the file again, and puts it in force if it is good.
+    pub fn reload(&self) -> Reloaded {
+        let (ok, messages) = match self.load().and_then(|loaded| self.activate(loaded)) {
+            Ok(messages) => (true, messages),
+            Err(reasons) => (false, reasons),
+        };
+        if !ok {
+            for reason in &messages {
+                tracing::error!("reload refused, the previous configuration stays in force: {reason}");
+            }
         }
+        self.meters.reloaded(ok);
+        self.events.record(Event::Reload { ok, message: messages.join("; ") });
+        let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        Reloaded { at, ok, messages }
     }
-    gateway.meters.reloaded(ok);
-    let message = messages.join("; ");
-    gateway.events.record(Event::Reload { ok, message });
-    let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-    let reloaded = Reloaded { at, ok, messages };
-    *last = Some(reloaded.clone());
-    reloaded
-}
 
-fn load(gateway: &Gateway) -> Result<Loaded, Vec<String>> {
-    let Some(path) = &gateway.path else {
-        return Err(vec!["the demo has no configuration file".to_owned()]);
-    };
-    config::load(path).map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
-}
+    fn load(&self) -> Result<Loaded, Vec<String>> {
+        let Some(path) = &self.path else {
+            return Err(vec!["the demo has no configuration file".to_owned()]);
+        };
+        config::load(path).map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+    }
 
-/// What changed, or why the configuration was rejected.
-fn activate(gateway: &Gateway, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
-    let Loaded { mut config, warnings } = loaded;
-    let old = gateway.active_config().snapshot.clone();
-    let moved = keep_listener(&old.config, &mut config)?;
-    keep_redis(&old.config, &config)?;
-    let mut messages = config::changes(&old.config, &config);
-    let active = ActiveConfig::new(config, Some(&old), &gateway.events, &gateway.tasks)
-        .map_err(|error| vec![error])?;
-    gateway.replace(active);
-    if messages.is_empty() {
-        messages.push("nothing changed".to_owned());
+    /// What changed, or why it was refused.
+    fn activate(&self, loaded: Loaded) -> Result<Vec<String>, Vec<String>> {
+        let Loaded { mut config, warnings } = loaded;
+        let old = self.config.snapshot();
+        let moved = keep_listener(&old.config, &mut config)?;
+        keep_redis(&old.config, &config)?;
+        let mut messages = config::changes(&old.config, &config);
+        let active =
+            ActiveConfig::new(config, Some(&old), &self.events, &self.tasks).map_err(|error| vec![error])?;
+        self.put_in_force(active);
+        if messages.is_empty() {
+            messages.push("nothing changed".to_owned());
+        }
+        for message in &messages {
+            tracing::info!("reload: {message}");
+        }
+        for warning in warnings.iter().map(ToString::to_string).chain(moved) {
+            tracing::warn!("{warning}");
+            messages.push(format!("warning: {warning}"));
+        }
+        Ok(messages)
     }
-    for message in &messages {
-        tracing::info!("reload: {message}");
+
+    fn put_in_force(&self, active: ActiveConfig) {
+        let (old, new) = (self.config.snapshot(), active.snapshot.clone());
+        let (old, new) = (&old.config, &new.config);
+        if let Some(redis) = &self.redis {
+            redis.set_on_error(new.redis.on_error);
+        }
+        self.admission.reconfigure(new);
+        match &self.memory {
+            Some(memory) => memory.reconfigure(&new.memory),
+            None if new.memory.enabled => tracing::warn!("memory.enabled: takes effect after a restart"),
+            None => {}
+        }
+        let fixed = |config: &Config| {
+            let telemetry = &config.telemetry;
+            (telemetry.log.clone(), telemetry.log_format, telemetry.otlp_endpoint.clone())
+        };
+        if fixed(old) != fixed(new) {
+            tracing::warn!("telemetry: log, log_format and otlp_endpoint take effect after a restart");
+        }
+        self.config.replace(active);
     }
-    for warning in warnings.iter().map(ToString::to_string).chain(moved) {
-        tracing::warn!("{warning}");
-        messages.push(format!("warning: {warning}"));
-    }
-    Ok(messages)
 }
 
 /// Keeps the old address, with a warning if the new configuration has another.

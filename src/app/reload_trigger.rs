@@ -2,7 +2,12 @@
 //!
 //! [`crate::app::reload`] activates or rejects the new configuration.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -10,9 +15,8 @@ use tokio::{
 };
 
 use crate::{
-    app::reload::reload,
     config::{self, watch::Watch},
-    server::Gateway,
+    server::{active_config::CurrentConfig, reload_handle::ReloadHandle},
 };
 
 /// While an editor replaces the file, it is missing or empty; it is read up to this often,
@@ -20,36 +24,44 @@ const LOOKS: u32 = 10;
 /// this far apart.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Reloads on SIGHUP, and when the text of the file has changed. The signal handler is installed and the file watched as
-/// soon as this returns; the caller must run the returned future, which does the work.
-pub fn watch(gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send {
+/// What is to be reloaded, and from where.
+#[derive(Clone)]
+pub struct ReloadSource {
+    /// The file.
+    pub path: PathBuf,
+    /// What is in force.
+    pub config: CurrentConfig,
+    /// Reads the file again.
+    pub reload: Arc<ReloadHandle>,
+}
+
+/// Reloads on SIGHUP, and when the text of the file has changed. The signal is ours, and the file watched, as soon as
+/// this returns; the future that does the work is the caller's to run.
+pub fn watch(source: ReloadSource) -> impl Future<Output = ()> + Send {
     let hangups = signal(SignalKind::hangup());
-    let watch = gateway.path.as_deref().map(watch_file);
+    let watch = watch_file(&source.path);
     async move {
-        let Some(path) = gateway.path.clone() else { return };
         match hangups {
-            Ok(hangups) => run(&gateway, &path, hangups, watch.flatten()).await,
-            Err(error) => {
-                tracing::error!(%error, "cannot listen for SIGHUP; use POST /admin/reload")
-            }
+            Ok(hangups) => run(&source, hangups, watch).await,
+            Err(error) => tracing::error!(%error, "cannot listen for SIGHUP; use POST /admin/reload"),
         }
     }
 }
 
-async fn run(gateway: &Gateway, path: &Path, mut hangups: Signal, mut watch: Option<Watch>) {
+async fn run(source: &ReloadSource, mut hangups: Signal, mut watch: Option<Watch>) {
     // A change between the first reading and the watch would go unnoticed.
     let mut last = None;
-    reload_if_changed(gateway, path, &mut last).await;
+    reload_if_changed(source, &mut last).await;
     loop {
         tokio::select! {
             _ = hangups.recv() => {
-                last = text(path).ok();
-                reload(gateway);
+                last = text(&source.path).ok();
+                source.reload.reload();
             }
             () = changed(watch.as_ref()) => {
-                // A symbolic link may point elsewhere now. Watching before reading misses nothing.
-                watch = watch_file(path).or(watch);
-                reload_if_changed(gateway, path, &mut last).await;
+                // A link at its place may lead elsewhere now. First watch, then read: nothing is missed.
+                watch = watch_file(&source.path).or(watch);
+                reload_if_changed(source, &mut last).await;
             }
         }
     }
@@ -68,17 +80,17 @@ fn watch_file(path: &Path) -> Option<Watch> {
         .ok()
 }
 
-/// Compares with the text last read and with the one in force, because a reload by hand may have been faster.
-async fn reload_if_changed(gateway: &Gateway, path: &Path, last: &mut Option<String>) {
-    let text = settled(path).await;
+/// Compares with the text last read, and with what is in force: a reload by hand may have been quicker.
+async fn reload_if_changed(source: &ReloadSource, last: &mut Option<String>) {
+    let text = settled(&source.path).await;
     if text.is_some() && text == *last {
         return;
     }
     *last = text;
     let in_force =
-        config::load(path).is_ok_and(|loaded| loaded.config == gateway.active_config().snapshot.config);
+        config::load(&source.path).is_ok_and(|loaded| loaded.config == source.config.snapshot().config);
     if !in_force {
-        reload(gateway);
+        source.reload.reload();
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     clock,
     events::Event,
     openai::{request_body::RequestContent, splice},
-    refusal::{Failed, Refusal},
+    refusal::{Failed, GatewayError, Refusal, UpstreamError},
     telemetry::trace::Span,
     upstream::{
         Attempt, RequestNeed, Target,
@@ -96,9 +96,9 @@ impl AttemptLoop {
         select! {
             found = timeout_at(deadline, self.find(None)) => match found {
                 Ok(found) => found,
-                Err(_) => Err(self.deadline_exceeded()),
+                Err(_) => Err(self.deadline_exceeded().into()),
             },
-            () = cut.cancelled() => Err(Refusal::ShuttingDown),
+            () = cut.cancelled() => Err(GatewayError::ShuttingDown.into()),
         }
     }
 
@@ -111,7 +111,7 @@ impl AttemptLoop {
             match self.plan.next(clock::now(), &mut self.rng) {
                 Step::Refuse(refusal) => {
                     self.record_failover(None);
-                    return Err(refusal);
+                    return Err(refusal.into());
                 }
                 Step::Wait(until) => {
                     self.call.in_flight.phase(Phase::Waiting);
@@ -144,7 +144,7 @@ impl AttemptLoop {
         answer
     }
 
-    fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), Refusal> {
+    fn failed(&mut self, candidate: &Candidate, failure: Failure) -> Result<(), UpstreamError> {
         self.unproven = None;
         let from = candidate.target.clone();
         let reason = match failure.outcome.quotes_the_request() {
@@ -184,7 +184,7 @@ impl AttemptLoop {
         continuation: Option<&Continuation<'_>>,
     ) -> Result<Option<AttemptResult>, Refusal> {
         if candidate.again && !self.may_repeat(&candidate) {
-            return Err(self.plan.refusal(clock::now()));
+            return Err(self.plan.refusal(clock::now()).into());
         }
         let Some(asking) = self.prepare(&candidate, continuation) else { return Ok(None) };
         let hedge = self.call.snapshot.config.resilience.hedge;
@@ -324,12 +324,12 @@ impl AttemptLoop {
         }
     }
 
-    /// The refusal of a call whose deadline has passed.
-    fn deadline_exceeded(&self) -> Refusal {
+    /// The call's own time is up, wherever it was.
+    fn deadline_exceeded(&self) -> UpstreamError {
         let limit = self.call.deadline.saturating_duration_since(self.call.received);
         let what = self.plan.last_message().map(|message| format!(" Last: {message}")).unwrap_or_default();
         let message = format!("No answer within {:.1} s.{what}", Duration::as_secs_f64(&limit));
-        Refusal::UpstreamTimeout(Failed { message, attempts: self.plan.attempts() })
+        UpstreamError::Timeout(Failed { message, attempts: self.plan.attempts() })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     clock,
     config::{Prefill, Rescue},
     openai::{Api, request_body::RequestContent, sse::SseEvent, stream_event},
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal, UpstreamError},
     upstream::{
         Target,
         exchange::{
@@ -62,15 +62,15 @@ pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, 
     let mut continuation = Continuation { said, prefill: true };
     loop {
         let found = match search.find(Some(&continuation)).await {
-            // The prefill may be what was rejected: the request itself was accepted before.
-            Err(Refusal::Provider(_)) if continuation.prefill => {
+            // It may be the prefill that was refused: the request itself was good enough before.
+            Err(Refusal::Upstream(UpstreamError::Provider(_))) if continuation.prefill => {
                 continuation.prefill = false;
                 search.plan.allow_again();
                 continue;
             }
             found => found?,
         };
-        let UpstreamResponse::Stream(open) = found else { return Err(Refusal::Internal) };
+        let UpstreamResponse::Stream(open) = found else { return Err(GatewayError::Internal.into()) };
         let opening = ResumeMode::of(&continuation, &search.call, &open.attempt.target);
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {

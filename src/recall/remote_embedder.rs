@@ -35,7 +35,7 @@ use crate::{
         errors::EmbedError,
     },
     openai::{Api, embeddings, request_body::RequestContent, request_peek},
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal, UpstreamError},
     telemetry::trace::Span,
     upstream::{Model, Snapshot},
     user::UserId,
@@ -236,14 +236,25 @@ fn unavailable(what: &str) -> EmbedError {
 /// What a refusal means here. A provider's own words stay out: they may quote the texts.
 fn embed_error(refusal: &Refusal) -> EmbedError {
     match refusal {
-        Refusal::Provider(reply) if reply.status.is_client_error() => EmbedError::Refused,
-        Refusal::UpstreamTimeout(_) => EmbedError::Late,
-        Refusal::UpstreamError(failed) | Refusal::UpstreamInvalid(failed) | Refusal::UpstreamAuth(failed) => {
-            EmbedError::Away(failed.message.clone())
-        }
-        Refusal::NoTarget { .. } => unavailable("every target is out at the moment"),
-        Refusal::UpstreamRateLimited { .. } => unavailable("every target is rate-limited"),
-        Refusal::ShuttingDown => unavailable("the gateway is stopping"),
-        _ => unavailable("it is refused"),
+        Refusal::Upstream(error) => why_upstream(error),
+        Refusal::Gateway(GatewayError::ShuttingDown) => unavailable("the gateway is stopping"),
+        Refusal::Gateway(GatewayError::Internal)
+        | Refusal::Auth(_)
+        | Refusal::Request(_)
+        | Refusal::Admission(_)
+        | Refusal::Memory(_) => unavailable("it is refused"),
+    }
+}
+
+fn why_upstream(error: &UpstreamError) -> EmbedError {
+    match error {
+        UpstreamError::Provider(reply) if reply.status.is_client_error() => EmbedError::Refused,
+        UpstreamError::Provider(_) => unavailable("it is refused"),
+        UpstreamError::Timeout(_) => EmbedError::Late,
+        UpstreamError::Failed(failed)
+        | UpstreamError::InvalidResponse(failed)
+        | UpstreamError::KeyRefused(failed) => EmbedError::Away(failed.message.clone()),
+        UpstreamError::NoTarget { .. } => unavailable("every target is out at the moment"),
+        UpstreamError::RateLimited { .. } => unavailable("every target is rate-limited"),
     }
 }

@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::{
-    Gateway, InboundRequest,
+    HttpServer, InboundRequest,
     authn::ConnectionInfo,
     handle,
     http::{gateway_headers, request_body::RequestBody, response_body::ResponseBody},
@@ -40,7 +40,7 @@ use crate::{
     clock, config,
     http1::{
         io::RewindIo,
-        server::{self, ConnectionOptions},
+        server::{ConnectionOptions, serve as serve_http1},
     },
 };
 
@@ -101,13 +101,13 @@ pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
 }
 
 /// Accepts connections until the process ends.
-pub async fn accept(listener: Arc<TcpListener>, gateway: Arc<Gateway>) {
+pub async fn accept(listener: Arc<TcpListener>, server: Arc<HttpServer>) {
     let mut complained = None;
-    while let Some(room) = gateway.process_limits.connection().await {
-        let (stream, peer) = next_client(&listener, &gateway.process_limits, &mut complained).await;
-        let gateway = gateway.clone();
-        gateway.tasks.clone().spawn_until_shutdown(clock::cached_per_poll(async move {
-            connection(stream, peer, gateway).await;
+    while let Some(room) = server.process_limits.connection().await {
+        let (stream, peer) = next_client(&listener, &server.process_limits, &mut complained).await;
+        let server = server.clone();
+        server.tasks.clone().spawn_until_shutdown(clock::cached_per_poll(async move {
+            connection(stream, peer, server).await;
             drop(room);
         }));
     }
@@ -139,23 +139,23 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, gateway: Arc<Gateway>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, server: Arc<HttpServer>) {
     // Without it each small chunk of a stream waits for the ACK of the one before, up to 40 ms.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot set TCP_NODELAY");
     }
     set_tcp_user_timeout(&stream);
     set_notsent_lowat(&stream);
-    match gateway.tls() {
-        None => serve(stream, peer, gateway).await,
+    match server.config.tls() {
+        None => serve(stream, peer, server).await,
         // On the heap: plain connections must not carry room for it.
-        Some(tls) => Box::pin(encrypted(stream, peer, (gateway, tls))).await,
+        Some(tls) => Box::pin(encrypted(stream, peer, (server, tls))).await,
     }
 }
 
-async fn encrypted(stream: TcpStream, peer: SocketAddr, (gateway, tls): (Arc<Gateway>, TlsAcceptor)) {
+async fn encrypted(stream: TcpStream, peer: SocketAddr, (server, tls): (Arc<HttpServer>, TlsAcceptor)) {
     match timeout(TLS_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, gateway).await,
+        Ok(Ok(stream)) => serve(stream, peer, server).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake timed out"),
     }
@@ -187,21 +187,21 @@ fn set_notsent_lowat(stream: &TcpStream) {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
-    gateway: Arc<Gateway>,
+    server: Arc<HttpServer>,
 ) {
-    let connection = ConnectionInfo { listener: gateway.listener, peer };
-    let streams = Streams::new(gateway.tasks.clone(), WRITE_TIMEOUT);
-    let handler = gateway.clone();
+    let connection = ConnectionInfo { listener: server.listener, peer };
+    let streams = Streams::new(server.tasks.clone(), WRITE_TIMEOUT);
+    let handler = server.clone();
     let service = ServiceBuilder::new()
-        .map_result(shed(gateway.clone()))
+        .map_result(shed(server.clone()))
         .load_shed()
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(gateway.process_limits.requests.clone()))
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(server.process_limits.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
         .service_fn(move |request| {
             handle(handler.clone(), InboundRequest::new(&handler, connection, request)).boxed()
         });
-    let refuse = |bad| no_request(&gateway, bad);
-    let served = match server::serve(stream, service.clone(), refuse, OPTIONS).await {
+    let refuse = |bad| no_request(&server, bad);
+    let served = match serve_http1(stream, service.clone(), refuse, OPTIONS).await {
         // On the heap: other connections must not carry room for it.
         Ok(Some(wire)) => Box::pin(http2(wire, service, streams)).await,
         Ok(None) => Ok(()),
@@ -243,9 +243,9 @@ type ResponseFuture = Result<Response<ResponseBody>, BoxError>;
 
 /// What tower sheds is answered like every other refusal.
 fn shed(
-    gateway: Arc<Gateway>,
+    server: Arc<HttpServer>,
 ) -> impl FnOnce(ResponseFuture) -> Result<Response<ResponseBody>, Shed> + Clone {
-    move |answered| Ok(answered.unwrap_or_else(|_| overloaded(&gateway)))
+    move |answered| Ok(answered.unwrap_or_else(|_| overloaded(&server)))
 }
 
 /// Nothing is left to go wrong: every error has become an answer.

@@ -1,7 +1,7 @@
 //! Which request is for whom, and who may make it.
 //!
-//! Deny by default: every [`Route`] states its [`Policy`] in one exhaustive match, so a route without one
-//! does not compile.
+//! Deny by default: a [`Route`] is in the group of those who may take it, so neither its policy nor its handler can be
+//! forgotten.
 
 use std::borrow::Cow;
 
@@ -10,26 +10,49 @@ use percent_encoding::percent_decode_str;
 
 use crate::openai::Api;
 
-/// What a request is for.
+/// What a request is for, by who may make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
+    /// For anybody: it reveals nothing.
+    Public(PublicRoute),
+    /// For clients, by their key.
+    Client(ClientRoute),
+    /// For operators.
+    Admin(AdminRoute),
+}
+
+/// What anybody may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublicRoute {
+    /// `GET /livez`, `/healthz`
+    Live,
+    /// `GET /readyz`
+    Ready,
+}
+
+/// What clients may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientRoute {
     /// To a provider; the path below `/v1`.
     Proxy(Api, Cow<'static, str>),
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
     Model(String),
-    /// `GET /livez`, `/healthz`
-    Live,
-    /// `GET /readyz`
-    Ready,
+    /// The caller's own memories and context.
+    UserData(UserDataRoute),
+}
+
+/// What operators may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AdminRoute {
     /// `GET /admin`
     Page,
     /// `GET /admin/providers`
     Providers,
     /// `GET /admin/providers/summary`
     Summary,
-    /// `POST /admin/providers/{id}/{hand}`
+    /// `POST /admin/providers/{id}/{action}`
     Operate(String, TargetAction),
     /// `GET /admin/requests`
     Requests,
@@ -47,15 +70,22 @@ pub enum Route {
     Explain,
     /// `GET /admin/openapi.json`
     OpenApi,
-    /// The caller's own memories and context.
-    Own(UserDataRoute),
     /// An operator's view of users' memories.
     Users(AdminUserRoute),
 }
 
-/// What a caller does with its own memories and context.
+/// What a caller does with what is stored for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserDataRoute {
+    /// With its memories.
+    Memories(MemoryRoute),
+    /// With its context.
+    Context(ContextRoute),
+}
+
+/// What a caller does with its own memories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryRoute {
     /// `GET /v1/memories`
     List,
     /// `POST /v1/memories`
@@ -68,12 +98,17 @@ pub enum UserDataRoute {
     ForgetOne(String),
     /// `POST /v1/memories/search`
     Search,
+}
+
+/// What a caller does with its own context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextRoute {
     /// `GET /v1/context`
-    ReadContext,
+    Read,
     /// `PUT /v1/context`
-    ReplaceContext,
+    Replace,
     /// `PATCH /v1/context`
-    MergeContext,
+    Merge,
 }
 
 /// What an operator does with users' memories.
@@ -102,17 +137,6 @@ pub enum TargetAction {
     Reset,
 }
 
-/// Who may make a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// Anybody: it reveals nothing.
-    Public,
-    /// Clients, by their key.
-    Client,
-    /// Operators.
-    Admin,
-}
-
 /// Why there is no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteError {
@@ -123,85 +147,72 @@ pub enum RouteError {
 }
 
 impl Route {
-    /// Who may make this request.
-    pub fn policy(&self) -> Policy {
-        match self {
-            Self::Live | Self::Ready => Policy::Public,
-            Self::Proxy(..) | Self::Models | Self::Model(_) | Self::Own(_) => Policy::Client,
-            Self::Page
-            | Self::Providers
-            | Self::Summary
-            | Self::Operate(..)
-            | Self::Requests
-            | Self::Metrics
-            | Self::Slots
-            | Self::Config
-            | Self::Reload
-            | Self::Events
-            | Self::Explain
-            | Self::OpenApi
-            | Self::Users(_) => Policy::Admin,
-        }
-    }
-
     /// The route of `method path`; `path` without its query.
     pub fn find(method: &Method, path: &str) -> Result<Self, RouteError> {
         if let Some(rest) = below_v1(path) {
-            return Self::find_v1(method, rest);
+            return find_v1(method, rest).map(Self::Client);
         }
-        let route = match path.trim_end_matches('/') {
-            "/livez" | "/healthz" => Self::Live,
-            "/readyz" => Self::Ready,
-            "/admin" => Self::Page,
-            "/admin/providers" => Self::Providers,
-            "/admin/providers/summary" => Self::Summary,
-            "/admin/requests" => Self::Requests,
-            "/metrics" => Self::Metrics,
-            "/admin/slots" => Self::Slots,
-            "/admin/memory" => Self::Users(AdminUserRoute::Overview),
-            "/admin/config" => Self::Config,
-            "/admin/events" => Self::Events,
-            "/admin/explain" => Self::Explain,
-            "/admin/openapi.json" => Self::OpenApi,
-            "/admin/reload" => return only(&[Method::POST], method, "POST", Self::Reload),
-            other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
-                let user = other.strip_prefix("/admin/cache/").map(decoded);
-                return only(
-                    &[Method::DELETE],
-                    method,
-                    "DELETE",
-                    Self::Users(AdminUserRoute::ClearCache(user)),
-                );
-            }
-            other if other.starts_with("/admin/users/") => return of_a_user(method, other),
-            other => {
-                let operate = operate(other).ok_or(RouteError::NotFound)?;
-                return only(&[Method::POST], method, "POST", operate);
-            }
-        };
-        only(&[Method::GET, Method::HEAD], method, "GET, HEAD", route)
-    }
-
-    fn find_v1(method: &Method, rest: &str) -> Result<Self, RouteError> {
-        let get = [Method::GET, Method::HEAD];
-        if let Some((api, path)) = Api::PATHS.into_iter().find(|(_, path)| *path == rest) {
-            return only(&[Method::POST], method, "POST", Self::Proxy(api, path.into()));
-        }
-        match rest {
-            "/models" => only(&get, method, "GET, HEAD", Self::Models),
-            _ if !is_plain(rest) => Err(RouteError::NotFound),
-            _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
-                own(method, rest).map(Self::Own)
-            }
-            _ => match rest.strip_prefix("/models/") {
-                Some(id) if !id.is_empty() => only(&get, method, "GET, HEAD", Self::Model(decoded(id))),
-                _ => Ok(Self::Proxy(Api::Other, rest.to_owned().into())),
-            },
+        let public = |route| only(GET, method, "GET, HEAD", route).map(Self::Public);
+        match path.trim_end_matches('/') {
+            "/livez" | "/healthz" => public(PublicRoute::Live),
+            "/readyz" => public(PublicRoute::Ready),
+            path => find_admin(method, path).map(Self::Admin),
         }
     }
 }
 
-fn only(allowed: &[Method], method: &Method, names: &'static str, route: Route) -> Result<Route, RouteError> {
+fn find_admin(method: &Method, path: &str) -> Result<AdminRoute, RouteError> {
+    let route = match path {
+        "/admin" => AdminRoute::Page,
+        "/admin/providers" => AdminRoute::Providers,
+        "/admin/providers/summary" => AdminRoute::Summary,
+        "/admin/requests" => AdminRoute::Requests,
+        "/metrics" => AdminRoute::Metrics,
+        "/admin/slots" => AdminRoute::Slots,
+        "/admin/memory" => AdminRoute::Users(AdminUserRoute::Overview),
+        "/admin/config" => AdminRoute::Config,
+        "/admin/events" => AdminRoute::Events,
+        "/admin/explain" => AdminRoute::Explain,
+        "/admin/openapi.json" => AdminRoute::OpenApi,
+        "/admin/reload" => return only(&[Method::POST], method, "POST", AdminRoute::Reload),
+        other if other == "/admin/cache" || other.starts_with("/admin/cache/") => {
+            let user = other.strip_prefix("/admin/cache/").map(decoded);
+            let clear = AdminRoute::Users(AdminUserRoute::ClearCache(user));
+            return only(&[Method::DELETE], method, "DELETE", clear);
+        }
+        other if other.starts_with("/admin/users/") => {
+            return of_a_user(method, other).map(AdminRoute::Users);
+        }
+        other => {
+            let operate = operate(other).ok_or(RouteError::NotFound)?;
+            return only(&[Method::POST], method, "POST", operate);
+        }
+    };
+    only(GET, method, "GET, HEAD", route)
+}
+
+/// `rest` is below `/v1`.
+fn find_v1(method: &Method, rest: &str) -> Result<ClientRoute, RouteError> {
+    if let Some((api, path)) = Api::PATHS.into_iter().find(|(_, path)| *path == rest) {
+        return only(&[Method::POST], method, "POST", ClientRoute::Proxy(api, path.into()));
+    }
+    match rest {
+        "/models" => only(GET, method, "GET, HEAD", ClientRoute::Models),
+        _ if !is_plain(rest) => Err(RouteError::NotFound),
+        _ if rest == "/context" || rest == "/memories" || rest.starts_with("/memories/") => {
+            user_data(method, rest).map(ClientRoute::UserData)
+        }
+        _ => match rest.strip_prefix("/models/") {
+            Some(id) if !id.is_empty() => only(GET, method, "GET, HEAD", ClientRoute::Model(decoded(id))),
+            _ => Ok(ClientRoute::Proxy(Api::Other, rest.to_owned().into())),
+        },
+    }
+}
+
+/// What reads.
+const GET: &[Method] = &[Method::GET, Method::HEAD];
+
+fn only<T>(allowed: &[Method], method: &Method, names: &'static str, route: T) -> Result<T, RouteError> {
     if allowed.contains(method) { Ok(route) } else { Err(RouteError::Method(names)) }
 }
 
@@ -221,25 +232,37 @@ fn is_plain(rest: &str) -> bool {
 }
 
 /// The routes of the caller's own memories and context; `rest` is below `/v1`.
-fn own(method: &Method, rest: &str) -> Result<UserDataRoute, RouteError> {
-    let get = matches!(*method, Method::GET | Method::HEAD);
+fn user_data(method: &Method, rest: &str) -> Result<UserDataRoute, RouteError> {
+    match rest {
+        "/context" => context(method).map(UserDataRoute::Context),
+        _ => memories(method, rest).map(UserDataRoute::Memories),
+    }
+}
+
+fn context(method: &Method) -> Result<ContextRoute, RouteError> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(ContextRoute::Read),
+        Method::PUT => Ok(ContextRoute::Replace),
+        Method::PATCH => Ok(ContextRoute::Merge),
+        _ => Err(RouteError::Method("GET, HEAD, PUT, PATCH")),
+    }
+}
+
+fn memories(method: &Method, rest: &str) -> Result<MemoryRoute, RouteError> {
+    let get = GET.contains(method);
     match (rest, method) {
-        ("/memories", _) if get => Ok(UserDataRoute::List),
-        ("/memories", &Method::POST) => Ok(UserDataRoute::Add),
-        ("/memories", &Method::DELETE) => Ok(UserDataRoute::Forget),
+        ("/memories", _) if get => Ok(MemoryRoute::List),
+        ("/memories", &Method::POST) => Ok(MemoryRoute::Add),
+        ("/memories", &Method::DELETE) => Ok(MemoryRoute::Forget),
         ("/memories", _) => Err(RouteError::Method("GET, HEAD, POST, DELETE")),
-        ("/memories/search", &Method::POST) => Ok(UserDataRoute::Search),
+        ("/memories/search", &Method::POST) => Ok(MemoryRoute::Search),
         ("/memories/search", _) => Err(RouteError::Method("POST")),
-        ("/context", _) if get => Ok(UserDataRoute::ReadContext),
-        ("/context", &Method::PUT) => Ok(UserDataRoute::ReplaceContext),
-        ("/context", &Method::PATCH) => Ok(UserDataRoute::MergeContext),
-        ("/context", _) => Err(RouteError::Method("GET, HEAD, PUT, PATCH")),
         _ => {
             let id =
                 rest.strip_prefix("/memories/").filter(|id| !id.contains('/')).ok_or(RouteError::NotFound)?;
             match *method {
-                _ if get => Ok(UserDataRoute::Get(decoded(id))),
-                Method::DELETE => Ok(UserDataRoute::ForgetOne(decoded(id))),
+                _ if get => Ok(MemoryRoute::Get(decoded(id))),
+                Method::DELETE => Ok(MemoryRoute::ForgetOne(decoded(id))),
                 _ => Err(RouteError::Method("GET, HEAD, DELETE")),
             }
         }
@@ -247,31 +270,31 @@ fn own(method: &Method, rest: &str) -> Result<UserDataRoute, RouteError> {
 }
 
 /// `/admin/users/{user}/memories` and `/context`.
-fn of_a_user(method: &Method, path: &str) -> Result<Route, RouteError> {
+fn of_a_user(method: &Method, path: &str) -> Result<AdminUserRoute, RouteError> {
     let rest = path.strip_prefix("/admin/users/").ok_or(RouteError::NotFound)?;
     let (user, what) =
         rest.rsplit_once('/').filter(|(user, _)| !user.is_empty()).ok_or(RouteError::NotFound)?;
-    let get = matches!(*method, Method::GET | Method::HEAD);
+    let get = GET.contains(method);
     let user = decoded(user);
     match what {
-        "memories" if get => Ok(Route::Users(AdminUserRoute::Memories(user))),
-        "memories" if method == Method::DELETE => Ok(Route::Users(AdminUserRoute::Forget(user))),
+        "memories" if get => Ok(AdminUserRoute::Memories(user)),
+        "memories" if method == Method::DELETE => Ok(AdminUserRoute::Forget(user)),
         "memories" => Err(RouteError::Method("GET, HEAD, DELETE")),
-        "context" if get => Ok(Route::Users(AdminUserRoute::Context(user))),
+        "context" if get => Ok(AdminUserRoute::Context(user)),
         "context" => Err(RouteError::Method("GET, HEAD")),
         _ => Err(RouteError::NotFound),
     }
 }
 
-fn operate(path: &str) -> Option<Route> {
-    let (id, hand) = path.strip_prefix("/admin/providers/")?.rsplit_once('/')?;
-    let hand = match hand {
+fn operate(path: &str) -> Option<AdminRoute> {
+    let (id, action) = path.strip_prefix("/admin/providers/")?.rsplit_once('/')?;
+    let action = match action {
         "drain" => TargetAction::Drain,
         "resume" => TargetAction::Resume,
         "reset" => TargetAction::Reset,
         _ => return None,
     };
-    Some(Route::Operate(decoded(id), hand))
+    Some(AdminRoute::Operate(decoded(id), action))
 }
 
 fn decoded(text: &str) -> String {

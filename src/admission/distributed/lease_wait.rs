@@ -23,7 +23,7 @@ use crate::{
         request::AdmissionRequest,
     },
     cluster::{RedisUnavailable, UserKey},
-    refusal::Refusal,
+    refusal::{AdmissionError, Refusal},
 };
 
 /// Until a waiter that is not woken asks again: first,
@@ -54,7 +54,7 @@ pub async fn wait(
                 return Err(refused(&distributed.table, (by, ahead), WaitOutcome::Full).into());
             }
             Ok(SlotReply::Waits(by, ahead)) => waiter.wait_for_turn(by, ahead).await?,
-            Err(RedisUnavailable) if closed => return Err(Refusal::LimitsUnavailable),
+            Err(RedisUnavailable) if closed => return Err(AdmissionError::LimitsUnavailable.into()),
             Ok(SlotReply::Shut | SlotReply::Nothing) if closed => {
                 waiter.wait_for_turn(Limit::Total, 0).await?;
             }

@@ -39,7 +39,7 @@ use super::{
 use crate::{
     cluster::{RedisClient, RedisUnavailable, UserKey},
     config::{Config, OnError},
-    refusal::Refusal,
+    refusal::{AdmissionError, Refusal},
     tasks::Tasks,
     user::UserId,
 };
@@ -113,9 +113,11 @@ impl DistributedLimits {
         };
         match self.table.acquire(&acquire).await {
             Ok(reply) => self.decide(&policy, (reply, request), hold, lease),
-            Err(RedisUnavailable) if self.fails_closed() => {
-                DistributedDecision::new(Err(Refusal::LimitsUnavailable), RateHeaders::default(), None)
-            }
+            Err(RedisUnavailable) if self.fails_closed() => DistributedDecision::new(
+                Err(AdmissionError::LimitsUnavailable.into()),
+                RateHeaders::default(),
+                None,
+            ),
             Err(RedisUnavailable) => {
                 let limits = self.fallback.limits(&policy, self.gateways());
                 let RateCheck { verdict, headers } = limits.check(request.user, request.cost);

@@ -14,7 +14,7 @@ use super::usage_table::UsageTable;
 use crate::{
     admission::{rate_limit_headers::RateHeaders, request::TokenCost},
     clock, config,
-    refusal::Refusal,
+    refusal::{AdmissionError, Refusal},
     user::UserId,
 };
 
@@ -112,10 +112,10 @@ impl Drop for LocalReservation {
 
 impl From<RateRefusal> for Refusal {
     fn from(refusal: RateRefusal) -> Self {
-        match refusal {
-            RateRefusal::Requests { retry_after } => Self::RateLimit { retry_after },
-            RateRefusal::Tokens { retry_after } => Self::TokenLimit { retry_after },
-        }
+        Self::Admission(match refusal {
+            RateRefusal::Requests { retry_after } => AdmissionError::RateLimit { retry_after },
+            RateRefusal::Tokens { retry_after } => AdmissionError::TokenLimit { retry_after },
+        })
     }
 }
 

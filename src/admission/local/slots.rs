@@ -12,7 +12,12 @@ use super::{
     slots_view::{SlotsView, UserView},
     sync_shim::{Mutex, timeout},
 };
-use crate::{admission::request::Operation, clock, config, refusal::Refusal, user::UserId};
+use crate::{
+    admission::request::Operation,
+    clock, config,
+    refusal::{AdmissionError, Refusal},
+    user::UserId,
+};
 
 /// Gives out slots.
 #[derive(Debug)]
@@ -201,11 +206,11 @@ impl SlotRefusal {
 
 impl From<SlotRefusal> for Refusal {
     fn from(refusal: SlotRefusal) -> Self {
-        match refusal {
-            SlotRefusal::QueueFull { retry_after } => Self::QueueFull { retry_after },
-            SlotRefusal::QueueTimeout { retry_after } => Self::QueueTimeout { retry_after },
-            SlotRefusal::Overloaded { retry_after } => Self::Overloaded { retry_after },
-        }
+        Self::Admission(match refusal {
+            SlotRefusal::QueueFull { retry_after } => AdmissionError::QueueFull { retry_after },
+            SlotRefusal::QueueTimeout { retry_after } => AdmissionError::QueueTimeout { retry_after },
+            SlotRefusal::Overloaded { retry_after } => AdmissionError::Overloaded { retry_after },
+        })
     }
 }
 

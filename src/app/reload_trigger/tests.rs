@@ -1,15 +1,16 @@
 //! A gateway without a port, and changes of its configuration file.
 
-use std::{fs, future::poll_fn, path::PathBuf, process, task::Poll};
+use std::{fs, path::PathBuf, process};
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::{admin::Reloaded, events::Event, tasks::Tasks};
+use crate::{admin::Reloaded, app::parts::Parts, events::Event, tasks::Tasks};
 
 /// A gateway and its file, which is deleted at the end.
 struct Running {
-    gateway: Arc<Gateway>,
+    parts: Parts,
+    reload: Arc<ReloadHandle>,
     directory: PathBuf,
 }
 
@@ -21,8 +22,9 @@ impl Running {
         let path = directory.join("config.toml");
         fs::write(&path, with_temperature("1.0")).unwrap();
         let config = config::load(&path).unwrap().config;
-        let gateway = Gateway::new(config, Some(path), None, None, Tasks::new()).unwrap();
-        Self { gateway, directory }
+        let parts = Parts::new(config, Some(path), None, None, Tasks::new()).unwrap();
+        let reload = parts.reload_handle();
+        Self { parts, reload, directory }
     }
 
     fn write(&self, text: &str) {
@@ -33,12 +35,17 @@ impl Running {
         self.directory.join("config.toml")
     }
 
+    fn source(&self) -> ReloadSource {
+        let (config, reload) = (self.parts.config.clone(), self.reload.clone());
+        ReloadSource { path: self.path(), config, reload }
+    }
+
     fn temperature(&self) -> f64 {
-        self.gateway.active_config().snapshot.config.routing.temperature
+        self.parts.config.snapshot().config.routing.temperature
     }
 
     fn last(&self) -> Option<Reloaded> {
-        self.gateway.last_reload.lock().clone()
+        self.reload.last()
     }
 
     /// Waits until the last reload is as `expected`.
@@ -79,43 +86,43 @@ temperature = {temperature}
 #[tokio::test]
 async fn a_good_file_is_put_in_force_and_told() {
     let running = Running::new("good");
-    let mut events = running.gateway.events.watch();
+    let mut events = running.parts.events.watch();
     running.write(&with_temperature("0.5"));
-    let reloaded = reload(&running.gateway);
+    let reloaded = running.reload.reload();
     assert!(reloaded.ok);
     assert_eq!(reloaded.messages, ["routing.temperature: 1.0 -> 0.5"]);
     assert_eq!(running.temperature(), 0.5);
     assert!(matches!(events.recv().await.unwrap().event, Event::Reload { ok: true, .. }));
-    assert_eq!(reload(&running.gateway).messages, ["nothing changed"]);
+    assert_eq!(running.reload.reload().messages, ["nothing changed"]);
 }
 
 #[tokio::test]
 async fn a_bad_file_changes_nothing_and_every_reason_is_told() {
     let running = Running::new("bad");
-    let before = running.gateway.active_config();
+    let before = running.parts.config.load();
     running.write(&with_temperature("-1\nhalf_lief = \"1s\""));
-    let reloaded = reload(&running.gateway);
+    let reloaded = running.reload.reload();
     assert!(!reloaded.ok);
     assert_eq!(reloaded.messages.len(), 2, "{reloaded:?}");
-    assert!(Arc::ptr_eq(&before, &running.gateway.active_config()));
+    assert!(Arc::ptr_eq(&before, &running.parts.config.load()));
 }
 
 #[tokio::test]
 async fn a_moved_listener_waits_but_the_rest_is_in_force() {
     let running = Running::new("moved");
     running.write(&format!("[server]\nlisten = \"127.0.0.1:9\"\n{}", with_temperature("0.5")));
-    let reloaded = reload(&running.gateway);
+    let reloaded = running.reload.reload();
     assert!(reloaded.ok);
     assert!(reloaded.messages[1].starts_with("warning: server.listen"), "{reloaded:?}");
     assert_eq!(running.temperature(), 0.5);
-    assert_eq!(running.gateway.active_config().snapshot.config.server.listen.port(), 8080);
+    assert_eq!(running.parts.config.snapshot().config.server.listen.port(), 8080);
 }
 
 /// One test for the whole watch, because SIGHUP goes to the whole process.
 #[tokio::test]
 async fn the_watch_follows_the_file() {
     let running = Running::new("watch");
-    let watching = watch(running.gateway.clone());
+    let watching = watch(running.source());
     let life = async {
         // Before the watch has been polled.
         running.write(&with_temperature("0.1"));
@@ -156,10 +163,7 @@ async fn the_watch_follows_the_file() {
 }
 
 #[tokio::test]
-async fn the_demo_has_nothing_to_watch() {
-    let gateway = Gateway::new(config::Config::default(), None, None, None, Tasks::new()).unwrap();
-    assert!(!reload(&gateway).ok);
-    let mut watching = Box::pin(watch(gateway));
-    let ended = poll_fn(|cx| Poll::Ready(watching.as_mut().poll(cx).is_ready())).await;
-    assert!(ended);
+async fn the_demo_has_nothing_to_reload() {
+    let parts = Parts::new(config::Config::default(), None, None, None, Tasks::new()).unwrap();
+    assert!(!parts.reload_handle().reload().ok);
 }

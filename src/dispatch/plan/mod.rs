@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     config::Resilience,
-    refusal::{Failed, Refusal},
+    refusal::{Failed, UpstreamError},
     upstream::{
         Availability, Eligibility, IneligibleReason, Model, RequestNeed, Target,
         exchange::{
@@ -34,8 +34,8 @@ pub enum Step {
     Try(Candidate),
     /// No target may be tried before then.
     Wait(Instant),
-    /// Give up, and refuse the call.
-    Refuse(Refusal),
+    /// Give up.
+    Refuse(UpstreamError),
 }
 
 /// A target to try, and how.
@@ -180,8 +180,13 @@ impl Plan {
     /// Records how an attempt on `candidate` failed.
     ///
     /// # Errors
-    /// The final refusal, if no other target may be tried.
-    pub fn failed(&mut self, candidate: &Candidate, failure: Failure, now: Instant) -> Result<(), Refusal> {
+    /// Nobody else may be asked, and this is the answer.
+    pub fn failed(
+        &mut self,
+        candidate: &Candidate,
+        failure: Failure,
+        now: Instant,
+    ) -> Result<(), UpstreamError> {
         let outcome = failure.outcome;
         let again_at = match outcome {
             Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
@@ -205,7 +210,7 @@ impl Plan {
     }
 
     /// The refusal of a call that cannot go on.
-    pub fn refusal(&self, now: Instant) -> Refusal {
+    pub fn refusal(&self, now: Instant) -> UpstreamError {
         let Some(Last { failure, direct, .. }) = &self.last else { return self.no_target(now) };
         let failed = || Failed { message: failure.message.clone(), attempts: self.attempts };
         let theirs = match failure.outcome {
@@ -216,17 +221,17 @@ impl Plan {
         };
         let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
         if let Some(reply) = reply {
-            return Refusal::Provider(reply.clone());
+            return UpstreamError::Provider(reply.clone());
         }
         match failure.outcome {
             Outcome::Throttled { rest } => {
                 let retry_after = self.retry_after(now).or(rest).unwrap_or(Duration::from_secs(1));
-                Refusal::UpstreamRateLimited { retry_after }
+                UpstreamError::RateLimited { retry_after }
             }
-            Outcome::KeyRefused => Refusal::UpstreamAuth(failed()),
-            Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => Refusal::UpstreamTimeout(failed()),
-            Outcome::Hard(HardKind::Malformed) => Refusal::UpstreamInvalid(failed()),
-            _ => Refusal::UpstreamError(failed()),
+            Outcome::KeyRefused => UpstreamError::KeyRefused(failed()),
+            Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => UpstreamError::Timeout(failed()),
+            Outcome::Hard(HardKind::Malformed) => UpstreamError::InvalidResponse(failed()),
+            _ => UpstreamError::Failed(failed()),
         }
     }
 
@@ -339,7 +344,7 @@ impl Plan {
         self.rest_within_patience(model, now).map(Step::Wait)
     }
 
-    /// When a target is back that was throttled before this call came, if that is within `patience`. A probe lease that is
+    /// When a target is available again that was throttled before this call came, if that is within `patience`. A probe lease that is
     /// still to be granted counts too: that takes almost no time.
     fn rest_within_patience(&mut self, model: &Model, now: Instant) -> Option<Instant> {
         let since = *self.blocked_since.get_or_insert(now);
@@ -386,22 +391,22 @@ impl Plan {
         self.earliest(now).map(|at| at.saturating_duration_since(now))
     }
 
-    /// The refusal when no target may be tried.
-    fn no_target(&self, now: Instant) -> Refusal {
+    /// Why nobody at all may be asked.
+    fn no_target(&self, now: Instant) -> UpstreamError {
         let all_are =
             |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
         if all_are(&[IneligibleReason::Resting, IneligibleReason::NoHeadroom]) {
             let retry_after = self.retry_after(now).unwrap_or(Duration::from_secs(1));
-            return Refusal::UpstreamRateLimited { retry_after };
+            return UpstreamError::RateLimited { retry_after };
         }
         if all_are(&[IneligibleReason::Misconfigured]) {
             let message =
                 "Every provider of this model rejects the gateway's API key or does not offer the model"
                     .to_owned();
-            return Refusal::UpstreamAuth(Failed { message, attempts: 0 });
+            return UpstreamError::KeyRefused(Failed { message, attempts: 0 });
         }
         let model = self.models.first().map(|model| model.config.name.clone()).unwrap_or_default();
-        Refusal::NoTarget { retry_after: self.retry_after(now), model }
+        UpstreamError::NoTarget { retry_after: self.retry_after(now), model }
     }
 }
 

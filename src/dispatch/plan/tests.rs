@@ -76,8 +76,8 @@ fn failure(outcome: Outcome) -> Failure {
     Failure { outcome, message: outcome.to_string(), reply: Some(reply), elapsed: Duration::ZERO }
 }
 
-/// The attempt is made and fails, as in a real call.
-pub(super) fn fails(plan: &mut Plan, expected: &str, outcome: Outcome) -> Result<(), Refusal> {
+/// The attempt is made and fails, as in a real search.
+pub(super) fn fails(plan: &mut Plan, expected: &str, outcome: Outcome) -> Result<(), UpstreamError> {
     let (words, candidate) = step(plan);
     assert_eq!(words, expected);
     let candidate = candidate.unwrap();
@@ -112,7 +112,7 @@ async fn equals_are_asked_at_once_and_the_first_once_more() {
     fails(&mut plan, "try a/x", E500).unwrap();
     assert!(matches!(
         plan.next(Instant::now(), &mut fastrand::Rng::new()),
-        Step::Refuse(Refusal::UpstreamError(Failed { attempts: 3, .. }))
+        Step::Refuse(UpstreamError::Failed(Failed { attempts: 3, .. }))
     ));
 }
 
@@ -136,7 +136,7 @@ async fn a_silent_target_is_never_asked_twice() {
     fails(&mut plan, "try c/x", SILENT).unwrap();
     assert!(matches!(
         plan.next(Instant::now(), &mut fastrand::Rng::new()),
-        Step::Refuse(Refusal::UpstreamTimeout(_))
+        Step::Refuse(UpstreamError::Timeout(_))
     ));
 }
 
@@ -178,7 +178,7 @@ async fn with_everybody_out_the_earliest_return_is_told() {
     trip(&snapshot, "a/x");
     trip(&snapshot, "c/x");
     let refusal = plan(&snapshot).next(Instant::now(), &mut fastrand::Rng::new());
-    let Step::Refuse(Refusal::NoTarget { retry_after: Some(after), model }) = refusal else { panic!() };
+    let Step::Refuse(UpstreamError::NoTarget { retry_after: Some(after), model }) = refusal else { panic!() };
     assert_eq!(model, "m");
     assert!((1.6..=2.4).contains(&after.as_secs_f64()), "{after:?}");
     advance(after.saturating_sub(Duration::from_millis(500))).await;
@@ -193,7 +193,7 @@ async fn rate_limits_everywhere_are_a_429_with_the_earliest_return() {
     fails(&mut first, "try b/x", throttled(20)).unwrap();
     for plan in [&mut first, &mut plan(&snapshot)] {
         let step = plan.next(Instant::now(), &mut fastrand::Rng::new());
-        let Step::Refuse(Refusal::UpstreamRateLimited { retry_after }) = step else { panic!() };
+        let Step::Refuse(UpstreamError::RateLimited { retry_after }) = step else { panic!() };
         assert!((20.0..=24.0).contains(&retry_after.as_secs_f64()), "{retry_after:?}");
     }
 }
@@ -206,7 +206,7 @@ async fn a_refused_key_moves_on_and_is_never_the_clients() {
     fails(&mut first, "try b/x", Outcome::KeyRefused).unwrap();
     for plan in [&mut first, &mut plan(&snapshot)] {
         let step = plan.next(Instant::now(), &mut fastrand::Rng::new());
-        assert!(matches!(step, Step::Refuse(Refusal::UpstreamAuth(_))));
+        assert!(matches!(step, Step::Refuse(UpstreamError::KeyRefused(_))));
     }
 }
 
@@ -214,7 +214,7 @@ async fn a_refused_key_moves_on_and_is_never_the_clients() {
 async fn the_clients_fault_ends_the_search_with_the_providers_words() {
     let snapshot = snapshot(EQUALS);
     let refusal = fails(&mut plan(&snapshot), "try a/x", Outcome::ClientFault).unwrap_err();
-    assert!(matches!(refusal, Refusal::Provider(_)));
+    assert!(matches!(refusal, UpstreamError::Provider(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn too_long_a_prompt_goes_only_where_the_window_is_larger() {
     let mut nowhere = plan(&smaller);
     fails(&mut nowhere, "try a/x", Outcome::TooBig).unwrap();
     let step = nowhere.next(Instant::now(), &mut fastrand::Rng::new());
-    assert!(matches!(step, Step::Refuse(Refusal::Provider(_))), "the provider's own 4xx");
+    assert!(matches!(step, Step::Refuse(UpstreamError::Provider(_))), "the provider's own 4xx");
 }
 
 #[tokio::test(start_paused = true)]

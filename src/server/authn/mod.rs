@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     config::{self, ClientKey, Secret},
-    refusal::Refusal,
+    refusal::AuthError,
     user::UserId,
 };
 
@@ -63,25 +63,25 @@ impl Keyring {
     }
 
     /// Who sent `headers`; needs a known key unless there are no keys at all.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
             return Ok(Caller { holder: None, user: self.claimed(headers)? });
         }
-        let presented = presented_key(headers).ok_or(Refusal::MissingKey)?;
+        let presented = presented_key(headers).ok_or(AuthError::MissingKey)?;
         let hash = sha256(presented.as_bytes());
         // Looking a hash up tells nothing about how much of a key was right.
         let holder = self.keys.get(&hash).filter(|holder| bool::from(holder.key.sha256.ct_eq(&hash)));
-        let holder = holder.ok_or(Refusal::InvalidKey)?.clone();
+        let holder = holder.ok_or(AuthError::InvalidKey)?.clone();
         let user = if holder.key.act_for_users { self.claimed(headers)? } else { holder.user.clone() };
         Ok(Caller { holder: Some(holder), user })
     }
 
-    fn claimed(&self, headers: &HeaderMap) -> Result<Option<UserId>, Refusal> {
+    fn claimed(&self, headers: &HeaderMap) -> Result<Option<UserId>, AuthError> {
         if let (Some(secret), Some(token)) = (&self.jwt_secret, headers.get(USER_JWT)) {
             let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_secs();
             let subject = token.to_str().ok().and_then(|token| jwt::subject(token, secret.expose(), now));
             let user = subject.as_deref().and_then(UserId::authenticated);
-            return user.map(Some).ok_or(Refusal::InvalidKey);
+            return user.map(Some).ok_or(AuthError::InvalidKey);
         }
         let named = self.user_headers.iter().filter_map(|name| headers.get(name));
         // Names outside ASCII travel as UTF-8. Bytes that are none become an id that cannot be.
@@ -145,10 +145,10 @@ pub fn admit_operator(
     keys: &Keyring,
     connection: ConnectionInfo,
     request: (&Method, Version, &HeaderMap),
-) -> Result<(), Refusal> {
+) -> Result<(), AuthError> {
     let (method, version, headers) = request;
     if method != Method::GET && method != Method::HEAD && comes_from_another_site(headers) {
-        return Err(Refusal::AdminOnly);
+        return Err(AuthError::AdminOnly);
     }
     match presented_key(headers) {
         Some(presented) => {
@@ -157,13 +157,13 @@ pub fn admit_operator(
             let right = expected.is_some_and(|expected| bool::from(expected.ct_eq(&presented)));
             match right {
                 true => Ok(()),
-                false if keys.keys.contains_key(&presented) => Err(Refusal::AdminOnly),
+                false if keys.keys.contains_key(&presented) => Err(AuthError::AdminOnly),
                 false if token.is_none() && connection.is_local(version, headers) => Ok(()),
-                false => Err(Refusal::InvalidKey),
+                false => Err(AuthError::InvalidKey),
             }
         }
         None if connection.is_local(version, headers) => Ok(()),
-        None => Err(Refusal::MissingKey),
+        None => Err(AuthError::MissingKey),
     }
 }
 

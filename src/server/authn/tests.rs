@@ -33,12 +33,12 @@ fn every_spelling_of_a_key_goes_through_one_extractor() {
     ] {
         assert_eq!(ring.identify(&headers(&[pair])).unwrap().user(NO_CLAIMS).as_str(), "alice", "{pair:?}");
     }
-    assert_eq!(ring.identify(&headers(&[])).unwrap_err(), Refusal::MissingKey);
+    assert_eq!(ring.identify(&headers(&[])).unwrap_err(), AuthError::MissingKey);
     assert_eq!(
         ring.identify(&headers(&[("authorization", "Basic k-alice")])).unwrap_err(),
-        Refusal::MissingKey
+        AuthError::MissingKey
     );
-    assert_eq!(ring.identify(&headers(&[("x-api-key", "k-alic")])).unwrap_err(), Refusal::InvalidKey);
+    assert_eq!(ring.identify(&headers(&[("x-api-key", "k-alic")])).unwrap_err(), AuthError::InvalidKey);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn an_id_that_cannot_be_one_is_nobodys_and_not_the_keys_owner() {
 fn a_forged_token_is_refused_and_not_replaced_by_an_unsigned_claim() {
     let auth = config::Auth { jwt_secret: Some(Secret::new("s")), ..config::Auth::default() };
     let forged = headers(&[(USER_JWT, "a.b.c"), ("x-user-id", "bob")]);
-    assert_eq!(Keyring::new(&auth).identify(&forged).unwrap_err(), Refusal::InvalidKey);
+    assert_eq!(Keyring::new(&auth).identify(&forged).unwrap_err(), AuthError::InvalidKey);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn operator(
     peer: &str,
     token: Option<&str>,
     pairs: &[(&'static str, &str)],
-) -> Result<(), Refusal> {
+) -> Result<(), AuthError> {
     let connection = ConnectionInfo { listener: listener.parse().unwrap(), peer: peer.parse().unwrap() };
     let ring = keyring(vec![key("alice", "k-alice")]);
     admit_operator(
@@ -112,17 +112,20 @@ fn operators_need_the_token_off_loopback() {
     let token = Some("0123456789abcdef");
     let right = ("authorization", "Bearer 0123456789abcdef");
     assert_eq!(operator("127.0.0.1", "127.0.0.1:1", None, &[]), Ok(()));
-    assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[]), Err(Refusal::MissingKey));
-    assert_eq!(operator("0.0.0.0", "127.0.0.1:1", token, &[]), Err(Refusal::MissingKey));
+    assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[]), Err(AuthError::MissingKey));
+    assert_eq!(operator("0.0.0.0", "127.0.0.1:1", token, &[]), Err(AuthError::MissingKey));
     assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[right]), Ok(()));
-    assert_eq!(operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "nope")]), Err(Refusal::InvalidKey));
+    assert_eq!(
+        operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "nope")]),
+        Err(AuthError::InvalidKey)
+    );
     assert_eq!(
         operator("0.0.0.0", "10.0.0.1:1", token, &[("x-api-key", "k-alice")]),
-        Err(Refusal::AdminOnly)
+        Err(AuthError::AdminOnly)
     );
     assert_eq!(
         operator("127.0.0.1", "127.0.0.1:1", None, &[("x-api-key", "k-alice")]),
-        Err(Refusal::AdminOnly)
+        Err(AuthError::AdminOnly)
     );
 }
 
@@ -131,10 +134,10 @@ fn a_page_or_a_proxy_is_not_an_operator_on_loopback() {
     let local = |pairs: &[(&'static str, &str)]| operator("127.0.0.1", "127.0.0.1:1", None, pairs);
     assert_eq!(local(&[("host", "localhost:8080")]), Ok(()));
     assert_eq!(local(&[("host", "[::1]:8080")]), Ok(()));
-    assert_eq!(local(&[("host", "evil.example")]), Err(Refusal::MissingKey), "a name that was rebound");
-    assert_eq!(local(&[("x-forwarded-for", "8.8.8.8")]), Err(Refusal::MissingKey));
-    assert_eq!(local(&[("sec-fetch-site", "cross-site")]), Err(Refusal::AdminOnly));
+    assert_eq!(local(&[("host", "evil.example")]), Err(AuthError::MissingKey), "a name that was rebound");
+    assert_eq!(local(&[("x-forwarded-for", "8.8.8.8")]), Err(AuthError::MissingKey));
+    assert_eq!(local(&[("sec-fetch-site", "cross-site")]), Err(AuthError::AdminOnly));
     let page = [("host", "127.0.0.1:1"), ("origin", "https://evil.example")];
-    assert_eq!(local(&page), Err(Refusal::AdminOnly));
+    assert_eq!(local(&page), Err(AuthError::AdminOnly));
     assert_eq!(local(&[("host", "127.0.0.1:1"), ("origin", "http://127.0.0.1:1")]), Ok(()));
 }

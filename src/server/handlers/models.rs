@@ -4,9 +4,9 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    refusal::Refusal,
+    refusal::{Refusal, RequestError},
     server::{
-        ActiveConfig,
+        active_config::ActiveConfig,
         authn::Caller,
         http::{error_response, response_body::ResponseBody},
     },
@@ -22,7 +22,7 @@ pub fn all(active: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBo
 pub fn one(active: &ActiveConfig, caller: &Caller, id: &str) -> Result<Response<ResponseBody>, Refusal> {
     let known = active.snapshot.model(id).is_some() && caller.may_use(id);
     if !known {
-        return Err(Refusal::ModelNotFound { model: id.to_owned(), nearest: None });
+        return Err(RequestError::ModelNotFound { model: id.to_owned(), nearest: None }.into());
     }
     Ok(error_response::json(StatusCode::OK, describe(id).to_string()))
 }

@@ -1,14 +1,19 @@
 //! Every refusal as HTTP: the one place that knows status codes and the words of OpenAI's error shape.
+//!
+//! Each group of refusals has one exhaustive match: a new refusal does not compile until it has a status and a code.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use super::response_body::ResponseBody;
 use crate::{
     openai::error,
-    refusal::{Failed, Refusal},
+    refusal::{
+        AdmissionError, AuthError, Failed, GatewayError, MemoryError, ProviderReply, Refusal, RequestError,
+        UpstreamError,
+    },
 };
 
 /// `type` values of OpenAI's error shape that we use.
@@ -17,120 +22,109 @@ const PERMISSION: &str = "permission_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const SERVER: &str = "server_error";
 const UPSTREAM: &str = "upstream_error";
-/// The code of a provider's refusal that has none.
-const PROVIDER_REFUSED: &str = "provider_refused";
+/// Where nothing tells when it is worth another try.
+const SOON: Duration = Duration::from_secs(1);
 
 /// The error code of a refusal, beside its response: for what counts refusals.
 #[derive(Debug, Clone, Copy)]
 pub struct ErrorCode(pub &'static str);
 
 /// A refusal in OpenAI's words.
-pub struct ErrorMessage {
+struct ErrorMessage<'a> {
     status: StatusCode,
     kind: &'static str,
     code: &'static str,
-    param: Option<String>,
-    message: String,
+    param: Option<&'a str>,
+    message: Cow<'a, str>,
     retry_after: Option<Duration>,
-    /// Whether the SDKs should try again on their own; `None` leaves it to the status.
-    should_retry: Option<bool>,
+    /// Tells the SDKs not to try again on their own; else they go by the status.
+    is_final: bool,
+    /// What this refusal alone says in the head.
+    header: Option<(HeaderName, HeaderValue)>,
 }
 
-impl ErrorMessage {
-    fn new(status: u16, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
-            kind,
-            code,
-            param: None,
-            message: message.into(),
-            retry_after: None,
-            should_retry: None,
+impl<'a> ErrorMessage<'a> {
+    fn new(
+        status: StatusCode,
+        kind: &'static str,
+        code: &'static str,
+        message: impl Into<Cow<'a, str>>,
+    ) -> Self {
+        let message = message.into();
+        Self { status, kind, code, param: None, message, retry_after: None, is_final: false, header: None }
+    }
+
+    fn about(self, param: &'a str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
+    fn after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
+    }
+
+    fn without_retry(self) -> Self {
+        Self { is_final: true, ..self }
+    }
+
+    fn body(&self) -> Bytes {
+        error::body(&self.message, self.kind, self.param, self.code)
+    }
+
+    fn response(self) -> Response<ResponseBody> {
+        let mut response = json(self.status, self.body());
+        let headers = response.headers_mut();
+        headers.extend(self.header);
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_millis().div_ceil(1000).max(1) as u64;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            headers.insert("retry-after-ms", HeaderValue::from(after.as_millis() as u64));
         }
-    }
-
-    fn about(mut self, param: Option<&str>) -> Self {
-        self.param = param.map(str::to_owned);
-        self
-    }
-
-    fn after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
-        self
-    }
-
-    fn used_up(mut self) -> Self {
-        self.should_retry = Some(false);
-        self
-    }
-
-    /// The JSON body.
-    pub fn body(&self) -> Bytes {
-        error::body(&self.message, self.kind, self.param.as_deref(), self.code)
+        if self.is_final {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
     }
 }
 
 /// The error code of `refusal`, one of the bounded set in the table of errors.
 pub fn code(refusal: &Refusal) -> &'static str {
-    match refusal {
-        Refusal::Provider(_) => PROVIDER_REFUSED,
-        _ => word(refusal).code,
-    }
+    error_message(refusal).code
 }
 
 /// `refusal` as a response.
 pub fn refuse(refusal: &Refusal) -> Response<ResponseBody> {
-    let mut response = error_message(refusal);
-    response.extensions_mut().insert(ErrorCode(code(refusal)));
+    let message = error_message(refusal);
+    let code = ErrorCode(message.code);
+    let mut response = match provider_reply(refusal) {
+        Some(reply) => passed_on(reply, &message),
+        None => message.response(),
+    };
+    response.extensions_mut().insert(code);
     response
 }
 
-fn error_message(refusal: &Refusal) -> Response<ResponseBody> {
-    if let Refusal::Provider(reply) = refusal {
-        let body = if reply.is_json() { reply.body.clone() } else { in_our_shape(&reply.body) };
-        let mut response = Response::new(ResponseBody::whole(body));
-        *response.status_mut() = reply.status;
-        let json = HeaderValue::from_static("application/json");
-        let theirs = reply.content_type.clone().filter(|_| reply.is_json());
-        response.headers_mut().insert(header::CONTENT_TYPE, theirs.unwrap_or(json));
-        return response;
-    }
-    let wording = word(refusal);
-    let mut response = json(wording.status, wording.body());
-    if let Refusal::MethodNotAllowed(allowed) = refusal {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
-    }
-    if let Refusal::PreconditionFailed { etag } = refusal
-        && let Ok(etag) = HeaderValue::from_str(etag)
-    {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    let headers = response.headers_mut();
-    if let Some(after) = wording.retry_after {
-        headers
-            .insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
-        headers.insert("retry-after-ms", HeaderValue::from(after.as_millis() as u64));
-    }
-    if let Some(should) = wording.should_retry {
-        headers.insert("x-should-retry", HeaderValue::from_static(if should { "true" } else { "false" }));
-    }
-    response
+fn provider_reply(refusal: &Refusal) -> Option<&ProviderReply> {
+    if let Refusal::Upstream(UpstreamError::Provider(reply)) = refusal { Some(reply) } else { None }
 }
 
-/// A provider's page or plain text, as an error that the SDKs can read.
-fn in_our_shape(body: &[u8]) -> Bytes {
-    let said = error::ProviderError::parse(body).message;
-    let message =
-        if said.is_empty() { "The provider refused the request without giving a reason." } else { &said };
-    error::body(message, INVALID, None, PROVIDER_REFUSED)
+/// A provider's own refusal; its page or plain text becomes `message`, which the SDKs can read.
+fn passed_on(reply: &ProviderReply, message: &ErrorMessage) -> Response<ResponseBody> {
+    let (body, theirs) = match reply.is_json() {
+        true => (reply.body.clone(), reply.content_type.clone()),
+        false => (message.body(), None),
+    };
+    let mut response = Response::new(ResponseBody::whole(body));
+    *response.status_mut() = reply.status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, theirs.unwrap_or(json));
+    response
 }
 
 /// `refusal` as the last event of a stream whose head has been sent.
 pub fn as_event(refusal: &Refusal) -> Bytes {
-    let body = match refusal {
-        Refusal::Provider(reply) if reply.is_json() => reply.body.clone(),
-        Refusal::Provider(reply) => in_our_shape(&reply.body),
-        _ => word(refusal).body(),
+    let body = match provider_reply(refusal).filter(|reply| reply.is_json()) {
+        Some(reply) => reply.body.clone(),
+        None => error_message(refusal).body(),
     };
     // A provider's pretty-printed body would end the event at its first line.
     let line: Vec<u8> =
@@ -148,217 +142,210 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody
     response
 }
 
-/// `refusal` in OpenAI's words; [`Refusal::Provider`] brings its own and is not for here.
-pub fn word(refusal: &Refusal) -> ErrorMessage {
+fn error_message(refusal: &Refusal) -> ErrorMessage<'_> {
     match refusal {
-        Refusal::BadRequest(_)
-        | Refusal::TooLarge { .. }
-        | Refusal::HeadTooLarge
-        | Refusal::SlowBody
-        | Refusal::UnsupportedMedia(_)
-        | Refusal::RouteNotFound(_)
-        | Refusal::TargetNotFound(_)
-        | Refusal::ModelNotFound { .. }
-        | Refusal::MethodNotAllowed(_) => request_error(refusal),
-        Refusal::MissingKey | Refusal::InvalidKey | Refusal::AdminOnly | Refusal::ModelNotAllowed(_) => {
-            auth_error(refusal)
-        }
-        Refusal::WrongKeys { .. }
-        | Refusal::RateLimit { .. }
-        | Refusal::TokenLimit { .. }
-        | Refusal::QueueFull { .. }
-        | Refusal::QueueTimeout { .. } => admission_error(refusal),
-        Refusal::MemoryDisabled
-        | Refusal::MemoryNotFound
-        | Refusal::Duplicate(_)
-        | Refusal::PreconditionFailed { .. }
-        | Refusal::StoreUnavailable(_) => memory_error(refusal),
-        _ => gateway_error(refusal),
+        Refusal::Auth(error) => auth_error(error),
+        Refusal::Request(error) => request_error(error),
+        Refusal::Admission(error) => admission_error(error),
+        Refusal::Memory(error) => memory_error(error),
+        Refusal::Upstream(error) => upstream_error(error),
+        Refusal::Gateway(error) => gateway_error(error),
     }
 }
 
-fn request_error(refusal: &Refusal) -> ErrorMessage {
-    match refusal {
-        Refusal::BadRequest(bad) => {
-            ErrorMessage::new(400, INVALID, bad.code, &bad.message).about(bad.param.as_deref())
-        }
-        Refusal::TooLarge { limit } => ErrorMessage::new(
-            413,
-            INVALID,
-            "request_too_large",
-            format!(
-                "The request body, or the context it would make, is larger than the limit of {limit} bytes."
-            ),
-        ),
-        Refusal::HeadTooLarge => ErrorMessage::new(
-            431,
-            INVALID,
-            "request_too_large",
-            "The request head is too large: send fewer headers.",
-        ),
-        // Not 408: the SDKs would send the same slow body again.
-        Refusal::SlowBody => {
-            ErrorMessage::new(400, INVALID, "invalid_json", "The request body did not arrive in time.")
-        }
-        Refusal::UnsupportedMedia(found) => ErrorMessage::new(
-            415,
-            INVALID,
-            "unsupported_media_type",
-            format!("The content type {found:?} is not supported: send application/json."),
-        ),
-        Refusal::RouteNotFound(route) => {
-            ErrorMessage::new(404, INVALID, "route_not_found", format!("There is no route {route}."))
-        }
-        Refusal::TargetNotFound(id) => ErrorMessage::new(
-            404,
-            INVALID,
-            "target_not_found",
-            format!("There is no target or provider {id:?}: see /admin/providers."),
-        ),
-        Refusal::ModelNotFound { model, nearest } => {
-            let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
-            let message =
-                format!("The model {model:?} does not exist.{hint} GET /v1/models lists all models.");
-            ErrorMessage::new(404, INVALID, "model_not_found", message).about(Some("model"))
-        }
-        Refusal::MethodNotAllowed(allowed) => {
-            ErrorMessage::new(405, INVALID, "method_not_allowed", format!("This route allows {allowed}."))
-        }
-        _ => gateway_error(refusal),
-    }
-}
-
-fn auth_error(refusal: &Refusal) -> ErrorMessage {
-    match refusal {
-        Refusal::MissingKey => ErrorMessage::new(
-            401,
+fn auth_error(error: &AuthError) -> ErrorMessage<'_> {
+    let (status, kind, code, message) = match error {
+        AuthError::MissingKey => (
+            StatusCode::UNAUTHORIZED,
             INVALID,
             "missing_api_key",
             "No API key was given: send it as 'Authorization: Bearer KEY'.",
         ),
-        Refusal::InvalidKey => {
-            ErrorMessage::new(401, INVALID, "invalid_api_key", "The API key is not valid.")
+        AuthError::InvalidKey => {
+            (StatusCode::UNAUTHORIZED, INVALID, "invalid_api_key", "The API key is not valid.")
         }
-        Refusal::AdminOnly => {
-            ErrorMessage::new(403, PERMISSION, "admin_only", "This route is for the operator of the gateway.")
+        // Final, or the SDKs would go on trying the same key.
+        AuthError::WrongKeys { retry_after } => {
+            let message = "The API key is not valid, and too many invalid keys were sent from your address.";
+            return limited("rate_limit_exceeded", message, *retry_after).without_retry();
         }
-        Refusal::ModelNotAllowed(model) => {
+        AuthError::AdminOnly => (
+            StatusCode::FORBIDDEN,
+            PERMISSION,
+            "admin_only",
+            "This route is for the operator of the gateway.",
+        ),
+        AuthError::ModelNotAllowed(model) => {
             let message = format!("This API key may not use the model {model:?}.");
-            ErrorMessage::new(403, PERMISSION, "model_not_allowed", message).about(Some("model"))
+            return ErrorMessage::new(StatusCode::FORBIDDEN, PERMISSION, "model_not_allowed", message)
+                .about("model");
         }
-        _ => gateway_error(refusal),
+    };
+    ErrorMessage::new(status, kind, code, message)
+}
+
+fn request_error(error: &RequestError) -> ErrorMessage<'_> {
+    let invalid = |status, code, message: String| ErrorMessage::new(status, INVALID, code, message);
+    match error {
+        RequestError::Invalid(bad) => {
+            let message = ErrorMessage::new(StatusCode::BAD_REQUEST, INVALID, bad.code, &bad.message);
+            ErrorMessage { param: bad.param.as_deref(), ..message }
+        }
+        // Not 408: the SDKs would send the same slow body again.
+        RequestError::SlowBody => {
+            let message = "The request body did not arrive in time.";
+            invalid(StatusCode::BAD_REQUEST, "invalid_json", message.to_owned())
+        }
+        RequestError::RouteNotFound(route) => {
+            invalid(StatusCode::NOT_FOUND, "route_not_found", format!("There is no route {route}."))
+        }
+        RequestError::MethodNotAllowed(allowed) => {
+            let message = format!("This route allows {allowed}.");
+            let allow = Some((header::ALLOW, HeaderValue::from_static(allowed)));
+            let error = invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
+            ErrorMessage { header: allow, ..error }
+        }
+        RequestError::ModelNotFound { model, nearest } => {
+            let hint = nearest.as_ref().map(|name| format!(" Did you mean {name:?}?")).unwrap_or_default();
+            let message =
+                format!("The model {model:?} does not exist.{hint} GET /v1/models lists all models.");
+            invalid(StatusCode::NOT_FOUND, "model_not_found", message).about("model")
+        }
+        RequestError::TargetNotFound(id) => {
+            let message = format!("There is no target or provider {id:?}: see /admin/providers.");
+            invalid(StatusCode::NOT_FOUND, "target_not_found", message)
+        }
+        RequestError::UnsupportedMedia(found) => {
+            let message = format!("The content type {found:?} is not supported: send application/json.");
+            invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+        }
+        RequestError::TooLarge { limit } => {
+            let message = format!(
+                "The request body, or the context it would make, is larger than the limit of {limit} bytes."
+            );
+            invalid(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+        }
+        RequestError::HeadTooLarge => {
+            let message = "The request head is too large: send fewer headers.";
+            invalid(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request_too_large", message.to_owned())
+        }
     }
 }
 
-/// The user has, or asks for, more than its share.
-fn admission_error(refusal: &Refusal) -> ErrorMessage {
-    let (code, message, retry_after) = match refusal {
-        // The SDKs would go on trying the same key.
-        Refusal::WrongKeys { retry_after } => {
-            let message = "The API key is not valid, and too many invalid keys were sent from your address.";
-            return ErrorMessage::new(429, RATE_LIMIT, "rate_limit_exceeded", message)
-                .after(Some(*retry_after))
-                .used_up();
+fn admission_error(error: &AdmissionError) -> ErrorMessage<'_> {
+    match error {
+        AdmissionError::RateLimit { retry_after } => {
+            limited("rate_limit_exceeded", "You have used up your requests per minute.", *retry_after)
         }
-        Refusal::RateLimit { retry_after } => {
-            ("rate_limit_exceeded", "You have used up your requests per minute.", *retry_after)
-        }
-        Refusal::TokenLimit { retry_after } => (
+        AdmissionError::TokenLimit { retry_after } => limited(
             "token_limit_exceeded",
             "This request needs more tokens than you have left this minute; running requests reserve tokens until they end.",
             *retry_after,
         ),
-        Refusal::QueueTimeout { retry_after } => (
+        AdmissionError::QueueTimeout { retry_after } => limited(
             "queue_timeout",
             "Too many of your requests are running: no slot became free in time.",
             *retry_after,
         ),
-        Refusal::QueueFull { retry_after } => (
+        AdmissionError::QueueFull { retry_after } => limited(
             "queue_full",
             "Too many of your requests are running and waiting: your queue is full.",
             *retry_after,
         ),
-        _ => return gateway_error(refusal),
-    };
-    ErrorMessage::new(429, RATE_LIMIT, code, message).after(Some(retry_after))
-}
-
-/// About memories and contexts. Somebody else's memory reads exactly as one that never was.
-fn memory_error(refusal: &Refusal) -> ErrorMessage {
-    match refusal {
-        Refusal::MemoryDisabled => ErrorMessage::new(
-            404,
-            INVALID,
-            "route_not_found",
-            "There is no such route: memory is disabled on this gateway.",
-        ),
-        Refusal::MemoryNotFound => {
-            ErrorMessage::new(404, INVALID, "memory_not_found", "You have no memory with this id.")
-                .about(Some("id"))
+        AdmissionError::Overloaded { retry_after } => {
+            unavailable("overloaded", "The gateway is overloaded.", *retry_after)
         }
-        Refusal::Duplicate(message) => {
-            ErrorMessage::new(409, INVALID, "duplicate", *message).about(Some("idempotency-key"))
-        }
-        Refusal::PreconditionFailed { .. } => ErrorMessage::new(
-            412,
-            INVALID,
-            "precondition_failed",
-            "The context was changed in the meantime: read it again, then write.",
-        )
-        .about(Some("if-match")),
-        Refusal::StoreUnavailable(message) => {
-            ErrorMessage::new(503, SERVER, "store_unavailable", *message).after(Some(Duration::from_secs(1)))
-        }
-        _ => gateway_error(refusal),
-    }
-}
-
-fn gateway_error(refusal: &Refusal) -> ErrorMessage {
-    match refusal {
-        Refusal::UpstreamRateLimited { retry_after } => ErrorMessage::new(
-            429,
-            RATE_LIMIT,
-            "upstream_rate_limited",
-            "Every provider of this model is rate-limited at the moment.",
-        )
-        .after(Some(*retry_after)),
-        Refusal::UpstreamError(failed) => used_up(502, "upstream_error", failed),
-        Refusal::UpstreamInvalid(failed) => used_up(502, "upstream_invalid_response", failed),
-        Refusal::UpstreamAuth(failed) => used_up(502, "upstream_auth_error", failed),
-        Refusal::UpstreamTimeout(failed) => used_up(504, "upstream_timeout", failed),
-        Refusal::NoTarget { retry_after, model } => ErrorMessage::new(
-            503,
-            SERVER,
-            "no_target_available",
-            format!("No provider of the model {model:?} is available at the moment."),
-        )
-        .after(*retry_after),
-        Refusal::Overloaded { retry_after } => {
-            ErrorMessage::new(503, SERVER, "overloaded", "The gateway is overloaded.")
-                .after(Some(*retry_after))
-        }
-        Refusal::LimitsUnavailable => ErrorMessage::new(
-            503,
-            SERVER,
+        AdmissionError::LimitsUnavailable => unavailable(
             "limits_unavailable",
             "Rate limits are unavailable and the gateway is configured to fail closed.",
-        )
-        .after(Some(Duration::from_secs(1))),
-        Refusal::ShuttingDown => {
-            let soon = Some(Duration::from_secs(1));
-            ErrorMessage::new(503, SERVER, "shutting_down", "The gateway is shutting down.").after(soon)
-        }
-        _ => ErrorMessage::new(
-            500,
-            SERVER,
-            "internal_error",
-            "Internal gateway error; the log has the details.",
+            SOON,
         ),
     }
 }
 
-fn used_up(status: u16, code: &'static str, failed: &Failed) -> ErrorMessage {
+/// Somebody else's memory reads exactly as one that never was.
+fn memory_error(error: &MemoryError) -> ErrorMessage<'_> {
+    let (status, code, message, param) = match error {
+        MemoryError::Disabled => {
+            let message = "There is no such route: memory is disabled on this gateway.";
+            return ErrorMessage::new(StatusCode::NOT_FOUND, INVALID, "route_not_found", message);
+        }
+        MemoryError::StoreUnavailable(message) => return unavailable("store_unavailable", message, SOON),
+        MemoryError::NotFound => {
+            (StatusCode::NOT_FOUND, "memory_not_found", "You have no memory with this id.", "id")
+        }
+        MemoryError::Duplicate(message) => (StatusCode::CONFLICT, "duplicate", *message, "idempotency-key"),
+        MemoryError::PreconditionFailed { etag } => {
+            let message = "The context was changed in the meantime: read it again, then write.";
+            let header = HeaderValue::from_str(etag).ok().map(|etag| (header::ETAG, etag));
+            let error =
+                ErrorMessage::new(StatusCode::PRECONDITION_FAILED, INVALID, "precondition_failed", message);
+            return ErrorMessage { header, ..error }.about("if-match");
+        }
+    };
+    ErrorMessage::new(status, INVALID, code, message).about(param)
+}
+
+fn upstream_error(error: &UpstreamError) -> ErrorMessage<'_> {
+    match error {
+        UpstreamError::RateLimited { retry_after } => limited(
+            "upstream_rate_limited",
+            "Every provider of this model is rate-limited at the moment.",
+            *retry_after,
+        ),
+        UpstreamError::Failed(failed) => used_up(StatusCode::BAD_GATEWAY, "upstream_error", failed),
+        UpstreamError::InvalidResponse(failed) => {
+            used_up(StatusCode::BAD_GATEWAY, "upstream_invalid_response", failed)
+        }
+        UpstreamError::KeyRefused(failed) => used_up(StatusCode::BAD_GATEWAY, "upstream_auth_error", failed),
+        UpstreamError::Timeout(failed) => used_up(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", failed),
+        UpstreamError::NoTarget { retry_after, model } => {
+            let message = format!("No provider of the model {model:?} is available at the moment.");
+            let error =
+                ErrorMessage::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, "no_target_available", message);
+            ErrorMessage { retry_after: *retry_after, ..error }
+        }
+        UpstreamError::Provider(reply) => {
+            ErrorMessage::new(reply.status, INVALID, "provider_refused", provider_text(reply))
+        }
+    }
+}
+
+/// What the provider said; of no use where its own JSON is passed on.
+fn provider_text(reply: &ProviderReply) -> String {
+    if reply.is_json() {
+        return String::new();
+    }
+    match error::ProviderError::parse(&reply.body).message {
+        silent if silent.is_empty() => "The provider refused the request without giving a reason.".to_owned(),
+        said => said,
+    }
+}
+
+fn gateway_error(error: &GatewayError) -> ErrorMessage<'_> {
+    match error {
+        GatewayError::ShuttingDown => unavailable("shutting_down", "The gateway is shutting down.", SOON),
+        GatewayError::Internal => {
+            let message = "Internal gateway error; the log has the details.";
+            ErrorMessage::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error", message)
+        }
+    }
+}
+
+fn limited<'a>(code: &'static str, message: &'a str, retry_after: Duration) -> ErrorMessage<'a> {
+    ErrorMessage::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message).after(retry_after)
+}
+
+fn unavailable<'a>(code: &'static str, message: &'a str, retry_after: Duration) -> ErrorMessage<'a> {
+    ErrorMessage::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, code, message).after(retry_after)
+}
+
+/// The attempts that a request may have are used up.
+fn used_up<'a>(status: StatusCode, code: &'static str, failed: &Failed) -> ErrorMessage<'a> {
     let Failed { message, attempts } = failed;
     let times = if *attempts == 1 { "attempt" } else { "attempts" };
-    ErrorMessage::new(status, UPSTREAM, code, format!("{message} ({attempts} {times})")).used_up()
+    ErrorMessage::new(status, UPSTREAM, code, format!("{message} ({attempts} {times})")).without_retry()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,17 +7,18 @@ use hyper_util::rt::TokioExecutor;
 use tokio::{io::duplex, task::JoinSet, time::sleep};
 
 use super::*;
-use crate::tasks::Tasks;
+use crate::{app::parts::Parts, tasks::Tasks};
 
 const CONFIG: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[memory]\nenabled = false\n";
 
 /// A client's side of a new connection; the set ends when the client has seen its end.
 async fn connect(tasks: &Tasks) -> (SendRequest<Empty<Bytes>>, JoinSet<()>) {
     let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
-    let gateway = Gateway::new(loaded.config, None, None, None, tasks.clone()).unwrap();
+    let parts = Parts::new(loaded.config, None, None, None, tasks.clone()).unwrap();
+    let server = parts.server(parts.reload_handle());
     let (ours, theirs) = duplex(64 << 10);
     let peer = ([127, 0, 0, 1], 1).into();
-    tasks.spawn_until_shutdown(async move { serve(ours, peer, gateway).await });
+    tasks.spawn_until_shutdown(async move { serve(ours, peer, server).await });
     let (sender, connection) = client::handshake(TokioExecutor::new(), TokioIo::new(theirs)).await.unwrap();
     let mut end = JoinSet::new();
     end.spawn(async move { drop(connection.await) });

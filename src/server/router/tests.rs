@@ -15,23 +15,29 @@ fn every_promised_route_is_there() {
     for prefix in ["/v1", "/openai/v1"] {
         assert_eq!(
             post(&format!("{prefix}/chat/completions")),
-            Ok(Route::Proxy(Api::Chat, "/chat/completions".into()))
+            Ok(Route::Client(ClientRoute::Proxy(Api::Chat, "/chat/completions".into())))
         );
-        assert_eq!(get(&format!("{prefix}/models")), Ok(Route::Models));
-        assert_eq!(get(&format!("{prefix}/models/groq/llama%2D3")), Ok(Route::Model("groq/llama-3".into())));
+        assert_eq!(get(&format!("{prefix}/models")), Ok(Route::Client(ClientRoute::Models)));
+        assert_eq!(
+            get(&format!("{prefix}/models/groq/llama%2D3")),
+            Ok(Route::Client(ClientRoute::Model("groq/llama-3".into())))
+        );
         assert_eq!(
             post(&format!("{prefix}/audio/speech")),
-            Ok(Route::Proxy(Api::Other, "/audio/speech".into()))
+            Ok(Route::Client(ClientRoute::Proxy(Api::Other, "/audio/speech".into())))
         );
     }
-    assert_eq!(get("/healthz"), Ok(Route::Live));
-    assert_eq!(get("/admin/"), Ok(Route::Page));
+    assert_eq!(get("/healthz"), Ok(Route::Public(PublicRoute::Live)));
+    assert_eq!(get("/admin/"), Ok(Route::Admin(AdminRoute::Page)));
     let id = "groq/llama-3.3-70b".to_owned();
     assert_eq!(
         post("/admin/providers/groq%2Fllama-3.3-70b/drain"),
-        Ok(Route::Operate(id, TargetAction::Drain))
+        Ok(Route::Admin(AdminRoute::Operate(id, TargetAction::Drain)))
     );
-    assert_eq!(post("/admin/providers/groq/reset"), Ok(Route::Operate("groq".into(), TargetAction::Reset)));
+    assert_eq!(
+        post("/admin/providers/groq/reset"),
+        Ok(Route::Admin(AdminRoute::Operate("groq".into(), TargetAction::Reset)))
+    );
 }
 
 #[test]
@@ -54,24 +60,21 @@ fn no_spelling_climbs_out_of_the_base_url() {
 #[test]
 fn memories_and_context_are_the_callers_own() {
     let own = |method: Method, path: &str| Route::find(&method, path);
-    let ok = |own| Ok(Route::Own(own));
-    assert_eq!(own(Method::GET, "/v1/memories"), ok(UserDataRoute::List));
-    assert_eq!(own(Method::POST, "/openai/v1/memories"), ok(UserDataRoute::Add));
-    assert_eq!(own(Method::DELETE, "/v1/memories"), ok(UserDataRoute::Forget));
-    assert_eq!(own(Method::POST, "/v1/memories/search"), ok(UserDataRoute::Search));
+    let ok = |route| Ok(Route::Client(ClientRoute::UserData(UserDataRoute::Memories(route))));
+    let context = |route| Ok(Route::Client(ClientRoute::UserData(UserDataRoute::Context(route))));
+    assert_eq!(own(Method::GET, "/v1/memories"), ok(MemoryRoute::List));
+    assert_eq!(own(Method::POST, "/openai/v1/memories"), ok(MemoryRoute::Add));
+    assert_eq!(own(Method::DELETE, "/v1/memories"), ok(MemoryRoute::Forget));
+    assert_eq!(own(Method::POST, "/v1/memories/search"), ok(MemoryRoute::Search));
     assert_eq!(own(Method::GET, "/v1/memories/search"), Err(RouteError::Method("POST")));
-    assert_eq!(own(Method::GET, "/v1/memories/a%25b"), ok(UserDataRoute::Get("a%b".into())));
-    assert_eq!(own(Method::DELETE, "/v1/memories/x"), ok(UserDataRoute::ForgetOne("x".into())));
+    assert_eq!(own(Method::GET, "/v1/memories/a%25b"), ok(MemoryRoute::Get("a%b".into())));
+    assert_eq!(own(Method::DELETE, "/v1/memories/x"), ok(MemoryRoute::ForgetOne("x".into())));
     assert_eq!(own(Method::PUT, "/v1/memories/x"), Err(RouteError::Method("GET, HEAD, DELETE")));
     assert_eq!(own(Method::GET, "/v1/memories/x/y"), Err(RouteError::NotFound));
     assert_eq!(own(Method::DELETE, "/v1/memories/"), Err(RouteError::NotFound), "no id is not everything");
-    assert_eq!(own(Method::PATCH, "/v1/context"), ok(UserDataRoute::MergeContext));
-    assert_eq!(own(Method::PUT, "/v1/context"), ok(UserDataRoute::ReplaceContext));
+    assert_eq!(own(Method::PATCH, "/v1/context"), context(ContextRoute::Merge));
+    assert_eq!(own(Method::PUT, "/v1/context"), context(ContextRoute::Replace));
     assert_eq!(own(Method::DELETE, "/v1/context"), Err(RouteError::Method("GET, HEAD, PUT, PATCH")));
-    assert_eq!(
-        ok(UserDataRoute::List).map(|route: Route| route.policy()),
-        Ok::<_, RouteError>(Policy::Client)
-    );
 }
 
 #[test]
@@ -85,7 +88,7 @@ fn users_memories_are_for_operators() {
         (Method::DELETE, "/admin/cache/a%2Fb", AdminUserRoute::ClearCache(Some(user()))),
     ] {
         let route = Route::find(&method, path).unwrap();
-        assert_eq!((route.policy(), route), (Policy::Admin, Route::Users(users)), "{path}");
+        assert_eq!(route, Route::Admin(AdminRoute::Users(users)), "{path}");
     }
     assert_eq!(get("/admin/cache"), Err(RouteError::Method("DELETE")));
     assert_eq!(get("/admin/users/memories"), Err(RouteError::NotFound));
@@ -103,45 +106,58 @@ fn every_admin_path_is_for_operators() {
     for path in paths {
         let methods = [Method::GET, Method::POST, Method::DELETE];
         let route = methods.iter().find_map(|method| Route::find(method, &path).ok()).unwrap();
-        assert_eq!(route.policy(), Policy::Admin, "{path}");
+        assert!(matches!(route, Route::Admin(_)), "{path}");
     }
 }
 
 /// Where the document describes a route; `None` for those of OpenAI and for probes. Exhaustive, so that a new route
 /// does not compile until somebody has thought about it.
 fn documented(route: &Route) -> Option<(&'static str, &'static str)> {
-    Some(match route {
-        Route::Proxy(..) | Route::Models | Route::Model(_) | Route::Live | Route::Ready => return None,
-        Route::Page => ("get", "/admin"),
-        Route::Providers => ("get", "/admin/providers"),
-        Route::Summary => ("get", "/admin/providers/summary"),
-        Route::Operate(_, TargetAction::Drain) => ("post", "/admin/providers/{id}/drain"),
-        Route::Operate(_, TargetAction::Resume) => ("post", "/admin/providers/{id}/resume"),
-        Route::Operate(_, TargetAction::Reset) => ("post", "/admin/providers/{id}/reset"),
-        Route::Requests => ("get", "/admin/requests"),
-        Route::Metrics => ("get", "/metrics"),
-        Route::Slots => ("get", "/admin/slots"),
-        Route::Config => ("get", "/admin/config"),
-        Route::Reload => ("post", "/admin/reload"),
-        Route::Events => ("get", "/admin/events"),
-        Route::Explain => ("get", "/admin/explain"),
-        Route::OpenApi => ("get", "/admin/openapi.json"),
-        Route::Own(UserDataRoute::List) => ("get", "/v1/memories"),
-        Route::Own(UserDataRoute::Add) => ("post", "/v1/memories"),
-        Route::Own(UserDataRoute::Forget) => ("delete", "/v1/memories"),
-        Route::Own(UserDataRoute::Get(_)) => ("get", "/v1/memories/{id}"),
-        Route::Own(UserDataRoute::ForgetOne(_)) => ("delete", "/v1/memories/{id}"),
-        Route::Own(UserDataRoute::Search) => ("post", "/v1/memories/search"),
-        Route::Own(UserDataRoute::ReadContext) => ("get", "/v1/context"),
-        Route::Own(UserDataRoute::ReplaceContext) => ("put", "/v1/context"),
-        Route::Own(UserDataRoute::MergeContext) => ("patch", "/v1/context"),
-        Route::Users(AdminUserRoute::Overview) => ("get", "/admin/memory"),
-        Route::Users(AdminUserRoute::Memories(_)) => ("get", "/admin/users/{user}/memories"),
-        Route::Users(AdminUserRoute::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
-        Route::Users(AdminUserRoute::Context(_)) => ("get", "/admin/users/{user}/context"),
-        Route::Users(AdminUserRoute::ClearCache(None)) => ("delete", "/admin/cache"),
-        Route::Users(AdminUserRoute::ClearCache(Some(_))) => ("delete", "/admin/cache/{user}"),
-    })
+    match route {
+        Route::Public(PublicRoute::Live | PublicRoute::Ready) => None,
+        Route::Client(ClientRoute::Proxy(..) | ClientRoute::Models | ClientRoute::Model(_)) => None,
+        Route::Client(ClientRoute::UserData(route)) => Some(documented_user_data(route)),
+        Route::Admin(route) => Some(documented_admin(route)),
+    }
+}
+
+fn documented_admin(route: &AdminRoute) -> (&'static str, &'static str) {
+    match route {
+        AdminRoute::Page => ("get", "/admin"),
+        AdminRoute::Providers => ("get", "/admin/providers"),
+        AdminRoute::Summary => ("get", "/admin/providers/summary"),
+        AdminRoute::Operate(_, TargetAction::Drain) => ("post", "/admin/providers/{id}/drain"),
+        AdminRoute::Operate(_, TargetAction::Resume) => ("post", "/admin/providers/{id}/resume"),
+        AdminRoute::Operate(_, TargetAction::Reset) => ("post", "/admin/providers/{id}/reset"),
+        AdminRoute::Requests => ("get", "/admin/requests"),
+        AdminRoute::Metrics => ("get", "/metrics"),
+        AdminRoute::Slots => ("get", "/admin/slots"),
+        AdminRoute::Config => ("get", "/admin/config"),
+        AdminRoute::Reload => ("post", "/admin/reload"),
+        AdminRoute::Events => ("get", "/admin/events"),
+        AdminRoute::Explain => ("get", "/admin/explain"),
+        AdminRoute::OpenApi => ("get", "/admin/openapi.json"),
+        AdminRoute::Users(AdminUserRoute::Overview) => ("get", "/admin/memory"),
+        AdminRoute::Users(AdminUserRoute::Memories(_)) => ("get", "/admin/users/{user}/memories"),
+        AdminRoute::Users(AdminUserRoute::Forget(_)) => ("delete", "/admin/users/{user}/memories"),
+        AdminRoute::Users(AdminUserRoute::Context(_)) => ("get", "/admin/users/{user}/context"),
+        AdminRoute::Users(AdminUserRoute::ClearCache(None)) => ("delete", "/admin/cache"),
+        AdminRoute::Users(AdminUserRoute::ClearCache(Some(_))) => ("delete", "/admin/cache/{user}"),
+    }
+}
+
+fn documented_user_data(route: &UserDataRoute) -> (&'static str, &'static str) {
+    match route {
+        UserDataRoute::Memories(MemoryRoute::List) => ("get", "/v1/memories"),
+        UserDataRoute::Memories(MemoryRoute::Add) => ("post", "/v1/memories"),
+        UserDataRoute::Memories(MemoryRoute::Forget) => ("delete", "/v1/memories"),
+        UserDataRoute::Memories(MemoryRoute::Get(_)) => ("get", "/v1/memories/{id}"),
+        UserDataRoute::Memories(MemoryRoute::ForgetOne(_)) => ("delete", "/v1/memories/{id}"),
+        UserDataRoute::Memories(MemoryRoute::Search) => ("post", "/v1/memories/search"),
+        UserDataRoute::Context(ContextRoute::Read) => ("get", "/v1/context"),
+        UserDataRoute::Context(ContextRoute::Replace) => ("put", "/v1/context"),
+        UserDataRoute::Context(ContextRoute::Merge) => ("patch", "/v1/context"),
+    }
 }
 
 /// Every operation of `/admin/openapi.json`: method and path.

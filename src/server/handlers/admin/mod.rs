@@ -19,19 +19,57 @@ use crate::{
         self, Moment,
         content_negotiation::{preferred_format, prefers_html},
         event_stream, explain,
+        history::History,
         metrics::{self, Sources},
         summary::Summary,
         view::{self, TargetRow},
     },
-    app::reload,
-    refusal::Refusal,
+    admission::Admission,
+    call::Registry,
+    cluster::RedisClient,
+    dispatch::budget::Budget,
+    events::Events,
+    gossip::Gossip,
+    memory::service::MemoryService,
+    refusal::{GatewayError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
         http::{error_response, header_names, response_body::ResponseBody},
-        router::{Route, TargetAction},
+        reload_handle::ReloadHandle,
+        router::{AdminRoute, TargetAction},
     },
+    tasks::Tasks,
+    telemetry::{metrics::GatewayMeters, trace::Tracer},
     upstream::{RequestNeed, Snapshot, Target, health::score::LatencyKind},
 };
+
+/// What operators look at, and what they may do.
+pub struct AdminContext {
+    /// Ends streams of events with the process.
+    pub tasks: Tasks,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// The slots and limits of users.
+    pub admission: Arc<Admission>,
+    /// How many attempts may be repeats.
+    pub retry_budget: Arc<Budget>,
+    /// Memory, if it is on.
+    pub memory: Option<Arc<MemoryService>>,
+    /// What gateways share, if they do.
+    pub redis: Option<RedisClient>,
+    /// What they tell each other of the targets; likewise.
+    pub gossip: Option<Gossip>,
+    /// What happened, and what happens.
+    pub events: Events,
+    /// The last minutes of every target.
+    pub history: Arc<History>,
+    /// What is counted of the gateway as a whole.
+    pub meters: Arc<GatewayMeters>,
+    /// Counts the spans that were lost.
+    pub tracer: Tracer,
+    /// Reads the configuration again.
+    pub reload: Arc<ReloadHandle>,
+}
 
 /// What an admin route looks at of its request.
 pub struct AdminRequest<'a> {
@@ -54,30 +92,30 @@ impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
 /// # Errors
 /// There is no such target or model, or a parameter is wrong.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
-    route: &Route,
+    route: &AdminRoute,
     asked: AdminRequest<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let snapshot = &active.snapshot;
     let html = prefers_html(asked.headers);
     let response = match route {
-        Route::Page => page::show(gateway, active, asked.headers).await,
-        Route::Providers if html => page::show(gateway, active, asked.headers).await,
-        Route::Providers => providers(snapshot),
-        Route::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
-        Route::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
-        Route::Requests => ok(&json!({ "requests": gateway.calls.view(Instant::now()) })),
-        Route::Metrics => metrics(gateway, active, asked.headers).await?,
-        Route::Slots => ok(&gateway.admission.slots_view()),
-        Route::Config => {
-            ok(&json!({ "config": snapshot.config.masked(), "last_reload": *gateway.last_reload.lock() }))
+        AdminRoute::Page => page::show(context, active, asked.headers).await,
+        AdminRoute::Providers if html => page::show(context, active, asked.headers).await,
+        AdminRoute::Providers => providers(snapshot),
+        AdminRoute::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
+        AdminRoute::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
+        AdminRoute::Requests => ok(&json!({ "requests": context.calls.view(Instant::now()) })),
+        AdminRoute::Metrics => metrics(context, active, asked.headers).await?,
+        AdminRoute::Slots => ok(&context.admission.slots_view()),
+        AdminRoute::Config => {
+            ok(&json!({ "config": snapshot.config.masked(), "last_reload": context.reload.last() }))
         }
-        Route::Reload => reloaded(json!(reload::reload(gateway))),
-        Route::Events => events(gateway),
-        Route::Explain => explained(snapshot, asked.query)?,
-        Route::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
-        other => return Err(Refusal::RouteNotFound(format!("{other:?}"))),
+        AdminRoute::Reload => reloaded(json!(context.reload.reload())),
+        AdminRoute::Events => events(context),
+        AdminRoute::Explain => explained(snapshot, asked.query)?,
+        AdminRoute::OpenApi => error_response::json(StatusCode::OK, admin::OPENAPI),
+        AdminRoute::Users(route) => users::answer(context, active, route, asked.query).await?,
     };
     // A form of the page that was sent without its script: the page shows how it went.
     Ok(if html && asked.method == Method::POST { page::back() } else { response })
@@ -88,7 +126,7 @@ fn ok(body: &impl Serialize) -> Response<ResponseBody> {
         Ok(body) => error_response::json(StatusCode::OK, body),
         Err(error) => {
             tracing::error!(%error, "cannot serialise an admin view");
-            error_response::refuse(&Refusal::Internal)
+            error_response::refuse(&GatewayError::Internal.into())
         }
     }
 }
@@ -118,7 +156,7 @@ fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<Respon
     let name = name.ok_or_else(|| wrong("model", "is required: the name of a model or a target"))?;
     let Some(model) = explain::find(snapshot, &name) else {
         let nearest = snapshot.nearest_model(&name);
-        return Err(Refusal::ModelNotFound { model: name, nearest });
+        return Err(RequestError::ModelNotFound { model: name, nearest }.into());
     };
     Ok(ok(&explain::explain(snapshot, &model, need, Moment::current())))
 }
@@ -136,13 +174,13 @@ fn apply_action(
     let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
     if targets.is_empty() && whole.is_none() {
-        return Err(Refusal::TargetNotFound(id.to_owned()));
+        return Err(RequestError::TargetNotFound(id.to_owned()).into());
     }
     // Before its targets: one that appears in between is drained, too.
     match (whole, hand) {
         (Some(provider), TargetAction::Drain) => provider.drain(true),
         (Some(provider), TargetAction::Resume) => provider.drain(false),
-        _ => {}
+        (Some(_), TargetAction::Reset) | (None, _) => {}
     }
     let now = Instant::now();
     for target in &targets {
@@ -179,25 +217,26 @@ fn reloaded(mut outcome: Value) -> Response<ResponseBody> {
 }
 
 async fn metrics(
-    gateway: &Gateway,
+    context: &AdminContext,
     active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let format = preferred_format(headers);
     let sources = Sources {
         snapshot: &active.snapshot,
-        gateway: &gateway.meters,
-        budget: &gateway.dispatcher.budget,
-        admission: &gateway.admission,
-        calls: &gateway.calls,
-        memory: gateway.memory.as_deref(),
-        redis: gateway.redis.as_ref(),
-        peers: gateway.gossip.as_ref(),
-        events_lost: gateway.events.losses().count(),
-        spans_lost: gateway.tracer.lost(),
+        gateway: &context.meters,
+        budget: &context.retry_budget,
+        admission: &context.admission,
+        calls: &context.calls,
+        memory: context.memory.as_deref(),
+        redis: context.redis.as_ref(),
+        peers: context.gossip.as_ref(),
+        events_lost: context.events.losses().count(),
+        spans_lost: context.tracer.lost(),
     };
     let page = metrics::page(sources, Moment::current()).await;
-    let mut response = Response::new(ResponseBody::whole(page.text(format).map_err(|_| Refusal::Internal)?));
+    let mut response =
+        Response::new(ResponseBody::whole(page.text(format).map_err(|_| GatewayError::Internal)?));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -205,8 +244,8 @@ async fn metrics(
     Ok(response)
 }
 
-fn events(gateway: &Gateway) -> Response<ResponseBody> {
-    let stream = event_stream::stream(&gateway.events, gateway.tasks.shutdown().clone());
+fn events(context: &AdminContext) -> Response<ResponseBody> {
+    let stream = event_stream::stream(&context.events, context.tasks.shutdown().clone());
     let mut response = Response::new(ResponseBody::stream(Box::pin(stream.map(Ok))));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

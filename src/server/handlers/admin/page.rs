@@ -3,7 +3,7 @@
 //! Who asks for it without the right token gets a form for the token, with the status of a refusal and nothing of the
 //! gateway on it. The page may do what its policy says and nothing else, and is never stored.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -17,11 +17,12 @@ use crate::{
         page::{self, PageData},
         view,
     },
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
+        handlers::admin::AdminContext,
         http::{error_response, response_body::ResponseBody},
-        router::Route,
+        router::AdminRoute,
     },
 };
 
@@ -30,11 +31,11 @@ const PLACE: &str = "/admin";
 
 /// The page as of now.
 pub async fn show(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
     headers: &HeaderMap,
 ) -> Response<ResponseBody> {
-    let memory = match gateway.memory.as_ref().filter(|memory| memory.settings().enabled) {
+    let memory = match context.memory.as_ref().filter(|memory| memory.settings().enabled) {
         Some(memory) => Some((memory.stats(), memory.is_healthy().await)),
         None => None,
     };
@@ -43,20 +44,20 @@ pub async fn show(
         at,
         snapshot: &active.snapshot,
         rows: view::rows(&active.snapshot, at),
-        history: gateway.history.clone(),
-        requests: gateway.calls.view(Instant::now()),
-        slots: gateway.admission.slots_view(),
-        past: gateway.events.past(),
+        history: context.history.clone(),
+        requests: context.calls.view(Instant::now()),
+        slots: context.admission.slots_view(),
+        past: context.events.past(),
         memory,
-        redis: gateway.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),
-        last_reload: gateway.last_reload.lock().clone(),
+        redis: context.redis.as_ref().map(|redis| (redis.is_up(), redis.gateways())),
+        last_reload: context.reload.last(),
     };
     document(page::render(&sight), StatusCode::OK, headers)
 }
 
 /// The form for the token in place of a refusal, for a browser that asks for the page; `None` for everybody else.
-pub fn sign_in(route: &Route, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
-    let is_page = matches!(route, Route::Page | Route::Providers) && prefers_html(headers);
+pub fn sign_in(route: &AdminRoute, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
+    let is_page = matches!(route, AdminRoute::Page | AdminRoute::Providers) && prefers_html(headers);
     is_page.then(|| document(page::sign_in(), error_response::refuse(refusal).status(), headers))
 }
 
@@ -77,7 +78,7 @@ fn document<E: std::fmt::Display>(
         Ok(html) => Bytes::from(html),
         Err(error) => {
             tracing::error!(%error, "cannot render the admin page");
-            return error_response::refuse(&Refusal::Internal);
+            return error_response::refuse(&GatewayError::Internal.into());
         }
     };
     let packed = takes_gzip(asked).then(|| gzip(&html).ok()).flatten();
@@ -125,6 +126,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::refusal::AuthError;
 
     fn asking(coding: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -155,10 +157,13 @@ mod tests {
     fn only_a_browser_on_its_way_to_the_page_is_asked_for_the_token() {
         let mut browser = HeaderMap::new();
         browser.insert(header::ACCEPT, HeaderValue::from_static("text/html,*/*;q=0.8"));
-        let form = sign_in(&Route::Page, &browser, &Refusal::MissingKey).unwrap();
+        let form = sign_in(&AdminRoute::Page, &browser, &AuthError::MissingKey.into()).unwrap();
         assert_eq!(form.status(), 401);
-        assert_eq!(sign_in(&Route::Providers, &browser, &Refusal::AdminOnly).unwrap().status(), 403);
-        assert!(sign_in(&Route::Config, &browser, &Refusal::MissingKey).is_none());
-        assert!(sign_in(&Route::Page, &HeaderMap::new(), &Refusal::MissingKey).is_none());
+        assert_eq!(
+            sign_in(&AdminRoute::Providers, &browser, &AuthError::AdminOnly.into()).unwrap().status(),
+            403
+        );
+        assert!(sign_in(&AdminRoute::Config, &browser, &AuthError::MissingKey.into()).is_none());
+        assert!(sign_in(&AdminRoute::Page, &HeaderMap::new(), &AuthError::MissingKey.into()).is_none());
     }
 }

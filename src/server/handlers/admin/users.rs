@@ -3,7 +3,7 @@
 //! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
 //! to show.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use serde_json::{Value, json, value::RawValue};
@@ -14,12 +14,13 @@ use crate::{
         store::{Activity, Forget, UnixMillis},
         types::UserMemoryState,
     },
-    refusal::Refusal,
+    refusal::{GatewayError, MemoryError, Refusal},
     server::{
-        ActiveConfig, Gateway,
+        active_config::ActiveConfig,
+        handlers::admin::AdminContext,
         handlers::user_data::{
-            StoreAccess, after_erasure, ask,
             memories::{json, page_of, query},
+            store_access::{StoreAccess, after_erasure, ask},
         },
         http::response_body::ResponseBody,
         router::AdminUserRoute,
@@ -32,38 +33,38 @@ use crate::{
 /// # Errors
 /// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &AdminContext,
     active: &ActiveConfig,
-    what: &AdminUserRoute,
+    route: &AdminUserRoute,
     query: Option<&str>,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let memory = context.memory.clone().ok_or(MemoryError::Disabled)?;
     let config = &active.snapshot.config.memory;
-    let name = match what {
-        AdminUserRoute::Overview => return overview(&memory, config.get_context_timeout).await,
-        AdminUserRoute::ClearCache(user) => return clear_cache(&memory, user.as_deref()).await,
-        AdminUserRoute::Memories(name) | AdminUserRoute::Forget(name) | AdminUserRoute::Context(name) => name,
+    let access = |name: &str, limit| {
+        let (memory, tasks) = (memory.clone(), context.tasks.clone());
+        Ok::<_, Refusal>(StoreAccess { memory, user: known(name)?, limit, tasks })
     };
-    let limit = match what {
-        AdminUserRoute::Forget(_) => config.update_context_timeout,
-        _ => config.get_context_timeout,
-    };
-    let access = StoreAccess { memory, user: known(name)?, limit, tasks: gateway.tasks.clone() };
-    match what {
-        AdminUserRoute::Forget(_) => {
-            let which = query::forget(query)?;
-            tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "operator deletes memories");
-            let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
-            json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
-        }
-        AdminUserRoute::Context(_) => context(gateway, &access).await,
-        _ => {
-            let listing = query::listing(query)?;
-            page_of(
-                &access.call_store(access.memory.list(&access.user, listing.cursor, listing.limit)).await?,
-            )
+    match route {
+        AdminUserRoute::Overview => overview(&memory, config.get_context_timeout).await,
+        AdminUserRoute::ClearCache(user) => clear_cache(&memory, user.as_deref()).await,
+        AdminUserRoute::Memories(name) => list(&access(name, config.get_context_timeout)?, query).await,
+        AdminUserRoute::Forget(name) => forget(&access(name, config.update_context_timeout)?, query).await,
+        AdminUserRoute::Context(name) => {
+            user_report(context, &access(name, config.get_context_timeout)?).await
         }
     }
+}
+
+async fn list(access: &StoreAccess, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
+    let listing = query::listing(query)?;
+    page_of(&access.call_store(access.memory.list(&access.user, listing.cursor, listing.limit)).await?)
+}
+
+async fn forget(access: &StoreAccess, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
+    let which = query::forget(query)?;
+    tracing::info!(user = %access.user.pseudonym(), everything = which == Forget::ALL, "operator deletes memories");
+    let forgotten = access.call_store(access.memory.forget(&access.user, which)).await?;
+    json::answer(StatusCode::OK, &json!({ "object": "list", "deleted": after_erasure(&forgotten)? }))
 }
 
 fn known(name: &str) -> Result<UserId, Refusal> {
@@ -110,17 +111,20 @@ struct UserReport {
     activity: Vec<Value>,
 }
 
-async fn context(gateway: &Gateway, access: &StoreAccess) -> Result<Response<ResponseBody>, Refusal> {
+async fn user_report(
+    context: &AdminContext,
+    access: &StoreAccess,
+) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&access.memory, &access.user);
-    let context = access.call_store(memory.context(user)).await?;
+    let stored = access.call_store(memory.context(user)).await?;
     let state = access.call_store(memory.state(user)).await?;
     let activity = access.call_store(memory.activity(user)).await?;
-    let written = context.updated_at.and_then(json::date);
-    let state = live(&state, slots(gateway, user), written);
+    let written = stored.updated_at.and_then(json::date);
+    let state = live(&state, slots(context, user), written);
     json::answer(
         StatusCode::OK,
         &UserReport {
-            context: RawValue::from_string(context.json).map_err(|_| Refusal::Internal)?,
+            context: RawValue::from_string(stored.json).map_err(|_| GatewayError::Internal)?,
             state,
             activity: activity.iter().map(event).collect(),
         },
@@ -146,8 +150,8 @@ fn live(state: &UserMemoryState, slots: Value, context_updated_at: Option<String
 }
 
 /// The user's line of `/admin/slots`; who neither runs nor waits has none there.
-fn slots(gateway: &Gateway, user: &UserId) -> Value {
-    let line = gateway.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
+fn slots(context: &AdminContext, user: &UserId) -> Value {
+    let line = context.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
     line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))
 }
 

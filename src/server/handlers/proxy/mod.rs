@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use self::{respond::deliver, token_estimate::estimate};
 use crate::{
     admission::{
-        Counted, RateDecision,
+        Admission, Counted, RateDecision,
+        process_limits::ProcessLimits,
         request::{AdmissionRequest, Operation, TokenCost},
         reservation::Reservation,
         slot::Slot,
@@ -24,21 +25,47 @@ use crate::{
     },
     clock,
     config::TargetName,
-    dispatch::ResponseTrail,
+    dispatch::{Dispatcher, ResponseTrail},
     failpoint::{self, Failpoint},
+    memory::service::MemoryService,
     openai::{Api, request_body::RequestContent},
     recall::{self, Enriched},
-    refusal::Refusal,
+    refusal::{AuthError, GatewayError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway, InboundRequest,
+        InboundRequest,
+        active_config::ActiveConfig,
         authn::Caller,
         http::{error_response, header_names, response_body::ResponseBody},
         refused_to,
     },
-    telemetry::{metrics::OTHER, trace::Span},
+    tasks::Tasks,
+    telemetry::{
+        metrics::{GatewayMeters, OTHER},
+        trace::{Span, Tracer},
+    },
     upstream::{Model, provider::FORWARDED},
     user::UserId,
 };
+
+/// What a request passes on its way.
+pub struct ProxyContext {
+    /// Tells whether the gateway is draining.
+    pub tasks: Tasks,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// Lets it run.
+    pub admission: Arc<Admission>,
+    /// Bounds its body.
+    pub process_limits: Arc<ProcessLimits>,
+    /// Gets the answer.
+    pub dispatcher: Arc<Dispatcher>,
+    /// What users said before; `None` if nothing is remembered.
+    pub memory: Option<Arc<MemoryService>>,
+    /// Counts it.
+    pub meters: Arc<GatewayMeters>,
+    /// Makes its span.
+    pub tracer: Tracer,
+}
 
 /// What was asked, and for whom; nothing was granted yet.
 struct ParsedRequest {
@@ -59,18 +86,18 @@ struct ParsedRequest {
 
 /// Answers one proxied request.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &ProxyContext,
     inbound: Box<InboundRequest>,
     caller: Caller,
     route: (Api, Cow<'static, str>),
 ) -> Result<Response<ResponseBody>, Refusal> {
-    if gateway.tasks.draining().is_cancelled() {
-        return Err(Refusal::ShuttingDown);
+    if context.tasks.draining().is_cancelled() {
+        return Err(GatewayError::ShuttingDown.into());
     }
-    let asked = read(gateway, inbound, caller, route).await?;
-    let RateDecision { verdict, headers } = gateway.admission.check(&asked.admission_request()).await;
+    let asked = read(context, inbound, caller, route).await?;
+    let RateDecision { verdict, headers } = context.admission.check(&asked.admission_request()).await;
     let mut response = match verdict {
-        Ok(counted) => run(gateway, asked, counted).await,
+        Ok(counted) => run(context, asked, counted).await,
         Err(refusal) => refused_to(Some(&asked.user), &asked.id, &refusal),
     };
     response.body_mut().headers_mut().rates = headers;
@@ -79,16 +106,16 @@ pub async fn answer(
 
 /// Waits for a slot, and gets the answer.
 async fn run(
-    gateway: &Arc<Gateway>,
+    context: &ProxyContext,
     asked: Box<ParsedRequest>,
     Counted { reservation, early }: Counted,
 ) -> Response<ResponseBody> {
     let begun = clock::now();
-    let entry = asked.enter(&gateway.calls);
-    let slot = gateway.admission.acquire(&asked.admission_request(), early).await;
+    let entry = asked.enter(&context.calls);
+    let slot = context.admission.acquire(&asked.admission_request(), early).await;
     let (received, queued) = (asked.received, clock::since(begun));
-    match begin_call(gateway, asked, (reservation, slot), (entry, queued)) {
-        Ok(call) => with_memory(gateway, call).await,
+    match begin_call(context, asked, (reservation, slot), (entry, queued)) {
+        Ok(call) => with_memory(context, call).await,
         Err((refusal, mut report)) => {
             let mut response = error_response::refuse(&refusal);
             report.refused(response.status(), error_response::code(&refusal));
@@ -101,16 +128,16 @@ async fn run(
 }
 
 /// Gets the answer to a call that knows what its user said before, and remembers what he says now.
-async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
+async fn with_memory(context: &ProxyContext, call: Box<Call>) -> Response<ResponseBody> {
     let mut recalling = call.record.span.child(|| "recall".to_owned(), SpanKind::Internal);
-    let Enriched { mut call, note, remember } = recall::enrich(gateway.memory.as_ref(), call).await;
+    let Enriched { mut call, note, remember } = recall::enrich(context.memory.as_ref(), call).await;
     if let Some(note) = &note {
         let note_text = || note.to_str().unwrap_or_default().to_owned().into();
         recalling.set_attribute(|| [("concierge.memory", note_text())]);
         call.record.remembers(note);
     }
     drop(recalling);
-    let mut response = deliver(gateway, call).await;
+    let mut response = deliver(&context.dispatcher, call).await;
     if let Some(note) = note {
         response.headers_mut().insert(header_names::MEMORY, note);
     }
@@ -126,14 +153,14 @@ async fn with_memory(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<Respon
 
 /// Reads the request, and finds out for whom it is and who may be asked.
 async fn read(
-    gateway: &Gateway,
+    context: &ProxyContext,
     mut inbound: Box<InboundRequest>,
     caller: Caller,
     (api, path): (Api, Cow<'static, str>),
 ) -> Result<Box<ParsedRequest>, Refusal> {
     let wishes = read_request::request_options(inbound.request.headers())?;
     let limit = inbound.active.snapshot.config.server.max_body;
-    let (body, held) = read_request::body(inbound.request.body_mut(), limit, &gateway.process_limits).await?;
+    let (body, held) = read_request::body(inbound.request.body_mut(), limit, &context.process_limits).await?;
     let InboundRequest { id, received, active, request, .. } = *inbound;
     let headers = request.headers();
     let content = read_request::content(headers, &body, wishes.pin.is_some())?;
@@ -142,7 +169,7 @@ async fn read(
         Some(query) => format!("{path}?{query}").into(),
         None => path,
     };
-    let span = begin_trace(gateway, &id, received, (api, &models[0]), headers);
+    let span = begin_trace(context, &id, received, (api, &models[0]), headers);
     Ok(Box::new(ParsedRequest {
         id,
         received,
@@ -170,7 +197,7 @@ async fn read(
 
 /// The request in its trace. A model that clients name and the configuration does not is not told.
 fn begin_trace(
-    gateway: &Gateway,
+    context: &ProxyContext,
     id: &str,
     received: Instant,
     (api, model): (Api, &Model),
@@ -178,7 +205,7 @@ fn begin_trace(
 ) -> Span {
     let operation = record::gen_ai(api).as_str();
     let model = if model.direct { OTHER } else { &model.config.name };
-    let mut span = gateway.tracer.request(|| format!("{operation} {model}"), headers, received);
+    let mut span = context.tracer.request(|| format!("{operation} {model}"), headers, received);
     span.set_attribute(|| {
         [
             ("gen_ai.operation.name", operation.into()),
@@ -204,7 +231,7 @@ impl ParsedRequest {
 
 /// With a slot, for which it was `queued`, the request is a call. Without one there is still something to tell.
 fn begin_call(
-    gateway: &Gateway,
+    context: &ProxyContext,
     asked: Box<ParsedRequest>,
     (reservation, slot): (Reservation, Result<Slot, Refusal>),
     (entry, queued): (InFlightCall, Duration),
@@ -225,7 +252,7 @@ fn begin_call(
         Err(refusal) => return Err((refusal, Box::new(RequestRecord::new(about, None, span, reservation)))),
     };
     failpoint::request(Failpoint::Slot, &id);
-    let meters = ask.models[0].meters.clone().map(|model| (gateway.meters.clone(), model));
+    let meters = ask.models[0].meters.clone().map(|model| (context.meters.clone(), model));
     let total = timeout.unwrap_or(active.snapshot.config.resilience.total_timeout);
     Ok(Box::new(Call {
         record: RequestRecord::new(about, meters, span, reservation),
@@ -262,9 +289,9 @@ fn resolve_models(
 ) -> Result<Vec<Arc<Model>>, Refusal> {
     let asked = content.model();
     if let Some(name) = asked.filter(|name| !caller.may_use(name)) {
-        return Err(Refusal::ModelNotAllowed(name.to_owned()));
+        return Err(AuthError::ModelNotAllowed(name.to_owned()).into());
     }
-    let unknown = |name: &str| Refusal::ModelNotFound {
+    let unknown = |name: &str| RequestError::ModelNotFound {
         model: name.to_owned(),
         nearest: active.snapshot.nearest_model(name).filter(|nearest| caller.may_use(nearest)),
     };
@@ -273,9 +300,9 @@ fn resolve_models(
         let served = asked.and_then(|name| active.snapshot.model(name));
         let is_of_model = served.is_some_and(|model| model.config.targets.contains(pin));
         if !is_of_model && !caller.may_use(&id) {
-            return Err(Refusal::ModelNotAllowed(id));
+            return Err(AuthError::ModelNotAllowed(id).into());
         }
-        return active.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id));
+        return active.snapshot.ad_hoc(pin).map(|model| vec![model]).ok_or_else(|| unknown(&id).into());
     }
     let Some(name) = asked else {
         return Err(Refusal::bad_request("missing_field", Some("model"), "The field `model` is required."));

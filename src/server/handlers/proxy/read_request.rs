@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::TargetName,
     openai::{multipart, request_body::RequestContent, request_peek},
-    refusal::Refusal,
+    refusal::{AdmissionError, Refusal, RequestError},
     server::http::request_body::RequestBody,
 };
 
@@ -30,8 +30,8 @@ pub async fn body(
     limit: usize,
     load: &ProcessLimits,
 ) -> Result<(Bytes, HeldBytes), Refusal> {
-    let too_large = || Refusal::TooLarge { limit };
-    let full = || Refusal::Overloaded { retry_after: Duration::from_secs(1) };
+    let too_large = || RequestError::TooLarge { limit }.into();
+    let full = || AdmissionError::Overloaded { retry_after: Duration::from_secs(1) }.into();
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
         return Err(too_large());
@@ -75,7 +75,7 @@ async fn next_frame(body: &mut RequestBody, ends: Instant) -> Result<Option<Fram
         Some(frame) => frame,
         None => {
             let due = ends.min(clock::now() + BODY_SILENCE);
-            timeout_at(due, body.frame()).await.map_err(|_| Refusal::SlowBody)?
+            timeout_at(due, body.frame()).await.map_err(|_| RequestError::SlowBody)?
         }
     };
     frame.transpose().map_err(|_| body_error())
@@ -143,7 +143,7 @@ pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<Reques
             multipart::peek(kind, body).map(RequestContent::Form)
         }
         _ if pinned => return Ok(RequestContent::Opaque),
-        other => return Err(Refusal::UnsupportedMedia(other.to_ascii_lowercase())),
+        other => return Err(RequestError::UnsupportedMedia(other.to_ascii_lowercase()).into()),
     };
     content.map_err(|bad| Refusal::bad_request(bad.code, bad.param, bad.message))
 }

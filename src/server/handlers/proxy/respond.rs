@@ -10,25 +10,22 @@ use tokio::{select, time::sleep};
 use crate::{
     call::Call,
     dispatch::{
-        self, AnsweredBody, DispatchRefusal, DispatchResponse,
+        self, AnsweredBody, DispatchRefusal, DispatchResponse, Dispatcher,
         passthrough::RawRelay,
         relay::{KEEP_ALIVE, KEEP_ALIVE_COMMENT, Relay},
     },
-    server::{
-        Gateway,
-        http::{
-            error_response, header_names,
-            response_body::{ResponseBody, TruncatedBody},
-        },
+    server::http::{
+        error_response, header_names,
+        response_body::{ResponseBody, TruncatedBody},
     },
 };
 
 type PendingAnswer = Pin<Box<dyn Future<Output = Result<DispatchResponse, DispatchRefusal>> + Send>>;
 
 /// Gets the answer. A stream that is long in coming is begun with a comment, so that nobody in between hangs up.
-pub async fn deliver(gateway: &Arc<Gateway>, call: Box<Call>) -> Response<ResponseBody> {
+pub async fn deliver(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Response<ResponseBody> {
     let streams = call.upstream.content.stream() && call.api.is_known();
-    let dispatcher = gateway.dispatcher.clone();
+    let dispatcher = dispatcher.clone();
     let mut found: PendingAnswer = Box::pin(async move { dispatch::run(&dispatcher, call).await });
     if !streams {
         return reply_to(found.await);

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::value::RawValue;
 
-use super::StoreAccess;
+use super::store_access::StoreAccess;
 use crate::{
     memory::store::{Condition, ContextChange, MAX_CONTEXT, UserContext},
-    refusal::Refusal,
+    refusal::{MemoryError, Refusal},
     server::{
         http::{error_response, response_body::ResponseBody},
-        router::UserDataRoute,
+        router::ContextRoute,
     },
 };
 
@@ -40,11 +40,11 @@ pub enum ContextRequest {
 ///
 /// # Errors
 /// A body that is not JSON, and a condition that is none.
-pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<ContextRequest, Refusal> {
-    let change = match own {
-        UserDataRoute::ReplaceContext => ContextChange::Replace(object(body)?),
-        UserDataRoute::MergeContext => ContextChange::Merge(object(body)?),
-        _ => return Ok(ContextRequest::Read { unless: if_none_match(headers)? }),
+pub fn read(route: ContextRoute, headers: &HeaderMap, body: &Bytes) -> Result<ContextRequest, Refusal> {
+    let change = match route {
+        ContextRoute::Replace => ContextChange::Replace(object(body)?),
+        ContextRoute::Merge => ContextChange::Merge(object(body)?),
+        ContextRoute::Read => return Ok(ContextRequest::Read { unless: if_none_match(headers)? }),
     };
     let condition = match (if_match(headers)?, if_none_match(headers)?) {
         (condition, Condition::Always) | (Condition::Always, condition) => condition,
@@ -59,7 +59,7 @@ pub fn read(own: &UserDataRoute, headers: &HeaderMap, body: &Bytes) -> Result<Co
 /// Does it.
 ///
 /// # Errors
-/// What the store says, see [`StoreAccess::ask`].
+/// What the store says, see [`StoreAccess::call_store`].
 pub async fn run(
     access: &StoreAccess,
     user_request: ContextRequest,
@@ -81,7 +81,7 @@ pub async fn run(
             if !written.erased {
                 let message = "The context was written, but the text it replaced could not be erased from the files yet: \
                     please repeat the request.";
-                return Err(Refusal::StoreUnavailable(message));
+                return Err(MemoryError::StoreUnavailable(message).into());
             }
             Ok(tagged(written.context))
         }
@@ -161,6 +161,7 @@ fn is_tag(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::RequestError;
 
     fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         let values = values.iter().map(|value| (name.clone(), HeaderValue::from_static(value)));
@@ -192,19 +193,16 @@ mod tests {
         assert!(tags(&["a"]).is_err());
         let mut both = headers(header::IF_NONE_MATCH, &["*"]);
         both.extend(headers(header::IF_MATCH, &["\"a\""]));
-        assert_eq!(
-            code(read(&UserDataRoute::ReplaceContext, &both, &Bytes::from_static(b"{}"))),
-            "invalid_type"
-        );
+        assert_eq!(code(read(ContextRoute::Replace, &both, &Bytes::from_static(b"{}"))), "invalid_type");
     }
 
-    fn write(own: UserDataRoute, body: &'static str) -> Result<ContextRequest, Refusal> {
-        read(&own, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
+    fn write(route: ContextRoute, body: &'static str) -> Result<ContextRequest, Refusal> {
+        read(route, &HeaderMap::new(), &Bytes::from_static(body.as_bytes()))
     }
 
     fn code(result: Result<ContextRequest, Refusal>) -> &'static str {
         match result {
-            Err(Refusal::BadRequest(bad)) => bad.code,
+            Err(Refusal::Request(RequestError::Invalid(bad))) => bad.code,
             other => panic!("{other:?}"),
         }
     }
@@ -213,14 +211,14 @@ mod tests {
     fn a_context_is_an_object_and_stays_as_it_came() {
         let change = ContextChange::Replace(r#"{"n": 1.50}"#.to_owned());
         assert_eq!(
-            write(UserDataRoute::ReplaceContext, " {\"n\": 1.50}\n"),
+            write(ContextRoute::Replace, " {\"n\": 1.50}\n"),
             Ok(ContextRequest::Write { change, condition: Condition::Always })
         );
         for bad in ["", "{", "{}{}", "{\"a\"}", "\u{feff}{}"] {
-            assert_eq!(code(write(UserDataRoute::MergeContext, bad)), "invalid_json", "{bad:?}");
+            assert_eq!(code(write(ContextRoute::Merge, bad)), "invalid_json", "{bad:?}");
         }
         for bad in ["[]", "null", "1", "\"{}\""] {
-            assert_eq!(code(write(UserDataRoute::ReplaceContext, bad)), "invalid_type", "{bad:?}");
+            assert_eq!(code(write(ContextRoute::Replace, bad)), "invalid_type", "{bad:?}");
         }
     }
 }

@@ -1,39 +1,56 @@
-//! A caller's own memories and context, from the request to the answer: **who → body → limits → slot → store →
-//! reply**.
+//! A caller's own memories and context, from the request to the answer: **user → body → limits → slot → store →
+//! response**.
 //!
 //! Whom a request is for comes from the key, a signed token or a trusted header, never from the body: nothing in
 //! here may take a user's name from what the user wrote.
 
 pub(crate) mod context;
 pub(crate) mod memories;
+pub(crate) mod store_access;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, header, request::Parts};
-use tokio::time::timeout;
 
-use self::{context::ContextRequest, memories::MemoryRequest};
+use self::{context::ContextRequest, memories::MemoryRequest, store_access::StoreAccess};
 use super::proxy::read_request;
 use crate::{
     admission::{
-        Counted, RateDecision,
+        Admission, Counted, RateDecision,
+        process_limits::ProcessLimits,
         request::{AdmissionRequest, Operation},
     },
+    call::Registry,
     config,
     failpoint::{self, Failpoint},
-    memory::{
-        service::MemoryService,
-        store::{Forgotten, StoreError},
-    },
-    refusal::Refusal,
+    memory::service::MemoryService,
+    refusal::{GatewayError, MemoryError, Refusal, RequestError},
     server::{
-        ActiveConfig, Gateway, InboundRequest, authn::Caller, http::response_body::ResponseBody, refused_to,
-        router::UserDataRoute,
+        InboundRequest,
+        active_config::ActiveConfig,
+        authn::Caller,
+        http::response_body::ResponseBody,
+        refused_to,
+        router::{ContextRoute, MemoryRoute, UserDataRoute},
     },
     tasks::Tasks,
     user::UserId,
 };
+
+/// What such a request passes on its way.
+pub struct UserDataContext {
+    /// Tells whether the gateway is draining.
+    pub tasks: Tasks,
+    /// The calls in flight.
+    pub calls: Arc<Registry>,
+    /// Lets it run.
+    pub admission: Arc<Admission>,
+    /// Bounds its body.
+    pub process_limits: Arc<ProcessLimits>,
+    /// Memory, if it is on.
+    pub memory: Option<Arc<MemoryService>>,
+}
 
 /// What a caller wants, read and checked: all that is left to do is to ask the store.
 pub enum UserDataRequest {
@@ -50,52 +67,39 @@ struct ParsedUserDataRequest {
     priority: i64,
 }
 
-/// For whom the store is asked, and how long it may take.
-#[derive(Clone)]
-pub struct StoreAccess {
-    /// Memory.
-    pub memory: Arc<MemoryService>,
-    /// Whose.
-    pub user: UserId,
-    /// Longest wait for one answer of the store.
-    pub limit: Duration,
-    /// For answers that take long: they end with the process.
-    pub tasks: Tasks,
-}
-
 /// Answers one request about the caller's own memories or context.
 pub async fn answer(
-    gateway: &Arc<Gateway>,
+    context: &UserDataContext,
     inbound: Box<InboundRequest>,
     caller: Caller,
-    own: UserDataRoute,
+    route: UserDataRoute,
 ) -> Result<Response<ResponseBody>, Refusal> {
-    if gateway.tasks.draining().is_cancelled() {
-        return Err(Refusal::ShuttingDown);
+    if context.tasks.draining().is_cancelled() {
+        return Err(GatewayError::ShuttingDown.into());
     }
-    let memory = gateway.memory.clone().ok_or(Refusal::MemoryDisabled)?;
+    let memory = context.memory.clone().ok_or(MemoryError::Disabled)?;
     let InboundRequest { id, active, request, .. } = *inbound;
     let user = subject(&active, &caller)?;
     let (parts, mut body) = request.into_parts();
-    let most = body_limit(&own, &active.snapshot.config);
+    let most = body_limit(&route, active.snapshot.config.server.max_body);
     if most.is_some() {
-        check_is_json(&parts.headers, own == UserDataRoute::MergeContext)?;
+        check_is_json(&parts.headers, route == UserDataRoute::Context(ContextRoute::Merge))?;
     }
     // The body is read before a slot is asked for, so that a slow upload holds none.
     let (body, _held) = match most {
-        Some(limit) => read_request::body(&mut body, limit, &gateway.process_limits).await?,
+        Some(limit) => read_request::body(&mut body, limit, &context.process_limits).await?,
         None => Default::default(),
     };
     let asked = ParsedUserDataRequest {
         id: id.clone(),
-        user_request: read(own, &parts, &body)?,
+        user_request: read(route, &parts, &body)?,
         priority: caller.priority(),
     };
     let limit = time_limit(asked.user_request.operation(), &active.snapshot.config.memory);
-    let access = StoreAccess { memory, user: user.clone(), limit, tasks: gateway.tasks.clone() };
-    let RateDecision { verdict, headers } = gateway.admission.check(&asked.admission_request(&user)).await;
+    let access = StoreAccess { memory, user: user.clone(), limit, tasks: context.tasks.clone() };
+    let RateDecision { verdict, headers } = context.admission.check(&asked.admission_request(&user)).await;
     let answered = match verdict {
-        Ok(counted) => run(gateway, asked, access, counted).await,
+        Ok(counted) => run(context, asked, access, counted).await,
         Err(refusal) => Err(refusal),
     };
     let mut response = answered.unwrap_or_else(|refusal| refused_to(Some(&user), &id, &refusal));
@@ -105,14 +109,14 @@ pub async fn answer(
 
 /// Waits for a slot, and does it.
 async fn run(
-    gateway: &Gateway,
+    context: &UserDataContext,
     asked: ParsedUserDataRequest,
     access: StoreAccess,
     counted: Counted,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let operation = asked.user_request.operation().as_str();
-    let entry = gateway.calls.enter(asked.id.clone(), access.user.clone(), operation, "".into());
-    let slot = gateway.admission.acquire(&asked.admission_request(&access.user), counted.early).await?;
+    let entry = context.calls.enter(asked.id.clone(), access.user.clone(), operation, "".into());
+    let slot = context.admission.acquire(&asked.admission_request(&access.user), counted.early).await?;
     let ParsedUserDataRequest { id, user_request, .. } = asked;
     failpoint::request(Failpoint::Slot, &id);
     let response = match user_request {
@@ -132,27 +136,26 @@ fn subject(active: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     Ok(user)
 }
 
-fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<UserDataRequest, Refusal> {
-    match own {
-        UserDataRoute::ReadContext | UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
-            context::read(&own, &parts.headers, body).map(UserDataRequest::Context)
+fn read(route: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<UserDataRequest, Refusal> {
+    Ok(match route {
+        UserDataRoute::Memories(route) => UserDataRequest::Memories(memories::read(route, parts, body)?),
+        UserDataRoute::Context(route) => {
+            UserDataRequest::Context(context::read(route, &parts.headers, body)?)
         }
-        other => memories::read(other, parts, body).map(UserDataRequest::Memories),
-    }
+    })
 }
 
 /// The largest body in bytes; `None` for a request whose body, if it has one, is not read.
-fn body_limit(own: &UserDataRoute, config: &config::Config) -> Option<usize> {
-    match own {
-        UserDataRoute::Add | UserDataRoute::Search => Some(config.server.max_body),
-        UserDataRoute::ReplaceContext | UserDataRoute::MergeContext => {
-            Some(context::MAX_BODY.min(config.server.max_body))
+fn body_limit(route: &UserDataRoute, max_body: usize) -> Option<usize> {
+    match route {
+        UserDataRoute::Memories(MemoryRoute::Add | MemoryRoute::Search) => Some(max_body),
+        UserDataRoute::Context(ContextRoute::Replace | ContextRoute::Merge) => {
+            Some(context::MAX_BODY.min(max_body))
         }
-        UserDataRoute::List
-        | UserDataRoute::Forget
-        | UserDataRoute::Get(_)
-        | UserDataRoute::ForgetOne(_)
-        | UserDataRoute::ReadContext => None,
+        UserDataRoute::Memories(
+            MemoryRoute::List | MemoryRoute::Forget | MemoryRoute::Get(_) | MemoryRoute::ForgetOne(_),
+        )
+        | UserDataRoute::Context(ContextRoute::Read) => None,
     }
 }
 
@@ -171,7 +174,7 @@ fn check_is_json(headers: &HeaderMap, patch: bool) -> Result<(), Refusal> {
     match mime.as_str() {
         "" | "application/json" | "application/x-www-form-urlencoded" => Ok(()),
         "application/merge-patch+json" if patch => Ok(()),
-        _ => Err(Refusal::UnsupportedMedia(mime)),
+        _ => Err(RequestError::UnsupportedMedia(mime).into()),
     }
 }
 
@@ -190,59 +193,6 @@ impl UserDataRequest {
             Self::Context(user_request) => matches!(user_request, ContextRequest::Write { .. }),
         };
         if writes { Operation::UpdateContext } else { Operation::GetContext }
-    }
-}
-
-impl StoreAccess {
-    /// What the store says to `work`, within the time limit: see [`ask`].
-    ///
-    /// # Errors
-    /// The refusal that the store's trouble means to the client; the log has the rest.
-    pub async fn call_store<T>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, Refusal> {
-        ask(self.limit, work).await
-    }
-}
-
-/// What the store says to `work`, within `limit`.
-///
-/// # Errors
-/// The refusal that the store's trouble means to the client; the log has the rest.
-pub async fn ask<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, Refusal> {
-    match timeout(limit, work).await {
-        Ok(done) => done.map_err(|error| refusal(&error)),
-        Err(_) => {
-            tracing::warn!(?limit, "memory store timed out");
-            let message =
-                "The memory store did not answer in time; a write may or may not have been applied.";
-            Err(Refusal::StoreUnavailable(message))
-        }
-    }
-}
-
-/// How many memories are gone; a refusal if their text may still be in the files.
-pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
-    let message = "The memories were deleted, but their text could not be erased from the files yet: \
-        please repeat the request.";
-    if forgotten.erased { Ok(forgotten.seqs.len()) } else { Err(Refusal::StoreUnavailable(message)) }
-}
-
-fn refusal(error: &StoreError) -> Refusal {
-    let message = error.for_client();
-    match error {
-        StoreError::Duplicate => Refusal::Duplicate(message),
-        StoreError::Stale { etag } => Refusal::PreconditionFailed { etag: etag.clone() },
-        StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
-        StoreError::TooLarge { limit } => Refusal::TooLarge { limit: *limit },
-        outage => {
-            tracing::error!(error = %outage, "memory store failed");
-            Refusal::StoreUnavailable(message)
-        }
     }
 }
 
@@ -266,24 +216,5 @@ mod tests {
         for kind in ["application/json-patch+json", "text/plain", "application/xml", "multipart/form-data"] {
             assert!(!check(kind, true), "{kind}");
         }
-    }
-
-    #[test]
-    fn what_the_store_cannot_do_is_told_in_the_clients_terms() {
-        assert!(matches!(refusal(&StoreError::Duplicate), Refusal::Duplicate(_)));
-        let stale = StoreError::Stale { etag: "\"a\"".into() };
-        assert_eq!(refusal(&stale), Refusal::PreconditionFailed { etag: "\"a\"".into() });
-        assert!(matches!(refusal(&StoreError::NotAnObject), Refusal::BadRequest(_)));
-        for outage in [StoreError::Busy, StoreError::Full, StoreError::Corrupt("/secret/path".into())] {
-            let Refusal::StoreUnavailable(message) = refusal(&outage) else { panic!("{outage}") };
-            assert!(!message.contains("secret"));
-        }
-    }
-
-    #[test]
-    fn what_is_still_in_the_files_is_not_forgotten() {
-        let forgotten = |erased| Forgotten { seqs: vec![1, 2], epoch: 3, erased };
-        assert_eq!(after_erasure(&forgotten(true)), Ok(2));
-        assert!(matches!(after_erasure(&forgotten(false)), Err(Refusal::StoreUnavailable(_))));
     }
 }

@@ -1,4 +1,4 @@
-//! When a target is left alone, and how it comes back.
+//! When the circuit of a target opens, and how it closes again.
 //!
 //! The algorithm is the unified breaker of linkerd2-proxy (`outbound/src/http/breaker/unified.rs`): it trips on
 //! failures in a row or on a ratio counted exactly over a ring of buckets (an average weighted by time would

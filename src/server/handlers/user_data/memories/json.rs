@@ -15,7 +15,7 @@ use crate::{
         store::{Cursor, MAX_PAGE, MemoryRecord, UnixMillis},
         types::{NewItem, SearchResult},
     },
-    refusal::Refusal,
+    refusal::{GatewayError, Refusal},
     server::http::{error_response, response_body::ResponseBody},
 };
 
@@ -268,7 +268,7 @@ pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<Resp
 fn bytes(body: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(body).map_err(|error| {
         tracing::error!(%error, "cannot serialise an answer");
-        Refusal::Internal
+        GatewayError::Internal.into()
     })
 }
 

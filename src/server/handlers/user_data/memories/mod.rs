@@ -17,16 +17,16 @@ use self::{
     json::{MemoryJson, SearchRequest},
     query::PageRequest,
 };
-use super::{StoreAccess, after_erasure};
+use super::store_access::{StoreAccess, after_erasure};
 use crate::{
     memory::{
         store::{Cursor, Forget, MAX_PAGE, RecordPage},
         types::NewItem,
     },
-    refusal::Refusal,
+    refusal::{MemoryError, Refusal},
     server::{
         http::response_body::{ResponseBody, TruncatedBody},
-        router::UserDataRoute,
+        router::MemoryRoute,
     },
 };
 
@@ -69,18 +69,18 @@ impl MemoryRequest {
 ///
 /// # Errors
 /// What is wrong with it, with the name of the field, header or parameter.
-pub fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<MemoryRequest, Refusal> {
+pub fn read(route: MemoryRoute, parts: &Parts, body: &Bytes) -> Result<MemoryRequest, Refusal> {
     let query = parts.uri.query();
-    Ok(match own {
-        UserDataRoute::Get(id) => MemoryRequest::Get(id),
-        UserDataRoute::ForgetOne(id) => MemoryRequest::ForgetOne(id),
-        UserDataRoute::Forget => MemoryRequest::Forget(query::forget(query)?),
-        UserDataRoute::Search => MemoryRequest::Search(json::search(body)?),
-        UserDataRoute::Add => {
+    Ok(match route {
+        MemoryRoute::Get(id) => MemoryRequest::Get(id),
+        MemoryRoute::ForgetOne(id) => MemoryRequest::ForgetOne(id),
+        MemoryRoute::Forget => MemoryRequest::Forget(query::forget(query)?),
+        MemoryRoute::Search => MemoryRequest::Search(json::search(body)?),
+        MemoryRoute::Add => {
             let (items, many) = json::items(body)?;
             MemoryRequest::Add { items, many, idempotency_key: idempotency_key(&parts.headers)? }
         }
-        _ => {
+        MemoryRoute::List => {
             let listing = query::listing(query)?;
             match wants_lines(&parts.headers) {
                 true => MemoryRequest::Export(listing.cursor),
@@ -93,7 +93,7 @@ pub fn read(own: UserDataRoute, parts: &Parts, body: &Bytes) -> Result<MemoryReq
 /// Does it.
 ///
 /// # Errors
-/// [`Refusal::MemoryNotFound`], and what the store says, see [`StoreAccess::ask`].
+/// [`MemoryError::NotFound`], and what the store says, see [`StoreAccess::call_store`].
 pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&access.memory, &access.user);
     match request {
@@ -111,13 +111,13 @@ pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Respons
         }
         MemoryRequest::Export(cursor) => export(access.clone(), cursor).await,
         MemoryRequest::Get(id) => {
-            let found = access.call_store(memory.get(user, &id)).await?.ok_or(Refusal::MemoryNotFound)?;
+            let found = access.call_store(memory.get(user, &id)).await?.ok_or(MemoryError::NotFound)?;
             json::answer(StatusCode::OK, &MemoryJson::from(&found))
         }
         MemoryRequest::ForgetOne(id) => {
             let forgotten = access.call_store(memory.forget(user, Forget::Id(id.clone()))).await?;
             match after_erasure(&forgotten)? {
-                0 => Err(Refusal::MemoryNotFound),
+                0 => Err(MemoryError::NotFound.into()),
                 _ => json::answer(StatusCode::OK, &json!({ "object": "memory", "id": id, "deleted": true })),
             }
         }

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::memory::types::SearchHit;
+use crate::{memory::types::SearchHit, refusal::RequestError};
 
 fn refused(result: Result<impl std::fmt::Debug, Refusal>) -> (&'static str, String) {
     match result {
-        Err(Refusal::BadRequest(bad)) => (bad.code, bad.param.unwrap_or_default()),
+        Err(Refusal::Request(RequestError::Invalid(bad))) => (bad.code, bad.param.unwrap_or_default()),
         other => panic!("{other:?}"),
     }
 }
