@@ -134,7 +134,9 @@ fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<Re
 fn no_request(server: &HttpServer, bad: HeadError) -> Response<ResponseBody> {
     let refusal: Refusal = match bad {
         HeadError::TooLarge => RequestError::HeadTooLarge.into(),
-        bad => Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}.")),
+        HeadError::Syntax(_) | HeadError::Address | HeadError::Framing(_) => {
+            Refusal::bad_request("invalid_type", None, format!("The request could not be read: {bad}."))
+        }
     };
     refused_early(server, &refusal)
 }

@@ -162,7 +162,9 @@ fn body_limit(route: &UserDataRoute, max_body: usize) -> Option<usize> {
 fn time_limit(operation: Operation, config: &config::Memory) -> Duration {
     match operation {
         Operation::UpdateContext => config.update_context_timeout,
-        _ => config.get_context_timeout,
+        Operation::GetContext | Operation::Chat | Operation::Embeddings | Operation::Other => {
+            config.get_context_timeout
+        }
     }
 }
 
