@@ -49,12 +49,14 @@
 
 pub mod admin;
 pub mod admission;
+#[warn(clippy::wildcard_enum_match_arm)]
 pub mod app;
 pub mod call;
 pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod demo;
+#[warn(clippy::wildcard_enum_match_arm)]
 pub mod dispatch;
 pub mod events;
 pub mod failpoint;
@@ -63,7 +65,9 @@ pub mod http1;
 pub mod memory;
 pub mod openai;
 pub mod recall;
+#[warn(clippy::wildcard_enum_match_arm)]
 pub mod refusal;
+#[warn(clippy::wildcard_enum_match_arm)]
 pub mod server;
 pub mod tasks;
 pub mod telemetry;

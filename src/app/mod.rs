@@ -227,6 +227,7 @@ fn greeting(config: &Config, address: SocketAddr) -> String {
     format!("concierge {version} listens on {scheme}://{address} ({models} models, {providers} providers)")
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the standard library has many kinds, and may have more")]
 fn in_words(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {

@@ -111,7 +111,7 @@ impl Parts {
         })
     }
 
-    /// What probes are told of.
+    /// For probes of readiness, and for the watch of dependencies.
     pub fn health(&self) -> HealthContext {
         HealthContext { tasks: self.tasks.clone(), memory: self.memory.clone(), redis: self.redis.clone() }
     }
@@ -157,7 +157,7 @@ impl Parts {
         }
     }
 
-    /// The one who reads the configuration again.
+    /// Reads the configuration again.
     pub fn reload_handle(&self) -> Arc<ReloadHandle> {
         let reloader = Reloader {
             path: self.path.clone(),

@@ -334,7 +334,9 @@ impl Relay {
         self.search.call.record.ended_with(code);
         match self.search.call.api {
             Api::Responses => error::responses_event(message, kind, code),
-            _ => error::event(message, kind, None, code),
+            Api::Chat | Api::Completions | Api::Embeddings | Api::Other => {
+                error::event(message, kind, None, code)
+            }
         }
     }
 }

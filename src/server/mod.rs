@@ -130,11 +130,13 @@ fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<Re
     response
 }
 
-/// The answer to what is no request.
+/// The answer to a request whose head cannot be read.
 fn no_request(server: &HttpServer, bad: HeadError) -> Response<ResponseBody> {
     let refusal: Refusal = match bad {
         HeadError::TooLarge => RequestError::HeadTooLarge.into(),
-        bad => Refusal::bad_request("invalid_type", None, format!("{bad}.")),
+        HeadError::Syntax(_) | HeadError::Target | HeadError::Framing(_) => {
+            Refusal::bad_request("invalid_type", None, format!("{bad}."))
+        }
     };
     refused_early(server, &refusal)
 }
@@ -144,7 +146,7 @@ fn overloaded(server: &HttpServer) -> Response<ResponseBody> {
     refused_early(server, &AdmissionError::Overloaded { retry_after: Duration::from_secs(1) }.into())
 }
 
-/// Refuses what no handler has seen.
+/// Refuses what has not reached a handler.
 fn refused_early(server: &HttpServer, refusal: &Refusal) -> Response<ResponseBody> {
     server.meters.refusals.add(error_response::code(refusal));
     let id = new_request_id();

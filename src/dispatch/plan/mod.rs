@@ -188,14 +188,14 @@ impl Plan {
         now: Instant,
     ) -> Result<(), UpstreamError> {
         let outcome = failure.outcome;
-        let again_at = match outcome {
-            Outcome::Throttled { rest: Some(rest) } if rest <= self.rules.patience => {
-                // The target keeps its own cooldown, which is a little longer than the provider asked for.
-                let until = candidate.target.eligibility(&self.need, None, now).until;
-                Some(until.unwrap_or(now + rest))
-            }
-            _ if outcome.is_transient() => Some(now + SECOND_CHANCE),
-            _ => None,
+        let again_at = if let Outcome::Throttled { rest: Some(rest) } = outcome
+            && rest <= self.rules.patience
+        {
+            // The target counts its rest itself, a little longer than it was told.
+            let until = candidate.target.eligibility(&self.need, None, now).until;
+            Some(until.unwrap_or(now + rest))
+        } else {
+            outcome.is_transient().then(|| now + SECOND_CHANCE)
         };
         if let (Some(at), SameTargetRetry::Idle) = (again_at, &self.second) {
             self.second = SameTargetRetry::Due(candidate.target.clone(), at);
@@ -217,7 +217,12 @@ impl Plan {
             Outcome::TooBig | Outcome::ClientFault => true,
             // A client that named the target itself gets its original error.
             Outcome::NotServed(missing) => *direct || missing != MissingFeature::Model,
-            _ => false,
+            Outcome::Success
+            | Outcome::Hard(_)
+            | Outcome::Throttled { .. }
+            | Outcome::KeyRefused
+            | Outcome::Cancelled
+            | Outcome::Broken(_) => false,
         };
         let reply = failure.reply.as_ref().filter(|reply| theirs && reply.status.is_client_error());
         if let Some(reply) = reply {
@@ -231,7 +236,12 @@ impl Plan {
             Outcome::KeyRefused => UpstreamError::KeyRefused(failed()),
             Outcome::Hard(HardKind::Silent) | Outcome::Cancelled => UpstreamError::Timeout(failed()),
             Outcome::Hard(HardKind::Malformed) => UpstreamError::InvalidResponse(failed()),
-            _ => UpstreamError::Failed(failed()),
+            Outcome::Hard(HardKind::Connect | HardKind::Reset | HardKind::Status(_))
+            | Outcome::NotServed(_)
+            | Outcome::TooBig
+            | Outcome::ClientFault
+            | Outcome::Broken(_)
+            | Outcome::Success => UpstreamError::Failed(failed()),
         }
     }
 

@@ -86,9 +86,11 @@ async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
 async fn the_chance_is_the_frequency_of_real_plans() {
     let snapshot = snapshot(MODELS);
     let mut rng = fastrand::Rng::with_seed(7);
-    let first = |rng: &mut fastrand::Rng| match plan(&snapshot).next(Instant::now(), rng) {
-        Step::Try(candidate) => candidate.target.id.clone(),
-        _ => panic!("nobody is asked"),
+    let first = |rng: &mut fastrand::Rng| {
+        let Step::Try(candidate) = plan(&snapshot).next(Instant::now(), rng) else {
+            panic!("nobody is asked")
+        };
+        candidate.target.id.clone()
     };
     let draws = 4000;
     let often = (0..draws).filter(|_| *first(&mut rng) == *"b/x").count();

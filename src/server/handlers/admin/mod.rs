@@ -1,6 +1,6 @@
-//! The admin routes: what operators see, and the operator's hand on the targets.
+//! The admin routes: what operators see, and what they do to the targets.
 //!
-//! Who may come here was decided before. No answer holds a secret, and none may be cached.
+//! The caller is known to be an operator. No answer holds a secret, and none may be cached.
 
 pub(crate) mod page;
 pub(crate) mod users;
@@ -104,7 +104,7 @@ pub async fn answer(
         AdminRoute::Providers if html => page::show(context, active, asked.headers).await,
         AdminRoute::Providers => providers(snapshot),
         AdminRoute::Summary => ok(&Summary(&view::rows(snapshot, Moment::current()))),
-        AdminRoute::Operate(id, hand) => apply_action(snapshot, id, *hand)?,
+        AdminRoute::Operate(id, action) => apply_action(snapshot, id, *action)?,
         AdminRoute::Requests => ok(&json!({ "requests": context.calls.view(Instant::now()) })),
         AdminRoute::Metrics => metrics(context, active, asked.headers).await?,
         AdminRoute::Slots => ok(&context.admission.slots_view()),
@@ -165,11 +165,11 @@ fn wrong(name: &str, what: &str) -> Refusal {
     Refusal::bad_request("invalid_type", Some(name), format!("The query parameter `{name}` {what}."))
 }
 
-/// Lays `hand` on the target `id`, or on every target of the provider `id`; answers how they are now.
+/// Applies `action` to the target `id`, or to every target of the provider `id`; answers how they are now.
 fn apply_action(
     snapshot: &Snapshot,
     id: &str,
-    hand: TargetAction,
+    action: TargetAction,
 ) -> Result<Response<ResponseBody>, Refusal> {
     let whole = snapshot.provider(id);
     let targets = targets_of(snapshot, id);
@@ -177,15 +177,15 @@ fn apply_action(
         return Err(RequestError::TargetNotFound(id.to_owned()).into());
     }
     // Before its targets: one that appears in between is drained, too.
-    match (whole, hand) {
+    match (whole, action) {
         (Some(provider), TargetAction::Drain) => provider.drain(true),
         (Some(provider), TargetAction::Resume) => provider.drain(false),
         (Some(_), TargetAction::Reset) | (None, _) => {}
     }
     let now = Instant::now();
     for target in &targets {
-        tracing::info!(target_id = %target.id, ?hand, "operator action on a target");
-        match hand {
+        tracing::info!(target_id = %target.id, hand = ?action, "operator action on a target");
+        match action {
             TargetAction::Drain => target.state.drain(true, now),
             TargetAction::Resume => target.state.drain(false, now),
             TargetAction::Reset => target.state.reset(snapshot.config.routing.half_life, now),

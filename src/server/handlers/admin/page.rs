@@ -1,6 +1,6 @@
 //! The web page of operators over HTTP: what it shows is gathered here, what it looks like is [`crate::admin::page`]'s.
 //!
-//! Who asks for it without the right token gets a form for the token, with the status of a refusal and nothing of the
+//! A browser without the right token gets a form for the token, with the status of a refusal and nothing of the
 //! gateway on it. The page may do what its policy says and nothing else, and is never stored.
 
 use std::io::Write;

@@ -1,7 +1,7 @@
-//! An operator's view of one user's memories and context, and the operator's hand on them.
+//! An operator's view of one user's memories and context, and what an operator may delete of them.
 //!
-//! Who may come here was decided before. It names one user and shows that user alone; without memory there is nothing
-//! to show.
+//! The caller is known to be an operator. A route names one user and shows that user alone; without memory there is
+//! nothing to show.
 
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ fn live(state: &UserMemoryState, slots: Value, context_updated_at: Option<String
     })
 }
 
-/// The user's line of `/admin/slots`; who neither runs nor waits has none there.
+/// The user's row of `/admin/slots`; a user that neither runs nor waits has none there.
 fn slots(context: &AdminContext, user: &UserId) -> Value {
     let line = context.admission.slots_view().users.into_iter().find(|line| line.user == user.as_str());
     line.map_or_else(|| json!({ "in_use": 0, "waiting": 0, "operations": {} }), |line| json!(line))

@@ -107,7 +107,7 @@ pub async fn answer(
     Ok(response)
 }
 
-/// Waits for a slot, and does it.
+/// Waits for a slot, and asks the store.
 async fn run(
     context: &UserDataContext,
     asked: ParsedUserDataRequest,
@@ -126,7 +126,7 @@ async fn run(
     Ok(response.map(|body| body.with_guard((slot, entry))))
 }
 
-/// The caller; who does not say who it is would share a memory with everybody else who does not.
+/// The caller. Callers without a name would share one memory, unless the configuration allows that.
 fn subject(active: &ActiveConfig, caller: &Caller) -> Result<UserId, Refusal> {
     let user = caller.user([None; 3]);
     if user.is_anonymous() && !active.snapshot.config.memory.anonymous {
@@ -162,7 +162,9 @@ fn body_limit(route: &UserDataRoute, max_body: usize) -> Option<usize> {
 fn time_limit(operation: Operation, config: &config::Memory) -> Duration {
     match operation {
         Operation::UpdateContext => config.update_context_timeout,
-        _ => config.get_context_timeout,
+        Operation::GetContext | Operation::Chat | Operation::Embeddings | Operation::Other => {
+            config.get_context_timeout
+        }
     }
 }
 

@@ -77,8 +77,20 @@ fn refusal(error: &StoreError) -> Refusal {
         StoreError::Stale { etag } => MemoryError::PreconditionFailed { etag: etag.clone() }.into(),
         StoreError::NotAnObject => Refusal::bad_request("invalid_type", None, message),
         StoreError::TooLarge { limit } => RequestError::TooLarge { limit: *limit }.into(),
-        outage => {
-            tracing::error!(error = %outage, "memory store failed");
+        StoreError::Busy
+        | StoreError::Closed
+        | StoreError::Away(_)
+        | StoreError::Unsure
+        | StoreError::Denied(_)
+        | StoreError::Locked
+        | StoreError::Full
+        | StoreError::ReadOnly
+        | StoreError::Corrupt(_)
+        | StoreError::Newer { .. }
+        | StoreError::Foreign
+        | StoreError::Failed(_)
+        | StoreError::Open { .. } => {
+            tracing::error!(%error, "memory store failed");
             MemoryError::StoreUnavailable(message).into()
         }
     }

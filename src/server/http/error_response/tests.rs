@@ -174,19 +174,12 @@ async fn seen(response: Response<ResponseBody>) -> String {
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.ok().unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
-    let error = match &body["error"] {
-        Value::Null => String::new(),
-        error => {
-            assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()));
-            format!(
-                " {} {} {}",
-                error["type"].as_str().unwrap(),
-                error["code"].as_str().unwrap(),
-                error["param"]
-            )
-        }
-    };
-    format!("{status}{error}{}", headers.concat())
+    let error = body.get("error").map(|error| {
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()));
+        let (kind, code) = (error["type"].as_str().unwrap(), error["code"].as_str().unwrap());
+        format!(" {kind} {code} {}", error["param"])
+    });
+    format!("{status}{}{}", error.unwrap_or_default(), headers.concat())
 }
 
 #[tokio::test]
