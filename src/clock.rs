@@ -27,12 +27,12 @@ thread_local! {
 }
 
 /// The time at which this poll began or [`refresh`] was last called.
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     CACHED.get().map_or_else(Instant::now, |reading| reading.now)
 }
 
 /// Reads the clock anew, also for later calls of [`now`] in this poll.
-pub fn refresh() -> Instant {
+pub(crate) fn refresh() -> Instant {
     let now = Instant::now();
     if let Some(reading) = CACHED.get() {
         CACHED.set(Some(CachedTime { now, ..reading }));
@@ -41,12 +41,12 @@ pub fn refresh() -> Instant {
 }
 
 /// Time from `earlier` to [`now`]; zero if `earlier` is in the future.
-pub fn since(earlier: Instant) -> Duration {
+pub(crate) fn since(earlier: Instant) -> Duration {
     now().saturating_duration_since(earlier)
 }
 
 /// The time of day when it was first read in this poll.
-pub fn wall() -> SystemTime {
+pub(crate) fn wall() -> SystemTime {
     let Some(reading) = CACHED.get() else { return SystemTime::now() };
     reading.wall.unwrap_or_else(|| {
         let wall = SystemTime::now();
@@ -56,7 +56,7 @@ pub fn wall() -> SystemTime {
 }
 
 /// Runs `task` with one reading of the clock per poll.
-pub fn cached_per_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
+pub(crate) fn cached_per_poll<F: Future>(task: F) -> impl Future<Output = F::Output> {
     let mut task = Box::pin(task);
     poll_fn(move |cx| {
         let _reading = CachedTime::begin();

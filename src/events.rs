@@ -204,7 +204,11 @@ impl Past {
     fn keep(&mut self, stamped: Stamped) {
         let list = match stamped.event {
             Event::Failover { .. } => &mut self.failovers,
-            _ => &mut self.changes,
+            Event::Score { .. }
+            | Event::State { .. }
+            | Event::Part { .. }
+            | Event::Tick { .. }
+            | Event::Reload { .. } => &mut self.changes,
         };
         if list.len() == KEPT {
             list.pop_front();

@@ -6,7 +6,7 @@
 
 /// Where a request can panic.
 #[derive(Debug, Clone, Copy)]
-pub enum Failpoint {
+pub(crate) enum Failpoint {
     /// Before anything was done for the request.
     Handler,
     /// With its slot, before the first attempt.
@@ -23,11 +23,11 @@ mod act {
 
     /// Does nothing without the feature.
     #[inline(always)]
-    pub fn request(_: Failpoint, _: &str) {}
+    pub(crate) fn request(_: Failpoint, _: &str) {}
 
     /// Does nothing without the feature.
     #[inline(always)]
-    pub fn task(_: &str) {}
+    pub(crate) fn task(_: &str) {}
 }
 
 #[cfg(feature = "failpoints")]
@@ -48,7 +48,7 @@ mod act {
     });
 
     /// Panics if the id of the request names this place.
-    pub fn request(place: Failpoint, id: &str) {
+    pub(crate) fn request(place: Failpoint, id: &str) {
         let here = match place {
             Failpoint::Handler => "handler",
             Failpoint::Slot => "slot",
@@ -61,11 +61,11 @@ mod act {
     }
 
     /// Panics if this is the first start of a task that is to panic.
-    pub fn task(name: &str) {
+    pub(crate) fn task(name: &str) {
         if TASKS.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
             panic!("a failpoint");
         }
     }
 }
 
-pub use act::{request, task};
+pub(crate) use act::{request, task};

@@ -8,7 +8,7 @@ use reqwest::redirect;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 /// The client side of TLS, offering `protocols` by ALPN, best first.
-pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(crate) fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     // Both sources: a scratch container has no system roots, and a company may have its own.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -24,7 +24,7 @@ pub fn client_config(protocols: &[&[u8]]) -> Result<Arc<ClientConfig>, rustls::E
 ///
 /// # Errors
 /// One sentence, if TLS cannot be set up.
-pub fn http_client(limit: Duration) -> Result<reqwest::Client, String> {
+pub(crate) fn http_client(limit: Duration) -> Result<reqwest::Client, String> {
     let tls = client_config(&[b"http/1.1"]).map_err(|error| error.to_string())?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))

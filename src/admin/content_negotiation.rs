@@ -7,14 +7,14 @@ use http::{HeaderMap, header};
 use crate::telemetry::exposition::Format;
 
 /// Whether `accept` gives `text/html` a higher quality than `application/json`.
-pub fn prefers_html(headers: &HeaderMap) -> bool {
+pub(crate) fn prefers_html(headers: &HeaderMap) -> bool {
     let ranges: Vec<_> = ranges(headers).collect();
     quality(&ranges, ("text", "html")) > quality(&ranges, ("application", "json"))
 }
 
 /// OpenMetrics if `accept` names it with at least the quality of Prometheus' own format. Browsers, `*/*` and an absent
 /// header get Prometheus' format, which a terminal can show as well.
-pub fn preferred_format(headers: &HeaderMap) -> Format {
+pub(crate) fn preferred_format(headers: &HeaderMap) -> Format {
     let named: Vec<_> = ranges(headers).filter(|range| range.subtype != "*").collect();
     let open = quality(&named, ("application", "openmetrics-text"));
     match open > 0.0 && open >= quality(&named, ("text", "plain")) {

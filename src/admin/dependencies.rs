@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_secs(3);
 
 /// Whether each dependency is up; `None` where none is configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dependencies {
+pub(crate) struct Dependencies {
     /// The store can be read and written.
     pub memory_store: Option<bool>,
     /// Redis answers within its timeout.
@@ -29,7 +29,7 @@ impl Dependencies {
 }
 
 /// Checks the dependencies for ever. They are given a moment to come up first.
-pub async fn run<F: Future<Output = Dependencies>>(events: Events, look: impl Fn() -> F) {
+pub(crate) async fn run<F: Future<Output = Dependencies>>(events: Events, look: impl Fn() -> F) {
     let mut known = Dependencies::default();
     loop {
         sleep(LOOK).await;

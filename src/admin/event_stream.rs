@@ -25,7 +25,6 @@ use crate::{
 
 /// Interval between looks at the scores while there are watchers.
 const LOOK: Duration = Duration::from_millis(500);
-/// Looks per sample of the history.
 const LOOKS_PER_SAMPLE: u64 = (history::EVERY.as_millis() / LOOK.as_millis()) as u64;
 /// A smaller change of a score, in points, is not worth an event.
 const SCORE_STEP: f64 = 1.0;
@@ -35,7 +34,7 @@ const SHARE_STEP: f64 = 0.05;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What the task observes.
-pub struct OperatorSample {
+pub(crate) struct OperatorSample {
     /// The configuration in force and its targets.
     pub snapshot: Arc<Snapshot>,
     /// Requests of clients in flight.
@@ -46,7 +45,7 @@ pub struct OperatorSample {
 
 /// Samples every target for `history` and publishes what has changed since the last events, for ever. The first
 /// watcher gets everything as a change.
-pub async fn run(events: Events, history: Arc<History>, look: impl Fn() -> OperatorSample) {
+pub(crate) async fn run(events: Events, history: Arc<History>, look: impl Fn() -> OperatorSample) {
     let mut told = LastSent::default();
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -107,7 +106,10 @@ impl LastSent {
 }
 
 /// Every event from now on as server-sent events, until `shutdown`.
-pub fn stream(events: &Events, shutdown: CancellationToken) -> impl Stream<Item = Bytes> + Send + 'static {
+pub(crate) fn stream(
+    events: &Events,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = Bytes> + Send + 'static {
     // The comment makes the head go out at once.
     let first = Bytes::from_static(b": watching\n\n");
     let begin = (events.watch(), events.losses().clone(), shutdown, Some(first));

@@ -22,7 +22,7 @@ use crate::{
 
 /// The order of targets for a model.
 #[derive(Debug, Clone, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The model, by its own name.
     pub model: String,
     /// Whether the explanation is for streams or for whole answers.
@@ -39,7 +39,7 @@ pub struct Explanation {
 
 /// A target that would be tried.
 #[derive(Debug, Clone, Serialize)]
-pub struct PlanStep {
+pub(crate) struct PlanStep {
     /// `provider/model`
     pub target: String,
     /// The configured model it is tried for.
@@ -64,7 +64,7 @@ pub struct PlanStep {
 
 /// A target that would not be tried.
 #[derive(Debug, Clone, Serialize)]
-pub struct NotAsked {
+pub(crate) struct NotAsked {
     /// `provider/model`
     pub target: String,
     /// The configured model it belongs to.
@@ -84,13 +84,13 @@ pub struct NotAsked {
 }
 
 /// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
-pub fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
+pub(crate) fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
     let target = || snapshot.ad_hoc_views(&TargetName::parse(name)?);
     snapshot.model(name).cloned().or_else(target)
 }
 
 /// Which targets would be tried for `model`.
-pub fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: Moment) -> Explanation {
+pub(crate) fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed, at: Moment) -> Explanation {
     let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
     let rules = snapshot.config.resilience.clone();
     let max_attempts = rules.max_attempts;

@@ -13,17 +13,17 @@ use super::view::TargetRow;
 use crate::upstream::health::score::LatencyKind;
 
 /// Interval between two samples.
-pub const EVERY: Duration = Duration::from_secs(5);
+pub(crate) const EVERY: Duration = Duration::from_secs(5);
 /// Samples kept per target: five minutes.
-pub const KEPT: usize = 60;
+pub(crate) const KEPT: usize = 60;
 
 /// The latency of a target at one moment, one per [`LatencyKind`]; `None` where nothing was known.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct LatencySample([Option<Percentiles>; 2]);
+pub(crate) struct LatencySample([Option<Percentiles>; 2]);
 
 /// Percentiles of a latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     /// Median, in seconds.
     pub p50: f64,
     /// 95th percentile, in seconds.
@@ -31,16 +31,16 @@ pub struct Percentiles {
 }
 
 /// Samples of one target, oldest first.
-pub type LatencyHistory = VecDeque<LatencySample>;
+pub(crate) type LatencyHistory = VecDeque<LatencySample>;
 
 impl LatencySample {
     /// Percentiles by [`LatencyKind`].
-    pub fn new(of_kinds: [Option<Percentiles>; 2]) -> Self {
+    pub(crate) fn new(of_kinds: [Option<Percentiles>; 2]) -> Self {
         Self(of_kinds)
     }
 
     /// The sample shown by the row of the target.
-    pub fn of(row: &TargetRow) -> Self {
+    pub(crate) fn of(row: &TargetRow) -> Self {
         let known = |kind| {
             let of_kind = row.kinds.of(kind);
             of_kind.p50.zip(of_kind.p95).map(|(p50, p95)| Percentiles { p50, p95 })
@@ -49,18 +49,18 @@ impl LatencySample {
     }
 
     /// The percentiles of streams, or of whole answers.
-    pub fn get(&self, kind: LatencyKind) -> Option<Percentiles> {
+    pub(crate) fn get(&self, kind: LatencyKind) -> Option<Percentiles> {
         self.0[kind as usize]
     }
 }
 
 /// The samples of every target, by its id.
 #[derive(Debug, Default)]
-pub struct History(Mutex<HashMap<String, LatencyHistory>>);
+pub(crate) struct History(Mutex<HashMap<String, LatencyHistory>>);
 
 impl History {
     /// Samples every row, and removes targets that are not among them.
-    pub fn sample(&self, rows: &[TargetRow]) {
+    pub(crate) fn sample(&self, rows: &[TargetRow]) {
         let mut all = self.0.lock();
         all.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
@@ -73,7 +73,7 @@ impl History {
     }
 
     /// The samples of one target.
-    pub fn of(&self, id: &str) -> LatencyHistory {
+    pub(crate) fn of(&self, id: &str) -> LatencyHistory {
         self.0.lock().get(id).cloned().unwrap_or_default()
     }
 }

@@ -5,29 +5,29 @@
 //! minutes, [`metrics`] the page for Prometheus, and [`page`] all of it as HTML. Nothing here changes a target or knows a
 //! route: see `server::handlers::admin`.
 
-pub mod content_negotiation;
-pub mod dependencies;
-pub mod event_stream;
-pub mod explain;
-pub mod history;
-pub mod metrics;
-pub mod page;
+pub(crate) mod content_negotiation;
+pub(crate) mod dependencies;
+pub(crate) mod event_stream;
+pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod metrics;
+pub(crate) mod page;
 mod reason;
-pub mod summary;
+pub(crate) mod summary;
 #[cfg(test)]
 mod test_support;
-pub mod view;
+pub(crate) mod view;
 
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 /// The body of `/admin/openapi.json`: the admin and memory routes, for programs. `tests/openapi` checks it against them.
-pub const OPENAPI: &str = include_str!("openapi.json");
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
 
 /// The result of a reload of the configuration.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// When it was done, as RFC 3339.
     pub at: String,
     /// Whether the new configuration is in force.
@@ -38,7 +38,7 @@ pub struct Reloaded {
 
 /// One moment on both clocks: targets store the monotonic one, people read the other.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub(crate) struct Moment {
     /// The monotonic clock.
     pub now: Instant,
     /// The wall clock, for dates.
@@ -47,12 +47,12 @@ pub struct Moment {
 
 impl Moment {
     /// The present moment.
-    pub fn current() -> Self {
+    pub(crate) fn current() -> Self {
         Self { now: Instant::now(), wall: SystemTime::now() }
     }
 
     /// `at` on the wall clock, as RFC 3339.
-    pub fn date(&self, at: Instant) -> String {
+    pub(crate) fn date(&self, at: Instant) -> String {
         let ahead = at.saturating_duration_since(self.now);
         let behind = self.now.saturating_duration_since(at);
         rfc3339(self.wall + ahead - behind)

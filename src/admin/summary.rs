@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use super::view::TargetRow;
 
 /// Serialises as an object with one line per target id, best first.
-pub struct Summary<'a>(pub &'a [TargetRow]);
+pub(crate) struct Summary<'a>(pub &'a [TargetRow]);
 
 #[derive(Serialize)]
 struct SummaryRow {

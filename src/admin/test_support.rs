@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Two providers, a model on both of them with a fallback on one.
-pub const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 [server]
 listen = "127.0.0.1:0"
 
@@ -38,24 +38,24 @@ targets = ["fast/small", "fast/big"]
 "#;
 
 /// The targets of [`CONFIG`].
-pub fn snapshot(events: &Events) -> Snapshot {
+pub(crate) fn snapshot(events: &Events) -> Snapshot {
     let loaded = config::parse("config.toml", CONFIG, &|_| None).unwrap();
     Snapshot::new(loaded.config, None, events, &Tasks::new()).unwrap()
 }
 
 /// Begins an attempt on `target`.
-pub fn attempt(target: &Arc<Target>, kind: LatencyKind) -> Attempt {
+pub(crate) fn attempt(target: &Arc<Target>, kind: LatencyKind) -> Attempt {
     Attempt::begin(target, &RequestNeed { kind, tokens: 1 }, None, true).unwrap()
 }
 
 /// Makes `count` attempts on the target `id` end in `outcome`.
-pub fn fail(snapshot: &Snapshot, id: &str, outcome: Outcome, count: usize) {
+pub(crate) fn fail(snapshot: &Snapshot, id: &str, outcome: Outcome, count: usize) {
     let target = snapshot.find(id).unwrap();
     (0..count).for_each(|_| attempt(&target, LatencyKind::Stream).failed(outcome, "it went wrong."));
 }
 
 /// Makes attempts on the target `id` succeed after `millis` each. On a paused clock.
-pub async fn succeed(snapshot: &Snapshot, id: &str, kind: LatencyKind, millis: &[u64]) {
+pub(crate) async fn succeed(snapshot: &Snapshot, id: &str, kind: LatencyKind, millis: &[u64]) {
     let target = snapshot.find(id).unwrap();
     for millis in millis {
         let mut attempt = attempt(&target, kind);

@@ -20,7 +20,7 @@ const KINDS: [LatencyKind; 2] = [LatencyKind::Stream, LatencyKind::Whole];
 
 /// One target. The field names are part of the public API.
 #[derive(Debug, Clone, Serialize)]
-pub struct TargetRow {
+pub(crate) struct TargetRow {
     /// `provider/model`
     pub id: String,
     /// The name of its provider.
@@ -75,7 +75,7 @@ pub struct TargetRow {
 
 /// A peer's report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ReportedByRow {
+pub(crate) struct ReportedByRow {
     /// Its id as in its log: sixteen hexadecimal digits.
     pub gateway: String,
     /// Seconds since the peer observed it.
@@ -84,7 +84,7 @@ pub struct ReportedByRow {
 
 /// Percentiles of the latency behind `avg_latency`, in seconds; `null` before the first answer.
 #[derive(Debug, Clone, Serialize)]
-pub struct LatencyRow {
+pub(crate) struct LatencyRow {
     /// Median, in seconds.
     pub p50: Option<f64>,
     /// 95th percentile, in seconds.
@@ -97,7 +97,7 @@ pub struct LatencyRow {
 
 /// Scores by kind of request, which are independent.
 #[derive(Debug, Clone, Serialize)]
-pub struct ScoresByKind {
+pub(crate) struct ScoresByKind {
     /// Streams: latency to the first content.
     pub stream: KindScore,
     /// Whole answers: latency to the end.
@@ -106,7 +106,7 @@ pub struct ScoresByKind {
 
 /// The score for requests of one kind.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub struct KindScore {
+pub(crate) struct KindScore {
     /// `100 × success_rate − 10 × max(avg_latency, silence)`
     pub score: f64,
     /// Seconds, times `crowding`.
@@ -125,7 +125,7 @@ pub struct KindScore {
 
 /// One rate-limit window of a provider.
 #[derive(Debug, Clone, Serialize)]
-pub struct HeadroomRow {
+pub(crate) struct HeadroomRow {
     /// `requests` or `tokens`
     pub unit: &'static str,
     /// Its name in the provider's headers (`minute`, `tokens-day`); empty if it has none.
@@ -139,7 +139,7 @@ pub struct HeadroomRow {
 }
 
 /// Every target of `snapshot`, best first: by state, then by score.
-pub fn rows(snapshot: &Snapshot, at: Moment) -> Vec<TargetRow> {
+pub(crate) fn rows(snapshot: &Snapshot, at: Moment) -> Vec<TargetRow> {
     let targets = snapshot.targets_in_models();
     let pools = targets.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b));
     let mut rows: Vec<TargetRow> = pools.flat_map(|pool| rows_of_pool(snapshot, pool, at)).collect();
@@ -216,7 +216,7 @@ impl TargetRow {
 
 impl ReportedByRow {
     /// The gateway whose report put the target of `view` out or under suspicion.
-    pub fn of(view: &TargetView, at: Moment) -> Option<Self> {
+    pub(crate) fn of(view: &TargetView, at: Moment) -> Option<Self> {
         let told = view.told_by.or(view.doubted_by)?;
         let seconds_ago = at.now.saturating_duration_since(told.at).as_secs_f64();
         Some(Self { gateway: told.peer.to_string(), seconds_ago })
@@ -225,7 +225,7 @@ impl ReportedByRow {
 
 impl ScoresByKind {
     /// The score for requests of `kind`.
-    pub fn of(&self, kind: LatencyKind) -> &KindScore {
+    pub(crate) fn of(&self, kind: LatencyKind) -> &KindScore {
         match kind {
             LatencyKind::Stream => &self.stream,
             LatencyKind::Whole => &self.whole,

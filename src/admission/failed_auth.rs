@@ -21,7 +21,7 @@ use governor::{
 use super::local::governor_clock::{SinceStart, in_whole_millis};
 
 /// Wrong keys a minute from one address, or from one network of IPv6 (/64).
-pub const PER_ADDRESS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+pub(crate) const PER_ADDRESS: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 /// Wrong keys a minute from all addresses.
 const FROM_ALL: NonZeroU32 = NonZeroU32::MIN.saturating_add(2999);
 /// Cells of the table: less than a megabyte.
@@ -30,7 +30,7 @@ const MAX_ADDRESSES: usize = 4096;
 type Cell = RateLimiter<NotKeyed, InMemoryState, SinceStart, NoOpMiddleware<Duration>>;
 
 /// Counts wrong keys.
-pub struct FailedAuthLimiter {
+pub(crate) struct FailedAuthLimiter {
     cells: Vec<Cell>,
     all: Cell,
     secret: RandomState,
@@ -52,7 +52,7 @@ impl FailedAuthLimiter {
     ///
     /// # Errors
     /// When the next one would not be too many.
-    pub fn record(&self, address: IpAddr) -> Result<(), Duration> {
+    pub(crate) fn record(&self, address: IpAddr) -> Result<(), Duration> {
         let place = self.secret.hash_one(network(address)) as usize % MAX_ADDRESSES;
         let cells = self.cells.get(place).into_iter().chain([&self.all]);
         cells.into_iter().try_for_each(|cell| {

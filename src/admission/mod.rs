@@ -9,14 +9,14 @@
 //! Beside the door, [`process_limits`] bounds what the process takes on from all users together, and [`failed_auth`] counts
 //! wrong keys, which belong to no user.
 
-pub mod distributed;
-pub mod failed_auth;
+pub(crate) mod distributed;
+pub(crate) mod failed_auth;
 pub mod local;
-pub mod process_limits;
-pub mod rate_limit_headers;
+pub(crate) mod process_limits;
+pub(crate) mod rate_limit_headers;
 pub mod request;
-pub mod reservation;
-pub mod slot;
+pub(crate) mod reservation;
+pub(crate) mod slot;
 
 use futures_util::FutureExt;
 use tokio::select;

@@ -19,7 +19,7 @@ const LARGEST_BODIES: usize = 4;
 const PIECE: usize = 1024;
 
 /// The bounds, shared by everything that serves.
-pub struct ProcessLimits {
+pub(crate) struct ProcessLimits {
     connections: Arc<Connections>,
     /// For tower's limit of requests at once.
     pub requests: Arc<Semaphore>,
@@ -32,7 +32,7 @@ struct Connections {
 }
 
 /// Room for one connection; given back when dropped, which is after the connection's end.
-pub struct ConnectionPermit(Arc<Connections>);
+pub(crate) struct ConnectionPermit(Arc<Connections>);
 
 /// Bytes of a body that are held; given back when dropped.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub struct HeldBytes(Option<OwnedSemaphorePermit>);
 
 impl ProcessLimits {
     /// Nothing taken on yet; one body has at most `max_body` bytes.
-    pub fn new(max_body: usize) -> Self {
+    pub(crate) fn new(max_body: usize) -> Self {
         let bodies = BODIES.max(max_body.saturating_mul(LARGEST_BODIES)) / PIECE;
         Self {
             connections: Arc::new(Connections { free: Semaphore::new(CONNECTIONS), ended: Notify::new() }),
@@ -50,18 +50,18 @@ impl ProcessLimits {
     }
 
     /// Room for one more connection, once there is some.
-    pub async fn connection(&self) -> Option<ConnectionPermit> {
+    pub(crate) async fn connection(&self) -> Option<ConnectionPermit> {
         self.connections.free.acquire().await.ok()?.forget();
         Some(ConnectionPermit(self.connections.clone()))
     }
 
     /// A connection ends, or one has since this was last asked.
-    pub async fn connection_ended(&self) {
+    pub(crate) async fn connection_ended(&self) {
         self.connections.ended.notified().await;
     }
 
     /// Makes `held` cover `bytes`; false if that is more than the process takes on.
-    pub fn hold(&self, held: &mut HeldBytes, bytes: usize) -> bool {
+    pub(crate) fn hold(&self, held: &mut HeldBytes, bytes: usize) -> bool {
         let covered = held.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(PIECE).saturating_sub(covered);
         if more == 0 {

@@ -1,8 +1,8 @@
 //! The composition root: builds every part from a configuration, owns every task, reloads and drains.
 
-pub mod parts;
-pub mod reload;
-pub mod reload_trigger;
+pub(crate) mod parts;
+pub(crate) mod reload;
+pub(crate) mod reload_trigger;
 
 use std::{
     io::{self, Write},

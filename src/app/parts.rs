@@ -32,7 +32,7 @@ use crate::{
 const COLLECTOR_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What lives as long as the process.
-pub struct Parts {
+pub(crate) struct Parts {
     /// Every task of the process.
     pub tasks: Tasks,
     /// The configuration in force.
@@ -68,7 +68,7 @@ impl Parts {
     ///
     /// # Errors
     /// The configuration names files or addresses that are of no use.
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         path: Option<PathBuf>,
         memory: Option<Arc<MemoryService>>,
@@ -95,7 +95,7 @@ impl Parts {
     }
 
     /// What answers clients; `reload` is for operators.
-    pub fn server(&self, reload: Arc<ReloadHandle>) -> Arc<HttpServer> {
+    pub(crate) fn server(&self, reload: Arc<ReloadHandle>) -> Arc<HttpServer> {
         Arc::new(HttpServer {
             tasks: self.tasks.clone(),
             listener: self.config.snapshot().config.server.listen.ip(),
@@ -112,7 +112,7 @@ impl Parts {
     }
 
     /// For probes of readiness, and for the watch of dependencies.
-    pub fn health(&self) -> HealthContext {
+    pub(crate) fn health(&self) -> HealthContext {
         HealthContext { tasks: self.tasks.clone(), memory: self.memory.clone(), redis: self.redis.clone() }
     }
 
@@ -140,7 +140,7 @@ impl Parts {
     }
 
     /// What operators look at.
-    pub fn admin(&self, reload: Arc<ReloadHandle>) -> AdminContext {
+    pub(crate) fn admin(&self, reload: Arc<ReloadHandle>) -> AdminContext {
         AdminContext {
             tasks: self.tasks.clone(),
             calls: self.calls.clone(),
@@ -158,7 +158,7 @@ impl Parts {
     }
 
     /// Reads the configuration again.
-    pub fn reload_handle(&self) -> Arc<ReloadHandle> {
+    pub(crate) fn reload_handle(&self) -> Arc<ReloadHandle> {
         let reloader = Reloader {
             path: self.path.clone(),
             tasks: self.tasks.clone(),
@@ -173,7 +173,7 @@ impl Parts {
     }
 
     /// What the event stream of operators tells of the gateway as a whole.
-    pub fn sampler(&self) -> impl Fn() -> OperatorSample + Clone + Send + Sync + 'static {
+    pub(crate) fn sampler(&self) -> impl Fn() -> OperatorSample + Clone + Send + Sync + 'static {
         let (calls, admission, config) = (self.calls.clone(), self.admission.clone(), self.config.clone());
         move || {
             let (in_flight, waiting) = (calls.len(), admission.slots_view().total.waiting);

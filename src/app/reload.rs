@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// All that a new configuration changes.
-pub struct Reloader {
+pub(crate) struct Reloader {
     /// The file; `None` in the demo.
     pub path: Option<PathBuf>,
     /// For the tasks of new targets.
@@ -39,7 +39,7 @@ pub struct Reloader {
 
 impl Reloader {
     /// Reads the file again, and puts it in force if it is good.
-    pub fn reload(&self) -> Reloaded {
+    pub(crate) fn reload(&self) -> Reloaded {
         let (ok, messages) = match self.load().and_then(|loaded| self.activate(loaded)) {
             Ok(messages) => (true, messages),
             Err(reasons) => (false, reasons),

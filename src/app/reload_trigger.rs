@@ -24,9 +24,8 @@ const LOOKS: u32 = 10;
 /// this far apart.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What is to be reloaded, and from where.
 #[derive(Clone)]
-pub struct ReloadSource {
+pub(crate) struct ReloadSource {
     /// The file.
     pub path: PathBuf,
     /// What is in force.
@@ -37,7 +36,7 @@ pub struct ReloadSource {
 
 /// Reloads on SIGHUP, and when the text of the file has changed. The signal is ours, and the file watched, as soon as
 /// this returns; the future that does the work is the caller's to run.
-pub fn watch(source: ReloadSource) -> impl Future<Output = ()> + Send {
+pub(crate) fn watch(source: ReloadSource) -> impl Future<Output = ()> + Send {
     let hangups = signal(SignalKind::hangup());
     let watch = watch_file(&source.path);
     async move {

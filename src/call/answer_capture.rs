@@ -65,7 +65,7 @@ impl AnswerCapture {
     pub fn take(&self) -> Option<String> {
         match std::mem::take(&mut *self.0.lock()) {
             Captured::Whole(said) if !said.trim().is_empty() => Some(said),
-            _ => None,
+            Captured::Pieces(_) | Captured::Whole(_) | Captured::Lost => None,
         }
     }
 }

@@ -29,9 +29,9 @@ use crate::{
 };
 
 mod answer_capture;
-pub mod record;
+pub(crate) mod record;
 
-pub use answer_capture::AnswerCapture;
+pub(crate) use answer_capture::AnswerCapture;
 
 /// One admitted client request.
 pub struct Call {
@@ -148,7 +148,7 @@ impl Phase {
 
 /// All calls in flight.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     next: AtomicU64,
     /// By order of arrival.
     calls: Mutex<HashMap<u64, Arc<InFlightRow>, RandomState>>,
@@ -176,7 +176,7 @@ pub struct InFlightCall {
 
 /// One row of `/admin/requests`.
 #[derive(Debug, Serialize)]
-pub struct CallView {
+pub(crate) struct CallView {
     /// `x-request-id`
     pub id: String,
     /// The id of its user.
@@ -197,7 +197,7 @@ pub struct CallView {
 
 impl Registry {
     /// Adds a call to the registry.
-    pub fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         id: Arc<str>,
         user: UserId,
@@ -220,17 +220,17 @@ impl Registry {
     }
 
     /// How many calls are in flight.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.calls.lock().len()
     }
 
     /// Whether no call is in flight.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// All rows, oldest first.
-    pub fn view(&self, now: Instant) -> Vec<CallView> {
+    pub(crate) fn view(&self, now: Instant) -> Vec<CallView> {
         let mut lines: Vec<_> = self.calls.lock().iter().map(|(key, line)| (*key, line.clone())).collect();
         lines.sort_by_key(|(key, _)| *key);
         lines.into_iter().map(|(_, line)| line.view(now)).collect()

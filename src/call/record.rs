@@ -24,7 +24,7 @@ use crate::{
 const CLIENT_LEFT: u16 = 499;
 
 /// The OpenTelemetry GenAI operation of `api`.
-pub fn gen_ai(api: Api) -> GenAi {
+pub(crate) fn gen_ai(api: Api) -> GenAi {
     match api {
         Api::Chat | Api::Responses => GenAi::Chat,
         Api::Completions => GenAi::TextCompletion,
@@ -52,7 +52,7 @@ pub struct RequestInfo {
 }
 
 /// Where the call is counted; `None`: nowhere.
-pub type CallMeters = Option<(Arc<GatewayMeters>, Arc<ModelMeters>)>;
+pub(crate) type CallMeters = Option<(Arc<GatewayMeters>, Arc<ModelMeters>)>;
 
 /// The record of one request. It is written when this is dropped.
 pub struct RequestRecord {

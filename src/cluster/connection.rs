@@ -25,9 +25,9 @@ use crate::{
 };
 
 /// The longest that a call waits for its reply.
-pub const CALL_TIMEOUT: Duration = Duration::from_millis(250);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_millis(250);
 /// Why a call has no reply: a timeout, a broken connection or server, an error reply.
-pub const ERRORS: [&str; 3] = ["timeout", "broken", "refused"];
+pub(crate) const ERRORS: [&str; 3] = ["timeout", "broken", "refused"];
 /// Interval between log lines about errors of single calls: a bug of ours must not fill the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -87,11 +87,11 @@ pub(super) struct RedisConnection {
 }
 
 impl ClientInner {
-    pub fn connection(&self) -> Result<Arc<RedisConnection>, RedisUnavailable> {
+    pub(crate) fn connection(&self) -> Result<Arc<RedisConnection>, RedisUnavailable> {
         self.line.load_full().ok_or(RedisUnavailable)
     }
 
-    pub async fn answer<T>(
+    pub(crate) async fn answer<T>(
         &self,
         line: &Arc<RedisConnection>,
         call: impl Future<Output = Result<T, RedisError>>,
@@ -130,7 +130,7 @@ impl ClientInner {
     }
 
     /// Puts the connection `line` into use.
-    pub fn connected(&self, line: &Arc<RedisConnection>) {
+    pub(crate) fn connected(&self, line: &Arc<RedisConnection>) {
         self.line.store(Some(line.clone()));
         self.news.send_modify(|news| *news = ConnectionState { up: true, since: news.since + 1 });
         self.outage_logged.store(false, Relaxed);
@@ -138,7 +138,7 @@ impl ClientInner {
     }
 
     /// Takes the connection `line` out of use, if it still is in use.
-    pub fn disconnect(&self, line: &Arc<RedisConnection>, why: &str) {
+    pub(crate) fn disconnect(&self, line: &Arc<RedisConnection>, why: &str) {
         line.broken.cancel();
         let now = self.line.load();
         if now.as_ref().is_some_and(|now| Arc::ptr_eq(now, line)) {
@@ -149,29 +149,29 @@ impl ClientInner {
     }
 
     /// Logs an outage, once.
-    pub fn away(&self, why: &str) {
+    pub(crate) fn away(&self, why: &str) {
         if !self.outage_logged.swap(true, Relaxed) {
             tracing::warn!("Redis is unavailable: {why}");
         }
     }
 
     /// Redis has lost its data: everything must be registered again.
-    pub fn forgotten(&self) {
+    pub(crate) fn forgotten(&self) {
         tracing::warn!("Redis has lost its data; leases are registered again");
         self.news.send_modify(|news| news.since += 1);
     }
 
     /// Records the number of gateways.
-    pub fn counted(&self, gateways: usize) {
+    pub(crate) fn counted(&self, gateways: usize) {
         self.membership.lock().counted(gateways, Instant::now());
     }
 
     /// Records that the server's clock was `millis` at `at` or a little later.
-    pub fn set_clock(&self, millis: i64, at: Instant) {
+    pub(crate) fn set_clock(&self, millis: i64, at: Instant) {
         self.clock.store(millis - at.saturating_duration_since(self.start).as_millis() as i64, Relaxed);
     }
 
-    pub fn server_time(&self) -> i64 {
+    pub(crate) fn server_time(&self) -> i64 {
         self.clock.load(Relaxed) + self.start.elapsed().as_millis() as i64
     }
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A gateway that has been silent for this long is gone.
-pub const MEMBER_TTL: Duration = Duration::from_secs(10);
+pub(crate) const MEMBER_TTL: Duration = Duration::from_secs(10);
 
 /// The highest recent count.
 #[derive(Debug)]
-pub struct Membership {
+pub(crate) struct Membership {
     count: usize,
     /// When the count was last this high.
     at: Instant,
@@ -21,12 +21,12 @@ pub struct Membership {
 
 impl Membership {
     /// One gateway: this one.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { count: 1, at: now }
     }
 
     /// Records that Redis counts `count` gateways.
-    pub fn counted(&mut self, count: usize, now: Instant) {
+    pub(crate) fn counted(&mut self, count: usize, now: Instant) {
         let count = count.max(1);
         if count >= self.count || now.saturating_duration_since(self.at) > MEMBER_TTL {
             *self = Self { count, at: now };
@@ -34,7 +34,7 @@ impl Membership {
     }
 
     /// The number of gateways assumed to live, with this one.
-    pub fn gateways(&self) -> usize {
+    pub(crate) fn gateways(&self) -> usize {
         self.count
     }
 }

@@ -16,6 +16,6 @@ mod reconnect;
 mod url;
 mod user_key;
 
-pub use client::RedisClient;
-pub use connection::{ConnectionState, ERRORS, GatewayId, RedisUnavailable};
-pub use user_key::UserKey;
+pub(crate) use client::RedisClient;
+pub(crate) use connection::{ERRORS, RedisUnavailable};
+pub(crate) use user_key::UserKey;

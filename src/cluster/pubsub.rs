@@ -15,7 +15,7 @@ const SUBSCRIBER_QUEUE: usize = 1024;
 const PUBLISH_QUEUE: usize = 1024;
 
 /// All channels, and the queue of outgoing messages.
-pub struct Channels {
+pub(crate) struct Channels {
     heard: Mutex<BTreeMap<String, broadcast::Sender<Bytes>>>,
     /// Notified when a channel gets its first subscriber.
     pub more: Notify,
@@ -33,7 +33,7 @@ impl Default for Channels {
 
 impl Channels {
     /// Subscribes to `channel` from now on.
-    pub fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
+    pub(crate) fn subscribe(&self, channel: &str) -> broadcast::Receiver<Bytes> {
         let mut heard = self.heard.lock();
         if let Some(known) = heard.get(channel) {
             return known.subscribe();
@@ -45,12 +45,12 @@ impl Channels {
     }
 
     /// The names of all subscribed channels.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.heard.lock().keys().cloned().collect()
     }
 
     /// Delivers a message to the channel's subscribers.
-    pub fn deliver(&self, channel: &[u8], message: Bytes) {
+    pub(crate) fn deliver(&self, channel: &[u8], message: Bytes) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if let Some(sender) = self.heard.lock().get(channel) {
             // It is no error if there are none.
@@ -59,7 +59,7 @@ impl Channels {
     }
 
     /// Queues `message` for sending; false if the queue is full.
-    pub fn publish(&self, channel: &str, message: Bytes) -> bool {
+    pub(crate) fn publish(&self, channel: &str, message: Bytes) -> bool {
         self.sender.try_send((channel.to_owned(), message)).is_ok()
     }
 }

@@ -49,7 +49,7 @@ static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Keeps a connection for as long as the process runs.
-pub async fn run(redis: Arc<ClientInner>) {
+pub(crate) async fn run(redis: Arc<ClientInner>) {
     let mut pause = MIN_BACKOFF;
     loop {
         match timeout(CONNECT, connect(&redis)).await {
@@ -68,7 +68,7 @@ pub async fn run(redis: Arc<ClientInner>) {
 }
 
 /// The commands that remove this gateway from the set.
-pub fn deregister(id: &GatewayId) -> Pipeline {
+pub(crate) fn deregister(id: &GatewayId) -> Pipeline {
     let mut pipe = redis::pipe();
     pipe.zrem(GATEWAYS, id.as_str()).ignore();
     pipe

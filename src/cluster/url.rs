@@ -18,7 +18,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
 const PORT: u16 = 6379;
 
 /// A parsed `redis.url`.
-pub struct RedisUrl {
+pub(crate) struct RedisUrl {
     host: String,
     port: u16,
     tls: Option<(TlsConnector, ServerName<'static>)>,
@@ -27,7 +27,7 @@ pub struct RedisUrl {
 }
 
 /// A byte stream to Redis, with or without TLS.
-pub trait Transport: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+pub(crate) trait Transport: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Transport for T {}
 
 impl RedisUrl {
@@ -35,7 +35,7 @@ impl RedisUrl {
     ///
     /// # Errors
     /// One sentence that names the part at fault.
-    pub fn parse(
+    pub(crate) fn parse(
         url: &str,
         tls: impl FnOnce() -> Result<Arc<ClientConfig>, rustls::Error>,
     ) -> Result<Self, String> {
@@ -71,7 +71,7 @@ impl RedisUrl {
     }
 
     /// Opens a connection on which nothing was sent yet.
-    pub async fn dial(&self) -> std::io::Result<Box<dyn Transport>> {
+    pub(crate) async fn dial(&self) -> std::io::Result<Box<dyn Transport>> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]

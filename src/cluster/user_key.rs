@@ -13,11 +13,11 @@ const LENGTH: usize = 22;
 /// Half a SHA-256 of a user's id. Ids are personal data that readers of Redis need not know. A guessed id can still be
 /// checked against the key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct UserKey([u8; LENGTH]);
+pub(crate) struct UserKey([u8; LENGTH]);
 
 impl UserKey {
     /// The key of `user`.
-    pub fn of(user: &UserId) -> Self {
+    pub(crate) fn of(user: &UserId) -> Self {
         let digest = Sha256::digest(user.as_str().as_bytes());
         let mut text = [b'A'; LENGTH];
         // Sixteen bytes are twenty-two characters, so it always fits.
@@ -27,7 +27,7 @@ impl UserKey {
     }
 
     /// As text: letters, digits, `-` and `_`.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

@@ -51,6 +51,7 @@ fn compare(key: &str, old: &Value, new: &Value, changes: &mut BTreeMap<String, S
 }
 
 /// The fields of an object, or the tables of an array by their names; `None` for anything else.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
 fn fields(value: &Value) -> Option<BTreeMap<String, &Value>> {
     match value {
         Value::Object(object) => Some(object.iter().map(|(name, value)| (name.clone(), value)).collect()),

@@ -5,13 +5,12 @@ use std::time::Duration;
 use super::reader::units::duration_text;
 
 /// A value written as one of a fixed set of words, or as a duration where that is allowed.
-pub trait Keyword: Copy + PartialEq + 'static {
+pub(crate) trait Keyword: Copy + PartialEq + 'static {
     /// Every word with its meaning, in the order shown to the user; the first is the usual one.
     const WORDS: &'static [(&'static str, Self)];
     /// What a duration means.
     const AFTER: Option<fn(Duration) -> Self> = None;
 
-    /// The duration, if it is one.
     fn duration(self) -> Option<Duration> {
         None
     }
@@ -44,6 +43,7 @@ macro_rules! keywords {
     ) => {
         $(#[$doc])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[allow(unreachable_pub, reason = "some are public, some are not")]
         pub enum $Name {
             $(#[$first_doc])+
             #[default]

@@ -68,19 +68,19 @@ impl ProviderProfile {
 }
 
 /// The profile of the provider at `host` (a domain name without port); a plain one for an unknown host.
-pub fn profile(host: &str) -> &'static ProviderProfile {
+pub(crate) fn profile(host: &str) -> &'static ProviderProfile {
     find(&host.trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// How the provider at `base_url` goes on from a last assistant message.
-pub fn prefill(base_url: &Url) -> Prefill {
+pub(crate) fn prefill(base_url: &Url) -> Prefill {
     let host = base_url.host_str().unwrap_or_default();
     let at = |known: &&Continuation| is_at(host, known.host) && base_url.path().starts_with(known.path);
     find(host).continuation.as_ref().filter(at).map_or(Prefill::None, |known| known.prefill)
 }
 
 /// The header that takes the key of the provider at `base_url`; lower case.
-pub fn api_key_header(base_url: &Url) -> &'static str {
+pub(crate) fn api_key_header(base_url: &Url) -> &'static str {
     find(base_url.host_str().unwrap_or_default()).api_key_header
 }
 
@@ -94,7 +94,7 @@ fn is_at(host: &str, domain: &str) -> bool {
 }
 
 /// A provider that does what OpenAI's API says.
-pub static PLAIN: ProviderProfile = ProviderProfile {
+pub(crate) static PLAIN: ProviderProfile = ProviderProfile {
     name: "openai-compatible",
     hosts: &[],
     context_403: false,

@@ -17,7 +17,7 @@
 
 mod diff;
 mod keyword;
-pub mod known;
+pub(crate) mod known;
 mod reader;
 mod redacted;
 mod secret;
@@ -25,7 +25,7 @@ mod section_table;
 mod sections;
 mod setting;
 mod suggest;
-pub mod watch;
+pub(crate) mod watch;
 
 #[cfg(test)]
 mod tests;

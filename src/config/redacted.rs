@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use super::{Config, setting::Shown};
 
 /// Stands for every secret.
-pub const MASK: &str = "***";
+pub(crate) const MASK: &str = "***";
 
 /// What stands in the place of a secret.
 #[derive(Debug, Clone, Copy)]
-pub enum Secrets {
+pub(crate) enum Secrets {
     /// Nothing of it, not even its length.
     Masked,
     /// Its digest, to see whether two are the same; never to be shown.
@@ -21,7 +21,7 @@ pub enum Secrets {
 
 impl Secrets {
     /// Stands for `secret`.
-    pub fn stand_in(self, secret: &[u8]) -> Json {
+    pub(crate) fn stand_in(self, secret: &[u8]) -> Json {
         match self {
             Self::Masked => json!(MASK),
             Self::Compared => json!(Sha256::digest(secret).to_vec()),
@@ -37,7 +37,7 @@ impl Config {
 }
 
 /// An optional key that is not set is not written in the file either.
-pub fn object<const N: usize>(keys: [(&str, Json); N]) -> Json {
+pub(crate) fn object<const N: usize>(keys: [(&str, Json); N]) -> Json {
     let set = keys.into_iter().filter(|(_, value)| !value.is_null());
     set.map(|(key, value)| (key.to_owned(), value)).collect()
 }

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Can be shown to the operator.
-pub trait Shown {
+pub(crate) trait Shown {
     /// In the notation of the file; `Null`: the key is left out.
     fn shown(&self, secrets: Secrets) -> Json;
 
@@ -32,13 +32,13 @@ pub trait Shown {
 }
 
 /// Can be read without a reader of the row's own.
-pub trait Setting: Sized {
+pub(crate) trait Setting: Sized {
     /// `None` when it is wrong, which has been noted.
     fn read(value: &Value<'_>) -> Option<Self>;
 }
 
 /// Can be made of a default as the table writes it. One that makes no sense shows in a test, which reads them all.
-pub trait FromDefault<Written> {
+pub(crate) trait FromDefault<Written> {
     /// The value of `written`.
     fn from_default(written: Written) -> Self;
 }

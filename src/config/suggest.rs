@@ -4,7 +4,7 @@
 ///
 /// Optimal string alignment (Damerau-Levenshtein without overlapping edits), because a typing slip is mostly
 /// one letter lost, doubled, changed or swapped. At most a third of the letters may differ.
-pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = normal(word);
     candidates
         .into_iter()
@@ -15,7 +15,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// `, did you mean `x`?`, or nothing when no candidate is near.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, candidates).map(|known| format!(", did you mean `{known}`?")).unwrap_or_default()
 }
 

@@ -3,4 +3,4 @@
 mod docs;
 mod shipped;
 
-pub use docs::{Documented, Key};
+pub(crate) use docs::{Documented, Key};

@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_millis(200);
 const RESTLESS: Duration = Duration::from_secs(2);
 
 /// A watch on one file, until it is dropped.
-pub struct Watch {
+pub(crate) struct Watch {
     touched: Arc<Notify>,
     _watcher: RecommendedWatcher,
 }
@@ -34,7 +34,7 @@ impl Watch {
     ///
     /// # Errors
     /// One sentence: the directory cannot be watched.
-    pub fn new(path: &Path) -> Result<Self, String> {
+    pub(crate) fn new(path: &Path) -> Result<Self, String> {
         let places = Places::of(path);
         let touched = Arc::new(Notify::new());
         let (names, touch) = (places.names, touched.clone());
@@ -56,7 +56,7 @@ impl Watch {
     }
 
     /// Waits until the file may have changed, and has come to rest.
-    pub async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.touched.notified().await;
         let patience = Instant::now() + RESTLESS;
         let rest = async { while timeout(QUIET, self.touched.notified()).await.is_ok() {} };

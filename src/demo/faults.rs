@@ -11,7 +11,7 @@ const BROKEN_FOR: u64 = 20;
 
 /// A way to break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// Answers with status 500.
     ServerError,
     /// The stream begins, and breaks in the middle.
@@ -29,18 +29,18 @@ impl Fault {
 
 /// The faults of one provider over time.
 #[derive(Debug, Clone, Copy)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     start: Instant,
 }
 
 impl Schedule {
     /// The schedule whose first minute begins at `start`.
-    pub fn from(start: Instant) -> Self {
+    pub(crate) fn from(start: Instant) -> Self {
         Self { start }
     }
 
     /// The fault at `now`; `None` while the provider is healthy.
-    pub fn at(&self, now: Instant) -> Option<Fault> {
+    pub(crate) fn at(&self, now: Instant) -> Option<Fault> {
         fault_after(now.saturating_duration_since(self.start))
     }
 }

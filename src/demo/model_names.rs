@@ -1,6 +1,4 @@
 //! The names of the demo's two models.
 
-/// The chat model.
-pub const CHAT_MODEL: &str = "demo";
-/// The embedding model.
-pub const EMBEDDING_MODEL: &str = "demo-embed";
+pub(crate) const CHAT_MODEL: &str = "demo";
+pub(crate) const EMBEDDING_MODEL: &str = "demo-embed";

@@ -13,14 +13,14 @@ use super::response::DemoEvents;
 /// A body that is cut off: the connection is closed in the middle of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated provider broke off")]
-pub struct DemoTruncated;
+pub(crate) struct DemoTruncated;
 
 /// The body of every response.
-pub type PacedBody = StreamBody<BoxStream<'static, Result<Frame<Bytes>, DemoTruncated>>>;
+pub(crate) type PacedBody = StreamBody<BoxStream<'static, Result<Frame<Bytes>, DemoTruncated>>>;
 
 /// The speed of an answer.
 #[derive(Debug, Clone, Copy)]
-pub struct Pacing {
+pub(crate) struct Pacing {
     /// Delay before the first word.
     pub first: Duration,
     /// Delay before each further word.
@@ -29,13 +29,13 @@ pub struct Pacing {
 
 impl Pacing {
     /// How long `words` words take in total.
-    pub fn of_all(&self, words: usize) -> Duration {
+    pub(crate) fn of_all(&self, words: usize) -> Duration {
         self.first + self.gap * u32::try_from(words).unwrap_or(u32::MAX)
     }
 }
 
 /// All of `text` at once; with `cut`, half of it.
-pub fn whole(text: String, cut: bool) -> PacedBody {
+pub(crate) fn whole(text: String, cut: bool) -> PacedBody {
     let mut bytes = Bytes::from(text);
     if cut {
         bytes.truncate(bytes.len() / 2);
@@ -44,7 +44,7 @@ pub fn whole(text: String, cut: bool) -> PacedBody {
 }
 
 /// `events` at `pace`; with `cut`, half of the words.
-pub fn paced(events: DemoEvents, pace: Pacing, cut: bool) -> PacedBody {
+pub(crate) fn paced(events: DemoEvents, pace: Pacing, cut: bool) -> PacedBody {
     let DemoEvents { opening, mut words, closing } = events;
     if cut {
         words.truncate(words.len().div_ceil(2));

@@ -30,7 +30,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The behaviour of one provider.
 #[derive(Debug)]
-pub struct DemoProvider {
+pub(crate) struct DemoProvider {
     /// Delay before the first word, ± 20 %.
     pub first_token: Duration,
     /// Delay before each further word, ± 20 %.
@@ -45,7 +45,7 @@ pub struct DemoProvider {
 struct HungUp;
 
 /// Serves `listener` until the process ends.
-pub async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) {
+pub(crate) async fn serve(listener: TcpListener, provider: DemoProvider, tasks: Tasks) {
     let provider = Arc::new(provider);
     loop {
         match listener.accept().await {

@@ -9,7 +9,7 @@ const LONGEST_ECHO: usize = 200;
 
 /// The parts of a request that matter here.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DemoRequest {
+pub(crate) struct DemoRequest {
     /// The requested model.
     pub model: String,
     /// The answer is to be streamed.
@@ -26,7 +26,7 @@ pub struct DemoRequest {
 
 impl DemoRequest {
     /// Reads the body of a request to any route.
-    pub fn read(body: &Value) -> Self {
+    pub(crate) fn read(body: &Value) -> Self {
         let said = conversation(body);
         let question = said.iter().rfind(|message| message.role != "assistant");
         let question = question.map_or("", |message| &message.text);
@@ -44,7 +44,7 @@ impl DemoRequest {
     }
 
     /// The answer in one piece.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.words.concat()
     }
 }
@@ -71,6 +71,7 @@ fn message(item: &Value) -> DemoMessage {
 }
 
 /// A text, a list of texts, or a list of parts with a `text`. Tokens have no text, but each list is an input.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
 fn texts(content: &Value) -> Vec<String> {
     let one = |value: &Value| value.as_str().or(value["text"].as_str()).unwrap_or_default().to_owned();
     match content {
@@ -133,7 +134,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 /// A rule of thumb: one token for four bytes.
-pub fn tokens(text: &str) -> usize {
+pub(crate) fn tokens(text: &str) -> usize {
     text.len().div_ceil(4)
 }
 

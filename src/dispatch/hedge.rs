@@ -19,7 +19,7 @@ const SAVED: f64 = 10.0;
 
 /// The hedges that may be made: a share of the calls.
 #[derive(Debug)]
-pub struct Hedges(Mutex<f64>);
+pub(crate) struct Hedges(Mutex<f64>);
 
 impl Default for Hedges {
     fn default() -> Self {
@@ -29,13 +29,13 @@ impl Default for Hedges {
 
 impl Hedges {
     /// Counts a call, which earns `share` of a hedge.
-    pub fn earn(&self, share: f64) {
+    pub(crate) fn earn(&self, share: f64) {
         let mut saved = self.0.lock();
         *saved = (*saved + share).min(SAVED);
     }
 
     /// Takes a hedge, if one was earned.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         let mut saved = self.0.lock();
         let earned = *saved >= 1.0;
         if earned {
@@ -46,7 +46,7 @@ impl Hedges {
 }
 
 /// The silence of `target` after which a second target is tried; `None`: never.
-pub fn delay(hedge: Hedge, target: &Target, kind: LatencyKind) -> Option<Duration> {
+pub(crate) fn delay(hedge: Hedge, target: &Target, kind: LatencyKind) -> Option<Duration> {
     match hedge {
         Hedge::Off => None,
         Hedge::After(delay) => Some(delay),

@@ -9,9 +9,9 @@ pub mod budget;
 mod continuation;
 mod dispatcher;
 mod hedge;
-pub mod passthrough;
+pub(crate) mod passthrough;
 pub mod plan;
-pub mod relay;
+pub(crate) mod relay;
 mod rescue;
 mod transcript;
 

@@ -34,9 +34,9 @@ use crate::{
 };
 
 /// Silence after which the client gets a comment.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A comment is the one keep-alive that every client accepts.
-pub const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+pub(crate) const KEEP_ALIVE_COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 /// Wait for usage and `[DONE]` after the answer is complete.
 const AFTER_THE_END: Duration = Duration::from_secs(2);
 /// Wait for the end of the message after `[DONE]`, so that the connection can be reused.

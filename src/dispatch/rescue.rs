@@ -50,7 +50,7 @@ impl ResumeMode {
 }
 
 /// Whether an answer to this call can be spliced at all.
-pub fn can_splice(call: &Call) -> bool {
+pub(crate) fn can_splice(call: &Call) -> bool {
     let rules = &call.snapshot.config.resilience;
     let RequestContent::Json(peek) = &call.upstream.content else { return false };
     let plain = !peek.has_tools && !peek.json_output && peek.choices == 1;
@@ -58,7 +58,7 @@ pub fn can_splice(call: &Call) -> bool {
 }
 
 /// A stream that continues where `said` ends; its lead is what the client does not have yet.
-pub async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, Refusal> {
+pub(crate) async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenStream, Refusal> {
     let mut continuation = Continuation { said, prefill: true };
     loop {
         let found = match search.find(Some(&continuation)).await {
@@ -176,7 +176,7 @@ impl ReplayMatcher<'_> {
 }
 
 /// The outcome of a broken stream, and its description for the client.
-pub fn of_break(kind: BrokenKind) -> (Outcome, &'static str) {
+pub(crate) fn of_break(kind: BrokenKind) -> (Outcome, &'static str) {
     let what = match kind {
         BrokenKind::Cut => "the answer was cut off",
         BrokenKind::Stalled => "the answer stalled",

@@ -8,7 +8,7 @@ const PIECE: usize = 4 * 1024;
 
 /// The text so far.
 #[derive(Debug, Default)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     /// All pieces but the last, each about [`PIECE`] long.
     pieces: Vec<String>,
     last: String,
@@ -17,7 +17,7 @@ pub struct Transcript {
 
 impl Transcript {
     /// Puts `text` at the end.
-    pub fn push(&mut self, text: &str) {
+    pub(crate) fn push(&mut self, text: &str) {
         if !self.last.is_empty() && self.last.len() + text.len() > PIECE {
             self.pieces.push(std::mem::take(&mut self.last));
         }
@@ -26,12 +26,12 @@ impl Transcript {
     }
 
     /// Bytes of all of it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 
     /// The whole text as one string; copies it.
-    pub fn whole(&self) -> String {
+    pub(crate) fn whole(&self) -> String {
         let mut whole = String::with_capacity(self.length);
         self.pieces.iter().chain([&self.last]).for_each(|piece| whole.push_str(piece));
         whole

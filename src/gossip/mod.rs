@@ -6,11 +6,11 @@
 //! A request leaves a note and goes on: nothing here is ever waited for. While Redis is away each gateway is on its own,
 //! as if it were the only one.
 
-pub mod message;
-pub mod peer_view;
+pub(crate) mod message;
+pub(crate) mod peer_view;
 mod probe_lease;
 mod sync_task;
-pub mod target_sync;
+pub(crate) mod target_sync;
 
 use std::{sync::Arc, time::Duration};
 
@@ -38,7 +38,7 @@ const GAP: Duration = Duration::from_millis(10);
 
 /// The channel to the other gateways, and what went over it. Clones share it.
 #[derive(Clone)]
-pub struct Gossip(Arc<GossipInner>);
+pub(crate) struct Gossip(Arc<GossipInner>);
 
 struct GossipInner {
     redis: RedisClient,
@@ -49,7 +49,7 @@ struct GossipInner {
 
 /// Messages, since start.
 #[derive(Debug, Default)]
-pub struct GossipMeters {
+pub(crate) struct GossipMeters {
     /// Published.
     pub published: Counter,
     /// Of other gateways.
@@ -60,7 +60,7 @@ pub struct GossipMeters {
 
 impl Gossip {
     /// Nothing was published yet.
-    pub fn new(redis: RedisClient) -> Self {
+    pub(crate) fn new(redis: RedisClient) -> Self {
         // The id is sixteen hexadecimal digits.
         let me = u64::from_str_radix(redis.id().as_str(), 16).unwrap_or_else(|_| fastrand::u64(..));
         Self(Arc::new(GossipInner {
@@ -72,12 +72,12 @@ impl Gossip {
     }
 
     /// What went over the channel.
-    pub fn meters(&self) -> &GossipMeters {
+    pub(crate) fn meters(&self) -> &GossipMeters {
         &self.0.meters
     }
 
     /// Publishes and merges for ever; `current` gives the configuration in force.
-    pub async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
+    pub(crate) async fn run(self, current: impl Fn() -> Arc<Snapshot>) {
         let GossipInner { redis, notifier, .. } = &*self.0;
         let (mut messages, mut connection) = (redis.subscribe(CHANNEL), redis.watch());
         // Also if it was there before we looked.

@@ -22,7 +22,7 @@ const MAX_PEERS: usize = 64;
 
 /// The reports of all peers.
 #[derive(Debug, Clone, Default)]
-pub struct PeerView {
+pub(crate) struct PeerView {
     peers: BTreeMap<PeerId, PeerEntry>,
     /// When an operator had everything forgotten.
     not_before: Option<Instant>,
@@ -62,7 +62,13 @@ impl PeerEntry {
 
 impl PeerView {
     /// Takes what a peer reports in its message `number`, written at `written`; `false` if it is no news.
-    pub fn merge(&mut self, peer: PeerId, number: u64, report: TargetReport, written: Instant) -> bool {
+    pub(crate) fn merge(
+        &mut self,
+        peer: PeerId,
+        number: u64,
+        report: TargetReport,
+        written: Instant,
+    ) -> bool {
         if self.peers.get(&peer).is_some_and(|entry| entry.number >= number) {
             return false;
         }
@@ -76,17 +82,17 @@ impl PeerView {
     }
 
     /// Nothing from before `at` counts any more.
-    pub fn forget_before(&mut self, at: Instant) {
+    pub(crate) fn forget_before(&mut self, at: Instant) {
         *self = Self { peers: BTreeMap::new(), not_before: Some(at) };
     }
 
     /// Since when reports count, if an operator had everything forgotten.
-    pub fn not_before(&self) -> Option<Instant> {
+    pub(crate) fn not_before(&self) -> Option<Instant> {
         self.not_before
     }
 
     /// All that the peers say together.
-    pub fn evidence(&self) -> PeerEvidence {
+    pub(crate) fn evidence(&self) -> PeerEvidence {
         PeerEvidence {
             outage: self.outage(),
             recovered_at: self.peers.values().filter_map(|entry| self.dated(entry.recovered?)).max(),

@@ -16,7 +16,7 @@ use crate::{
 /// A holder that does not renew it has died.
 const LEASE: Duration = Duration::from_secs(3);
 /// A lease that no request uses goes to another gateway.
-pub const UNUSED: Duration = Duration::from_secs(2);
+pub(crate) const UNUSED: Duration = Duration::from_secs(2);
 
 /// Takes the key, or holds it for longer: 1, or 0 if another gateway has it.
 static ACQUIRE: LazyLock<Script> = LazyLock::new(|| {
@@ -36,14 +36,14 @@ static RELEASE: LazyLock<Script> = LazyLock::new(|| {
 
 /// The leases that this gateway holds, and since when.
 #[derive(Default)]
-pub struct ProbeLeases(HashMap<String, Instant>);
+pub(crate) struct ProbeLeases(HashMap<String, Instant>);
 
 impl ProbeLeases {
     /// Whether this gateway has the lease for the probe of `target`. One that it has already is renewed.
     ///
     /// # Errors
     /// Redis is away.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         &mut self,
         redis: &RedisClient,
         me: PeerId,
@@ -58,20 +58,20 @@ impl ProbeLeases {
     }
 
     /// Those that are held, by target, and whether they are to be renewed soon.
-    pub fn held(&self, now: Instant) -> Vec<(String, bool)> {
+    pub(crate) fn held(&self, now: Instant) -> Vec<(String, bool)> {
         let old = |since: &Instant| now.saturating_duration_since(*since) > LEASE / 3;
         self.0.iter().map(|(target, since)| (target.clone(), old(since))).collect()
     }
 
     /// Another gateway may take it.
-    pub async fn release(&mut self, redis: &RedisClient, me: PeerId, target: &str) {
+    pub(crate) async fn release(&mut self, redis: &RedisClient, me: PeerId, target: &str) {
         self.0.remove(target);
         // It runs out by itself if this does not arrive.
         redis.run::<u8>(RELEASE.key(key(target)).arg(me.to_string())).await.ok();
     }
 
     /// Redis is away: what was held is lost.
-    pub fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         self.0.clear();
     }
 }

@@ -20,7 +20,7 @@ use crate::upstream::{
 };
 
 /// One message, as it concerns one target.
-pub struct IncomingReport {
+pub(crate) struct IncomingReport {
     /// The gateway that wrote it.
     pub peer: PeerId,
     /// Its place among those of the same peer.
@@ -32,7 +32,7 @@ pub struct IncomingReport {
 }
 
 /// What the peers say of one target.
-pub struct TargetSync {
+pub(crate) struct TargetSync {
     state: Arc<TargetState>,
     view: PeerView,
     /// When this gateway began to listen.
@@ -41,17 +41,22 @@ pub struct TargetSync {
 
 impl TargetSync {
     /// Nothing was said yet.
-    pub fn new(state: Arc<TargetState>, now: Instant) -> Self {
+    pub(crate) fn new(state: Arc<TargetState>, now: Instant) -> Self {
         Self { state, view: PeerView::default(), since: now }
     }
 
     /// Whether it is about this target, and not about one of the same name in an earlier configuration.
-    pub fn is_about(&self, state: &Arc<TargetState>) -> bool {
+    pub(crate) fn is_about(&self, state: &Arc<TargetState>) -> bool {
         Arc::ptr_eq(&self.state, state)
     }
 
     /// A peer reports; `me` is how the peers know this gateway. Returns how that changed the breaker.
-    pub fn merge(&mut self, incoming: IncomingReport, me: PeerId, now: Instant) -> Option<BreakerChange> {
+    pub(crate) fn merge(
+        &mut self,
+        incoming: IncomingReport,
+        me: PeerId,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         let state = self.state.clone();
         let mut health = state.health.lock();
         self.follow_reset(&health);
@@ -118,7 +123,7 @@ fn log_change(state: &TargetState, change: BreakerChange, cause: Option<OpenCaus
 }
 
 /// All that gateway `me` knows by itself of the target with this state.
-pub fn report(state: &TargetState, me: PeerId, now: Instant) -> TargetReport {
+pub(crate) fn report(state: &TargetState, me: PeerId, now: Instant) -> TargetReport {
     let health = state.health.lock();
     // A gateway that comes later is to know of a drain even when the gateway is gone at which it was ordered.
     let (drain, drained) = (health.drain_command, health.drained);

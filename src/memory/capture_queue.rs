@@ -35,12 +35,12 @@ const LONGEST: usize = 32 << 10;
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whose words a turn has.
-pub const USER: &str = "user";
+pub(crate) const USER: &str = "user";
 const ASSISTANT: &str = "assistant";
 
 /// What was said in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Whose chat it was.
     pub user: UserId,
     /// The user's words.
@@ -73,7 +73,7 @@ fn batch(role: &str, text: String) -> Batch {
 }
 
 /// What is on its way to the store.
-pub struct CaptureQueue {
+pub(crate) struct CaptureQueue {
     sender: Mutex<Option<mpsc::Sender<Exchange>>>,
     dropped: AtomicU64,
     written: CancellationToken,
@@ -81,7 +81,7 @@ pub struct CaptureQueue {
 
 impl CaptureQueue {
     /// Takes the exchange, or drops it if too many wait.
-    pub fn push(&self, exchange: Exchange) {
+    pub(crate) fn push(&self, exchange: Exchange) {
         let Some(sender) = self.sender.lock().clone() else { return };
         if sender.try_send(exchange).is_err() {
             let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
@@ -90,21 +90,21 @@ impl CaptureQueue {
     }
 
     /// Turns that wait to be written, and those that were dropped since the start.
-    pub fn waiting_and_dropped(&self) -> (usize, u64) {
+    pub(crate) fn waiting_and_dropped(&self) -> (usize, u64) {
         let sender = self.sender.lock();
         let waiting = sender.as_ref().map_or(0, |sender| sender.max_capacity() - sender.capacity());
         (waiting, self.dropped.load(Relaxed))
     }
 
     /// Takes no more, and returns when what waits is written.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         drop(self.sender.lock().take());
         self.written.cancelled().await;
     }
 }
 
 /// Starts what writes turns.
-pub fn start(engine: Arc<Engine>, tasks: &Tasks) -> CaptureQueue {
+pub(crate) fn start(engine: Arc<Engine>, tasks: &Tasks) -> CaptureQueue {
     let (sender, exchanges) = mpsc::channel(WAITING);
     let written = CancellationToken::new();
     let done = written.clone().drop_guard();

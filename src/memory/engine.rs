@@ -47,7 +47,7 @@ const FEW: usize = 20;
 const RANKED: usize = 256;
 
 /// Reads and writes the memories of a user through store, index and cache.
-pub struct Engine {
+pub(crate) struct Engine {
     /// Where everything is.
     pub store: Arc<dyn Store>,
     /// The indexes that are in memory, one per user.
@@ -68,7 +68,7 @@ pub struct Engine {
 
 impl Engine {
     /// Hands on what the store returned, and counts its outages.
-    pub fn count_outage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn count_outage<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         result.inspect_err(|error| {
             if error.is_outage() {
                 self.meters.store_errors.add(error.as_str());
@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Keeps all memories of `batch`, or none.
-    pub async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<MemoryRecord>, StoreError> {
+    pub(crate) async fn add(&self, user: UserId, batch: Batch) -> Result<Vec<MemoryRecord>, StoreError> {
         let slot = self.indexes.slot(&user);
         let _writing = slot.writing.lock().await;
         let appended = self.store.append(&user, batch, now()).await?;
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Takes them out of the store, the index and the cache.
-    pub async fn forget(&self, user: UserId, which: Forget) -> Result<Forgotten, StoreError> {
+    pub(crate) async fn forget(&self, user: UserId, which: Forget) -> Result<Forgotten, StoreError> {
         let slot = self.indexes.slot(&user);
         let _writing = slot.writing.lock().await;
         let forgotten = self.store.forget(&user, which, now()).await;
@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// Changes the context, and with it what is recalled.
-    pub async fn write_context(
+    pub(crate) async fn write_context(
         &self,
         user: UserId,
         change: ContextChange,
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// The memories that fit `query` best.
-    pub async fn search(
+    pub(crate) async fn search(
         &self,
         user: UserId,
         query: String,
@@ -154,7 +154,7 @@ impl Engine {
     }
 
     /// The block for a chat; a vector of the query counts if it is there at `due`.
-    pub async fn recall(
+    pub(crate) async fn recall(
         &self,
         user: UserId,
         wanted: SearchQuery<'static>,
@@ -203,7 +203,7 @@ impl Engine {
     }
 
     /// Vectors that have come for memories of the user.
-    pub async fn set_embeddings(
+    pub(crate) async fn set_embeddings(
         &self,
         user: UserId,
         embeddings: Vec<(i64, StoredEmbedding)>,
@@ -380,7 +380,7 @@ pub(crate) struct RecallQuery {
 
 impl RecallQuery {
     /// As it is known to the cache.
-    pub fn question(&self, epoch: u64, embedded: bool) -> RankingKey {
+    pub(crate) fn question(&self, epoch: u64, embedded: bool) -> RankingKey {
         RankingKey { user: self.user.clone(), epoch, query: self.query.clone(), embedded }
     }
 }

@@ -4,7 +4,7 @@ use super::store::StoreError;
 
 /// Why there is no vector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EmbedError {
+pub(crate) enum EmbedError {
     /// There is nothing to compare it with.
     #[error("no memory has a vector yet")]
     Pending,
@@ -21,7 +21,7 @@ pub enum EmbedError {
 
 impl EmbedError {
     /// For headers and answers.
-    pub fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Late => "timeout",
             Self::Pending => "pending",
@@ -32,7 +32,7 @@ impl EmbedError {
 
 /// What can stand in the way of a vector, or of its use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecallError {
+pub(crate) enum RecallError {
     /// There is none.
     #[error(transparent)]
     Vector(#[from] EmbedError),
@@ -43,7 +43,7 @@ pub enum RecallError {
 
 /// Why a chat goes on without memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecallMiss {
+pub(crate) enum RecallMiss {
     /// It would have taken longer than `recall_budget`.
     Timeout,
     /// The store is away.

@@ -16,7 +16,7 @@ use crate::{memory::store::MemoryRecord, user::UserId};
 impl Engine {
     /// The block for a chat, if it can be made here and now of a ranking that is cached. It is as new as any: an index
     /// that can be read is that of the last write, and the ranking is of its epoch.
-    pub fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
+    pub(crate) fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
         if self.indexes.is_shared() {
             return None;
         }
@@ -42,12 +42,12 @@ impl Engine {
     }
 
     /// Whether the user said the same in the same role so lately that the store would not keep it once more.
-    pub fn has_recent_turn(&self, user: &UserId, role: &str, text: &str) -> bool {
+    pub(crate) fn has_recent_turn(&self, user: &UserId, role: &str, text: &str) -> bool {
         self.indexes.slot(user).said.lock().has(role, text, now())
     }
 
     /// The store keeps what the user said: it need not be asked again, for as long as it would remember that itself.
-    pub fn note_recent_turn(&self, user: &UserId, turn: &MemoryRecord) {
+    pub(crate) fn note_recent_turn(&self, user: &UserId, turn: &MemoryRecord) {
         self.indexes.slot(user).said.lock().note(&turn.role, &turn.text, turn.created_at);
     }
 }

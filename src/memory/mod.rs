@@ -5,19 +5,19 @@
 //! fails for want of memory: past the budget, or with the store away, it goes on as it came.
 
 mod blocking;
-pub mod capture_queue;
-pub mod embedding;
-pub mod engine;
-pub mod errors;
+pub(crate) mod capture_queue;
+pub(crate) mod embedding;
+pub(crate) mod engine;
+pub(crate) mod errors;
 pub(crate) mod fast_path;
-pub mod index;
-pub mod prompt;
-pub mod ranking;
+pub(crate) mod index;
+pub(crate) mod prompt;
+pub(crate) mod ranking;
 pub(crate) mod recent_turns;
 mod retention;
-pub mod service;
-pub mod stats;
-pub mod store;
-pub mod text;
+pub(crate) mod service;
+pub(crate) mod stats;
+pub(crate) mod store;
+pub(crate) mod text;
 pub mod transfer;
-pub mod types;
+pub(crate) mod types;

@@ -16,7 +16,7 @@ const TURNS: usize = 16;
 
 /// Hashes of one user's latest turns. Their seed is drawn when the process first sees the user.
 #[derive(Debug, Default)]
-pub struct RecentTurns {
+pub(crate) struct RecentTurns {
     hasher: RandomState,
     /// The oldest first: hash and until when.
     turns: VecDeque<(u64, i64)>,
@@ -24,7 +24,7 @@ pub struct RecentTurns {
 
 impl RecentTurns {
     /// Whether the store has the turn and would not take it again.
-    pub fn has(&self, role: &str, text: &str, now: UnixMillis) -> bool {
+    pub(crate) fn has(&self, role: &str, text: &str, now: UnixMillis) -> bool {
         if self.turns.is_empty() {
             return false;
         }
@@ -33,7 +33,7 @@ impl RecentTurns {
     }
 
     /// The store has the turn since `at`.
-    pub fn note(&mut self, role: &str, text: &str, at: UnixMillis) {
+    pub(crate) fn note(&mut self, role: &str, text: &str, at: UnixMillis) {
         let hash = self.hasher.hash_one((role, text));
         self.turns.retain(|(known, _)| *known != hash);
         if self.turns.len() == TURNS {
@@ -43,7 +43,7 @@ impl RecentTurns {
     }
 
     /// Knows nothing any more.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.turns = VecDeque::new();
     }
 }

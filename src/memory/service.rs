@@ -52,7 +52,7 @@ const CHECK: Duration = Duration::from_secs(1);
 const WRITES: usize = 1024;
 
 /// The memory as the gateway uses it.
-pub struct MemoryService {
+pub(crate) struct MemoryService {
     engine: Arc<Engine>,
     tasks: Tasks,
     queue: CaptureQueue,
@@ -68,7 +68,7 @@ impl MemoryService {
     /// server that is away is not waited for.
     ///
     /// Errors: one sentence, if the store cannot be used.
-    pub async fn open(
+    pub(crate) async fn open(
         config: &config::Memory,
         redis: Option<&RedisClient>,
         embedder: Option<Arc<dyn TextEmbedder>>,
@@ -108,7 +108,7 @@ impl MemoryService {
     }
 
     /// Begins to embed what has no vector, if the embedder is not built in: as soon as that can be reached.
-    pub fn start_embedding(&self) {
+    pub(crate) fn start_embedding(&self) {
         let Some(embedder) = self.engine.embedder.clone() else { return };
         let (engine, draining) = (self.engine.clone(), self.tasks.draining().clone());
         self.tasks.spawn_restarting("embed", move || {
@@ -124,7 +124,7 @@ impl MemoryService {
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
-    pub fn reconfigure(&self, config: &config::Memory) {
+    pub(crate) fn reconfigure(&self, config: &config::Memory) {
         let old = self.settings();
         let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
         if (place(&old), &old.embedder) != (place(config), &config.embedder) {
@@ -134,14 +134,14 @@ impl MemoryService {
     }
 
     /// What is in force.
-    pub fn settings(&self) -> Arc<config::Memory> {
+    pub(crate) fn settings(&self) -> Arc<config::Memory> {
         self.engine.settings.load_full()
     }
 
     /// Keeps all items or none; with a key that was used within a day for the same items, returns those.
     ///
     /// Errors: see [`super::store::Store::append`].
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
         user: &UserId,
         items: Vec<NewItem>,
@@ -152,13 +152,12 @@ impl MemoryService {
         self.write(async move { engine.add(user, batch).await }).await
     }
 
-    /// One memory of the user.
-    pub async fn get(&self, user: &UserId, id: &str) -> Result<Option<MemoryRecord>, StoreError> {
+    pub(crate) async fn get(&self, user: &UserId, id: &str) -> Result<Option<MemoryRecord>, StoreError> {
         self.engine.count_outage(self.engine.store.get(user, id).await)
     }
 
     /// A page, oldest first.
-    pub async fn list(
+    pub(crate) async fn list(
         &self,
         user: &UserId,
         cursor: Option<Cursor>,
@@ -169,7 +168,7 @@ impl MemoryService {
 
     /// Gone means gone: rows, index, cache, files. If the files could not be cleaned, [`Forgotten::erased`] is false,
     /// and the caller must say so.
-    pub async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
+    pub(crate) async fn forget(&self, user: &UserId, which: Forget) -> Result<Forgotten, StoreError> {
         let (engine, user) = (self.engine.clone(), user.clone());
         self.write(async move { engine.forget(user, which).await }).await
     }
@@ -177,7 +176,7 @@ impl MemoryService {
     /// What fits `query` best; with `max_tokens` only as much as fits in.
     ///
     /// Errors: [`StoreError::Busy`] after `recall_timeout`, and what the store says.
-    pub async fn search(
+    pub(crate) async fn search(
         &self,
         user: &UserId,
         query: &str,
@@ -193,7 +192,7 @@ impl MemoryService {
 
     /// What [`MemoryService::recall`] would come to, if it need not wait: nearly every recall that is cached. A bug in it is left
     /// to [`MemoryService::recall`].
-    pub fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
+    pub(crate) fn recall_at_once(&self, user: &UserId, wanted: &SearchQuery<'_>) -> Option<RecallOutcome> {
         let recalled = catch_unwind(AssertUnwindSafe(|| self.engine.recall_at_once(user, wanted))).ok()??;
         self.stats.count(Ok(&recalled));
         Some(recalled)
@@ -202,7 +201,7 @@ impl MemoryService {
     /// The block for a chat, within `recall_budget`.
     ///
     /// A recall that takes longer goes on up to `recall_timeout` without the chat: the next one finds the index built.
-    pub async fn recall(
+    pub(crate) async fn recall(
         &self,
         user: &UserId,
         wanted: SearchQuery<'static>,
@@ -227,24 +226,23 @@ impl MemoryService {
     }
 
     /// Whether the user said this so lately that it would not be remembered once more.
-    pub fn has_recent_turn(&self, user: &UserId, said: &str) -> bool {
+    pub(crate) fn has_recent_turn(&self, user: &UserId, said: &str) -> bool {
         self.engine.has_recent_turn(user, capture_queue::USER, said)
     }
 
     /// Queues what was said to be remembered; the caller does not wait.
-    pub fn enqueue(&self, exchange: Exchange) {
+    pub(crate) fn enqueue(&self, exchange: Exchange) {
         self.queue.push(exchange);
     }
 
-    /// The user's own context.
-    pub async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
+    pub(crate) async fn context(&self, user: &UserId) -> Result<UserContext, StoreError> {
         self.engine.count_outage(self.engine.store.context(user).await)
     }
 
     /// Changes it, and with it what is recalled.
     ///
     /// Errors: see [`super::store::Store::write_context`].
-    pub async fn write_context(
+    pub(crate) async fn write_context(
         &self,
         user: &UserId,
         change: ContextChange,
@@ -255,7 +253,7 @@ impl MemoryService {
     }
 
     /// For operators.
-    pub async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
+    pub(crate) async fn state(&self, user: &UserId) -> Result<UserMemoryState, StoreError> {
         let counts = self.engine.count_outage(self.engine.store.counts(user).await)?;
         let slot = self.engine.indexes.peek(user);
         Ok(UserMemoryState {
@@ -269,12 +267,12 @@ impl MemoryService {
     }
 
     /// For operators: the newest events.
-    pub async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
+    pub(crate) async fn activity(&self, user: &UserId) -> Result<Vec<Activity>, StoreError> {
         self.engine.count_outage(self.engine.store.activity(user).await)
     }
 
     /// Drops recalled context of one user, or of all; how many entries.
-    pub async fn clear_cache(&self, user: Option<&UserId>) -> usize {
+    pub(crate) async fn clear_cache(&self, user: Option<&UserId>) -> usize {
         let here = self.engine.cache.clear(user);
         match &self.engine.shared {
             Some(shared) => here + shared.clear(user).await,
@@ -283,7 +281,7 @@ impl MemoryService {
     }
 
     /// For operators.
-    pub async fn overview(&self) -> Result<MemoryOverview, StoreError> {
+    pub(crate) async fn overview(&self) -> Result<MemoryOverview, StoreError> {
         let embedding = match &self.engine.embedder {
             None => None,
             Some(embedder) => Some(EmbeddingProgress {
@@ -297,27 +295,27 @@ impl MemoryService {
     }
 
     /// How recall has gone since the start.
-    pub fn stats(&self) -> RecallCounts {
+    pub(crate) fn stats(&self) -> RecallCounts {
         self.stats.with(self.cache_hits_and_misses(), self.queue.waiting_and_dropped())
     }
 
     /// Questions that the cache has answered, and those that it has not, since the start.
-    pub fn cache_hits_and_misses(&self) -> (u64, u64) {
+    pub(crate) fn cache_hits_and_misses(&self) -> (u64, u64) {
         self.engine.cache.hits_and_misses()
     }
 
     /// What is counted of it.
-    pub fn meters(&self) -> &MemoryMeters {
+    pub(crate) fn meters(&self) -> &MemoryMeters {
         &self.engine.meters
     }
 
     /// Turns that were not remembered because too many waited for the store.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.queue.waiting_and_dropped().1
     }
 
     /// How many memories are kept, as of half a minute ago at most; `None` while the store is away.
-    pub async fn items(&self) -> Option<u64> {
+    pub(crate) async fn items(&self) -> Option<u64> {
         let known = *self.counted.lock();
         if let Some((at, items)) = known
             && at.elapsed() < COUNTED
@@ -331,7 +329,7 @@ impl MemoryService {
     }
 
     /// Whether the store can be read and written, as of a few seconds ago at most.
-    pub async fn is_healthy(&self) -> bool {
+    pub(crate) async fn is_healthy(&self) -> bool {
         let known = *self.checked.lock();
         if let Some((at, healthy)) = known
             && at.elapsed() < CHECKED
@@ -344,12 +342,12 @@ impl MemoryService {
     }
 
     /// By what users are searched who are too large for memory; `None` if nobody is.
-    pub fn preselection(&self) -> Option<&'static str> {
+    pub(crate) fn preselection(&self) -> Option<&'static str> {
         self.engine.store.preselection()
     }
 
     /// Takes no more, writes what waits, and closes the files.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.queue.close().await;
         self.engine.store.close().await;
     }

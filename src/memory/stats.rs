@@ -8,7 +8,7 @@ use super::{errors::RecallMiss, types::RecallOutcome};
 
 /// Counts recalls as they end.
 #[derive(Debug, Default)]
-pub struct RecallStats {
+pub(crate) struct RecallStats {
     found: AtomicU64,
     empty: AtomicU64,
     timeout: AtomicU64,
@@ -17,7 +17,7 @@ pub struct RecallStats {
 
 /// How recall has gone since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct RecallCounts {
+pub(crate) struct RecallCounts {
     /// Chats that got a block of notes.
     pub found: u64,
     /// Chats for which nothing fitted.
@@ -38,7 +38,7 @@ pub struct RecallCounts {
 
 impl RecallStats {
     /// Takes note of how a recall ended.
-    pub fn count(&self, ended: Result<&RecallOutcome, RecallMiss>) {
+    pub(crate) fn count(&self, ended: Result<&RecallOutcome, RecallMiss>) {
         let counter = match ended {
             Ok(recalled) if recalled.block.is_some() => &self.found,
             Ok(_) => &self.empty,
@@ -49,7 +49,7 @@ impl RecallStats {
     }
 
     /// The counts, with those of the cache (hits, misses) and of the queue (waiting, dropped).
-    pub fn with(
+    pub(crate) fn with(
         &self,
         (cache_hits, cache_misses): (u64, u64),
         (waiting, dropped): (usize, u64),

@@ -10,7 +10,7 @@ use super::{
 
 /// What is to be remembered.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct NewItem {
+pub(crate) struct NewItem {
     /// The words.
     pub text: String,
     /// `user` or `assistant`.
@@ -36,7 +36,7 @@ impl From<NewItem> for NewMemory {
 
 /// A memory that was found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SearchHit {
+pub(crate) struct SearchHit {
     /// The memory.
     pub memory: MemoryRecord,
     /// How well it fits, 0..1.
@@ -45,7 +45,7 @@ pub struct SearchHit {
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SearchResult {
+pub(crate) struct SearchResult {
     /// Best first.
     pub hits: Vec<SearchHit>,
     /// It came from the cache.
@@ -56,7 +56,7 @@ pub struct SearchResult {
 
 /// The live state of one user, for operators.
 #[derive(Debug, Clone, PartialEq)]
-pub struct UserMemoryState {
+pub(crate) struct UserMemoryState {
     /// What is kept.
     pub counts: UserCounts,
     /// Recalls of this user in the cache.
@@ -73,7 +73,7 @@ pub struct UserMemoryState {
 
 /// The live state of the memory as a whole, for operators.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MemoryOverview {
+pub(crate) struct MemoryOverview {
     /// Questions that the cache has answered, and those that it has not, since the start.
     pub cache: (u64, u64),
     /// Exchanges that were not remembered, since the start: too many waited.
@@ -84,7 +84,7 @@ pub struct MemoryOverview {
 
 /// How far the embedder has come.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EmbeddingProgress {
+pub(crate) struct EmbeddingProgress {
     /// Model and length.
     pub embedder: String,
     /// Of how many memories.
@@ -95,7 +95,7 @@ pub struct EmbeddingProgress {
 
 /// What a chat wants to know.
 #[derive(Debug, Clone, Default)]
-pub struct SearchQuery<'a> {
+pub(crate) struct SearchQuery<'a> {
     /// What the user asks.
     pub query: Cow<'a, str>,
     /// What the model will see anyway, message by message.
@@ -106,7 +106,7 @@ pub struct SearchQuery<'a> {
 
 impl SearchQuery<'_> {
     /// The same, for who outlives the chat.
-    pub fn into_owned(self) -> SearchQuery<'static> {
+    pub(crate) fn into_owned(self) -> SearchQuery<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let conversation = self.conversation.into_iter().map(owned).collect();
         SearchQuery { query: owned(self.query), conversation, max_tokens: self.max_tokens }
@@ -115,7 +115,7 @@ impl SearchQuery<'_> {
 
 /// What a chat gets.
 #[derive(Debug, Clone, PartialEq)]
-pub struct RecallOutcome {
+pub(crate) struct RecallOutcome {
     /// The block; `None` if nothing fits.
     pub block: Option<String>,
     /// Memories in it.

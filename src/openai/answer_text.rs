@@ -18,12 +18,12 @@ pub(super) fn is_withheld(reason: &str) -> bool {
 }
 
 /// The text of `body`, an answer of `api`; `None` unless it is complete and plain text.
-pub fn words(api: Api, body: &[u8]) -> Option<String> {
+pub(crate) fn words(api: Api, body: &[u8]) -> Option<String> {
     let root: &RawValue = serde_json::from_slice(body).ok()?;
     match api {
         Api::Chat => of_chat(root),
         Api::Responses => of_response(root),
-        _ => None,
+        Api::Completions | Api::Embeddings | Api::Other => None,
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 
 /// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpokenTurn<'a> {
+pub(crate) struct SpokenTurn<'a> {
     /// `user`, `assistant`, `system`, `developer`, `tool` or anything a client may write.
     pub role: Cow<'a, str>,
     /// The text, its parts joined by a line break; empty if there is none. A slice of the body where possible.
@@ -26,7 +26,7 @@ pub struct SpokenTurn<'a> {
 
 /// A conversation, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conversation<'a> {
+pub(crate) struct Conversation<'a> {
     /// The turns.
     pub said: Vec<SpokenTurn<'a>>,
     /// `input` is one string, not a list: it must become a list before a turn can precede it.
@@ -35,7 +35,7 @@ pub struct Conversation<'a> {
 
 impl<'a> Conversation<'a> {
     /// The conversation of `body`, which must be the body that was peeked into; `None` if it has none.
-    pub fn read(body: &'a [u8], peek: &Peek) -> Option<Self> {
+    pub(crate) fn read(body: &'a [u8], peek: &Peek) -> Option<Self> {
         let (at, plain) = match (&peek.messages, &peek.input) {
             (Some(messages), _) => (messages.clone(), false),
             (None, Some(input)) => (input.clone(), body.get(input.start) == Some(&b'"')),
@@ -55,7 +55,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The last turn, if it is the user's and has text: the one the model will answer.
-    pub fn last_user(&self) -> Option<&SpokenTurn<'a>> {
+    pub(crate) fn last_user(&self) -> Option<&SpokenTurn<'a>> {
         let last = self.said.iter().rposition(|said| said.role == "user" && !said.text.trim().is_empty())?;
         // A tool's result after it belongs to the same turn.
         let answered =
@@ -64,7 +64,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The position directly before `said`.
-    pub fn before(&self, said: &SpokenTurn<'_>) -> InsertionPoint {
+    pub(crate) fn before(&self, said: &SpokenTurn<'_>) -> InsertionPoint {
         InsertionPoint { at: said.at.clone(), plain: self.plain }
     }
 }
@@ -74,7 +74,7 @@ const FRAME: usize = 64;
 
 /// A position where a note can be inserted into a body: directly before a turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InsertionPoint {
+pub(crate) struct InsertionPoint {
     at: Range<usize>,
     plain: bool,
 }
@@ -82,7 +82,7 @@ pub struct InsertionPoint {
 impl InsertionPoint {
     /// Inserts a user message of `note` here into `body`, and shifts the ranges in `peek`, which must be of this body. If
     /// the position is not in the body, both stay as they are and the result is `None`.
-    pub fn put(&self, body: &mut Bytes, peek: &mut Peek, note: &str) -> Option<()> {
+    pub(crate) fn put(&self, body: &mut Bytes, peek: &mut Peek, note: &str) -> Option<()> {
         let (before, asked, behind) =
             (body.get(..self.at.start)?, body.get(self.at.clone())?, body.get(self.at.end..)?);
         // Most notes need one escape per line, and few others.

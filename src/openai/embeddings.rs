@@ -29,13 +29,13 @@ struct EmbeddingsItem {
 ///
 /// # Errors
 /// None in practice: text and numbers are always valid JSON.
-pub fn request(model: &str, texts: &[&str], dimensions: Option<u32>) -> serde_json::Result<Bytes> {
+pub(crate) fn request(model: &str, texts: &[&str], dimensions: Option<u32>) -> serde_json::Result<Bytes> {
     serde_json::to_vec(&Request { model, input: texts, dimensions }).map(Bytes::from)
 }
 
 /// The vectors in `body`, one for each of `count` texts in their order; `None` unless each is there exactly once
 /// and holds only numbers.
-pub fn vectors(body: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
+pub(crate) fn vectors(body: &[u8], count: usize) -> Option<Vec<Vec<f32>>> {
     let answer: EmbeddingsResponse = serde_json::from_slice(body).ok()?;
     let mut vectors = vec![None; count];
     for (place, item) in answer.data.into_iter().enumerate() {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// The longest message kept, in bytes.
-pub const MAX_MESSAGE: usize = 2 << 10;
+pub(crate) const MAX_MESSAGE: usize = 2 << 10;
 const MAX_WORD: usize = 128;
 
 /// A provider's error.
@@ -42,6 +42,7 @@ impl ProviderError {
         Self { message: message.to_owned(), code: Some(code.to_owned()), ..Self::default() }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
     fn from_value(value: &Value) -> Self {
         let outer = match value {
             Value::Array(list) => list.first().unwrap_or(&Value::Null),
@@ -80,8 +81,7 @@ impl ProviderError {
     }
 }
 
-/// Our own error body.
-pub fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+pub(crate) fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
     #[derive(Serialize)]
     struct ErrorBody<'a> {
         error: ErrorDetails<'a>,
@@ -99,13 +99,13 @@ pub fn body(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes
 }
 
 /// Our own error as the last event of a stream. No `[DONE]` may follow it.
-pub fn event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+pub(crate) fn event(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
     let body = body(message, kind, param, code);
     Bytes::from([b"data: ", &body[..], b"\n\n"].concat())
 }
 
 /// The same for the Responses API, whose clients read the name and the type of an event.
-pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
+pub(crate) fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
     let error = serde_json::json!({ "message": message, "type": kind, "param": null, "code": code });
     let event = serde_json::json!({
         "type": "error", "code": code, "message": message, "param": null, "error": error
@@ -114,6 +114,7 @@ pub fn responses_event(message: &str, kind: &str, code: &str) -> Bytes {
 }
 
 /// A value that is neither absent nor empty.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
 fn error_fields(value: Option<&Value>) -> Option<&Value> {
     value.filter(|value| match value {
         Value::Null | Value::Bool(false) => false,
@@ -125,6 +126,7 @@ fn error_fields(value: Option<&Value>) -> Option<&Value> {
 }
 
 /// A message that may be text, FastAPI's list of errors, or an object.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
 fn words(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -144,6 +146,7 @@ fn words(value: &Value) -> String {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
 fn code_token(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(bounded(text, MAX_WORD)),

@@ -13,20 +13,20 @@
 //! | read what routing needs of a request | [`request_peek::peek`], [`multipart::peek`] |
 //! | change a request without copying it | [`rewrite::Rewrite`], [`splice::SplicedParts`] |
 
-pub mod answer_text;
-pub mod conversation;
-pub mod embeddings;
-pub mod error;
+pub(crate) mod answer_text;
+pub(crate) mod conversation;
+pub(crate) mod embeddings;
+pub(crate) mod error;
 pub(crate) mod json;
-pub mod multipart;
-pub mod request_body;
-pub mod request_peek;
-pub mod response_check;
-pub mod rewrite;
-pub mod splice;
-pub mod sse;
-pub mod stream_event;
-pub mod usage;
+pub(crate) mod multipart;
+pub(crate) mod request_body;
+pub(crate) mod request_peek;
+pub(crate) mod response_check;
+pub(crate) mod rewrite;
+pub(crate) mod splice;
+pub(crate) mod sse;
+pub(crate) mod stream_event;
+pub(crate) mod usage;
 
 /// The API family of a call: decides what counts as content and what as the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -43,7 +43,7 @@ impl Form {
 ///
 /// # Errors
 /// [`PeekError`]: no usable boundary, no closing delimiter, no model, or a repeated field that we act on.
-pub fn peek(content_type: &str, body: &[u8]) -> Result<Form, PeekError> {
+pub(crate) fn peek(content_type: &str, body: &[u8]) -> Result<Form, PeekError> {
     let boundary =
         boundary(content_type).ok_or_else(|| invalid("The content type has no usable boundary."))?;
     let (mut model, mut stream) = (None, None);

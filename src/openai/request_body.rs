@@ -49,7 +49,7 @@ impl RequestContent {
     pub fn json(&self) -> Option<&Peek> {
         match self {
             Self::Json(peek) => Some(peek),
-            _ => None,
+            Self::Form(_) | Self::Opaque => None,
         }
     }
 

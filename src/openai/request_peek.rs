@@ -44,7 +44,7 @@ const KEYS: [&str; 21] = [
 /// Why a body is rejected, for a 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct PeekError {
+pub(crate) struct PeekError {
     /// `invalid_json`, `invalid_type`, `missing_field` or `invalid_multipart`.
     pub code: &'static str,
     /// The key that the error is about.
@@ -172,7 +172,7 @@ impl<'de> ObjectFields<'de> for MessageRole<'de> {
 /// # Errors
 /// [`PeekError`]: not UTF-8, not JSON, not an object, a repeated key that we act on, no model, or a `model` or `stream`
 /// of another type. Wrong types elsewhere are left to the provider's validation.
-pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
+pub(crate) fn peek(body: &[u8]) -> Result<Peek, PeekError> {
     let text = parse_text(body)?;
     let JsonObject(fields) = serde_json::from_str::<JsonObject<RequestFields>>(text).map_err(|error| {
         PeekError::new("invalid_json", None, format!("The body is not valid JSON: {error}."))
@@ -227,7 +227,6 @@ fn inline_data(body: &[u8]) -> (usize, usize) {
     data.fold((0, 0), |(count, bytes), length| (count + 1, bytes + length))
 }
 
-/// The body as text, if it can be an object at all.
 fn parse_text(body: &[u8]) -> Result<&str, PeekError> {
     let invalid = |message: String| PeekError::new("invalid_json", None, message);
     let text = std::str::from_utf8(body)

@@ -15,12 +15,9 @@ use super::{
 
 /// The result of the check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ResponseVerdict {
+pub(crate) enum ResponseVerdict {
     /// The body is a complete answer.
-    Complete {
-        /// Its usage, if it has any.
-        usage: Option<Usage>,
-    },
+    Complete { usage: Option<Usage> },
     /// An error under status 200.
     Error(Box<ProviderError>),
     /// An empty body, blank lines, or `null`.
@@ -36,7 +33,7 @@ pub enum ResponseVerdict {
 }
 
 /// Checks a body that came with status 200. White space around it is ignored (DeepSeek sends blank lines first).
-pub fn judge(api: Api, content_type: Option<&str>, body: &[u8]) -> ResponseVerdict {
+pub(crate) fn judge(api: Api, content_type: Option<&str>, body: &[u8]) -> ResponseVerdict {
     if api == Api::Other && !content_type.is_some_and(is_json) {
         return ResponseVerdict::Complete { usage: None };
     }

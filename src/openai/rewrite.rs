@@ -26,26 +26,26 @@ pub enum How {
 
 /// Edits of one body, collected and then made at once.
 #[derive(Debug, Clone)]
-pub struct Rewrite<'a> {
+pub(crate) struct Rewrite<'a> {
     body: &'a Bytes,
     peek: &'a Peek,
     edits: Vec<Edit>,
 }
 
 /// `body` with another model name, in at most three pieces; unchanged if it is the same.
-pub fn with_model(body: &Bytes, peek: &Peek, model: &str) -> SplicedParts {
+pub(crate) fn with_model(body: &Bytes, peek: &Peek, model: &str) -> SplicedParts {
     Rewrite::new(body, peek).model(model).finish()
 }
 
 impl<'a> Rewrite<'a> {
     /// A rewrite without edits. `peek` must come from this very body.
-    pub fn new(body: &'a Bytes, peek: &'a Peek) -> Self {
+    pub(crate) fn new(body: &'a Bytes, peek: &'a Peek) -> Self {
         Self { body, peek, edits: Vec::new() }
     }
 
     /// Sets the model.
     #[must_use]
-    pub fn model(self, model: &str) -> Self {
+    pub(crate) fn model(self, model: &str) -> Self {
         if model == self.peek.model {
             return self;
         }
@@ -58,7 +58,7 @@ impl<'a> Rewrite<'a> {
     /// `None` where that cannot be done: no messages, no text so far, a last message that is the assistant's already,
     /// or a body that states itself how to continue. The caller must rule out tools, JSON output and several
     /// choices.
-    pub fn continue_from(self, said: &str, how: How) -> Option<Self> {
+    pub(crate) fn continue_from(self, said: &str, how: How) -> Option<Self> {
         let messages = self.peek.messages.clone()?;
         let last_is_theirs =
             self.peek.messages(self.body).last().is_some_and(|last| last.role != "assistant");
@@ -77,7 +77,7 @@ impl<'a> Rewrite<'a> {
     }
 
     /// The body with all edits made.
-    pub fn finish(self) -> SplicedParts {
+    pub(crate) fn finish(self) -> SplicedParts {
         // The replaced values lie side by side and insertions lie outside them, so nothing overlaps.
         SplicedParts::new(self.body, self.edits).unwrap_or_else(|| SplicedParts::from(self.body.clone()))
     }

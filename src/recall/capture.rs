@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Remembers an exchange when it is dropped: with the last byte of the answer, or when the client leaves.
-pub struct CaptureOnDrop(Option<CaptureState>);
+pub(crate) struct CaptureOnDrop(Option<CaptureState>);
 
 struct CaptureState {
     memory: Arc<MemoryService>,
@@ -20,7 +20,7 @@ struct CaptureState {
 
 impl CaptureOnDrop {
     /// For what the user `said`, and the answer that `capture` will hold.
-    pub fn new(
+    pub(crate) fn new(
         memory: Arc<MemoryService>,
         user: UserId,
         said: String,
@@ -30,7 +30,7 @@ impl CaptureOnDrop {
     }
 
     /// There was no answer, and the client will ask again.
-    pub fn discard(mut self) {
+    pub(crate) fn discard(mut self) {
         self.0 = None;
     }
 }

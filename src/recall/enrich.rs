@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A call with what was recalled for it.
-pub struct Enriched {
+pub(crate) struct Enriched {
     /// The call.
     pub call: Box<Call>,
     /// `x-concierge-memory` of the answer; `None` if there is no memory for such calls.
@@ -81,7 +81,7 @@ impl From<RecallMiss> for SkipReason {
 }
 
 /// The call with what was recalled for it, and what is to be remembered of it.
-pub async fn enrich(memory: Option<&Arc<MemoryService>>, mut call: Box<Call>) -> Enriched {
+pub(crate) async fn enrich(memory: Option<&Arc<MemoryService>>, mut call: Box<Call>) -> Enriched {
     let talks = matches!(call.api, Api::Chat | Api::Responses);
     let Some(memory) = memory.filter(|memory| talks && memory.settings().enabled) else {
         return Enriched { call, note: None, remember: None };

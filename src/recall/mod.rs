@@ -1,7 +1,7 @@
 //! Where the gateway meets its memory: recall before a call, capture after it, and vectors from a provider.
 
-pub mod capture;
+pub(crate) mod capture;
 pub(crate) mod enrich;
-pub mod remote_embedder;
+pub(crate) mod remote_embedder;
 
-pub use enrich::{Enriched, enrich};
+pub(crate) use enrich::{Enriched, enrich};

@@ -47,7 +47,7 @@ const AT_ONCE: u32 = 64;
 const WAITING: u32 = 1000;
 
 /// What a call goes through.
-pub struct EmbedderContext {
+pub(crate) struct EmbedderContext {
     /// Gets the answers.
     pub dispatcher: Arc<Dispatcher>,
     /// Lists the calls.
@@ -57,7 +57,7 @@ pub struct EmbedderContext {
 }
 
 /// Asks one model of the configuration for vectors.
-pub struct RemoteEmbedder {
+pub(crate) struct RemoteEmbedder {
     id: Arc<str>,
     model: String,
     dimensions: u32,
@@ -84,7 +84,7 @@ impl TextEmbedder for RemoteEmbedder {
 
 impl RemoteEmbedder {
     /// The embedder of this configuration, which cannot reach anybody yet; `None` for the built-in one.
-    pub fn of(config: &config::Memory) -> Option<Arc<Self>> {
+    pub(crate) fn of(config: &config::Memory) -> Option<Arc<Self>> {
         match &config.embedder {
             config::Embedder::OpenAi { model, dimensions } if config.enabled => {
                 Some(Arc::new(Self::new(model, *dimensions)))
@@ -112,7 +112,7 @@ impl RemoteEmbedder {
     }
 
     /// From now on calls go through `context`; a second one changes nothing.
-    pub fn connect(&self, context: EmbedderContext) {
+    pub(crate) fn connect(&self, context: EmbedderContext) {
         drop(self.context.set(context));
     }
 
@@ -150,7 +150,7 @@ impl RemoteEmbedder {
         match answered.map_err(|refused| embed_error(&refused.refusal))?.body {
             AnsweredBody::Whole(body, _call) => embeddings::vectors(&body, texts.len())
                 .ok_or_else(|| unavailable("the answer does not have one vector for each text")),
-            _ => Err(unavailable("the answer is a stream")),
+            AnsweredBody::Events(_) | AnsweredBody::Raw(_) => Err(unavailable("the answer is a stream")),
         }
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
 
-use super::{authn::Keyring, listener};
+use super::{authn::Keyring, tls_acceptor::tls_acceptor};
 use crate::{config::Config, events::Events, tasks::Tasks, upstream::Snapshot};
 
 /// What a configuration makes of the server; replaced as a whole.
-pub struct ActiveConfig {
+pub(crate) struct ActiveConfig {
     /// Configuration and targets.
     pub snapshot: Arc<Snapshot>,
     pub(super) keys: Keyring,
@@ -21,14 +21,14 @@ impl ActiveConfig {
     ///
     /// # Errors
     /// The files of the certificate or a provider's settings are of no use.
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         before: Option<&Snapshot>,
         events: &Events,
         tasks: &Tasks,
     ) -> Result<Self, String> {
         let keys = Keyring::new(&config.auth);
-        let tls = config.server.tls.as_ref().map(listener::tls_acceptor).transpose()?;
+        let tls = config.server.tls.as_ref().map(tls_acceptor).transpose()?;
         let snapshot = Snapshot::new(config, before, events, tasks)?;
         Ok(Self { snapshot: Arc::new(snapshot), keys, tls })
     }
@@ -36,21 +36,21 @@ impl ActiveConfig {
 
 /// The configuration in force, for all that must not keep an old one.
 #[derive(Clone)]
-pub struct CurrentConfig(Arc<ArcSwap<ActiveConfig>>);
+pub(crate) struct CurrentConfig(Arc<ArcSwap<ActiveConfig>>);
 
 impl CurrentConfig {
     /// `active` is in force.
-    pub fn new(active: ActiveConfig) -> Self {
+    pub(crate) fn new(active: ActiveConfig) -> Self {
         Self(Arc::new(ArcSwap::from_pointee(active)))
     }
 
     /// What is in force now.
-    pub fn load(&self) -> Arc<ActiveConfig> {
+    pub(crate) fn load(&self) -> Arc<ActiveConfig> {
         self.0.load_full()
     }
 
     /// Its targets.
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.0.load().snapshot.clone()
     }
 
@@ -59,7 +59,7 @@ impl CurrentConfig {
     }
 
     /// Puts `active` in force. Calls in flight end under the old one.
-    pub fn replace(&self, active: ActiveConfig) {
+    pub(crate) fn replace(&self, active: ActiveConfig) {
         self.0.store(Arc::new(active));
     }
 }

@@ -25,7 +25,7 @@ task_local! {
 
 /// Runs the streams of one HTTP/2 connection, each for as long as its client takes what it is given. Clones are the same.
 #[derive(Clone)]
-pub struct Streams {
+pub(crate) struct Streams {
     tasks: Tasks,
     /// For a client that takes nothing.
     patience: Duration,
@@ -43,13 +43,13 @@ struct StreamGuard(Arc<Mutex<RunningStreams>>);
 
 impl Streams {
     /// Those of a new connection. They run in `tasks`; a client that takes nothing for `patience` loses its stream.
-    pub fn new(tasks: Tasks, patience: Duration) -> Self {
+    pub(crate) fn new(tasks: Tasks, patience: Duration) -> Self {
         let running = RunningStreams { streams: 0, since: Instant::now() };
         Self { tasks, patience, running: Arc::new(Mutex::new(running)) }
     }
 
     /// Ends once none has run for as long as `limit`.
-    pub async fn are_idle(&self, limit: Duration) {
+    pub(crate) async fn are_idle(&self, limit: Duration) {
         loop {
             let now = Instant::now();
             let until = {
@@ -98,24 +98,24 @@ where
 
 /// Whether a client has taken what it was given.
 #[derive(Debug, Default)]
-pub struct StallReader {
+pub(crate) struct StallReader {
     /// When it was given what it has not taken yet.
     given: Mutex<Option<Instant>>,
 }
 
 impl StallReader {
     /// The reader of the stream that this task serves; `None` in HTTP/1.1, where the kernel watches.
-    pub fn current() -> Option<Arc<Self>> {
+    pub(crate) fn current() -> Option<Arc<Self>> {
         READER.try_with(Arc::clone).ok()
     }
 
     /// It has something to take, and has taken what was before.
-    pub fn given(&self) {
+    pub(crate) fn given(&self) {
         *self.given.lock() = Some(Instant::now());
     }
 
     /// It has taken everything, and waits for us.
-    pub fn waits(&self) {
+    pub(crate) fn waits(&self) {
         *self.given.lock() = None;
     }
 

@@ -12,11 +12,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,16 +23,17 @@ use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, limit::GlobalConcurrencyLimitLayer};
 
 use super::{
-    HttpServer, InboundRequest,
+    HttpServer,
     authn::ConnectionInfo,
     handle,
     http::{gateway_headers, request_body::RequestBody, response_body::ResponseBody},
     http2_stall::Streams,
+    inbound::InboundRequest,
     no_request, overloaded,
 };
 use crate::{
     admission::process_limits::ProcessLimits,
-    clock, config,
+    clock,
     http1::{
         io::RewindIo,
         server::{ConnectionOptions, serve as serve_http1},
@@ -75,7 +71,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const COMPLAINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the listening socket.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -84,24 +80,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// The HTTPS side of the listener.
-pub fn tls_acceptor(files: &config::Tls) -> Result<TlsAcceptor, String> {
-    let describe =
-        |path: &std::path::Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| describe(&files.cert, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| describe(&files.key, &error))?;
-    let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| describe(&files.cert, &error))?;
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(tls)))
-}
-
 /// Accepts connections until the process ends.
-pub async fn accept(listener: Arc<TcpListener>, server: Arc<HttpServer>) {
+pub(crate) async fn accept(listener: Arc<TcpListener>, server: Arc<HttpServer>) {
     let mut complained = None;
     while let Some(room) = server.process_limits.connection().await {
         let (stream, peer) = next_client(&listener, &server.process_limits, &mut complained).await;
@@ -198,7 +178,7 @@ async fn serve(
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(server.process_limits.requests.clone()))
         // On the heap, and gone once the answer begins: the connection keeps room for this future as long as it lives.
         .service_fn(move |request| {
-            handle(handler.clone(), InboundRequest::new(&handler, connection, request)).boxed()
+            handle(handler.clone(), InboundRequest::new(handler.config.load(), connection, request)).boxed()
         });
     let refuse = |bad| no_request(&server, bad);
     let served = match serve_http1(stream, service.clone(), refuse, OPTIONS).await {

@@ -3,24 +3,24 @@
 //! [`handle`] gives every request an id, finds its route, checks who may take it, and turns every refusal into
 //! one shape. The life of a proxied request begins in [`handlers::proxy`].
 
-pub mod active_config;
+pub(crate) mod active_config;
 mod authn;
-pub mod handlers;
+pub(crate) mod handlers;
 pub(crate) mod http;
 mod http2_stall;
-pub mod listener;
-pub mod reload_handle;
+mod inbound;
+pub(crate) mod listener;
+pub(crate) mod reload_handle;
 mod router;
+mod tls_acceptor;
 
-use ::http::{HeaderMap, Request, Response};
+use ::http::Response;
 use std::{convert::Infallible, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::time::Instant;
 
 use self::{
-    active_config::{ActiveConfig, CurrentConfig},
-    authn::ConnectionInfo,
+    active_config::CurrentConfig,
     handlers::{
         admin::{self, AdminContext},
         health::{self, HealthContext},
@@ -28,23 +28,22 @@ use self::{
         proxy::{self, ProxyContext},
         user_data::{self, UserDataContext},
     },
-    http::{error_response, header_names, request_body::RequestBody, response_body::ResponseBody},
+    http::{error_response, response_body::ResponseBody},
     http2_stall::StallReader,
+    inbound::{InboundRequest, new_request_id, refused, refused_to, with_id},
     router::{ClientRoute, Route, RouteError},
 };
 use crate::{
     admission::{Admission, failed_auth::FailedAuthLimiter, process_limits::ProcessLimits},
-    clock,
     failpoint::{self, Failpoint},
     http1::server::HeadError,
     refusal::{AdmissionError, AuthError, GatewayError, Refusal, RequestError},
     tasks::Tasks,
     telemetry::metrics::GatewayMeters,
-    user::UserId,
 };
 
 /// What answers clients, and what its handlers are given of the rest.
-pub struct HttpServer {
+pub(crate) struct HttpServer {
     /// For the tasks of connections.
     pub tasks: Tasks,
     /// The address we listen on.
@@ -82,17 +81,8 @@ impl HttpServer {
     }
 }
 
-/// A request on its way to its handler.
-pub struct InboundRequest {
-    id: Arc<str>,
-    received: Instant,
-    connection: ConnectionInfo,
-    active: Arc<ActiveConfig>,
-    request: Request<RequestBody>,
-}
-
 /// Answers one request, whatever happens.
-pub async fn handle(
+pub(crate) async fn handle(
     server: Arc<HttpServer>,
     inbound: Box<InboundRequest>,
 ) -> Result<Response<ResponseBody>, Infallible> {
@@ -111,23 +101,6 @@ pub async fn handle(
         server.meters.refusals.add(code);
     }
     Ok(with_id(response, id).map(|body| body.watched(StallReader::current())))
-}
-
-/// Writes the error response, and logs it.
-fn refused(id: &str, refusal: &Refusal) -> Response<ResponseBody> {
-    refused_to(None, id, refusal)
-}
-
-/// The same, where the user is known.
-fn refused_to(user: Option<&UserId>, id: &str, refusal: &Refusal) -> Response<ResponseBody> {
-    let response = error_response::refuse(refusal);
-    // Guesses at keys must not fill the log.
-    if !matches!(refusal, Refusal::Auth(AuthError::WrongKeys { .. })) {
-        let (status, error) = (response.status().as_u16(), error_response::code(refusal));
-        let user = user.map(|user| tracing::field::display(user.pseudonym()));
-        tracing::info!(request = %id, user, status, error, "refused");
-    }
-    response
 }
 
 /// The answer to a request whose head cannot be read.
@@ -151,11 +124,6 @@ fn refused_early(server: &HttpServer, refusal: &Refusal) -> Response<ResponseBod
     server.meters.refusals.add(error_response::code(refusal));
     let id = new_request_id();
     with_id(refused(&id, refusal), id)
-}
-
-fn with_id(mut response: Response<ResponseBody>, id: Arc<str>) -> Response<ResponseBody> {
-    response.body_mut().headers_mut().id = Some(id);
-    response
 }
 
 /// What is large is on the heap, each for itself: one request is moved around with the room for one route.
@@ -204,43 +172,4 @@ async fn answer_client(
     let headers = response.body_mut().headers_mut();
     headers.rates = server.admission.rate_headers(&user, headers.rates).await;
     Ok(response)
-}
-
-impl InboundRequest {
-    /// `request`, which has just come; what follows is under what is in force now. On the heap: it is passed from hand to
-    /// hand, and is larger than what most hands do with it.
-    pub fn new(server: &HttpServer, connection: ConnectionInfo, request: Request<RequestBody>) -> Box<Self> {
-        let (id, active) = (request_id(request.headers()), server.config.load());
-        Box::new(Self { id, received: clock::now(), connection, active, request })
-    }
-
-    fn admit_operator(&self) -> Result<(), AuthError> {
-        let token = self.active.snapshot.config.admin.token.as_ref();
-        let request = (self.request.method(), self.request.version(), self.request.headers());
-        authn::admit_operator(token, &self.active.keys, self.connection, request)
-    }
-}
-
-/// The client's own id if it is a sane token, else a new one.
-fn request_id(headers: &HeaderMap) -> Arc<str> {
-    let sane = |id: &&str| {
-        (1..=128).contains(&id.len())
-            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':'))
-    };
-    // Gone over rather than looked up: a name that is no standard one is hashed byte by byte.
-    let id = headers.iter().find(|(name, _)| **name == header_names::REQUEST_ID).map(|(_, value)| value);
-    match id.and_then(|value| value.to_str().ok()).filter(sane) {
-        Some(id) => Arc::from(id),
-        None => new_request_id(),
-    }
-}
-
-/// 96 random bits. Digit by digit: formatting would be the dearest part of it.
-fn new_request_id() -> Arc<str> {
-    let (mut id, mut bits) = (*b"req-0123456789abcdef01234567", fastrand::u128(..));
-    for digit in &mut id[4..] {
-        *digit = b"0123456789abcdef"[(bits & 15) as usize];
-        bits >>= 4;
-    }
-    Arc::from(std::str::from_utf8(&id).unwrap_or("req-?"))
 }

@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use crate::admin::Reloaded;
 
 /// Reloads the configuration, one reload at a time.
-pub struct ReloadHandle {
+pub(crate) struct ReloadHandle {
     reload: Box<dyn Fn() -> Reloaded + Send + Sync>,
     /// Held while a reload runs.
     last: Mutex<Option<Reloaded>>,
@@ -13,18 +13,18 @@ pub struct ReloadHandle {
 
 impl ReloadHandle {
     /// A handle on `reload`.
-    pub fn new(reload: impl Fn() -> Reloaded + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(reload: impl Fn() -> Reloaded + Send + Sync + 'static) -> Self {
         Self { reload: Box::new(reload), last: Mutex::default() }
     }
 
     /// Reads the file again, and puts it in force if it is good.
-    pub fn reload(&self) -> Reloaded {
+    pub(crate) fn reload(&self) -> Reloaded {
         let mut last = self.last.lock();
         last.insert((self.reload)()).clone()
     }
 
     /// How the last reload went.
-    pub fn last(&self) -> Option<Reloaded> {
+    pub(crate) fn last(&self) -> Option<Reloaded> {
         self.last.lock().clone()
     }
 }

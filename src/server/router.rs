@@ -12,7 +12,7 @@ use crate::openai::Api;
 
 /// What a request is for, by who may make it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// For anybody: it reveals nothing.
     Public(PublicRoute),
     /// For clients, by their key.
@@ -23,7 +23,7 @@ pub enum Route {
 
 /// What anybody may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicRoute {
+pub(crate) enum PublicRoute {
     /// `GET /livez`, `/healthz`
     Live,
     /// `GET /readyz`
@@ -32,7 +32,7 @@ pub enum PublicRoute {
 
 /// What clients may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClientRoute {
+pub(crate) enum ClientRoute {
     /// To a provider; the path below `/v1`.
     Proxy(Api, Cow<'static, str>),
     /// `GET /v1/models`
@@ -45,7 +45,7 @@ pub enum ClientRoute {
 
 /// What operators may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdminRoute {
+pub(crate) enum AdminRoute {
     /// `GET /admin`
     Page,
     /// `GET /admin/providers`
@@ -76,16 +76,14 @@ pub enum AdminRoute {
 
 /// What a caller does with what is stored for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UserDataRoute {
-    /// With its memories.
+pub(crate) enum UserDataRoute {
     Memories(MemoryRoute),
-    /// With its context.
     Context(ContextRoute),
 }
 
 /// What a caller does with its own memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MemoryRoute {
+pub(crate) enum MemoryRoute {
     /// `GET /v1/memories`
     List,
     /// `POST /v1/memories`
@@ -102,7 +100,7 @@ pub enum MemoryRoute {
 
 /// What a caller does with its own context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContextRoute {
+pub(crate) enum ContextRoute {
     /// `GET /v1/context`
     Read,
     /// `PUT /v1/context`
@@ -113,7 +111,7 @@ pub enum ContextRoute {
 
 /// What an operator does with users' memories.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AdminUserRoute {
+pub(crate) enum AdminUserRoute {
     /// `GET /admin/memory`
     Overview,
     /// `GET /admin/users/{user}/memories`
@@ -128,7 +126,7 @@ pub enum AdminUserRoute {
 
 /// What an operator does to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetAction {
+pub(crate) enum TargetAction {
     /// No new requests.
     Drain,
     /// New requests again.
@@ -139,7 +137,7 @@ pub enum TargetAction {
 
 /// Why there is no route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteError {
+pub(crate) enum RouteError {
     /// Nothing is there.
     NotFound,
     /// Something is there, with these methods.
@@ -148,7 +146,7 @@ pub enum RouteError {
 
 impl Route {
     /// The route of `method path`; `path` without its query.
-    pub fn find(method: &Method, path: &str) -> Result<Self, RouteError> {
+    pub(crate) fn find(method: &Method, path: &str) -> Result<Self, RouteError> {
         if let Some(rest) = below_v1(path) {
             return find_v1(method, rest).map(Self::Client);
         }

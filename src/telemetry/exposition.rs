@@ -15,11 +15,11 @@ use prometheus_client::{
 use super::histogram::HistogramSnapshot;
 
 /// The labels of a sample: names and values.
-pub type Labels = Vec<(&'static str, String)>;
+pub(crate) type Labels = Vec<(&'static str, String)>;
 
 /// A page, written one metric family after the other.
 #[derive(Debug, Default)]
-pub struct MetricsPage(Vec<MetricFamily>);
+pub(crate) struct MetricsPage(Vec<MetricFamily>);
 
 /// All samples of one metric.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ enum FamilySamples {
 
 /// The two text formats of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// `text/plain; version=0.0.4`
     Prometheus,
     /// `application/openmetrics-text; version=1.0.0`
@@ -49,7 +49,7 @@ pub enum Format {
 
 impl Format {
     /// The `content-type` to send.
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -59,7 +59,7 @@ impl Format {
 
 impl MetricsPage {
     /// Numbers that only rise. The name is without `_total`.
-    pub fn counter(
+    pub(crate) fn counter(
         &mut self,
         name: &'static str,
         help: &'static str,
@@ -70,7 +70,7 @@ impl MetricsPage {
     }
 
     /// Fractional numbers that only rise.
-    pub fn rising(
+    pub(crate) fn rising(
         &mut self,
         name: &'static str,
         help: &'static str,
@@ -80,7 +80,7 @@ impl MetricsPage {
     }
 
     /// Numbers that rise and fall.
-    pub fn gauge(
+    pub(crate) fn gauge(
         &mut self,
         name: &'static str,
         help: &'static str,
@@ -90,7 +90,7 @@ impl MetricsPage {
     }
 
     /// Histograms: counts by upper bound.
-    pub fn histogram(
+    pub(crate) fn histogram(
         &mut self,
         name: &'static str,
         help: &'static str,
@@ -100,7 +100,7 @@ impl MetricsPage {
     }
 
     /// Constant text. The name is without `_info`.
-    pub fn info(&mut self, name: &'static str, help: &'static str, labels: Labels) {
+    pub(crate) fn info(&mut self, name: &'static str, help: &'static str, labels: Labels) {
         self.put(name, help, FamilySamples::Info(labels));
     }
 
@@ -124,7 +124,7 @@ impl MetricsPage {
     ///
     /// # Errors
     /// None in practice: writing to a string cannot fail.
-    pub fn text(self, format: Format) -> Result<String, fmt::Error> {
+    pub(crate) fn text(self, format: Format) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Seconds of a whole operation: the buckets of OpenTelemetry's `gen_ai.server.request.duration` and
 /// `gen_ai.client.operation.duration`.
-pub const DURATION: &[f64] =
+pub(crate) const DURATION: &[f64] =
     &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 /// Seconds to the first token: those of `gen_ai.server.time_to_first_token` and, for chunks, of the client's side.
-pub const FIRST_TOKEN: &[f64] =
+pub(crate) const FIRST_TOKEN: &[f64] =
     &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 /// Tokens: those of `gen_ai.client.token.usage`.
-pub const TOKENS: &[f64] = &[
+pub(crate) const TOKENS: &[f64] = &[
     1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0,
     16777216.0, 67108864.0,
 ];
 /// Seconds of short phases: the gateway's own overhead, the queue, a recall.
-pub const SHORT: &[f64] =
+pub(crate) const SHORT: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// Counts of values by upper bound.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-pub use prometheus_client::metrics::counter::Counter;
+pub(crate) use prometheus_client::metrics::counter::Counter;
 
 use super::histogram::{DURATION, FIRST_TOKEN, Histogram, SHORT, TOKENS};
 
@@ -80,7 +80,6 @@ impl OutcomeHistogram {
 pub enum GenAi {
     /// Chat completion.
     Chat,
-    /// Text completion.
     TextCompletion,
     /// Embeddings of texts.
     Embeddings,
@@ -106,7 +105,7 @@ impl GenAi {
 
 /// How well the token count of an attempt is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CostMeters {
+pub(crate) enum CostMeters {
     /// The provider's count of a whole answer.
     Complete,
     /// The provider's count of an answer that broke off.
@@ -117,10 +116,10 @@ pub enum CostMeters {
 
 impl CostMeters {
     /// All of them, each at the index of its discriminant.
-    pub const ALL: [Self; 3] = [Self::Complete, Self::Partial, Self::Unknown];
+    pub(crate) const ALL: [Self; 3] = [Self::Complete, Self::Partial, Self::Unknown];
 
     /// The name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Partial => "partial",
@@ -152,7 +151,7 @@ impl<T: Default> PerOperation<T> {
 }
 
 /// The label of everything that is not in the configuration, such as ad-hoc targets.
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// The metrics of a target, of which the gateway is the client.
 #[derive(Debug)]
@@ -300,7 +299,7 @@ impl Default for GatewayMeters {
 
 /// The metrics of memory.
 #[derive(Debug)]
-pub struct MemoryMeters {
+pub(crate) struct MemoryMeters {
     /// Recalls, by the reason why nothing was recalled.
     pub recalls: OutcomeHistogram,
     /// Calls that failed because of the store, by reason.

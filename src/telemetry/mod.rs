@@ -18,12 +18,12 @@
 //! | `debug` | nothing: details of connections, for debugging the network |
 //! | `trace` | nothing: the output of libraries |
 
-pub mod exposition;
-pub mod histogram;
-pub mod metrics;
-pub mod process;
+pub(crate) mod exposition;
+pub(crate) mod histogram;
+pub(crate) mod metrics;
+pub(crate) mod process;
 mod span_exporter;
-pub mod trace;
+pub(crate) mod trace;
 
 mod panics;
 
@@ -34,7 +34,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::config::{LogFormat, Telemetry};
 
 /// Starts logging to stderr, panics included; `RUST_LOG` overrides the configured filter.
-pub fn start(config: &Telemetry) {
+pub(crate) fn start(config: &Telemetry) {
     panics::log_them();
     let filter = EnvFilter::try_from_default_env()
         .or_else(|_| EnvFilter::try_new(&config.log))

@@ -12,7 +12,7 @@ use std::{
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// Logs panics from now on, instead of printing them.
-pub fn log_them() {
+pub(crate) fn log_them() {
     panic::set_hook(Box::new(log));
 }
 

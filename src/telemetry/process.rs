@@ -7,7 +7,7 @@ const TICKS: f64 = 100.0;
 
 /// The figures at one moment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Process {
+pub(crate) struct Process {
     /// Resident memory, in bytes.
     pub resident: u64,
     /// Virtual memory, in bytes.
@@ -22,7 +22,7 @@ pub struct Process {
 
 impl Process {
     /// Reads the figures; `None` if `/proc` is missing.
-    pub fn read() -> Option<Self> {
+    pub(crate) fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         Some(Self {

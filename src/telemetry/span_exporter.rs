@@ -33,7 +33,7 @@ const GATHER: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// The two ends of the queue.
-pub struct Export {
+pub(crate) struct Export {
     /// To read the number of lost spans, or to close it.
     pub outbox: Arc<SpanQueue>,
     /// Takes spans as they end.
@@ -42,7 +42,7 @@ pub struct Export {
 
 /// The count of lost spans, and the signal to close.
 #[derive(Debug, Default)]
-pub struct SpanQueue {
+pub(crate) struct SpanQueue {
     lost: AtomicU64,
     closing: CancellationToken,
     closed: CancellationToken,
@@ -50,12 +50,12 @@ pub struct SpanQueue {
 
 impl SpanQueue {
     /// Spans that were dropped.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
     }
 
     /// Closes the queue, and returns when the waiting spans are sent or lost.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.closing.cancel();
         self.closed.cancelled().await;
     }
@@ -67,7 +67,7 @@ impl SpanQueue {
 
 /// Puts spans into the queue.
 #[derive(Debug)]
-pub struct Processor {
+pub(crate) struct Processor {
     outbox: Arc<SpanQueue>,
     spans: mpsc::Sender<SpanData>,
 }
@@ -95,7 +95,7 @@ impl SpanProcessor for Processor {
 ///
 /// # Errors
 /// One sentence, if the endpoint cannot be used.
-pub fn start(
+pub(crate) fn start(
     endpoint: &url::Url,
     client: reqwest::Client,
     resource: &Resource,

@@ -32,7 +32,7 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Creates spans, if tracing is on.
 #[derive(Clone, Default)]
-pub struct Tracer(Option<Arc<TracerInner>>);
+pub(crate) struct Tracer(Option<Arc<TracerInner>>);
 
 struct TracerInner {
     tracer: SdkTracer,
@@ -55,7 +55,7 @@ impl Tracer {
     ///
     /// # Errors
     /// One sentence, if the endpoint cannot be used.
-    pub fn to(endpoint: &url::Url, client: reqwest::Client, tasks: &Tasks) -> Result<Self, String> {
+    pub(crate) fn to(endpoint: &url::Url, client: reqwest::Client, tasks: &Tasks) -> Result<Self, String> {
         let resource = Resource::builder()
             .with_service_name("concierge")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
@@ -68,7 +68,12 @@ impl Tracer {
     }
 
     /// The span of a request that was `received` then. It goes on with the client's trace if `headers` name one.
-    pub fn request(&self, name: impl FnOnce() -> String, headers: &HeaderMap, received: Instant) -> Span {
+    pub(crate) fn request(
+        &self,
+        name: impl FnOnce() -> String,
+        headers: &HeaderMap,
+        received: Instant,
+    ) -> Span {
         let Some(inner) = &self.0 else { return Span::default() };
         let context = Context::new();
         let context = match parent(headers) {
@@ -82,12 +87,12 @@ impl Tracer {
     }
 
     /// Spans dropped because the collector is slow or unreachable.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.0.as_ref().map_or(0, |inner| inner.outbox.lost())
     }
 
     /// Sends the waiting spans, for at most `limit`.
-    pub async fn close(&self, limit: Duration) {
+    pub(crate) async fn close(&self, limit: Duration) {
         let Some(inner) = &self.0 else { return };
         if timeout(limit, inner.outbox.close()).await.is_err() {
             tracing::warn!("last spans lost: telemetry.otlp_endpoint does not answer");

@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const OFF_TICK: Duration = Duration::from_secs(5);
 
 /// Runs checks for ever; `current` returns the configuration in force.
-pub async fn run(current: impl Fn() -> Arc<Snapshot>) {
+pub(crate) async fn run(current: impl Fn() -> Arc<Snapshot>) {
     let client = match http_client(LIMIT) {
         Ok(client) => client,
         Err(error) => {

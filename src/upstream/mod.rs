@@ -4,12 +4,12 @@
 //! [`health::breaker`], [`exchange::outcome`], [`health::headroom`], [`health::cooldown`], [`health::latency`]. This
 //! layer sends one request to one target; `dispatch` decides which target is tried next.
 
-pub mod client;
+pub(crate) mod client;
 pub mod exchange;
 pub mod health;
-pub mod health_check;
-pub mod provider;
-pub mod target;
+pub(crate) mod health_check;
+pub(crate) mod provider;
+pub(crate) mod target;
 
 pub use exchange::attempt::Attempt;
 pub use exchange::request_body::SplicedBody;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Writes them, if Redis is configured.
-pub fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Admission) {
+pub(crate) fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Admission) {
     let help = "1 if Redis answers, 0 if not.";
     page.gauge("concierge_redis_up", help, plain(f64::from(u8::from(redis.is_up()))));
     let help = "Gateways that share this Redis, including this one; the last known number while Redis is unavailable.";

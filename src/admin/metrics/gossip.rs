@@ -3,8 +3,7 @@
 use super::plain;
 use crate::{gossip::Gossip, telemetry::exposition::MetricsPage};
 
-/// Writes the metrics.
-pub fn write(page: &mut MetricsPage, peers: &Gossip) {
+pub(crate) fn write(page: &mut MetricsPage, peers: &Gossip) {
     let meters = peers.meters();
     let help = "Gossip messages about targets, published by this gateway.";
     page.counter("concierge_peer_messages_told", help, plain(meters.published.get()));

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The sources of the numbers.
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// The configuration and targets in force.
     pub snapshot: &'a Snapshot,
     /// The gateway as a whole.
@@ -54,7 +54,7 @@ pub struct Sources<'a> {
 }
 
 /// The page as of `at`.
-pub async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
+pub(crate) async fn page(sources: Sources<'_>, at: Moment) -> MetricsPage {
     let mut page = MetricsPage::default();
     models(&mut page, sources.snapshot);
     targets::write(&mut page, sources.snapshot, &view::rows(sources.snapshot, at), at);

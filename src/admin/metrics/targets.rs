@@ -32,8 +32,7 @@ struct LabelledCount<'a> {
     model: &'a str,
 }
 
-/// Writes all metrics of targets.
-pub fn write(page: &mut MetricsPage, snapshot: &Snapshot, rows: &[TargetRow], at: Moment) {
+pub(crate) fn write(page: &mut MetricsPage, snapshot: &Snapshot, rows: &[TargetRow], at: Moment) {
     let targets = snapshot.targets();
     let row_of = |target: &Target| rows.iter().find(|row| row.id == *target.id && !row.models.is_empty());
     let named: Vec<NamedTarget<'_>> =

@@ -12,7 +12,7 @@ const WIDTH: usize = 2 * (KEPT - 1);
 const HEIGHT: f64 = 28.0;
 
 /// Two lines in a box of [`WIDTH`] × [`HEIGHT`], newest at the right, from 0 to the highest value at the top.
-pub struct Chart {
+pub(crate) struct Chart {
     /// `d` of the median's path.
     pub p50: String,
     /// `d` of the 95th percentile's path.
@@ -23,7 +23,7 @@ pub struct Chart {
 
 impl Chart {
     /// The chart of `samples` of `kind`; the lines are empty without samples.
-    pub fn of(samples: &LatencyHistory, kind: LatencyKind) -> Self {
+    pub(crate) fn of(samples: &LatencyHistory, kind: LatencyKind) -> Self {
         let samples: Vec<_> = samples.iter().map(|sample| sample.get(kind)).collect();
         let top = samples.iter().flatten().map(|known| known.p95).fold(0.0, f64::max);
         let words = match samples.last().copied().flatten() {

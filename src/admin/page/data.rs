@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// Targets shown at most; clients can create more by requesting targets by name.
-pub const MAX_TARGETS: usize = 200;
+pub(crate) const MAX_TARGETS: usize = 200;
 /// Requests and users shown at most.
-pub const MAX_ROWS: usize = 100;
+pub(crate) const MAX_ROWS: usize = 100;
 
 /// The data of the page at one moment.
-pub struct PageData<'a> {
+pub(crate) struct PageData<'a> {
     /// The moment it is of.
     pub at: Moment,
     /// The configuration in force and its targets.

@@ -5,7 +5,7 @@
 use std::{borrow::Borrow, time::SystemTime};
 
 /// A time for the `<time>` element.
-pub struct PageTime {
+pub(crate) struct PageTime {
     /// The machine-readable date, as RFC 3339.
     pub date: String,
     /// `12 s ago`, `in 3 min`: faster to read than a UTC date.
@@ -14,7 +14,7 @@ pub struct PageTime {
 
 impl PageTime {
     /// Formats `date`, which is RFC 3339, relative to `now`.
-    pub fn of(date: &str, now: SystemTime) -> Self {
+    pub(crate) fn of(date: &str, now: SystemTime) -> Self {
         Self { date: date.to_owned(), words: relative(date, now) }
     }
 }
@@ -38,7 +38,7 @@ fn span(seconds: u64) -> String {
 }
 
 /// `120 ms`, `1.23 s`, `45.6 s`.
-pub fn seconds(time: impl Borrow<f64>) -> String {
+pub(crate) fn seconds(time: impl Borrow<f64>) -> String {
     match *time.borrow() {
         time if time < 0.9995 => format!("{:.0} ms", 1000.0 * time),
         time if time < 10.0 => format!("{time:.2} s"),
@@ -47,7 +47,7 @@ pub fn seconds(time: impl Borrow<f64>) -> String {
 }
 
 /// `98.8 %` of 0.988.
-pub fn percent(part: impl Borrow<f64>) -> String {
+pub(crate) fn percent(part: impl Borrow<f64>) -> String {
     match 100.0 * part.borrow() {
         whole if whole >= 99.95 => "100 %".to_owned(),
         small if small > 0.0 && small < 0.05 => "< 0.1 %".to_owned(),
@@ -56,7 +56,7 @@ pub fn percent(part: impl Borrow<f64>) -> String {
 }
 
 /// Groups the digits by thousands: `12,345`.
-pub fn count(number: impl Borrow<u64>) -> String {
+pub(crate) fn count(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|g| str::from_utf8(g).ok()).collect();
@@ -64,7 +64,7 @@ pub fn count(number: impl Borrow<u64>) -> String {
 }
 
 /// The beginning of a request's id: enough to find it by.
-pub fn short(id: &str) -> String {
+pub(crate) fn short(id: &str) -> String {
     match id.char_indices().nth(14) {
         Some((end, _)) => format!("{}…", &id[..end]),
         None => id.to_owned(),

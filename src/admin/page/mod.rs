@@ -14,7 +14,7 @@ use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-pub use self::data::PageData;
+pub(crate) use self::data::PageData;
 use self::{
     data::{MAX_ROWS, MAX_TARGETS},
     panels::{Notice, RequestLine, SettingsPanel, SlotsPanel},
@@ -52,7 +52,7 @@ struct SignIn;
 ///
 /// # Errors
 /// The template fails: a bug of ours.
-pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
+pub(crate) fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
     let models = targets::panels(sight);
     let page = PageTemplate {
         time: super::rfc3339(sight.at.wall),
@@ -77,12 +77,12 @@ pub fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
 ///
 /// # Errors
 /// The template fails: a bug of ours.
-pub fn sign_in() -> Result<String, askama::Error> {
+pub(crate) fn sign_in() -> Result<String, askama::Error> {
     SignIn.render()
 }
 
 /// The `content-security-policy` of the page: its style and script by hash, requests and forms to its own origin.
-pub fn policy() -> String {
+pub(crate) fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \

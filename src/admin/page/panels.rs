@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// One row of the event list.
-pub struct Notice {
+pub(crate) struct Notice {
     /// When it happened, relative to now.
     pub when: PageTime,
     /// `good`, `soso` or `bad`.
@@ -28,7 +28,7 @@ pub struct Notice {
 }
 
 /// One request in flight.
-pub struct RequestLine<'a> {
+pub(crate) struct RequestLine<'a> {
     /// The row of `/admin/requests`.
     pub call: &'a call::CallView,
     /// Its shortened id.
@@ -40,7 +40,7 @@ pub struct RequestLine<'a> {
 }
 
 /// Slots by user, the busiest first.
-pub struct SlotsPanel<'a> {
+pub(crate) struct SlotsPanel<'a> {
     /// The total of all users.
     pub total: CountView,
     /// One line per user, at most a hundred.
@@ -50,7 +50,7 @@ pub struct SlotsPanel<'a> {
 }
 
 /// One user's slots and waiting requests.
-pub struct SlotLine<'a> {
+pub(crate) struct SlotLine<'a> {
     /// The user and its slots.
     pub line: &'a UserView,
     /// Length of the bar, 0..100.
@@ -60,7 +60,7 @@ pub struct SlotLine<'a> {
 }
 
 /// The settings in force.
-pub struct SettingsPanel<'a> {
+pub(crate) struct SettingsPanel<'a> {
     /// The configuration, with secrets redacted.
     pub config: String,
     /// The result of the last reload, and when it was.
@@ -69,7 +69,7 @@ pub struct SettingsPanel<'a> {
 
 impl Notice {
     /// Formats `stamped` relative to `now`.
-    pub fn of(stamped: &Stamped, now: SystemTime) -> Self {
+    pub(crate) fn of(stamped: &Stamped, now: SystemTime) -> Self {
         let (class, what, details, request) = match &stamped.event {
             Event::Failover { request, from, to, reason, elapsed_ms } => {
                 let (class, to) = to.as_deref().map_or(("bad", "no other target"), |to| ("soso", to));
@@ -120,7 +120,7 @@ fn without_prefix<'a>(reason: &'a str, target: &str) -> &'a str {
 
 impl<'a> RequestLine<'a> {
     /// Formats one row of `/admin/requests`.
-    pub fn of(call: &'a call::CallView) -> Self {
+    pub(crate) fn of(call: &'a call::CallView) -> Self {
         let phase = match call.phase {
             Phase::Queued => "waiting for a slot",
             Phase::Waiting => "waiting for a target",
@@ -135,7 +135,7 @@ impl<'a> RequestLine<'a> {
 
 impl<'a> SlotsPanel<'a> {
     /// Formats `/admin/slots`, the busiest users first.
-    pub fn of(view: &'a SlotsView) -> Self {
+    pub(crate) fn of(view: &'a SlotsView) -> Self {
         let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
         users.truncate(MAX_ROWS);
@@ -155,7 +155,7 @@ impl<'a> SlotLine<'a> {
 
 impl<'a> SettingsPanel<'a> {
     /// The settings at the moment of `sight`.
-    pub fn of(sight: &'a PageData<'_>) -> Self {
+    pub(crate) fn of(sight: &'a PageData<'_>) -> Self {
         let masked = sight.snapshot.config.masked();
         let last_reload = sight.last_reload.as_ref();
         Self {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The overall status in one sentence.
-pub struct Status {
+pub(crate) struct Status {
     /// `good`, `soso` or `bad`.
     pub class: &'static str,
     /// The sentence to show.
@@ -27,7 +27,7 @@ pub struct Status {
 }
 
 /// A model and its targets.
-pub struct ModelPanel<'a> {
+pub(crate) struct ModelPanel<'a> {
     /// `None` for ad-hoc targets, which were requested by name.
     pub model: Option<ModelHead<'a>>,
     /// The kind of latency shown: `First token` or `Whole answer`.
@@ -36,8 +36,7 @@ pub struct ModelPanel<'a> {
     pub lines: Vec<TargetLine<'a>>,
 }
 
-/// The head of a model's panel.
-pub struct ModelHead<'a> {
+pub(crate) struct ModelHead<'a> {
     /// Its name, without aliases.
     pub name: &'a str,
     /// Its aliases.
@@ -51,7 +50,7 @@ pub struct ModelHead<'a> {
 }
 
 /// An [`Explanation`] for the page.
-pub struct Explained {
+pub(crate) struct Explained {
     /// The targets that would be tried, and the others.
     pub inner: Explanation,
     /// The path of the same explanation as JSON.
@@ -59,7 +58,7 @@ pub struct Explained {
 }
 
 /// One row of the table.
-pub struct TargetLine<'a> {
+pub(crate) struct TargetLine<'a> {
     /// The row of `/admin/providers`.
     pub row: &'a TargetRow,
     /// Its id, encoded as a path segment.
@@ -91,7 +90,7 @@ pub struct TargetLine<'a> {
 }
 
 /// What remains of one rate limit.
-pub struct LimitLine {
+pub(crate) struct LimitLine {
     /// `5,900 of 6,000 requests per minute`
     pub left: String,
     /// When the window is full again.
@@ -100,7 +99,7 @@ pub struct LimitLine {
 
 impl Status {
     /// The status over all targets.
-    pub fn of(rows: &[TargetRow]) -> Self {
+    pub(crate) fn of(rows: &[TargetRow]) -> Self {
         let out: Vec<&TargetRow> = rows.iter().filter(|row| row.state != ReportedState::Closed).collect();
         let (all, answering) = (rows.len(), rows.len() - out.len());
         let (class, words) = match (all, &out[..]) {
@@ -119,7 +118,7 @@ impl Status {
 }
 
 /// Every model with its targets, then the ad-hoc targets.
-pub fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
+pub(crate) fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
     let mut room = MAX_TARGETS;
     let mut panels: Vec<ModelPanel<'a>> = Vec::new();
     for model in sight.snapshot.models() {
@@ -202,7 +201,11 @@ fn encoded(id: &str) -> String {
 fn state(row: &TargetRow) -> String {
     match row.state {
         ReportedState::Closed => "in service".to_owned(),
-        other => other.as_str().replace('_', " "),
+        other @ (ReportedState::HalfOpen
+        | ReportedState::RateLimited
+        | ReportedState::Open
+        | ReportedState::Misconfigured
+        | ReportedState::Drained) => other.as_str().replace('_', " "),
     }
 }
 

@@ -23,7 +23,7 @@ static ACQUIRE: LazyLock<Script> =
 
 /// What a request asks for.
 #[derive(Debug, Clone)]
-pub struct AcquireRequest {
+pub(crate) struct AcquireRequest {
     /// Of the request, in this gateway.
     pub number: u64,
     /// Whose it is.
@@ -42,7 +42,7 @@ pub struct AcquireRequest {
 
 /// A slot that is wanted.
 #[derive(Debug, Clone, Copy)]
-pub struct SlotRequest {
+pub(crate) struct SlotRequest {
     /// For what.
     pub operation: Operation,
     /// Slots of the user for it.
@@ -59,7 +59,7 @@ pub struct SlotRequest {
 
 /// What Redis answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AcquireReply {
+pub(crate) struct AcquireReply {
     /// Whether the request is within the limits of a minute.
     pub verdict: AcquireVerdict,
     /// What became of the slot.
@@ -74,7 +74,7 @@ pub struct AcquireReply {
 
 /// Whether a request is within the limits of a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AcquireVerdict {
+pub(crate) enum AcquireVerdict {
     /// It is, and was counted.
     Fine,
     /// It is not; nothing is held for it.
@@ -83,7 +83,7 @@ pub enum AcquireVerdict {
 
 /// What became of a slot that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotReply {
+pub(crate) enum SlotReply {
     /// None was asked for.
     Nothing,
     /// It is ours.
@@ -103,12 +103,12 @@ const DEADLINE: u8 = 1;
 
 impl AcquireRequest {
     /// `slot` for the request `number` of `user`, which counts for nothing else.
-    pub fn for_slot(user: UserKey, number: u64, slot: SlotRequest) -> Self {
+    pub(crate) fn for_slot(user: UserKey, number: u64, slot: SlotRequest) -> Self {
         Self { number, slot: Some(slot), ..Self::for_limits(user, &config::Limits::default()) }
     }
 
     /// What `user` has left of `limits`; counts nothing.
-    pub fn for_limits(user: UserKey, limits: &config::Limits) -> Self {
+    pub(crate) fn for_limits(user: UserKey, limits: &config::Limits) -> Self {
         let requests = limits.requests_per_minute.unwrap_or(0);
         let tokens = limits.tokens_per_minute.unwrap_or(0);
         Self { number: 0, user, counts: false, requests, tokens, hold: None, slot: None }
@@ -117,7 +117,7 @@ impl AcquireRequest {
 
 impl LeaseTable {
     /// Asks, and asks again if the server's clock was set in between.
-    pub async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
+    pub(crate) async fn acquire(&self, request: &AcquireRequest) -> Result<AcquireReply, RedisUnavailable> {
         for _ in 0..2 {
             let raw = self.acquire_once(request).await?;
             if raw.0 != DEADLINE {
@@ -153,7 +153,7 @@ impl LeaseTable {
 
 impl AcquireReply {
     /// What is left of `limits`.
-    pub fn headers(&self, limits: &config::Limits) -> RateHeaders {
+    pub(crate) fn headers(&self, limits: &config::Limits) -> RateHeaders {
         let left = |limit: Option<u32>, (remaining, reset)| {
             limit.map(|limit| RateLimitState { limit: limit.into(), remaining, reset })
         };

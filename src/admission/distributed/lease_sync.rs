@@ -40,7 +40,7 @@ enum SyncLine {
 }
 
 /// Starts the task that speaks for `table`, and the one that wakes its waiters.
-pub fn start(table: &Arc<LeaseTable>, tasks: &Tasks) {
+pub(crate) fn start(table: &Arc<LeaseTable>, tasks: &Tasks) {
     let synced = table.clone();
     tasks.spawn_restarting("leases", move || run(synced.clone()));
     let (woken, channel) = (Arc::downgrade(table), format!("concierge:wake:{}", table.redis.id()));
@@ -78,7 +78,7 @@ async fn run(table: Arc<LeaseTable>) {
 }
 
 /// Sends the releases, in batches.
-pub async fn flush_releases(table: &LeaseTable) {
+pub(crate) async fn flush_releases(table: &LeaseTable) {
     let _turn = table.turn.lock().await;
     loop {
         let batch: Vec<ReleaseMessage> = {

@@ -27,12 +27,12 @@ use crate::{
 };
 
 /// How long a lease lasts that nobody renews.
-pub const LEASE: Duration = Duration::from_secs(30);
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
 /// Releases that wait for Redis. Of what does not fit, leases end by themselves, and tokens are not counted.
 const MAX_RELEASES: usize = 50_000;
 
 /// Everything that this gateway holds in Redis, and the outbox.
-pub struct LeaseTable {
+pub(crate) struct LeaseTable {
     pub redis: RedisClient,
     next: AtomicU64,
     /// Leases that were granted, by number.
@@ -56,7 +56,7 @@ pub struct LeaseTable {
 
 /// Requests that wait for a lease, and how fast leases become free.
 #[derive(Default)]
-pub struct LeaseWaiters {
+pub(crate) struct LeaseWaiters {
     /// By number.
     pub wake_handles: HashMap<u64, Arc<Notify>>,
     pub release_rate: ReleaseRate,
@@ -64,14 +64,14 @@ pub struct LeaseWaiters {
 
 /// Whose slots, and for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseKey {
+pub(crate) struct LeaseKey {
     pub user: UserKey,
     pub operation: Operation,
 }
 
 /// Something that is held.
 #[derive(Debug, Clone, Copy)]
-pub struct HeldLease<T> {
+pub(crate) struct HeldLease<T> {
     pub what: T,
     /// Redis knows of it, or is being told.
     pub reported: bool,
@@ -79,7 +79,7 @@ pub struct HeldLease<T> {
 
 /// What is to be released in Redis.
 #[derive(Debug, Clone)]
-pub enum ReleaseMessage {
+pub(crate) enum ReleaseMessage {
     /// A slot is free, or its waiter has left.
     Slot { key: LeaseKey, number: u64 },
     /// Tokens are held back no more, and so many were spent.
@@ -87,7 +87,7 @@ pub enum ReleaseMessage {
 }
 
 /// The right to one slot of those that all gateways share; given back when dropped.
-pub struct Lease {
+pub(crate) struct Lease {
     table: Arc<LeaseTable>,
     /// Of the request, in this gateway.
     pub number: u64,
@@ -102,7 +102,7 @@ pub struct Lease {
 
 /// Tokens that are held back for one call in Redis; given back when dropped, less those that were spent.
 #[derive(Debug)]
-pub struct TokenHold {
+pub(crate) struct TokenHold {
     table: Option<Arc<LeaseTable>>,
     user: UserKey,
     number: u64,
@@ -114,13 +114,13 @@ pub struct TokenHold {
 
 impl LeaseKey {
     /// The beginning of its keys in Redis.
-    pub fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         format!("concierge:u:{}:{}", self.user, self.operation.as_str())
     }
 }
 
 impl LeaseTable {
-    pub fn new(redis: RedisClient) -> Arc<Self> {
+    pub(crate) fn new(redis: RedisClient) -> Arc<Self> {
         Arc::new(Self {
             redis,
             next: AtomicU64::new(1),
@@ -137,17 +137,17 @@ impl LeaseTable {
     }
 
     /// A number that no other request of this gateway has.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.next.fetch_add(1, Relaxed)
     }
 
     /// What `number` is called in Redis.
-    pub fn id(&self, number: u64) -> String {
+    pub(crate) fn id(&self, number: u64) -> String {
         format!("{}:{number}", self.redis.id())
     }
 
     /// Redis is in the generation that `began` then; in a new one all that is held must be renewed.
-    pub fn observe_generation(&self, began: i64) {
+    pub(crate) fn observe_generation(&self, began: i64) {
         if began != 0 && began != self.generation.load(Relaxed) {
             self.due.notify_one();
         }
@@ -166,12 +166,12 @@ impl LeaseTable {
 
 impl Lease {
     /// One that was not asked for yet.
-    pub fn new(table: &Arc<LeaseTable>, key: LeaseKey) -> Self {
+    pub(crate) fn new(table: &Arc<LeaseTable>, key: LeaseKey) -> Self {
         Self { table: table.clone(), number: table.number(), key, asked: false, last_reply: None, arrival: 0 }
     }
 
     /// How it is asked for; from here on Redis may know of it.
-    pub fn slot_request(&mut self, policy: &LimitPolicy, priority: i64) -> SlotRequest {
+    pub(crate) fn slot_request(&mut self, policy: &LimitPolicy, priority: i64) -> SlotRequest {
         self.asked = true;
         SlotRequest {
             operation: self.key.operation,
@@ -184,7 +184,7 @@ impl Lease {
     }
 
     /// Redis has replied this, at its time `now`.
-    pub fn apply_reply(&mut self, reply: SlotReply, now: i64) {
+    pub(crate) fn apply_reply(&mut self, reply: SlotReply, now: i64) {
         self.last_reply = Some(reply);
         if self.arrival == 0 {
             self.arrival = now;
@@ -192,18 +192,17 @@ impl Lease {
     }
 
     /// It is ours; `reported` if Redis knows.
-    pub fn record_grant(&self, reported: bool) {
+    pub(crate) fn record_grant(&self, reported: bool) {
         self.table.leases.lock().insert(self.number, HeldLease { what: self.key, reported });
     }
 
-    /// Whose it is.
     #[cfg(test)]
-    pub fn user(&self) -> UserKey {
+    pub(crate) fn user(&self) -> UserKey {
         self.key.user
     }
 
     /// Redis does not know of it.
-    pub fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         self.asked = false;
     }
 }
@@ -231,12 +230,17 @@ impl std::fmt::Debug for LeaseTable {
 
 impl TokenHold {
     /// `tokens` of `limit` a minute, which Redis is about to be asked for.
-    pub fn new(table: &Arc<LeaseTable>, (user, number): (UserKey, u64), tokens: u64, limit: u64) -> Self {
+    pub(crate) fn new(
+        table: &Arc<LeaseTable>,
+        (user, number): (UserKey, u64),
+        tokens: u64,
+        limit: u64,
+    ) -> Self {
         Self { table: Some(table.clone()), user, number, tokens, limit, spent: 0 }
     }
 
     /// Redis holds them back.
-    pub fn confirmed(self) -> Self {
+    pub(crate) fn confirmed(self) -> Self {
         if let Some(table) = &self.table {
             let held = HeldLease { what: (self.user, self.tokens), reported: true };
             table.holds.lock().insert(self.number, held);
@@ -245,12 +249,12 @@ impl TokenHold {
     }
 
     /// Redis does not.
-    pub fn forget(mut self) {
+    pub(crate) fn forget(mut self) {
         self.table = None;
     }
 
     /// The call is over and has cost `spent`.
-    pub fn settle(mut self, spent: u64) {
+    pub(crate) fn settle(mut self, spent: u64) {
         self.spent = spent;
     }
 }

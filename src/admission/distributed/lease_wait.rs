@@ -32,7 +32,7 @@ const POLL_SOON: Duration = Duration::from_millis(100);
 const RENEW_WAIT: Duration = Duration::from_millis(250);
 
 /// Waits until `lease` is granted. `lease` knows what Redis has replied already.
-pub async fn wait(
+pub(crate) async fn wait(
     distributed: &DistributedLimits,
     mut lease: Box<Lease>,
     (request, deadline): (&AdmissionRequest<'_>, Instant),

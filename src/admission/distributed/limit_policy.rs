@@ -7,7 +7,7 @@ use crate::{
 
 /// Slots and limits of the configuration.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LimitPolicy {
+pub(crate) struct LimitPolicy {
     pub slots: config::Slots,
     pub limits: config::Limits,
 }
@@ -20,12 +20,12 @@ impl From<&Config> for LimitPolicy {
 
 impl LimitPolicy {
     /// Whether anything is counted per minute.
-    pub fn limits_anything(&self) -> bool {
+    pub(crate) fn limits_anything(&self) -> bool {
         self.limits != config::Limits::default()
     }
 
     /// Slots of each user for `operation`.
-    pub fn per_user(&self, operation: Operation) -> u32 {
+    pub(crate) fn per_user(&self, operation: Operation) -> u32 {
         self.slots.limit(operation)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The divided slots and limits.
-pub struct LocalFallback {
+pub(crate) struct LocalFallback {
     slots: Slots,
     limits: RateLimits,
     /// What is in force: this policy, shared by so many.
@@ -28,7 +28,7 @@ pub struct LocalFallback {
 
 impl LocalFallback {
     /// Everything, as long as nobody else is known.
-    pub fn new(policy: &LimitPolicy) -> Self {
+    pub(crate) fn new(policy: &LimitPolicy) -> Self {
         let share = local_share(policy, 1);
         Self {
             slots: Slots::new(&share.slots),
@@ -38,18 +38,18 @@ impl LocalFallback {
     }
 
     /// A place for a request that may run whatever the share is.
-    pub fn occupy(&self, user: &UserId, operation: Operation) -> LocalSlot {
+    pub(crate) fn occupy(&self, user: &UserId, operation: Operation) -> LocalSlot {
         self.slots.occupy(user, operation)
     }
 
     /// The share of the slots.
-    pub fn slots(&self, policy: &LimitPolicy, gateways: usize) -> &Slots {
+    pub(crate) fn slots(&self, policy: &LimitPolicy, gateways: usize) -> &Slots {
         self.fit(policy, gateways);
         &self.slots
     }
 
     /// The share of what may be asked in a minute.
-    pub fn limits(&self, policy: &LimitPolicy, gateways: usize) -> &RateLimits {
+    pub(crate) fn limits(&self, policy: &LimitPolicy, gateways: usize) -> &RateLimits {
         self.fit(policy, gateways);
         &self.limits
     }

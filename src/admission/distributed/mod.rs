@@ -23,7 +23,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-pub use self::lease_table::{Lease, TokenHold};
+pub(crate) use self::lease_table::{Lease, TokenHold};
 use self::{
     acquire_script::{AcquireReply, AcquireRequest, AcquireVerdict, SlotReply},
     lease_table::{LeaseKey, LeaseTable},
@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// Slots and limits over all gateways.
-pub struct DistributedLimits {
+pub(crate) struct DistributedLimits {
     table: Arc<LeaseTable>,
     fallback: LocalFallback,
     policy: ArcSwap<LimitPolicy>,
@@ -53,7 +53,7 @@ pub struct DistributedLimits {
 
 /// What came of the check of a request against the limits.
 #[derive(Debug)]
-pub struct DistributedDecision {
+pub(crate) struct DistributedDecision {
     /// The tokens that are held back for it, or why it may not go on.
     pub verdict: Result<Reservation, Refusal>,
     /// What is left of the limits after it.
@@ -64,7 +64,7 @@ pub struct DistributedDecision {
 
 /// A lease that Redis was asked for, or is about to be.
 #[derive(Debug)]
-pub enum RequestedLease {
+pub(crate) enum RequestedLease {
     /// It is ours.
     Granted(Box<GrantedLease>),
     /// It has to be waited for: see [`DistributedLimits::wait`].
@@ -73,7 +73,7 @@ pub enum RequestedLease {
 
 /// A lease that is ours; given back when dropped.
 #[derive(Debug)]
-pub struct GrantedLease {
+pub(crate) struct GrantedLease {
     /// Dropped first, so that whoever gets the place in the share finds the lease given back.
     _lease: Lease,
     /// Its place in this gateway's share of the slots.
@@ -82,7 +82,7 @@ pub struct GrantedLease {
 
 impl DistributedLimits {
     /// All that `config` allows, counted over `redis`.
-    pub fn new(config: &Config, redis: RedisClient, tasks: &Tasks) -> Self {
+    pub(crate) fn new(config: &Config, redis: RedisClient, tasks: &Tasks) -> Self {
         let policy = LimitPolicy::from(config);
         let table = LeaseTable::new(redis);
         lease_sync::start(&table, tasks);
@@ -90,12 +90,16 @@ impl DistributedLimits {
     }
 
     /// Other limits from now on.
-    pub fn reconfigure(&self, config: &Config) {
+    pub(crate) fn reconfigure(&self, config: &Config) {
         self.policy.store(Arc::new(LimitPolicy::from(config)));
     }
 
     /// Counts a request, holds back its tokens and, if it `wants_lease`, takes one: all in one call of Redis.
-    pub async fn check(&self, request: &AdmissionRequest<'_>, wants_lease: bool) -> DistributedDecision {
+    pub(crate) async fn check(
+        &self,
+        request: &AdmissionRequest<'_>,
+        wants_lease: bool,
+    ) -> DistributedDecision {
         let policy = self.policy.load_full();
         if !wants_lease && !policy.limits_anything() {
             return DistributedDecision::new(Ok(Reservation::default()), RateHeaders::default(), None);
@@ -148,14 +152,16 @@ impl DistributedLimits {
             lease.apply_reply(reply.slot, reply.now);
             match reply.slot {
                 SlotReply::Granted => RequestedLease::Granted(self.granted(*lease, request)),
-                _ => RequestedLease::Pending(lease),
+                SlotReply::Nothing | SlotReply::Waits(..) | SlotReply::Full(..) | SlotReply::Shut => {
+                    RequestedLease::Pending(lease)
+                }
             }
         });
         DistributedDecision::new(Ok(Reservation::new(request.cost, held)), headers, lease)
     }
 
     /// A lease that was not asked for yet.
-    pub fn lease(&self, request: &AdmissionRequest<'_>) -> Box<Lease> {
+    pub(crate) fn lease(&self, request: &AdmissionRequest<'_>) -> Box<Lease> {
         self.lease_for(UserKey::of(request.user), request)
     }
 
@@ -163,7 +169,7 @@ impl DistributedLimits {
     ///
     /// # Errors
     /// The queue is full, the deadline has passed, or Redis is away and must be asked.
-    pub async fn wait(
+    pub(crate) async fn wait(
         &self,
         lease: Box<Lease>,
         request: &AdmissionRequest<'_>,
@@ -173,12 +179,12 @@ impl DistributedLimits {
     }
 
     /// When a request that comes now has waited for too long.
-    pub fn queue_deadline(&self) -> Instant {
+    pub(crate) fn queue_deadline(&self) -> Instant {
         Instant::now() + self.policy.load().slots.queue_timeout
     }
 
     /// What `user` has left of the limits; counts nothing.
-    pub async fn remaining(&self, user: &UserId) -> RateHeaders {
+    pub(crate) async fn remaining(&self, user: &UserId) -> RateHeaders {
         let policy = self.policy.load_full();
         if !policy.limits_anything() {
             return RateHeaders::default();
@@ -191,12 +197,12 @@ impl DistributedLimits {
     }
 
     /// Leases that Redis did not know of and that were entered anew: it had lost them, or was away when they began.
-    pub fn leases_restored(&self) -> u64 {
+    pub(crate) fn leases_restored(&self) -> u64 {
         self.table.restored.get()
     }
 
     /// Tells Redis of all that has ended; for the end of the process.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         lease_sync::flush_releases(&self.table).await;
     }
 

@@ -9,7 +9,7 @@ use crate::clock;
 
 /// Time since a limiter was made.
 #[derive(Debug, Clone)]
-pub struct SinceStart(Instant);
+pub(crate) struct SinceStart(Instant);
 
 impl Default for SinceStart {
     fn default() -> Self {
@@ -26,7 +26,7 @@ impl Clock for SinceStart {
 }
 
 /// Up, so that nobody comes back a moment too early; at least one.
-pub fn in_whole_millis(wait: Duration) -> Duration {
+pub(crate) fn in_whole_millis(wait: Duration) -> Duration {
     let millis = wait.as_nanos().div_ceil(1_000_000).max(1);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }

@@ -2,10 +2,10 @@
 
 pub(crate) mod governor_clock;
 pub(crate) mod queue;
-pub mod rate;
+pub(crate) mod rate;
 pub(crate) mod release_rate;
 pub mod slots;
-pub mod slots_view;
+pub(crate) mod slots_view;
 pub(crate) mod sync_shim;
 pub(crate) mod token_bucket;
 pub(crate) mod usage_table;

@@ -21,14 +21,14 @@ use super::release_rate::ReleaseRate;
 use crate::{admission::request::Operation, config, user::UserId};
 
 /// Waiting requests over all users: user ids can be invented, memory cannot.
-pub const MAX_QUEUE: usize = 10_000;
+pub(crate) const MAX_QUEUE: usize = 10_000;
 
 /// Higher priority first, then the order of coming.
 type QueuePosition = (Reverse<i64>, u64);
 
 /// What the configuration allows.
 #[derive(Debug, Clone)]
-pub struct QueueLimits {
+pub(crate) struct QueueLimits {
     per_operation: [usize; Operation::ALL.len()],
     queue: usize,
     total: usize,
@@ -36,7 +36,7 @@ pub struct QueueLimits {
 
 /// All slots, and a `T` for every waiter.
 #[derive(Debug)]
-pub struct SlotQueue<T> {
+pub(crate) struct SlotQueue<T> {
     limits: QueueLimits,
     in_use: usize,
     parked: usize,
@@ -69,7 +69,7 @@ struct OperationUse<T> {
 
 /// Somebody's place among the waiting.
 #[derive(Debug, Clone)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// Whose.
     pub user: UserId,
     /// For what.
@@ -79,7 +79,7 @@ pub struct Ticket {
 
 /// A slot that goes to a waiter.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Grant<T> {
+pub(crate) struct Grant<T> {
     /// Whose.
     pub user: UserId,
     /// For what.
@@ -129,7 +129,7 @@ impl From<&config::Slots> for QueueLimits {
 
 impl<T> SlotQueue<T> {
     /// Everything is free.
-    pub fn new(limits: QueueLimits) -> Self {
+    pub(crate) fn new(limits: QueueLimits) -> Self {
         Self {
             limits,
             in_use: 0,
@@ -143,7 +143,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Takes a slot if one is free.
-    pub fn take(&mut self, user: &UserId, operation: Operation) -> bool {
+    pub(crate) fn take(&mut self, user: &UserId, operation: Operation) -> bool {
         let limit = self.limits.per_operation[operation as usize];
         if self.in_use >= self.limits.total {
             return false;
@@ -166,13 +166,13 @@ impl<T> SlotQueue<T> {
     }
 
     /// Takes a slot whether or not one is free: somebody else has decided that it runs.
-    pub fn occupy(&mut self, user: &UserId, operation: Operation) {
+    pub(crate) fn occupy(&mut self, user: &UserId, operation: Operation) {
         self.users.entry(user.clone()).or_default().operations[operation as usize].in_use += 1;
         self.in_use += 1;
     }
 
     /// The holder of a slot waits for something else: until [`SlotQueue::activate`] it counts among the waiting.
-    pub fn park(&mut self, user: &UserId, operation: Operation) {
+    pub(crate) fn park(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
             known.operations[operation as usize].parked += 1;
             self.parked += 1;
@@ -180,7 +180,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// The holder of a parked slot runs, or is about to give it back.
-    pub fn activate(&mut self, user: &UserId, operation: Operation) {
+    pub(crate) fn activate(&mut self, user: &UserId, operation: Operation) {
         if let Some(known) = self.users.get_mut(user) {
             known.operations[operation as usize].parked -= 1;
             self.parked -= 1;
@@ -188,7 +188,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Waits, after [`SlotQueue::take`] has found nothing free.
-    pub fn wait(
+    pub(crate) fn wait(
         &mut self,
         user: &UserId,
         (operation, priority): (Operation, i64),
@@ -215,7 +215,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Stops waiting; `None` if a slot was handed over before.
-    pub fn leave(&mut self, ticket: &Ticket, now: Instant) -> Option<QueueRefusal> {
+    pub(crate) fn leave(&mut self, ticket: &Ticket, now: Instant) -> Option<QueueRefusal> {
         let known = self.users.get_mut(&ticket.user)?;
         let used = &mut known.operations[ticket.operation as usize];
         used.waiting.remove(&ticket.place)?;
@@ -229,7 +229,7 @@ impl<T> SlotQueue<T> {
 
     /// Gives a slot back; the answer is whose it is now.
     #[must_use]
-    pub fn release(&mut self, user: &UserId, operation: Operation, now: Instant) -> Option<Grant<T>> {
+    pub(crate) fn release(&mut self, user: &UserId, operation: Operation, now: Instant) -> Option<Grant<T>> {
         let known = self.users.get_mut(user)?;
         known.operations[operation as usize].in_use -= 1;
         known.release_rate.record_release(now);
@@ -241,7 +241,7 @@ impl<T> SlotQueue<T> {
 
     /// Other limits from now on. Slots that are held stay; the answer is the waiters that may go now.
     #[must_use]
-    pub fn reconfigure(&mut self, limits: QueueLimits, now: Instant) -> Vec<Grant<T>> {
+    pub(crate) fn reconfigure(&mut self, limits: QueueLimits, now: Instant) -> Vec<Grant<T>> {
         self.limits = limits;
         let users: Vec<UserId> = self.users.keys().cloned().collect();
         for user in users {
@@ -251,7 +251,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Slots held, requests that wait, and slots there are, over all users.
-    pub fn total(&self) -> UseCount {
+    pub(crate) fn total(&self) -> UseCount {
         UseCount {
             in_use: self.in_use - self.parked,
             waiting: self.waiting + self.parked,
@@ -260,7 +260,7 @@ impl<T> SlotQueue<T> {
     }
 
     /// Every user that runs or waits, with the operations it runs or waits for.
-    pub fn users(&self) -> impl Iterator<Item = (&UserId, Vec<(Operation, UseCount)>)> {
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&UserId, Vec<(Operation, UseCount)>)> {
         self.users.iter().map(|(user, known)| {
             let counts = Operation::ALL.into_iter().map(|operation| {
                 let used = &known.operations[operation as usize];

@@ -6,10 +6,11 @@
 //!
 //! The lock is held for one look into the table and never across an await.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+pub(crate) use super::usage_table::RateRefusal;
 use super::usage_table::UsageTable;
 use crate::{
     admission::{rate_limit_headers::RateHeaders, request::TokenCost},
@@ -20,40 +21,23 @@ use crate::{
 
 /// The limits, and how much of them each user has left.
 #[derive(Debug)]
-pub struct RateLimits {
+pub(crate) struct RateLimits {
     usage: Arc<Mutex<UsageTable>>,
 }
 
 /// Whether a request may go on, and what is left after it.
 #[derive(Debug)]
-pub struct RateCheck {
+pub(crate) struct RateCheck {
     /// Its tokens, or why not.
     pub verdict: Result<LocalReservation, RateRefusal>,
     /// What is left of the limits.
     pub headers: RateHeaders,
 }
 
-/// Which limit is used up, and when it is worth coming back: at the very moment when there is room again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RateRefusal {
-    /// Too many requests in the last minute, or too many users at once.
-    #[error("the user's requests per minute are used up")]
-    Requests {
-        /// When to come back.
-        retry_after: Duration,
-    },
-    /// Too many tokens in the last minute and in calls that still run.
-    #[error("the user's tokens per minute are used up")]
-    Tokens {
-        /// When to come back.
-        retry_after: Duration,
-    },
-}
-
 /// Tokens that are held back in the table, if they are limited. Dropped without [`LocalReservation::settle`], all of them are
 /// given back.
 #[derive(Debug, Default)]
-pub struct LocalReservation(Option<ReservedTokens>);
+pub(crate) struct LocalReservation(Option<ReservedTokens>);
 
 #[derive(Debug)]
 struct ReservedTokens {
@@ -64,22 +48,22 @@ struct ReservedTokens {
 
 impl RateLimits {
     /// The limits of `config`; nothing is used.
-    pub fn new(config: &config::Limits) -> Self {
+    pub(crate) fn new(config: &config::Limits) -> Self {
         Self { usage: Arc::new(Mutex::new(UsageTable::new(config.clone()))) }
     }
 
     /// Other limits from now on. Tokens that were spent stay spent; requests are counted anew if their limit is another.
-    pub fn reconfigure(&self, config: &config::Limits) {
+    pub(crate) fn reconfigure(&self, config: &config::Limits) {
         self.usage.lock().reconfigure(config.clone());
     }
 
     /// What `user` has left; counts nothing.
-    pub fn remaining(&self, user: &UserId) -> RateHeaders {
+    pub(crate) fn remaining(&self, user: &UserId) -> RateHeaders {
         self.usage.lock().remaining(user, clock::now())
     }
 
     /// Counts a request of `user` and holds back the tokens that it may cost; `None` if no model reads it.
-    pub fn check(&self, user: &UserId, cost: impl Into<Option<TokenCost>>) -> RateCheck {
+    pub(crate) fn check(&self, user: &UserId, cost: impl Into<Option<TokenCost>>) -> RateCheck {
         let (verdict, headers) = self.usage.lock().check(user, cost, clock::now());
         let reserved = |tokens| ReservedTokens { usage: self.usage.clone(), user: user.clone(), tokens };
         RateCheck { verdict: verdict.map(|tokens| LocalReservation(tokens.map(reserved))), headers }
@@ -88,12 +72,12 @@ impl RateLimits {
 
 impl LocalReservation {
     /// Tokens held back; 0 without a limit.
-    pub fn tokens(&self) -> u64 {
+    pub(crate) fn tokens(&self) -> u64 {
         self.0.as_ref().map_or(0, |reserved| reserved.tokens)
     }
 
     /// The call is over and has cost `spent` tokens.
-    pub fn settle(mut self, spent: u64) {
+    pub(crate) fn settle(mut self, spent: u64) {
         self.give_back(spent);
     }
 

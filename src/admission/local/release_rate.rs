@@ -16,7 +16,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// The decayed mean time between two slots that become free.
 #[derive(Debug, Default)]
-pub struct ReleaseRate {
+pub(crate) struct ReleaseRate {
     /// Seconds.
     mean: Option<f64>,
     /// When a slot last became free, or the first began to wait; `None` while nobody waits.
@@ -25,12 +25,12 @@ pub struct ReleaseRate {
 
 impl ReleaseRate {
     /// Somebody waits from now on, if nobody did.
-    pub fn begin(&mut self, now: Instant) {
+    pub(crate) fn begin(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
 
     /// A slot became free.
-    pub fn record_release(&mut self, now: Instant) {
+    pub(crate) fn record_release(&mut self, now: Instant) {
         let Some(since) = self.since.replace(now) else {
             self.since = None;
             return;
@@ -40,12 +40,12 @@ impl ReleaseRate {
     }
 
     /// Nobody waits any more.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.since = None;
     }
 
     /// How long until `count` more slots are free, 1–60 s. A silence longer than the mean counts instead of it.
-    pub fn estimated_wait(&self, count: usize, now: Instant) -> Duration {
+    pub(crate) fn estimated_wait(&self, count: usize, now: Instant) -> Duration {
         let silence = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         let seconds = self.mean.unwrap_or(0.0).max(silence) * count as f64;
         Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)

@@ -4,10 +4,10 @@
 //! every lock and every wake-up who goes on, and tries each order. No other build may know of it.
 
 #[cfg(not(all(test, feature = "model")))]
-pub use {parking_lot::Mutex, tokio::time::timeout};
+pub(crate) use {parking_lot::Mutex, tokio::time::timeout};
 
 #[cfg(all(test, feature = "model"))]
-pub use model::{Mutex, PATIENT, timeout};
+pub(crate) use model::{Mutex, PATIENT, timeout};
 
 #[cfg(all(test, feature = "model"))]
 mod model {
@@ -17,24 +17,24 @@ mod model {
     use shuttle::sync::MutexGuard;
 
     /// A patience that never ends. Any other may end at any moment.
-    pub const PATIENT: Duration = Duration::MAX;
+    pub(crate) const PATIENT: Duration = Duration::MAX;
 
     /// Shuttle's lock, used as parking_lot's.
     #[derive(Debug)]
-    pub struct Mutex<T>(shuttle::sync::Mutex<T>);
+    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
-        pub fn new(value: T) -> Self {
+        pub(crate) fn new(value: T) -> Self {
             Self(shuttle::sync::Mutex::new(value))
         }
 
-        pub fn lock(&self) -> MutexGuard<'_, T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
     }
 
     /// Time passes when the scheduler says so: it is a task like any other.
-    pub async fn timeout<F: Future>(patience: Duration, future: F) -> Result<F::Output, ()> {
+    pub(crate) async fn timeout<F: Future>(patience: Duration, future: F) -> Result<F::Output, ()> {
         if patience == PATIENT {
             return Ok(future.await);
         }

@@ -15,7 +15,7 @@ const TOKEN: u128 = 60_000_000_000;
 
 /// One user's tokens. `limit` is in tokens per minute everywhere, and may be another one at every call.
 #[derive(Debug)]
-pub struct TokenBucket {
+pub(crate) struct TokenBucket {
     /// In [`TOKEN`]s; it fades.
     spent: u128,
     /// In tokens; it stands still.
@@ -25,7 +25,7 @@ pub struct TokenBucket {
 
 impl TokenBucket {
     /// Nothing spent, nothing held.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { spent: 0, held: 0, at: now }
     }
 
@@ -34,7 +34,7 @@ impl TokenBucket {
     ///
     /// # Errors
     /// How long until there is room, if nothing else is asked for.
-    pub fn reserve(&mut self, amount: u64, limit: u64, now: Instant) -> Result<u64, Duration> {
+    pub(crate) fn reserve(&mut self, amount: u64, limit: u64, now: Instant) -> Result<u64, Duration> {
         self.decay(limit, now);
         let amount = amount.min(limit);
         // Even a call that costs nothing waits until a debt is paid.
@@ -48,27 +48,27 @@ impl TokenBucket {
     }
 
     /// Gives `held` back and counts what was `spent` instead.
-    pub fn settle(&mut self, held: u64, spent: u64, limit: u64, now: Instant) {
+    pub(crate) fn settle(&mut self, held: u64, spent: u64, limit: u64, now: Instant) {
         self.decay(limit, now);
         self.held = self.held.saturating_sub(held);
         self.spent += u128::from(spent) * TOKEN;
     }
 
     /// Whole tokens left.
-    pub fn remaining(&mut self, limit: u64, now: Instant) -> u64 {
+    pub(crate) fn remaining(&mut self, limit: u64, now: Instant) -> u64 {
         self.decay(limit, now);
         let left = (u128::from(limit) * TOKEN).saturating_sub(self.in_use()) / TOKEN;
         u64::try_from(left).unwrap_or(limit)
     }
 
     /// How long until all are left, if all that is held will be spent.
-    pub fn full_in(&mut self, limit: u64, now: Instant) -> Duration {
+    pub(crate) fn full_in(&mut self, limit: u64, now: Instant) -> Duration {
         self.decay(limit, now);
         time_to_decay(self.in_use(), limit)
     }
 
     /// Whether it is as good as new.
-    pub fn is_idle(&mut self, limit: u64, now: Instant) -> bool {
+    pub(crate) fn is_idle(&mut self, limit: u64, now: Instant) -> bool {
         self.decay(limit, now);
         self.in_use() == 0
     }

@@ -14,7 +14,6 @@ use governor::{
 };
 use tokio::time::Instant;
 
-use super::rate::RateRefusal;
 use crate::{
     admission::{
         local::{
@@ -29,7 +28,7 @@ use crate::{
 };
 
 /// Users remembered at once, some 60 MB of them: those who asked within the last minute.
-pub const MAX_USERS: usize = 250_000;
+pub(crate) const MAX_USERS: usize = 250_000;
 /// Below this nobody looks for idle users.
 const FIRST_SWEEP: usize = 1024;
 /// A full table is not searched again for everybody who does not fit in.
@@ -37,9 +36,26 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// After this long without a request all requests of a minute are left.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Which limit is used up, and when it is worth coming back: at the very moment when there is room again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RateRefusal {
+    /// Too many requests in the last minute, or too many users at once.
+    #[error("the user's requests per minute are used up")]
+    Requests {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// Too many tokens in the last minute and in calls that still run.
+    #[error("the user's tokens per minute are used up")]
+    Tokens {
+        /// When to come back.
+        retry_after: Duration,
+    },
+}
+
 /// All users.
 #[derive(Debug)]
-pub struct UsageTable {
+pub(crate) struct UsageTable {
     limits: config::Limits,
     users: HashMap<UserId, UserUsage, RandomState>,
     sweep_at: usize,
@@ -59,12 +75,12 @@ type RequestLimiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInfo
 
 impl UsageTable {
     /// Nobody has used anything.
-    pub fn new(limits: config::Limits) -> Self {
+    pub(crate) fn new(limits: config::Limits) -> Self {
         Self { limits, users: HashMap::default(), sweep_at: FIRST_SWEEP, swept: None }
     }
 
     /// Other limits from now on.
-    pub fn reconfigure(&mut self, limits: config::Limits) {
+    pub(crate) fn reconfigure(&mut self, limits: config::Limits) {
         if limits.requests_per_minute != self.limits.requests_per_minute {
             self.users.values_mut().for_each(|usage| usage.requests = None);
         }
@@ -72,7 +88,7 @@ impl UsageTable {
     }
 
     /// Counts a request and holds back its tokens; answers how many, if tokens are limited at all.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         user: &UserId,
         cost: impl Into<Option<TokenCost>>,
@@ -108,7 +124,7 @@ impl UsageTable {
     }
 
     /// What `user` has left, for an answer to a request that does not count. Nobody is remembered for it.
-    pub fn remaining(&mut self, user: &UserId, now: Instant) -> RateHeaders {
+    pub(crate) fn remaining(&mut self, user: &UserId, now: Instant) -> RateHeaders {
         let mut unknown = UserUsage::new(now);
         let usage = self.users.get_mut(user).unwrap_or(&mut unknown);
         let requests = self.limits.requests_per_minute.and_then(NonZeroU32::new);
@@ -120,7 +136,7 @@ impl UsageTable {
     }
 
     /// Gives `held` tokens of `user` back and counts what was `spent`.
-    pub fn settle(&mut self, user: &UserId, held: u64, spent: u64, now: Instant) {
+    pub(crate) fn settle(&mut self, user: &UserId, held: u64, spent: u64, now: Instant) {
         let limit = token_limit(&self.limits);
         if let Some(usage) = self.users.get_mut(user) {
             usage.tokens.settle(held, spent, limit, now);

@@ -5,11 +5,11 @@
 //! may be a secret.
 
 /// Looks up one environment variable.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// A string value with its variables filled in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Expanded {
+pub(crate) enum Expanded {
     /// Everything was there.
     Text(String),
     /// These variables are not set and have no default.
@@ -20,7 +20,7 @@ pub enum Expanded {
 ///
 /// # Errors
 /// One sentence when a reference is malformed.
-pub fn expand(text: &str, env: Env<'_>) -> Result<Expanded, String> {
+pub(crate) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, String> {
     let mut out = String::with_capacity(text.len());
     let mut unset = Vec::new();
     let mut rest = text;

@@ -3,12 +3,12 @@
 //! Besides the configuration file itself it opens only the TLS files named there, to see that they can be
 //! read. It starts nothing and connects to nothing.
 
-pub mod env;
-pub mod problem;
-pub mod section;
+pub(crate) mod env;
+pub(crate) mod problem;
+pub(crate) mod section;
 mod text;
-pub mod units;
-pub mod value;
+pub(crate) mod units;
+pub(crate) mod value;
 
 use std::path::Path;
 

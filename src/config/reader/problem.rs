@@ -50,7 +50,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Where problems are gathered, and what they need to be found again.
-pub struct Diagnostics<'a> {
+pub(crate) struct Diagnostics<'a> {
     file: &'a str,
     /// Where each line begins: counted once, for every table asks for its line.
     lines: Vec<usize>,
@@ -62,7 +62,7 @@ pub struct Diagnostics<'a> {
 
 impl<'a> Diagnostics<'a> {
     /// Nothing noted yet about `text`, which came from `file`.
-    pub fn new(file: &'a str, text: &'a str, env: Env<'a>) -> Self {
+    pub(crate) fn new(file: &'a str, text: &'a str, env: Env<'a>) -> Self {
         let ends = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
         // What follows the last line break is a line only if there is something.
         let lines = std::iter::once(0).chain(ends.filter(|start| *start < text.len())).collect();
@@ -70,22 +70,22 @@ impl<'a> Diagnostics<'a> {
     }
 
     /// The 1-based line of a byte offset; an offset at the end belongs to the last line.
-    pub fn line(&self, offset: usize) -> usize {
+    pub(crate) fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset)
     }
 
     /// Notes what keeps this configuration from being used.
-    pub fn error(&self, line: usize, key: &str, message: impl Into<String>) {
+    pub(crate) fn error(&self, line: usize, key: &str, message: impl Into<String>) {
         self.errors.borrow_mut().push(self.problem(line, key, message.into()));
     }
 
     /// Notes what the user should know but can live with.
-    pub fn warn(&self, line: usize, key: &str, message: impl Into<String>) {
+    pub(crate) fn warn(&self, line: usize, key: &str, message: impl Into<String>) {
         self.warnings.borrow_mut().push(self.problem(line, key, message.into()));
     }
 
     /// Errors and warnings, each once and in the order of the file: a key may be read again where its place matters.
-    pub fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+    pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let sorted = |problems: RefCell<Vec<Problem>>| {
             let mut problems = problems.into_inner();
             problems.sort_by_key(|problem| problem.line);

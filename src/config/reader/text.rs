@@ -9,7 +9,7 @@ use crate::config::{Secret, TargetName};
 
 impl Value<'_> {
     /// A string that is not empty and holds no control characters.
-    pub fn name(&self) -> Option<String> {
+    pub(crate) fn name(&self) -> Option<String> {
         let text = self.text()?;
         if text.trim().is_empty() {
             return self.fail("must not be empty");
@@ -21,19 +21,19 @@ impl Value<'_> {
     }
 
     /// The name of a header, in lower case, but none of `taken`; `example` is one.
-    pub fn header_name(&self, example: &str, taken: &[HeaderName]) -> Option<String> {
+    pub(crate) fn header_name(&self, example: &str, taken: &[HeaderName]) -> Option<String> {
         let name = HeaderName::try_from(self.text()?).ok().filter(|name| !taken.contains(name));
         let name = name.or_else(|| self.expected(&format!("a header name such as {example}"), ""));
         name.map(|name| name.as_str().to_owned())
     }
 
     /// A string that must not be shown; empty means none.
-    pub fn secret(&self) -> Option<Secret> {
+    pub(crate) fn secret(&self) -> Option<Secret> {
         self.text().filter(|text| !text.is_empty()).map(Secret::new)
     }
 
     /// Wraps `text`, which was read here and travels in a header.
-    pub fn header_secret(&self, text: String) -> Option<Secret> {
+    pub(crate) fn header_secret(&self, text: String) -> Option<Secret> {
         // Not `HeaderValue`: it lets bytes above 127 pass, which clients and servers disagree about.
         if text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && text.trim() == text {
             return Some(Secret::new(text));
@@ -42,7 +42,7 @@ impl Value<'_> {
     }
 
     /// An IP address and a port; `localhost` is one as well.
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         let text = self.text()?;
         let local = text.strip_prefix("localhost:").and_then(|port| port.parse().ok());
         let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -52,7 +52,7 @@ impl Value<'_> {
     }
 
     /// `provider/model`.
-    pub fn target(&self) -> Option<TargetName> {
+    pub(crate) fn target(&self) -> Option<TargetName> {
         let target = TargetName::parse(&self.name()?);
         target.or_else(|| self.expected(r#"a target "provider/model""#, ""))
     }

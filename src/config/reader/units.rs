@@ -6,26 +6,26 @@ use std::time::Duration;
 use bytesize::ByteSize;
 
 /// No deadline is longer. Far below where `Instant + Duration` overflows, which would panic.
-pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// Reads `"250ms"`, `"10s"`, `"1h 30m"`; `None` when it is none or longer than [`LONGEST`].
-pub fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(text.trim()).ok().filter(|duration| *duration <= LONGEST)
 }
 
 /// Writes a duration as the file would.
-pub fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
 
 /// Reads `"32MiB"`, `"1.5GB"`, `"65536"` into bytes; `None` when it is none or does not fit.
-pub fn size(text: &str) -> Option<usize> {
+pub(crate) fn size(text: &str) -> Option<usize> {
     let size: ByteSize = text.trim().parse().ok()?;
     usize::try_from(size.as_u64()).ok().filter(|size| *size <= isize::MAX as usize)
 }
 
 /// Writes bytes in the largest unit that divides them.
-pub fn size_text(bytes: usize) -> String {
+pub(crate) fn size_text(bytes: usize) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),

@@ -18,7 +18,7 @@ const A_SIZE: &str = r#"a size such as "64KiB" or "32MiB""#;
 
 /// A value that knows where it stands.
 #[derive(Clone)]
-pub struct Value<'a> {
+pub(crate) struct Value<'a> {
     scope: Scope<'a>,
     path: String,
     value: &'a Spanned<DeValue<'a>>,
@@ -26,22 +26,22 @@ pub struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// The value found at `path`.
-    pub fn new(scope: Scope<'a>, path: String, value: &'a Spanned<DeValue<'a>>) -> Self {
+    pub(crate) fn new(scope: Scope<'a>, path: String, value: &'a Spanned<DeValue<'a>>) -> Self {
         Self { scope, path, value }
     }
 
     /// Notes an error at this value.
-    pub fn error(&self, message: impl Into<String>) {
+    pub(crate) fn error(&self, message: impl Into<String>) {
         self.scope.diagnostics.error(self.line(), &self.path, message);
     }
 
     /// Notes a warning at this value.
-    pub fn warn(&self, message: impl Into<String>) {
+    pub(crate) fn warn(&self, message: impl Into<String>) {
         self.scope.diagnostics.warn(self.line(), &self.path, message);
     }
 
     /// The value as TOML has it.
-    pub fn raw(&self) -> &'a DeValue<'a> {
+    pub(crate) fn raw(&self) -> &'a DeValue<'a> {
         self.value.get_ref()
     }
 
@@ -50,19 +50,18 @@ impl<'a> Value<'a> {
         Value { scope: self.scope.clone(), path: format!("{}[{i}]", self.path), value }
     }
 
-    /// A table.
-    pub fn table(&self) -> Option<Section<'a>> {
+    pub(crate) fn table(&self) -> Option<Section<'a>> {
         let DeValue::Table(table) = self.raw() else { return self.mismatch("a table") };
         Some(Section::new(self.scope.clone(), self.path.clone(), self.line(), Some(table)))
     }
 
     /// The value as it stands, for keys that can be read only together.
-    pub fn itself(&self) -> Option<Option<Value<'a>>> {
+    pub(crate) fn itself(&self) -> Option<Option<Value<'a>>> {
         Some(Some(self.clone()))
     }
 
     /// The tables written as `[[key]]`.
-    pub fn tables(&self) -> Vec<Section<'a>> {
+    pub(crate) fn tables(&self) -> Vec<Section<'a>> {
         if !matches!(self.raw(), DeValue::Array(_)) {
             let found = type_name(self.raw());
             self.error(format!("expected tables, each under its own `[[{}]]`; found {found}", self.path));
@@ -72,23 +71,23 @@ impl<'a> Value<'a> {
     }
 
     /// An array; elements that `read` cannot make sense of are left out, for it has noted them.
-    pub fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(&self, read: impl Fn(&Value<'a>) -> Option<T>) -> Option<Vec<T>> {
         let DeValue::Array(array) = self.raw() else { return self.mismatch("an array") };
         Some(array.iter().enumerate().filter_map(|(i, value)| read(&self.element(i, value))).collect())
     }
 
     /// A string with its variables filled in; may be empty.
-    pub fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         self.text_as("a string")
     }
 
     /// `true` or `false`.
-    pub fn boolean(&self) -> Option<bool> {
+    pub(crate) fn boolean(&self) -> Option<bool> {
         self.raw().as_bool().or_else(|| self.mismatch("true or false"))
     }
 
     /// A whole number of at least `min` that fits `T`.
-    pub fn whole<T: TryFrom<i64>>(&self, min: i64) -> Option<T> {
+    pub(crate) fn whole<T: TryFrom<i64>>(&self, min: i64) -> Option<T> {
         let DeValue::Integer(written) = self.raw() else { return self.mismatch("a whole number") };
         match i64::from_str_radix(written.as_str(), written.radix()) {
             Ok(number) if number < min => self.fail(format!("must be at least {min}")),
@@ -98,12 +97,13 @@ impl<'a> Value<'a> {
     }
 
     /// A whole number of at least 1.
-    pub fn count<T: TryFrom<i64>>(&self) -> Option<T> {
+    pub(crate) fn count<T: TryFrom<i64>>(&self) -> Option<T> {
         self.whole(1)
     }
 
     /// A finite number within `range`.
-    pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
+    pub(crate) fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let written = match self.raw() {
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
             DeValue::Float(float) => float.as_str(),
@@ -117,23 +117,23 @@ impl<'a> Value<'a> {
     }
 
     /// A share, 0 to 1.
-    pub fn share(&self) -> Option<f64> {
+    pub(crate) fn share(&self) -> Option<f64> {
         self.number(0.0..=1.0)
     }
 
     /// A duration, 0 included.
-    pub fn duration(&self) -> Option<Duration> {
+    pub(crate) fn duration(&self) -> Option<Duration> {
         let text = self.text_as(A_DURATION)?;
         units::duration(&text).or_else(|| self.expected(A_DURATION, ""))
     }
 
     /// A duration of more than 0.
-    pub fn positive(&self) -> Option<Duration> {
+    pub(crate) fn positive(&self) -> Option<Duration> {
         self.duration().and_then(|duration| self.not_zero(duration))
     }
 
     /// A size in bytes, more than 0.
-    pub fn size(&self) -> Option<usize> {
+    pub(crate) fn size(&self) -> Option<usize> {
         let text = self.text_as(A_SIZE)?;
         match units::size(&text) {
             Some(0) => self.fail("must be more than 0"),
@@ -143,7 +143,7 @@ impl<'a> Value<'a> {
     }
 
     /// One of a few words, or a duration if it takes one.
-    pub fn keyword<T: Keyword>(&self) -> Option<T> {
+    pub(crate) fn keyword<T: Keyword>(&self) -> Option<T> {
         let words = || T::WORDS.iter().map(|(word, _)| *word);
         let a_duration = T::AFTER.map(|_| A_DURATION.to_owned());
         let known: Vec<String> = words().map(|word| format!("{word:?}")).chain(a_duration).collect();
@@ -159,13 +159,13 @@ impl<'a> Value<'a> {
     }
 
     /// Notes an error and answers `None`, to end a reader with.
-    pub fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
+    pub(crate) fn fail<T>(&self, message: impl Into<String>) -> Option<T> {
         self.error(message);
         None
     }
 
     /// As [`Self::fail`]: a string is not what it should be. Only for keys that hold no secret.
-    pub fn expected<T>(&self, expected: &str, hint: &str) -> Option<T> {
+    pub(crate) fn expected<T>(&self, expected: &str, hint: &str) -> Option<T> {
         let written = self.raw().as_str().unwrap_or_default();
         let filled = if written.contains("${") { " with its variables filled in" } else { "" };
         self.fail(format!("expected {expected}, found {written:?}{filled}{hint}"))

@@ -65,7 +65,7 @@ impl std::fmt::Display for TargetName {
 }
 
 /// What `[[models]]` says.
-pub struct Models {
+pub(crate) struct Models {
     /// Those with at least one target.
     pub offered: Vec<Model>,
     /// Every name and alias written, offered or not.
@@ -82,7 +82,7 @@ struct Draft<'a> {
 }
 
 /// Reads every `[[models]]`; `strategy` is what models without their own use.
-pub fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Models {
+pub(crate) fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Models {
     let drafts: Vec<Draft> =
         root.tables("models").into_iter().filter_map(|table| draft(table, strategy)).collect();
     let names = check_names(&drafts);
@@ -210,7 +210,9 @@ fn warn_of_loss(draft: &Draft<'_>, lost: &[(&TargetName, &ProviderStatus)], noth
     for (target, status) in lost {
         match status {
             ProviderStatus::Unset(names) => unset.extend(names.iter().map(String::as_str)),
-            _ => drop(disabled.insert(target.provider.as_str())),
+            ProviderStatus::Live(_) | ProviderStatus::Disabled | ProviderStatus::Faulty => {
+                disabled.insert(target.provider.as_str());
+            }
         }
     }
     let reasons: Vec<String> = [(unset, "not set"), (disabled, "disabled")]

@@ -71,7 +71,7 @@ keywords! {
 }
 
 /// What became of a provider that is written in the file.
-pub enum ProviderStatus {
+pub(crate) enum ProviderStatus {
     /// Usable.
     Live(Box<Provider>),
     /// `enabled = false`.
@@ -83,22 +83,22 @@ pub enum ProviderStatus {
 }
 
 /// Every provider of the file, by name, in its order.
-pub struct Providers(Vec<(String, ProviderStatus)>);
+pub(crate) struct Providers(Vec<(String, ProviderStatus)>);
 
 impl Providers {
     /// What became of `name`; `None` when there is no such provider.
-    pub fn status(&self, name: &str) -> Option<&ProviderStatus> {
+    pub(crate) fn status(&self, name: &str) -> Option<&ProviderStatus> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, status)| status)
     }
 
     /// "there is no provider `x`, did you mean `y`?"
-    pub fn unknown(&self, name: &str) -> String {
+    pub(crate) fn unknown(&self, name: &str) -> String {
         let hint = did_you_mean(name, self.0.iter().map(|(known, _)| known.as_str()));
         format!("there is no provider `{name}`{hint}")
     }
 
     /// The usable ones.
-    pub fn into_live(self) -> Vec<Provider> {
+    pub(crate) fn into_live(self) -> Vec<Provider> {
         let live =
             |(_, status)| if let ProviderStatus::Live(provider) = status { Some(*provider) } else { None };
         self.0.into_iter().filter_map(live).collect()
@@ -106,7 +106,7 @@ impl Providers {
 }
 
 /// Reads every `[[providers]]`.
-pub fn read(root: &Section<'_>) -> Providers {
+pub(crate) fn read(root: &Section<'_>) -> Providers {
     let mut providers = Providers(Vec::new());
     for table in root.tables("providers") {
         let table = table.skippable();

@@ -142,12 +142,12 @@ section! {
 }
 
 /// A duration of which 0 means "never".
-pub fn or_off(value: &Value<'_>) -> Option<Option<Duration>> {
+pub(crate) fn or_off(value: &Value<'_>) -> Option<Option<Duration>> {
     value.duration().map(|duration| Some(duration).filter(|duration| !duration.is_zero()))
 }
 
 /// As [`or_off`] reads it.
-pub fn off_or(duration: Option<Duration>) -> String {
+pub(crate) fn off_or(duration: Option<Duration>) -> String {
     duration_text(duration.unwrap_or_default())
 }
 

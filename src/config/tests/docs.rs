@@ -13,7 +13,7 @@ const DOCS: &str = include_str!("../../../docs/configuration.md");
 
 /// One key of a table.
 #[derive(Debug, Clone)]
-pub struct Key {
+pub(crate) struct Key {
     /// Its section in the file's own brackets.
     pub section: String,
     /// Its name.
@@ -32,8 +32,7 @@ impl From<(&str, &str, &str, &'static str)> for Key {
 }
 
 /// Has keys.
-pub trait Documented {
-    /// All of them.
+pub(crate) trait Documented {
     fn keys() -> Vec<Key>;
 }
 

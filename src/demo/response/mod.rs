@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-pub use self::responses_api::{responses, responses_stream};
+pub(crate) use self::responses_api::{responses, responses_stream};
 use super::{
     model_names::{CHAT_MODEL, EMBEDDING_MODEL},
     request::{DemoRequest, tokens},
@@ -19,7 +19,7 @@ const DIMENSIONS: usize = 64;
 
 /// A streamed answer: server-sent events, as text.
 #[derive(Debug, Default, PartialEq)]
-pub struct DemoEvents {
+pub(crate) struct DemoEvents {
     /// Sent before the first word.
     pub opening: Vec<String>,
     /// One event for each word.
@@ -29,13 +29,13 @@ pub struct DemoEvents {
 }
 
 /// `GET /models`
-pub fn models() -> Value {
+pub(crate) fn models() -> Value {
     let model = |id| json!({"id": id, "object": "model", "created": now(), "owned_by": "concierge-demo"});
     json!({"object": "list", "data": [model(CHAT_MODEL), model(EMBEDDING_MODEL)]})
 }
 
 /// `POST /embeddings`: the same text gets the same vector, and each has length 1.
-pub fn embeddings(ask: &DemoRequest) -> Value {
+pub(crate) fn embeddings(ask: &DemoRequest) -> Value {
     let data = ask
         .inputs
         .iter()
@@ -59,14 +59,14 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 /// `POST /chat/completions`
-pub fn chat(ask: &DemoRequest) -> Value {
+pub(crate) fn chat(ask: &DemoRequest) -> Value {
     let message = json!({"role": "assistant", "content": ask.text(), "refusal": null});
     let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": "stop"});
     completion(ask, "chat.completion", choice)
 }
 
 /// `POST /completions`
-pub fn completions(ask: &DemoRequest) -> Value {
+pub(crate) fn completions(ask: &DemoRequest) -> Value {
     let choice = json!({"index": 0, "text": ask.text(), "logprobs": null, "finish_reason": "stop"});
     completion(ask, "text_completion", choice)
 }
@@ -83,7 +83,7 @@ fn completion(ask: &DemoRequest, object: &str, choice: Value) -> Value {
 }
 
 /// `POST /chat/completions` with `stream`.
-pub fn chat_stream(ask: &DemoRequest) -> DemoEvents {
+pub(crate) fn chat_stream(ask: &DemoRequest) -> DemoEvents {
     let choice = |delta: Value, finish: Value| json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
     chunks(
         ask,
@@ -95,7 +95,7 @@ pub fn chat_stream(ask: &DemoRequest) -> DemoEvents {
 }
 
 /// `POST /completions` with `stream`.
-pub fn completions_stream(ask: &DemoRequest) -> DemoEvents {
+pub(crate) fn completions_stream(ask: &DemoRequest) -> DemoEvents {
     let choice = |text: &str, finish: Value| json!({"index": 0, "text": text, "logprobs": null, "finish_reason": finish});
     chunks(ask, "text_completion", None, |word| choice(word, Value::Null), choice("", json!("stop")))
 }

@@ -6,12 +6,12 @@ use super::{DemoEvents, id, now};
 use crate::demo::request::DemoRequest;
 
 /// `POST /responses`
-pub fn responses(ask: &DemoRequest) -> Value {
+pub(crate) fn responses(ask: &DemoRequest) -> Value {
     response(ask, (&id("resp"), &id("msg")), "completed")
 }
 
 /// `POST /responses` with `stream`.
-pub fn responses_stream(ask: &DemoRequest) -> DemoEvents {
+pub(crate) fn responses_stream(ask: &DemoRequest) -> DemoEvents {
     let (response_id, item_id) = (id("resp"), id("msg"));
     let at = |status| response(ask, (&response_id, &item_id), status);
     let place = json!({"item_id": item_id, "output_index": 0, "content_index": 0});

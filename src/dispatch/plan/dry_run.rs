@@ -49,7 +49,6 @@ pub struct PassedOver {
 /// Why a target would not be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// It is ineligible, for this reason.
     Out(IneligibleReason),
     /// Its model's window seems too small for the prompt.
     TooSmall,

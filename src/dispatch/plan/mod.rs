@@ -5,7 +5,7 @@
 //! fallback is another model: before it is used, a transient failure is retried once and a short cooldown waited out.
 
 mod deadlines;
-pub mod dry_run;
+pub(crate) mod dry_run;
 
 use std::{sync::Arc, time::Duration};
 
@@ -87,7 +87,6 @@ enum SameTargetRetry {
     Idle,
     /// The target may be tried again from then on.
     Due(Arc<Target>, Instant),
-    /// It has been used.
     Used,
 }
 

@@ -15,7 +15,7 @@ use crate::upstream::{
 /// A cause as it travels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct CauseMsg(#[serde(with = "WireCause")] pub OpenCause);
+pub(crate) struct CauseMsg(#[serde(with = "WireCause")] pub OpenCause);
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "OpenCause")]

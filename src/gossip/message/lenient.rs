@@ -5,21 +5,21 @@ use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 /// A field; `None` if it is absent, or its value is not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Lenient<T>(pub Option<T>);
+pub(crate) struct Lenient<T>(pub Option<T>);
 
 /// A list of which each element is understood for itself.
-pub type LenientList<T> = Lenient<Vec<Lenient<T>>>;
+pub(crate) type LenientList<T> = Lenient<Vec<Lenient<T>>>;
 
 impl<T> Lenient<T> {
     /// Whether there is nothing to write.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.0.is_none()
     }
 }
 
 impl<T> LenientList<T> {
     /// The elements that are understood.
-    pub fn understood(self) -> impl Iterator<Item = T> {
+    pub(crate) fn understood(self) -> impl Iterator<Item = T> {
         self.0.into_iter().flatten().filter_map(|element| element.0)
     }
 }

@@ -15,19 +15,20 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{
-    cause::CauseMsg,
+#[cfg(test)]
+pub(crate) use self::{cause::CauseMsg, observations::Remaining};
+pub(crate) use self::{
     lenient::{Lenient, LenientList},
-    observations::{Age, CooldownMsg, DrainMsg, OutageMsg, Remaining, ResetMsg, SampleMsg, StreakMsg},
+    observations::{Age, CooldownMsg, DrainMsg, OutageMsg, ResetMsg, SampleMsg, StreakMsg},
 };
 
 /// Grows when a field gets another meaning; gateways from before there were versions send none. A reader takes what it
 /// understands of any version.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What a gateway publishes. Only who speaks and in which order must be understood.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Envelope {
+pub(crate) struct Envelope {
     /// See [`VERSION`].
     #[serde(rename = "v", default)]
     pub version: Lenient<u32>,
@@ -48,7 +49,7 @@ pub struct Envelope {
 /// All that a gateway knows by itself of one target. The names are short because they travel often.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct TargetReport {
+pub(crate) struct TargetReport {
     /// `provider/model`
     #[serde(rename = "i")]
     pub target: String,
@@ -87,7 +88,7 @@ pub struct TargetReport {
 /// What is measured of requests of one kind. `l` was their latency once; it is free for no other meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// How long requests have been waiting without a sign of life.
     #[serde(rename = "s", skip_serializing_if = "Lenient::is_none")]
     pub silence: Lenient<Age>,
@@ -95,7 +96,7 @@ pub struct Figures {
 
 impl TargetReport {
     /// What was measured of requests of the kind with this number.
-    pub fn figures(&self, kind: usize) -> Figures {
+    pub(crate) fn figures(&self, kind: usize) -> Figures {
         let kinds = self.kinds.0.as_ref();
         kinds.and_then(|kinds| kinds.get(kind)?.0).unwrap_or_default()
     }

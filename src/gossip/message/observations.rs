@@ -20,22 +20,22 @@ const MAX_SAMPLES: f64 = 1e6;
 /// How long ago something was, in milliseconds, when its message was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Age(pub(super) u64);
+pub(crate) struct Age(pub(super) u64);
 
 impl Age {
     /// The age of `at`.
-    pub fn of(at: Instant, now: Instant) -> Self {
+    pub(crate) fn of(at: Instant, now: Instant) -> Self {
         Self(millis(now.saturating_duration_since(at)))
     }
 
     /// When it was; `None` if that is too long ago to matter.
-    pub fn at(self, written: Instant) -> Option<Instant> {
+    pub(crate) fn at(self, written: Instant) -> Option<Instant> {
         let age = Duration::from_millis(self.0);
         if age > MAX_AGE { None } else { written.checked_sub(age) }
     }
 
     /// When it was, however long ago: an operator's command has no end.
-    pub fn at_any_time(self, written: Instant) -> Option<Instant> {
+    pub(crate) fn at_any_time(self, written: Instant) -> Option<Instant> {
         written.checked_sub(Duration::from_millis(self.0))
     }
 }
@@ -43,16 +43,15 @@ impl Age {
 /// How long something lasts from its message on, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Remaining(pub(super) u64);
+pub(crate) struct Remaining(pub(super) u64);
 
 impl Remaining {
     /// What is left until `until`.
-    pub fn until(until: Instant, now: Instant) -> Self {
+    pub(crate) fn until(until: Instant, now: Instant) -> Self {
         Self(millis(until.saturating_duration_since(now)))
     }
 
-    /// When it ends.
-    pub fn end(self, written: Instant) -> Instant {
+    pub(crate) fn end(self, written: Instant) -> Instant {
         written + Duration::from_millis(self.0).min(MAX_REMAINING)
     }
 }
@@ -63,7 +62,7 @@ fn millis(time: Duration) -> u64 {
 
 /// A decayed mean of what lies within 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SampleMsg {
+pub(crate) struct SampleMsg {
     /// The mean.
     #[serde(rename = "m")]
     pub mean: f64,
@@ -77,12 +76,12 @@ pub struct SampleMsg {
 
 impl SampleMsg {
     /// `sample` as it travels.
-    pub fn new(sample: PeerSample, now: Instant) -> Self {
+    pub(crate) fn new(sample: PeerSample, now: Instant) -> Self {
         Self { mean: sample.mean, count: sample.count, age: Age::of(sample.last, now) }
     }
 
     /// The sample; `None` without sense.
-    pub fn read(self, written: Instant) -> Option<PeerSample> {
+    pub(crate) fn read(self, written: Instant) -> Option<PeerSample> {
         let sane = (0.0..=1.0).contains(&self.mean) && self.count > 0.0 && self.count <= MAX_SAMPLES;
         let last = self.age.at(written).filter(|_| sane)?;
         Some(PeerSample { mean: self.mean, count: self.count, last })
@@ -91,7 +90,7 @@ impl SampleMsg {
 
 /// Failures in a row while the breaker is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreakMsg {
+pub(crate) struct StreakMsg {
     /// How many.
     #[serde(rename = "n")]
     pub failures: u32,
@@ -102,19 +101,19 @@ pub struct StreakMsg {
 
 impl StreakMsg {
     /// `streak` as it travels.
-    pub fn new(streak: PeerStreak, now: Instant) -> Self {
+    pub(crate) fn new(streak: PeerStreak, now: Instant) -> Self {
         Self { failures: streak.failures, age: Age::of(streak.last, now) }
     }
 
     /// The streak of `peer`; `None` if it is too long ago.
-    pub fn read(self, peer: PeerId, written: Instant) -> Option<PeerStreak> {
+    pub(crate) fn read(self, peer: PeerId, written: Instant) -> Option<PeerStreak> {
         Some(PeerStreak { peer, failures: self.failures, last: self.age.at(written)? })
     }
 }
 
 /// A breaker that its gateway opened by what it saw itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct OutageMsg {
+pub(crate) struct OutageMsg {
     /// The age of the failure that opened it, or of the probe that failed last.
     #[serde(rename = "a")]
     pub age: Age,
@@ -131,7 +130,7 @@ pub struct OutageMsg {
 
 impl OutageMsg {
     /// `outage` as it travels.
-    pub fn new(outage: PeerOutage, now: Instant) -> Self {
+    pub(crate) fn new(outage: PeerOutage, now: Instant) -> Self {
         Self {
             age: Age::of(outage.opened, now),
             left: Remaining::until(outage.until, now),
@@ -141,7 +140,7 @@ impl OutageMsg {
     }
 
     /// The outage that `peer` saw; `None` if it is too long ago.
-    pub fn read(self, peer: PeerId, written: Instant) -> Option<PeerOutage> {
+    pub(crate) fn read(self, peer: PeerId, written: Instant) -> Option<PeerOutage> {
         Some(PeerOutage {
             peer,
             opened: self.age.at(written)?,
@@ -154,7 +153,7 @@ impl OutageMsg {
 
 /// How long the provider wants to be left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CooldownMsg {
+pub(crate) struct CooldownMsg {
     /// The age of its answer.
     #[serde(rename = "a")]
     pub age: Age,
@@ -165,19 +164,19 @@ pub struct CooldownMsg {
 
 impl CooldownMsg {
     /// `cooldown` as it travels.
-    pub fn new(cooldown: PeerCooldown, now: Instant) -> Self {
+    pub(crate) fn new(cooldown: PeerCooldown, now: Instant) -> Self {
         Self { age: Age::of(cooldown.told, now), left: Remaining::until(cooldown.until, now) }
     }
 
     /// What `peer` was told; `None` if it is too long ago.
-    pub fn read(self, peer: PeerId, written: Instant) -> Option<PeerCooldown> {
+    pub(crate) fn read(self, peer: PeerId, written: Instant) -> Option<PeerCooldown> {
         Some(PeerCooldown { until: self.left.end(written), told: self.age.at(written)?, peer })
     }
 }
 
 /// The latest command of an operator to take the target out, or in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrainMsg {
+pub(crate) struct DrainMsg {
     /// Tells it from other such commands: it is passed on, and comes back.
     #[serde(rename = "n")]
     pub id: u64,
@@ -191,7 +190,7 @@ pub struct DrainMsg {
 
 /// The latest command of an operator to forget what is known of the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ResetMsg {
+pub(crate) struct ResetMsg {
     /// Tells it from other such commands.
     #[serde(rename = "n")]
     pub id: u64,

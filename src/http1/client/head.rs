@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode, Version};
 
-use super::{FixedHeaders, ResponseError};
+use super::{error::ResponseError, fixed_headers::FixedHeaders};
 use crate::http1::{
     body_framing::{Decoder, FramingError},
     headers::{FramingHeaders, digits, headers, version, words},
@@ -18,7 +18,7 @@ use crate::http1::{
 const MAX_HEADERS: usize = 200;
 
 /// Writes the head of `request`, whose body has `length` bytes. The URI is a path and query.
-pub fn write<B>(head: &mut BytesMut, (request, fixed): (&Request<B>, &FixedHeaders), length: usize) {
+pub(crate) fn write<B>(head: &mut BytesMut, (request, fixed): (&Request<B>, &FixedHeaders), length: usize) {
     let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     line(&[request.method().as_str().as_bytes(), b" ", path.as_bytes(), b" HTTP/1.1\r\n"]);
@@ -34,7 +34,7 @@ pub fn write<B>(head: &mut BytesMut, (request, fixed): (&Request<B>, &FixedHeade
 }
 
 /// What a head says.
-pub struct ResponseHead {
+pub(crate) struct ResponseHead {
     /// Status and headers.
     pub response: Response<()>,
     /// What its body is.
@@ -47,7 +47,7 @@ pub struct ResponseHead {
 ///
 /// # Errors
 /// [`ResponseError`]
-pub fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ResponseError> {
+pub(crate) fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, ResponseError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();

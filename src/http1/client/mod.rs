@@ -4,8 +4,9 @@
 //! reader gets, and a connection that nobody reads holds no buffer. A connection is used again only if the last byte
 //! of the response was read, nothing came after it, and all of the request had been taken.
 
+mod error;
 pub mod fixed_headers;
-pub mod head;
+pub(crate) mod head;
 
 use std::{
     future::poll_fn,
@@ -22,6 +23,7 @@ use tokio::{
     time::Instant,
 };
 
+pub use self::error::ResponseError;
 use self::{fixed_headers::FixedHeaders, head::ResponseHead};
 use super::{
     body_framing::{Decoder, FramingError},
@@ -39,26 +41,6 @@ const HEAD: usize = 256;
 const TOGETHER: usize = 4 * 1024;
 /// Slices of a request that are written at once: its head, and the parts of its body.
 const SLICES: usize = 8;
-
-/// Why there is no response, or no more of it.
-#[derive(Debug, thiserror::Error)]
-pub enum ResponseError {
-    /// The socket failed: reset, timed out.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The other side closed it too early.
-    #[error("the connection was closed before the end of the answer")]
-    Closed,
-    /// The head is no head.
-    #[error("the answer's head is not HTTP/1.1: {0}")]
-    Head(#[from] httparse::Error),
-    /// The head is larger than we read.
-    #[error("the answer's head is too large")]
-    HeadTooLarge,
-    /// Its length cannot be known.
-    #[error(transparent)]
-    Framing(#[from] FramingError),
-}
 
 /// Takes back connections that may carry another request.
 pub trait Reuse {
@@ -261,7 +243,7 @@ impl<B: Buf, P: Reuse> ClientResponseBody<B, P> {
     pub fn size_hint(&self) -> SizeHint {
         match self.decoder {
             Decoder::Length(left) => SizeHint::with_exact(left + self.run.len() as u64),
-            _ => SizeHint::default(),
+            Decoder::Chunked(_) | Decoder::ToClose => SizeHint::default(),
         }
     }
 

@@ -44,7 +44,6 @@ pub enum BodyError {
 pub enum NextRequest {
     /// A request; its body is to be read from the connection.
     Head(Box<RequestHead>),
-    /// What is no request.
     Bad(HeadError),
     /// The client speaks HTTP/2.
     Http2,
@@ -190,6 +189,7 @@ impl Connection {
 
     /// Throws away what has come of a body that nobody wants, at most `most` bytes; true at its end, where the next
     /// request begins.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
     pub fn skip_body(&mut self, cx: &mut Context<'_>, most: usize) -> bool {
         let mut skipped = 0;
         while !self.decoder.is_over() && self.interim.is_empty() && skipped <= most {
@@ -234,7 +234,7 @@ impl Body for ConnectionBody {
     fn size_hint(&self) -> SizeHint {
         match self.0.lock().decoder {
             Decoder::Length(left) => SizeHint::with_exact(left),
-            _ => SizeHint::default(),
+            Decoder::Chunked(_) | Decoder::ToClose => SizeHint::default(),
         }
     }
 }

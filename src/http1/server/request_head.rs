@@ -65,7 +65,8 @@ impl ResponseMode {
 ///
 /// # Errors
 /// [`HeadError`]
-pub fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is another crate's")]
+pub(crate) fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed.parse_with_uninit_headers(head, &mut fields).map_err(|error| match error {

@@ -66,7 +66,7 @@ impl Framing {
 }
 
 /// A response, and how far it has been written.
-pub struct ResponseWriter<B: Body> {
+pub(crate) struct ResponseWriter<B: Body> {
     framing: Framing,
     /// `None` once its end has been taken.
     body: Option<B>,
@@ -84,13 +84,13 @@ pub struct ResponseWriter<B: Body> {
 
 impl<B: OutgoingBody> ResponseWriter<B> {
     /// The response to a request, as its head wants it; `wall` is asked for its date.
-    pub fn new(response: Response<B>, mode: ResponseMode, wall: fn() -> SystemTime) -> Self {
+    pub(crate) fn new(response: Response<B>, mode: ResponseMode, wall: fn() -> SystemTime) -> Self {
         let (head, mut body) = response.into_parts();
         let framing = Framing::of(head.status, &body, mode);
         let last = !mode.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
         let short = match framing {
             Framing::Length(length) if length <= COPIED as u64 => length as usize,
-            _ => 0,
+            Framing::Nothing | Framing::Length(_) | Framing::Chunked | Framing::ToClose => 0,
         };
         let mut copied = Vec::with_capacity(HEAD + short);
         write_head(&mut copied, (&head, &mut body), (framing, mode.version, last), wall);
@@ -103,7 +103,7 @@ impl<B: OutgoingBody> ResponseWriter<B> {
     ///
     /// # Errors
     /// The wire's, or that the body broke off: the connection is to be closed, so that the client sees it.
-    pub fn poll_send(
+    pub(crate) fn poll_send(
         &mut self,
         connection: &Mutex<Connection>,
         cx: &mut Context<'_>,

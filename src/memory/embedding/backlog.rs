@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// Shared by whoever writes memories and the [worker](super::backlog_worker).
 #[derive(Default)]
-pub struct EmbeddingBacklog {
+pub(crate) struct EmbeddingBacklog {
     pub(super) written: Notify,
     pub(super) trouble: Mutex<Option<String>>,
     /// The store knows our embedder: it is registered once, and not again after a bug of ours.
@@ -16,12 +16,12 @@ pub struct EmbeddingBacklog {
 
 impl EmbeddingBacklog {
     /// There is something new.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.written.notify_one();
     }
 
     /// Why it makes no progress, if it does not.
-    pub fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
 }

@@ -29,7 +29,6 @@ const PAGE: usize = 256;
 /// Texts of one request, at most, and their bytes.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 128 << 10;
-/// For one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// After a write: what is written next to it goes with it.
 const GATHER: Duration = Duration::from_millis(50);
@@ -43,7 +42,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Embeds for ever.
-pub async fn run(engine: Arc<Engine>, embedder: Arc<dyn TextEmbedder>) {
+pub(crate) async fn run(engine: Arc<Engine>, embedder: Arc<dyn TextEmbedder>) {
     let mut worker = BacklogWorker {
         engine,
         embedder,

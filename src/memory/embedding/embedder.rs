@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::memory::errors::EmbedError;
 
 /// Makes vectors of texts. The texts are users' words: none may reach a log or an error.
-pub trait TextEmbedder: Send + Sync + 'static {
+pub(crate) trait TextEmbedder: Send + Sync + 'static {
     /// Model and length, by which vectors are told apart: those of another name are never compared with its own.
     fn id(&self) -> &Arc<str>;
 
@@ -22,7 +22,7 @@ pub trait TextEmbedder: Send + Sync + 'static {
 
 /// What a vector is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmbedPurpose {
+pub(crate) enum EmbedPurpose {
     /// A recall, whose chat waits.
     Query,
     /// A memory that is kept already.

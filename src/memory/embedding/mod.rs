@@ -1,7 +1,7 @@
 //! Texts as vectors: where they come from, and what is still without one.
 
-pub mod backlog;
-pub mod backlog_worker;
-pub mod embedder;
-pub mod static_table;
-pub mod vectors;
+pub(crate) mod backlog;
+pub(crate) mod backlog_worker;
+pub(crate) mod embedder;
+pub(crate) mod static_table;
+pub(crate) mod vectors;

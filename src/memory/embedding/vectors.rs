@@ -5,7 +5,7 @@
 
 /// Rows of one length, by slot. The length is that of the first vector.
 #[derive(Default)]
-pub struct Vectors {
+pub(crate) struct Vectors {
     dims: usize,
     cells: Vec<i8>,
     /// Per row: what its cells times make the unit vector; 0 for a slot without a vector.
@@ -14,7 +14,7 @@ pub struct Vectors {
 
 impl Vectors {
     /// Adds the next slot, with or without a vector.
-    pub fn push(&mut self, vector: Option<&[f32]>) {
+    pub(crate) fn push(&mut self, vector: Option<&[f32]>) {
         let vector = vector.filter(|vector| usable(vector) && (self.dims == 0 || self.dims == vector.len()));
         if let Some(vector) = vector.filter(|_| self.dims == 0) {
             self.dims = vector.len();
@@ -34,7 +34,7 @@ impl Vectors {
     }
 
     /// Gives a slot a vector, or another one. What is no vector of the same length is passed over.
-    pub fn set(&mut self, slot: usize, vector: &[f32]) {
+    pub(crate) fn set(&mut self, slot: usize, vector: &[f32]) {
         if !usable(vector) || slot >= self.scales.len() || (self.dims != 0 && self.dims != vector.len()) {
             return;
         }
@@ -49,12 +49,12 @@ impl Vectors {
     }
 
     /// Whether any slot ever had a vector.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.dims == 0
     }
 
     /// Forgets the vector of a slot.
-    pub fn clear(&mut self, slot: usize) {
+    pub(crate) fn clear(&mut self, slot: usize) {
         if let Some(scale) = self.scales.get_mut(slot) {
             *scale = 0.0;
         }
@@ -64,7 +64,7 @@ impl Vectors {
     }
 
     /// The unit vector of a slot, as far as int8 keeps it.
-    pub fn row(&self, slot: usize) -> Option<Vec<f32>> {
+    pub(crate) fn row(&self, slot: usize) -> Option<Vec<f32>> {
         let scale = self.scales.get(slot).copied().filter(|scale| *scale > 0.0)?;
         let row = self.cells.get(slot * self.dims..(slot + 1) * self.dims)?;
         Some(row.iter().map(|x| f32::from(*x) * scale).collect())
@@ -72,7 +72,7 @@ impl Vectors {
 
     /// The cosine of each slot with `query`, 0 for a slot without a vector. `None` if the query's vector does not fit
     /// or there are no vectors at all.
-    pub fn cosines(&self, query: &[f32]) -> Option<Vec<f32>> {
+    pub(crate) fn cosines(&self, query: &[f32]) -> Option<Vec<f32>> {
         if self.dims == 0 || query.len() != self.dims || !usable(query) {
             return None;
         }
@@ -83,7 +83,7 @@ impl Vectors {
     }
 
     /// Memory in use, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.cells.capacity() + self.scales.capacity() * size_of::<f32>()
     }
 }
@@ -98,7 +98,7 @@ fn length(vector: &[f32]) -> f32 {
 }
 
 /// A vector in int8, and the factor that makes it the unit vector; `None` if it has no direction.
-pub fn quantised(vector: &[f32]) -> Option<(Vec<i8>, f32)> {
+pub(crate) fn quantised(vector: &[f32]) -> Option<(Vec<i8>, f32)> {
     usable(vector).then(|| {
         let (cells, scale) = quantise(vector);
         (cells.collect(), scale)

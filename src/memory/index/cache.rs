@@ -40,7 +40,7 @@ const USERS: usize = 100_000;
 
 /// One user's memories at one epoch.
 #[derive(Default)]
-pub struct UserMemories {
+pub(crate) struct UserMemories {
     /// For the ranking; it has the texts.
     pub index: UserIndex,
     /// What the store said.
@@ -54,8 +54,7 @@ pub struct UserMemories {
 }
 
 /// An index that nobody changes while this is held.
-pub enum IndexGuard {
-    /// The user's own.
+pub(crate) enum IndexGuard {
     Kept(OwnedRwLockReadGuard<Option<UserMemories>, UserMemories>),
     /// Of candidates, for one search.
     Made(Box<UserMemories>),
@@ -74,21 +73,20 @@ impl Deref for IndexGuard {
 
 /// What the store said of one user's memories when it was asked.
 #[derive(Default)]
-pub struct StoreVersion {
+pub(crate) struct StoreVersion {
     known: Option<IndexVersion>,
     news: Changes,
 }
 
 impl StoreVersion {
     /// The user's epoch then; `None` of a store that nobody shares.
-    pub fn epoch(&self) -> Option<u64> {
+    pub(crate) fn epoch(&self) -> Option<u64> {
         self.news.epoch(self.known)
     }
 }
 
 /// What a write has done.
-pub enum IndexChange {
-    /// These are new.
+pub(crate) enum IndexChange {
     Added(Vec<Row>),
     /// These are gone, by `seq`.
     Removed(Vec<i64>),
@@ -127,7 +125,7 @@ impl UserMemories {
     }
 
     /// The row of that number, as it is stored.
-    pub fn row(&self, key: TurnKey) -> Option<Row> {
+    pub(crate) fn row(&self, key: TurnKey) -> Option<Row> {
         let row = self.rows.get(&key)?;
         Some(Row { text: self.index.get(key)?.text.to_owned(), ..row.clone() })
     }
@@ -184,7 +182,7 @@ impl UserMemories {
 
 /// What is known here of one user.
 #[derive(Default)]
-pub struct UserSlot {
+pub(crate) struct UserSlot {
     /// Held by who writes, from before the store knows until the index does.
     pub writing: tokio::sync::Mutex<()>,
     /// How often something was recalled, and how often that took a read of the store.
@@ -201,60 +199,60 @@ pub struct UserSlot {
 
 impl UserSlot {
     /// Bytes of the index; `None` if it is not in memory.
-    pub fn bytes(&self) -> Option<usize> {
+    pub(crate) fn bytes(&self) -> Option<usize> {
         *self.bytes.lock()
     }
 
     /// The epoch of the index; `None` if it is not in memory, or changes just now.
-    pub fn epoch(&self) -> Option<u64> {
+    pub(crate) fn epoch(&self) -> Option<u64> {
         self.loaded.try_read().ok()?.as_ref().map(|loaded| loaded.epoch)
     }
 
     /// The index as it is, if it is in memory and nobody changes it just now.
-    pub fn guard(&self) -> Option<IndexGuard> {
+    pub(crate) fn guard(&self) -> Option<IndexGuard> {
         let reading = self.loaded.clone().try_read_owned().ok()?;
         OwnedRwLockReadGuard::try_map(reading, Option::as_ref).ok().map(IndexGuard::Kept)
     }
 
     /// The stored context as of `epoch`, if it was read.
-    pub fn context_at(&self, epoch: u64) -> Option<Arc<str>> {
+    pub(crate) fn context_at(&self, epoch: u64) -> Option<Arc<str>> {
         self.context.lock().as_ref().filter(|(at, _)| *at == epoch).map(|(_, json)| json.clone())
     }
 
     /// As long as this is held, the index is as one whose load hangs.
     #[cfg(test)]
-    pub async fn hang(&self) -> OwnedRwLockWriteGuard<Option<UserMemories>> {
+    pub(crate) async fn hang(&self) -> OwnedRwLockWriteGuard<Option<UserMemories>> {
         self.loaded.clone().write_owned().await
     }
 
     /// Notes a recall.
-    pub fn recalled(&self) {
+    pub(crate) fn recalled(&self) {
         self.recalls.fetch_add(1, Relaxed);
     }
 
     /// Notes that a recall had to read the store.
-    pub fn read_store(&self) {
+    pub(crate) fn read_store(&self) {
         self.store_reads.fetch_add(1, Relaxed);
     }
 
     /// Recalls so far.
-    pub fn recalls(&self) -> u64 {
+    pub(crate) fn recalls(&self) -> u64 {
         self.recalls.load(Relaxed)
     }
 
     /// Reads of the store that they took.
-    pub fn store_reads(&self) -> u64 {
+    pub(crate) fn store_reads(&self) -> u64 {
         self.store_reads.load(Relaxed)
     }
 
     /// When the user was last here.
-    pub fn seen(&self) -> UnixMillis {
+    pub(crate) fn seen(&self) -> UnixMillis {
         UnixMillis(self.seen.load(Relaxed))
     }
 }
 
 /// The loaded indexes, bounded by their bytes.
-pub struct IndexCache {
+pub(crate) struct IndexCache {
     bound: usize,
     embedder: Option<Arc<str>>,
     /// Others write to the store, too.
@@ -271,7 +269,7 @@ struct UserMap {
 impl IndexCache {
     /// None yet; with the vectors of `embedder`, if there is one that is not built in. `shared`: other gateways write
     /// to the store as well.
-    pub fn new(embedder: Option<Arc<str>>, shared: bool) -> Self {
+    pub(crate) fn new(embedder: Option<Arc<str>>, shared: bool) -> Self {
         Self { embedder, shared, ..Self::bounded(BYTES) }
     }
 
@@ -281,29 +279,29 @@ impl IndexCache {
     }
 
     /// Whether others write to the store, too: then nothing here is known to be new without asking it.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.shared
     }
 
     /// The slot of a user who is here now.
-    pub fn slot(&self, user: &UserId) -> Arc<UserSlot> {
+    pub(crate) fn slot(&self, user: &UserId) -> Arc<UserSlot> {
         let slot = self.background_slot(user);
         slot.seen.store(UnixMillis::from(SystemTime::now()).0, Relaxed);
         slot
     }
 
     /// The slot of a user who is not here: something is done on the user's behalf.
-    pub fn background_slot(&self, user: &UserId) -> Arc<UserSlot> {
+    pub(crate) fn background_slot(&self, user: &UserId) -> Arc<UserSlot> {
         self.users.lock().slots.get_or_insert_ref(user, Arc::default).clone()
     }
 
     /// The slot of the user, if there is one; the user does not count as seen.
-    pub fn peek(&self, user: &UserId) -> Option<Arc<UserSlot>> {
+    pub(crate) fn peek(&self, user: &UserId) -> Option<Arc<UserSlot>> {
         self.users.lock().slots.peek(user).cloned()
     }
 
     /// Asks a store that others write to as well what is new there.
-    pub async fn check_version(
+    pub(crate) async fn check_version(
         &self,
         store: &dyn Store,
         user: &UserId,
@@ -318,7 +316,7 @@ impl IndexCache {
 
     /// The index of the user, from the store if need be, and as new as the store was when it was `seen`. Callers
     /// that wait together wait for one load. `None`: the user has too much for an index.
-    pub async fn read(
+    pub(crate) async fn read(
         &self,
         store: &dyn Store,
         user: &UserId,
@@ -346,7 +344,7 @@ impl IndexCache {
     }
 
     /// An index of `candidates`, for one search.
-    pub async fn make(&self, candidates: Candidates) -> Result<IndexGuard, StoreError> {
+    pub(crate) async fn make(&self, candidates: Candidates) -> Result<IndexGuard, StoreError> {
         let embedder = self.embedder.clone();
         blocking(move || IndexGuard::Made(Box::new(UserMemories::of(candidates, embedder)))).await
     }
@@ -377,7 +375,7 @@ impl IndexCache {
     }
 
     /// Tells the index, if it is in memory, what the write that began `epoch` has done.
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
         user: &UserId,
         slot: &UserSlot,
@@ -408,7 +406,7 @@ impl IndexCache {
     }
 
     /// Lets go of the index: what was written is not known for sure.
-    pub async fn invalidate(&self, user: &UserId, slot: &UserSlot) {
+    pub(crate) async fn invalidate(&self, user: &UserId, slot: &UserSlot) {
         *slot.loaded.write().await = None;
         self.weigh(user, slot, None);
     }

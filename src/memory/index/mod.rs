@@ -1,5 +1,5 @@
 //! A user's memories in main memory, ready to be searched.
 
 pub(crate) mod cache;
-pub mod postings;
-pub mod user_index;
+pub(crate) mod postings;
+pub(crate) mod user_index;

@@ -10,29 +10,29 @@ const ENTRY: usize = 16;
 
 /// Where one turn has a term: its slot (24 bits) and how often (8 bits, then "often").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Posting(u32);
+pub(crate) struct Posting(u32);
 
 impl Posting {
     /// No slot is higher.
-    pub const LAST_SLOT: u32 = u32::MAX >> 8;
+    pub(crate) const LAST_SLOT: u32 = u32::MAX >> 8;
 
     fn new(slot: u32, count: u8) -> Self {
         Self(slot << 8 | u32::from(count))
     }
 
     /// The turn.
-    pub fn slot(self) -> usize {
+    pub(crate) fn slot(self) -> usize {
         (self.0 >> 8) as usize
     }
 
     /// How often the turn has the term, at most 255.
-    pub fn count(self) -> f32 {
+    pub(crate) fn count(self) -> f32 {
         f32::from(self.0.to_le_bytes()[0])
     }
 }
 
 /// The inverted lists of one user, by term.
-pub struct Postings<K>(BTreeMap<K, Vec<Posting>>);
+pub(crate) struct Postings<K>(BTreeMap<K, Vec<Posting>>);
 
 impl<K: Ord> Default for Postings<K> {
     fn default() -> Self {
@@ -42,7 +42,7 @@ impl<K: Ord> Default for Postings<K> {
 
 impl<K: Ord> Postings<K> {
     /// The turns that have `term`, oldest slot first.
-    pub fn of<Q: Ord + ?Sized>(&self, term: &Q) -> &[Posting]
+    pub(crate) fn of<Q: Ord + ?Sized>(&self, term: &Q) -> &[Posting]
     where
         K: Borrow<Q>,
     {
@@ -50,12 +50,12 @@ impl<K: Ord> Postings<K> {
     }
 
     /// Every term with its turns.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &[Posting])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &[Posting])> {
         self.0.iter().map(|(term, list)| (term, list.as_slice()))
     }
 
     /// Notes that the turn in `slot`, which is higher than every slot before, has `term` so many times.
-    pub fn push(&mut self, term: K, slot: u32, count: u8) {
+    pub(crate) fn push(&mut self, term: K, slot: u32, count: u8) {
         let list = self.0.entry(term).or_default();
         if list.len() == list.capacity() {
             // A quarter, not double: half of all lists are short, and the index is bounded by bytes.
@@ -65,7 +65,7 @@ impl<K: Ord> Postings<K> {
     }
 
     /// Forgets that the turn in `slot` has `term`.
-    pub fn remove<Q: Ord + ?Sized>(&mut self, term: &Q, slot: u32)
+    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, term: &Q, slot: u32)
     where
         K: Borrow<Q>,
     {
@@ -79,7 +79,7 @@ impl<K: Ord> Postings<K> {
     }
 
     /// Bytes of the lists and their map, without what a key points to.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let lists: usize = self.0.values().map(|list| list.capacity() * size_of::<Posting>()).sum();
         lists + self.0.len() * (size_of::<K>() + size_of::<Vec<Posting>>() + ENTRY)
     }

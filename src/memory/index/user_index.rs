@@ -17,11 +17,11 @@ use crate::memory::{
 };
 
 /// A turn's number in the store, unique for its user and ascending.
-pub type TurnKey = u64;
+pub(crate) type TurnKey = u64;
 
 /// Something that was said, as it comes from the store.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     /// The store's number.
     pub key: TurnKey,
     /// The conversation that it is part of; its turns are added in the order in which they were said.
@@ -36,9 +36,8 @@ pub struct Turn<'a> {
     pub vector: Option<&'a [f32]>,
 }
 
-/// A turn in the index.
 #[derive(Debug)]
-pub struct IndexedTurn {
+pub(crate) struct IndexedTurn {
     pub(crate) key: TurnKey,
     pub(crate) at: i64,
     pub(crate) text: Box<str>,
@@ -63,7 +62,7 @@ pub struct IndexedTurn {
 
 /// The index of one user's memories.
 #[derive(Default)]
-pub struct UserIndex {
+pub(crate) struct UserIndex {
     /// By slot; `None` where a turn was removed.
     pub(crate) entries: Vec<Option<IndexedTurn>>,
     pub(crate) stems: Postings<Box<str>>,
@@ -82,23 +81,18 @@ pub struct UserIndex {
 }
 
 impl UserIndex {
-    /// An index of nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// How many turns are in it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// The turn of that number, without its session and vector.
-    pub fn get(&self, key: TurnKey) -> Option<Turn<'_>> {
+    pub(crate) fn get(&self, key: TurnKey) -> Option<Turn<'_>> {
         let entry = self.entry(key)?;
         let speaker = self.speaker_of(entry);
         Some(Turn { key, session: "", at: entry.at, speaker, text: &entry.text, vector: None })
@@ -113,7 +107,7 @@ impl UserIndex {
     }
 
     /// Memory in use, in bytes: an estimate that the eviction of users goes by.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let maps = self.slots.capacity() * (size_of::<(TurnKey, u32)>() + 1)
             + self.session_ids.capacity() * (size_of::<(Box<str>, u32)>() + 1);
         let lists = self.entries.capacity() * size_of::<Option<IndexedTurn>>()
@@ -125,7 +119,7 @@ impl UserIndex {
 
     /// Adds a turn as the last of its session; one with the same key is replaced. Past 16 million turns nothing is
     /// added: the oldest slots are still there, and the budget of bytes ends long before.
-    pub fn add(&mut self, turn: &Turn<'_>) {
+    pub(crate) fn add(&mut self, turn: &Turn<'_>) {
         self.remove(turn.key);
         let Some(slot) = u32::try_from(self.entries.len()).ok().filter(|slot| *slot <= Posting::LAST_SLOT)
         else {
@@ -168,19 +162,19 @@ impl UserIndex {
     }
 
     /// Gives a turn its vector, or another one.
-    pub fn embed(&mut self, key: TurnKey, vector: &[f32]) {
+    pub(crate) fn embed(&mut self, key: TurnKey, vector: &[f32]) {
         if let Some(slot) = self.slots.get(&key) {
             self.vectors.set(*slot as usize, vector);
         }
     }
 
     /// Whether there is any vector to compare a query's with.
-    pub fn has_vectors(&self) -> bool {
+    pub(crate) fn has_vectors(&self) -> bool {
         !self.vectors.is_empty()
     }
 
     /// Forgets a turn: its text is gone from memory when this returns. Whether it was there.
-    pub fn remove(&mut self, key: TurnKey) -> bool {
+    pub(crate) fn remove(&mut self, key: TurnKey) -> bool {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
         self.unlink(slot, &entry);

@@ -20,13 +20,13 @@ use crate::{
 
 /// Turns that a block is made of at most, those that the conversation shows not counted: as deep as the
 /// rankings that gateways share, so that a chat gets the same from each.
-pub const DEPTH: usize = 64;
+pub(crate) const DEPTH: usize = 64;
 
 /// Bytes of text that are looked through at once for a block, within a tenth of a millisecond.
 const AT_ONCE: usize = 32 << 10;
 
 /// The ranking of one question over the index that it was made from.
-pub struct RankedItems {
+pub(crate) struct RankedItems {
     /// The index.
     pub reading: Arc<IndexGuard>,
     /// Best first.
@@ -40,7 +40,7 @@ pub struct RankedItems {
 }
 
 /// The best `limit` memories, with `max_tokens` only those that fit in; and whether they are sure to be.
-pub fn hits(ranked: &RankedItems, limit: usize, max_tokens: Option<u32>) -> (Vec<SearchHit>, bool) {
+pub(crate) fn hits(ranked: &RankedItems, limit: usize, max_tokens: Option<u32>) -> (Vec<SearchHit>, bool) {
     let RankedItems { reading, ranking, is_part, .. } = ranked;
     let (mut chosen, enough): (Vec<_>, bool) = match max_tokens {
         None => {
@@ -59,7 +59,7 @@ pub fn hits(ranked: &RankedItems, limit: usize, max_tokens: Option<u32>) -> (Vec
 }
 
 /// Whether a block is made so soon that to wake another thread would take longer.
-pub fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings: &config::Memory) -> bool {
+pub(crate) fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings: &config::Memory) -> bool {
     let min_score = settings.min_score as f32;
     let good = ranked.ranking.iter().take_while(|scored| scored.score >= min_score);
     let turns = good.filter_map(|scored| ranked.reading.index.entry(scored.key));
@@ -68,7 +68,7 @@ pub fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings: &confi
 }
 
 /// The block for a chat, and whether it is sure to be the best that there is.
-pub fn block(
+pub(crate) fn block(
     ranked: &RankedItems,
     wanted: &SearchQuery<'_>,
     settings: &config::Memory,

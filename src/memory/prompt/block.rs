@@ -39,7 +39,7 @@ static FRAME: LazyLock<u32> = LazyLock::new(|| tokenize::tokens(&block(&[], None
 
 /// One line of a block, made harmless.
 #[derive(Debug)]
-pub struct BlockLine {
+pub(crate) struct BlockLine {
     text: String,
     /// Of all that it adds to the block.
     tokens: u32,
@@ -47,7 +47,7 @@ pub struct BlockLine {
 
 impl BlockLine {
     /// A recalled item, as it is to be read; with its line break it has so many `tokens`.
-    pub fn item(line: String, tokens: u32) -> Self {
+    pub(crate) fn item(line: String, tokens: u32) -> Self {
         match harmless(&line) {
             // What is put before it ends no word and begins none.
             Cow::Borrowed(_) => Self { text: line, tokens: tokens.saturating_add(ITEM_TOKENS) },
@@ -56,7 +56,7 @@ impl BlockLine {
     }
 
     /// The user's stored context.
-    pub fn context(json: &str) -> Self {
+    pub(crate) fn context(json: &str) -> Self {
         Self::new(CONTEXT, harmless(json).into_owned())
     }
 
@@ -67,13 +67,13 @@ impl BlockLine {
 }
 
 /// Tokens of the block of these lines, as [`tokenize::tokens`] counts them.
-pub fn tokens(lines: &[BlockLine], context: Option<&BlockLine>) -> u32 {
+pub(crate) fn tokens(lines: &[BlockLine], context: Option<&BlockLine>) -> u32 {
     lines.iter().chain(context).fold(*FRAME, |sum, line| sum.saturating_add(line.tokens))
 }
 
 /// The block: `lines` are the recalled items, `context` is the user's stored context, `fence` is a name that nobody
 /// could know when the items were written.
-pub fn block(lines: &[BlockLine], context: Option<&BlockLine>, fence: &str) -> String {
+pub(crate) fn block(lines: &[BlockLine], context: Option<&BlockLine>, fence: &str) -> String {
     let long = lines.iter().chain(context).map(|line| line.text.len() + ITEM.len() + 1).sum::<usize>();
     let mut block = String::with_capacity(HEAD.len() + 3 * fence.len() + long + 2 * CONTEXT.len());
     for part in [HEAD, fence, ".\nBEGIN-", fence, "\n"] {
@@ -89,7 +89,7 @@ pub fn block(lines: &[BlockLine], context: Option<&BlockLine>, fence: &str) -> S
 }
 
 /// A name for a fence.
-pub fn fence(rng: &mut fastrand::Rng) -> String {
+pub(crate) fn fence(rng: &mut fastrand::Rng) -> String {
     let digit = || char::from(b"0123456789abcdef"[rng.usize(..16)]);
     std::iter::repeat_with(digit).take(FENCE).collect()
 }

@@ -1,5 +1,5 @@
 //! From ranked memories to the block that goes into the prompt.
 
 pub(crate) mod assemble;
-pub mod block;
-pub mod selection;
+pub(crate) mod block;
+pub(crate) mod selection;

@@ -13,7 +13,7 @@ use crate::memory::{
 
 /// The bounds of a block.
 #[derive(Clone, Copy, Debug)]
-pub struct BlockLimits {
+pub(crate) struct BlockLimits {
     /// Tokens of all lines together, as [`tokenize::tokens`] counts them.
     pub max_tokens: u32,
     /// Lines.
@@ -24,9 +24,8 @@ pub struct BlockLimits {
     pub depth: usize,
 }
 
-/// One recalled turn.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RecalledTurn {
+pub(crate) struct RecalledTurn {
     /// Its number in the store.
     pub key: TurnKey,
     /// When it was said, in seconds since 1970.
@@ -41,7 +40,7 @@ pub struct RecalledTurn {
 
 /// What goes into the prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Block {
+pub(crate) struct Block {
     /// In the order in which they were said.
     pub items: Vec<RecalledTurn>,
     /// Of all items.
@@ -51,7 +50,7 @@ pub struct Block {
 }
 
 /// Takes from `ranked` (best first) what fits. `conversation` is what the model will see anyway, message by message.
-pub fn pack(
+pub(crate) fn pack(
     index: &UserIndex,
     ranked: &[Scored],
     limits: &BlockLimits,

@@ -19,11 +19,11 @@ use tokio::{sync::OnceCell, time::Instant};
 use crate::{memory::ranking::Scored, user::UserId};
 
 /// Memories, best first.
-pub type Ranking = Arc<Vec<Scored>>;
+pub(crate) type Ranking = Arc<Vec<Scored>>;
 
 /// What a ranking was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RankingKey {
+pub(crate) struct RankingKey {
     /// Whose memories.
     pub user: UserId,
     /// As of when.
@@ -36,7 +36,7 @@ pub struct RankingKey {
 
 /// How much is kept, and how long.
 #[derive(Debug, Clone, Copy)]
-pub struct RankingCacheLimits {
+pub(crate) struct RankingCacheLimits {
     /// Older rankings are made anew.
     pub ttl: Duration,
     /// Beyond it the one that was not asked for the longest time goes.
@@ -49,7 +49,7 @@ struct CachedRanking {
 }
 
 /// Rankings of this process, by user, epoch and query.
-pub struct RankingCache {
+pub(crate) struct RankingCache {
     /// Questions are long, and are looked for with every chat: so they are hashed by what is made for long keys. Its seed is
     /// drawn when the process starts.
     entries: Mutex<LruCache<RankingKey, CachedRanking, RandomState>>,
@@ -59,7 +59,7 @@ pub struct RankingCache {
 
 impl RankingCache {
     /// An empty one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             entries: Mutex::new(LruCache::unbounded_with_hasher(RandomState::default())),
             hits: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl RankingCache {
     }
 
     /// Where the answer to `question` is, or where the first who makes it puts it for all.
-    pub fn cell(
+    pub(crate) fn cell(
         &self,
         question: RankingKey,
         bounds: RankingCacheLimits,
@@ -89,7 +89,12 @@ impl RankingCache {
     }
 
     /// The answer to `question`, if it is here.
-    pub fn find(&self, question: &RankingKey, bounds: RankingCacheLimits, now: Instant) -> Option<Ranking> {
+    pub(crate) fn find(
+        &self,
+        question: &RankingKey,
+        bounds: RankingCacheLimits,
+        now: Instant,
+    ) -> Option<Ranking> {
         let mut entries = self.entries.lock();
         let entry = entries.get(question)?;
         let fresh = now.saturating_duration_since(entry.made) < bounds.ttl;
@@ -97,25 +102,25 @@ impl RankingCache {
     }
 
     /// Counts a question, once, however many rankings were tried for it.
-    pub fn count(&self, hit: bool) {
+    pub(crate) fn count(&self, hit: bool) {
         let count = if hit { &self.hits } else { &self.misses };
         count.fetch_add(1, Relaxed);
     }
 
     /// Whether the answer to `question` is here.
-    pub fn holds(&self, question: &RankingKey, bounds: RankingCacheLimits, now: Instant) -> bool {
+    pub(crate) fn holds(&self, question: &RankingKey, bounds: RankingCacheLimits, now: Instant) -> bool {
         self.entries.lock().peek(question).is_some_and(|entry| {
             entry.ranking.initialized() && now.saturating_duration_since(entry.made) < bounds.ttl
         })
     }
 
     /// Drops what is kept for one user, or for all; how many entries.
-    pub fn clear(&self, user: Option<&UserId>) -> usize {
+    pub(crate) fn clear(&self, user: Option<&UserId>) -> usize {
         self.clear_of(|of| user.is_none_or(|user| of == user))
     }
 
     /// Drops what is kept for these users; how many entries.
-    pub fn clear_of(&self, which: impl Fn(&UserId) -> bool) -> usize {
+    pub(crate) fn clear_of(&self, which: impl Fn(&UserId) -> bool) -> usize {
         let mut entries = self.entries.lock();
         let gone: Vec<RankingKey> = entries
             .iter()
@@ -128,12 +133,12 @@ impl RankingCache {
     }
 
     /// How many rankings are kept for the user.
-    pub fn count_of(&self, user: &UserId) -> usize {
+    pub(crate) fn count_of(&self, user: &UserId) -> usize {
         self.entries.lock().iter().filter(|(question, _)| question.user == *user).count()
     }
 
     /// Questions that were answered from here, and those that were not, since the start.
-    pub fn hits_and_misses(&self) -> (u64, u64) {
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
         (self.hits.load(Relaxed), self.misses.load(Relaxed))
     }
 }

@@ -12,7 +12,7 @@
 //! BM25 alone on conversations, for it throws the distances away. Pure, and the same to the last bit every time. It
 //! must never look at another user's statistics: all it gets is one [`UserIndex`].
 
-pub mod signals;
+pub(crate) mod signals;
 
 use self::signals::Signals;
 use super::{
@@ -22,7 +22,7 @@ use super::{
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Query<'a> {
+pub(crate) struct Query<'a> {
     /// The user's words. Of a long text the first and the last kilobyte count.
     pub text: &'a str,
     /// Their vector, if another embedder than the built-in one is in use.
@@ -31,7 +31,7 @@ pub struct Query<'a> {
 
 /// A turn and how well it answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scored {
+pub(crate) struct Scored {
     /// The turn.
     pub key: TurnKey,
     /// 0 to 1. The best turn has the share of the query that it covers, the others their part of that: below 0.25
@@ -86,7 +86,7 @@ const LONG: f32 = 6.0;
 
 /// The `limit` best turns for `query`, best first; equals in the order in which they were said. Empty if no turn has
 /// anything of what was asked.
-pub fn rank(index: &UserIndex, query: &Query<'_>, limit: usize) -> Vec<Scored> {
+pub(crate) fn rank(index: &UserIndex, query: &Query<'_>, limit: usize) -> Vec<Scored> {
     let text = tokenize::gist(query.text);
     let terms = QueryTerms::of(&text);
     let signals = signals::measure(index, &terms, query.vector);

@@ -47,7 +47,7 @@ static RAISE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shar
 static CLEAR: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("shared_cache/clear.lua")));
 
 /// Rankings in Redis, shared by all gateways.
-pub struct SharedCache {
+pub(crate) struct SharedCache {
     redis: RedisClient,
     tasks: Tasks,
     /// What all keys of one store begin with: epochs of different stores have nothing to do with each other.
@@ -58,7 +58,7 @@ pub struct SharedCache {
 impl SharedCache {
     /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
     /// file: nobody else has them.
-    pub fn open(config: &config::Memory, redis: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
+    pub(crate) fn open(config: &config::Memory, redis: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
         let redis = redis?;
         if config.store == config::Store::Sqlite {
             tracing::warn!(
@@ -74,7 +74,7 @@ impl SharedCache {
     }
 
     /// What was shared for the question, of whatever epoch; `None` also while Redis is away.
-    pub async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<SharedEntry> {
+    pub(crate) async fn find(&self, user: &UserId, query: &str, embedder: &str) -> Option<SharedEntry> {
         let (key, question) = (self.key(user), hash(&[query, embedder]));
         let mut asking = redis::pipe();
         asking.hget(key, question);
@@ -84,7 +84,14 @@ impl SharedCache {
     }
 
     /// Shares an entry, later: the caller does not wait, and one that does not arrive is made once more.
-    pub fn publish(&self, user: &UserId, query: &str, embedder: &str, entry: &SharedEntry, ttl: Duration) {
+    pub(crate) fn publish(
+        &self,
+        user: &UserId,
+        query: &str,
+        embedder: &str,
+        entry: &SharedEntry,
+        ttl: Duration,
+    ) {
         let (Ok(room), Some(encoded)) = (self.room.clone().try_acquire_owned(), entry.encode()) else {
             return;
         };
@@ -99,7 +106,7 @@ impl SharedCache {
     /// Takes out what is older than `epoch`, in which the user had something forgotten, and takes nothing of it in any
     /// more; without an epoch, for the write may have failed, all there is. While Redis is away the words stay where they
     /// are for the rest of their time, and nobody can recall them.
-    pub async fn forget(&self, user: &UserId, epoch: Option<u64>, ttl: Duration) {
+    pub(crate) async fn forget(&self, user: &UserId, epoch: Option<u64>, ttl: Duration) {
         match epoch {
             Some(epoch) => raise(&self.redis, &self.key(user), epoch, ttl, None).await,
             None => drop(self.clear(Some(user)).await),
@@ -107,7 +114,7 @@ impl SharedCache {
     }
 
     /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
-    pub async fn clear(&self, user: Option<&UserId>) -> usize {
+    pub(crate) async fn clear(&self, user: Option<&UserId>) -> usize {
         let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
         self.redis.publish(&self.channel(), whose);
         if let Some(user) = user {
@@ -138,7 +145,7 @@ impl SharedCache {
     }
 
     /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
-    pub fn clears(&self) -> broadcast::Receiver<Bytes> {
+    pub(crate) fn clears(&self) -> broadcast::Receiver<Bytes> {
         self.redis.subscribe(&self.channel())
     }
 

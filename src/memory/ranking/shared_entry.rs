@@ -18,7 +18,7 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// A ranking as it lies in Redis.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SharedEntry {
+pub(crate) struct SharedEntry {
     /// The user's epoch that it was made in.
     pub epoch: u64,
     /// Nothing else was ranked.
@@ -45,7 +45,7 @@ struct SharedItem {
 
 impl SharedEntry {
     /// The best of a ranking; `None` if their words are too long.
-    pub fn of(ranked: &RankedItems) -> Option<Self> {
+    pub(crate) fn of(ranked: &RankedItems) -> Option<Self> {
         let (reading, ranking) = (&ranked.reading, &ranked.ranking);
         let mut bytes = 0;
         let mut items = Vec::with_capacity(ranking.len().min(DEPTH));
@@ -60,18 +60,17 @@ impl SharedEntry {
         Some(Self { epoch: reading.epoch, is_whole: ranking.len() <= DEPTH, items })
     }
 
-    /// As it is shared.
-    pub fn encode(&self) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         serde_json::to_vec(self).ok()
     }
 
     /// What [`SharedEntry::encode`] has made; `None` if it is something else.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
     /// The ranking, and the memories in it.
-    pub fn open(self) -> (Ranking, Candidates) {
+    pub(crate) fn open(self) -> (Ranking, Candidates) {
         let key = |item: &SharedItem| item.seq.unsigned_abs();
         let scored = |item: &SharedItem| Scored { key: key(item), score: f32::from_bits(item.score) };
         let ranking = Arc::new(self.items.iter().map(scored).collect());

@@ -15,7 +15,7 @@ const K1: f32 = 0.9;
 const B: f32 = 0.4;
 
 /// One signal over all slots.
-pub struct Signal {
+pub(crate) struct Signal {
     /// Per slot, 0 if nothing matches.
     pub scores: Vec<f32>,
     /// What a turn that covers the whole query would have.
@@ -24,13 +24,13 @@ pub struct Signal {
 
 impl Signal {
     /// The share of what is possible that a slot has, 0 to 1.
-    pub fn share(&self, slot: usize) -> f32 {
+    pub(crate) fn share(&self, slot: usize) -> f32 {
         if self.possible > 0.0 { (self.scores[slot] / self.possible).clamp(0.0, 1.0) } else { 0.0 }
     }
 }
 
 /// The three signals of one query, for every turn of a user.
-pub struct Signals {
+pub(crate) struct Signals {
     /// BM25 of the stems.
     pub words: Signal,
     /// Soft match of the tokens.
@@ -41,8 +41,7 @@ pub struct Signals {
     pub session_words: Vec<f32>,
 }
 
-/// Measures all of them.
-pub fn measure(index: &UserIndex, query: &QueryTerms, vector: Option<&[f32]>) -> Signals {
+pub(crate) fn measure(index: &UserIndex, query: &QueryTerms, vector: Option<&[f32]>) -> Signals {
     let (words, session_words) = words(index, query);
     let foreign = vector.and_then(|vector| index.vectors.cosines(vector));
     let meaning = match foreign {

@@ -18,7 +18,7 @@ const TALKS: &[(&str, &str, &str)] = &[
 ];
 
 fn talks() -> UserIndex {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     for (key, (session, speaker, text)) in (0..).zip(TALKS) {
         index.add(&Turn { key, session, at: 86_400 * 400 * key as i64, speaker, text, vector: None });
     }
@@ -51,7 +51,7 @@ fn the_answer_comes_with_its_question() {
 
 #[test]
 fn who_asks_when_gets_what_tells_a_time() {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     let said = ["We moved to Oslo and the Oslo flat is tiny.", "So we moved to Oslo, it was last week."];
     for (key, text) in (0..).zip(said) {
         index.add(&Turn {
@@ -103,7 +103,7 @@ fn scores_fall_and_a_limit_keeps_the_best() {
 
 #[test]
 fn equals_come_in_the_order_in_which_they_were_said() {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     for key in 0..50 {
         let session = key.to_string();
         index.add(&Turn { key, session: &session, at: 0, speaker: "Ann", text: "tea", vector: None });
@@ -115,7 +115,7 @@ fn equals_come_in_the_order_in_which_they_were_said() {
 
 #[test]
 fn vectors_of_another_embedder_take_the_place_of_the_table() {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     let said = [("one", [1.0, 0.0]), ("two", [0.0, 1.0])];
     for (key, (text, vector)) in (0..).zip(&said) {
         index.add(&Turn { key, session: text, at: 0, speaker: "Ann", text, vector: Some(vector) });
@@ -128,5 +128,5 @@ fn vectors_of_another_embedder_take_the_place_of_the_table() {
 
 #[test]
 fn nothing_is_found_in_nothing() {
-    assert!(rank(&UserIndex::new(), &Query { text: "tea", vector: Some(&[1.0]) }, 5).is_empty());
+    assert!(rank(&UserIndex::default(), &Query { text: "tea", vector: Some(&[1.0]) }, 5).is_empty());
 }

@@ -4,7 +4,7 @@ use super::MemoryRecord;
 
 /// What an index knows of its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexVersion {
+pub(crate) struct IndexVersion {
     /// As of this epoch.
     pub epoch: u64,
     /// Every memory up to this number.
@@ -13,7 +13,7 @@ pub struct IndexVersion {
 
 /// What has happened since.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub enum Changes {
+pub(crate) enum Changes {
     /// Nothing.
     #[default]
     Same,
@@ -38,7 +38,7 @@ pub enum Changes {
 
 impl Changes {
     /// The user's epoch, of one of whom so much is `known`; `None` if nothing was asked.
-    pub fn epoch(&self, known: Option<IndexVersion>) -> Option<u64> {
+    pub(crate) fn epoch(&self, known: Option<IndexVersion>) -> Option<u64> {
         match self {
             Self::Same => known.map(|known| known.epoch),
             Self::Added { epoch, .. } | Self::Rewritten { epoch } | Self::TooLarge { epoch } => Some(*epoch),
@@ -48,7 +48,7 @@ impl Changes {
 
 /// A text as a store finds it among many: made by the recall, for a memory and for a query alike.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Description {
+pub(crate) struct Description {
     /// Stems of its words, each once.
     pub stems: Vec<String>,
     /// A unit vector; empty if no word is known.
@@ -57,7 +57,7 @@ pub struct Description {
 
 /// The memories to search, as of an epoch.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     /// The user's epoch.
     pub epoch: u64,
     /// In the order of `seq`.

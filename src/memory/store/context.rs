@@ -5,14 +5,14 @@ use sha2::{Digest, Sha256};
 use super::{StoreError, UnixMillis, merge_patch};
 
 /// The largest context, in bytes of JSON.
-pub const MAX_CONTEXT: usize = 1 << 20;
+pub(crate) const MAX_CONTEXT: usize = 1 << 20;
 
 /// What a user without a context has.
 const EMPTY: &str = "{}";
 
 /// A context as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserContext {
+pub(crate) struct UserContext {
     /// A JSON object; as it came, if it was not patched.
     pub json: String,
     /// The entity tag, with its quotes. It is made from the content alone, so that two writes of one content are one.
@@ -49,7 +49,7 @@ impl UserContext {
     }
 
     /// Whether `condition` is met.
-    pub fn meets(&self, condition: &Condition) -> bool {
+    pub(crate) fn meets(&self, condition: &Condition) -> bool {
         match condition {
             Condition::Always => true,
             Condition::OneOf(tags) => tags.contains(&self.etag),
@@ -61,7 +61,7 @@ impl UserContext {
 
 /// What must be so for a context to be changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Condition {
+pub(crate) enum Condition {
     /// Nothing.
     #[default]
     Always,
@@ -75,7 +75,7 @@ pub enum Condition {
 
 /// A context that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub(crate) struct Written {
     /// As it is now.
     pub context: UserContext,
     /// The user's epoch that the change has begun.
@@ -84,9 +84,8 @@ pub struct Written {
     pub erased: bool,
 }
 
-/// A change of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContextChange {
+pub(crate) enum ContextChange {
     /// This JSON object is the new context.
     Replace(String),
     /// This JSON merge patch (RFC 7386), an object, is applied to it.

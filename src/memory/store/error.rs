@@ -9,7 +9,7 @@ use thiserror::Error;
 
 /// One refusal or failure of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// Too much waits already. Try again.
     #[error("too many calls wait for the memory store")]
     Busy,
@@ -49,7 +49,6 @@ pub enum StoreError {
     /// No room for the write.
     #[error("the disk of the memory store is full")]
     Full,
-    /// The file or its folder may not be written.
     #[error(
         "the memory store may not be written: check the owner and the permissions of its file and folder"
     )]
@@ -89,7 +88,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// The words of what is the store's own trouble.
-    pub const OUTAGES: [&str; 12] = [
+    pub(crate) const OUTAGES: [&str; 12] = [
         "away",
         "busy",
         "closed",
@@ -105,7 +104,7 @@ impl StoreError {
     ];
 
     /// Its word in metrics.
-    pub fn as_str(&self) -> &'static str {
+    pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Busy => "busy",
             Self::Closed => "closed",
@@ -128,17 +127,17 @@ impl StoreError {
     }
 
     /// Whether the store is away, whoever asks; otherwise the caller can do something about it.
-    pub fn is_outage(&self) -> bool {
+    pub(crate) fn is_outage(&self) -> bool {
         !matches!(self, Self::Duplicate | Self::Stale { .. } | Self::NotAnObject | Self::TooLarge { .. })
     }
 
     /// Whether the same call may work in a moment.
-    pub fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Busy | Self::Away(_) | Self::Unsure | Self::Locked)
     }
 
     /// One sentence that may be shown to anybody.
-    pub fn for_client(&self) -> &'static str {
+    pub(crate) fn for_client(&self) -> &'static str {
         match self {
             Self::Duplicate => {
                 "This idempotency key was used before for other memories, or for memories that are forgotten."
@@ -151,7 +150,17 @@ impl StoreError {
             }
             Self::TooLarge { .. } => "The context would be larger than it may be. Nothing was changed.",
             Self::Busy => "Too many requests wait for the memory store. Please try again.",
-            _ => "The memory store is not available at the moment. Nothing was changed.",
+            Self::Closed
+            | Self::Away(_)
+            | Self::Denied(_)
+            | Self::Locked
+            | Self::Full
+            | Self::ReadOnly
+            | Self::Corrupt(_)
+            | Self::Newer { .. }
+            | Self::Foreign
+            | Self::Failed(_)
+            | Self::Open { .. } => "The memory store is not available at the moment. Nothing was changed.",
         }
     }
 }

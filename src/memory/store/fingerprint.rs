@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use super::{Batch, NewMemory};
 
 /// How long an idempotency key is known, in milliseconds.
-pub const KEPT: i64 = 24 * 3600 * 1000;
+pub(crate) const KEPT: i64 = 24 * 3600 * 1000;
 
 /// An idempotency key with what is to be written under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) struct Fingerprint {
 
 impl Fingerprint {
     /// That of `batch`, if it has a key.
-    pub fn of(batch: &Batch) -> Option<Self> {
+    pub(crate) fn of(batch: &Batch) -> Option<Self> {
         let key = batch.idempotency_key.as_ref()?;
         let mut content = Sha256::new();
         for memory in &batch.memories {

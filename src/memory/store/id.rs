@@ -31,7 +31,7 @@ pub(super) fn mint(seq: i64) -> String {
 }
 
 /// The number of the row that `id` names; `None` if no row can have that name.
-pub fn seq_of(id: &str) -> Option<i64> {
+pub(crate) fn seq_of(id: &str) -> Option<i64> {
     if id.len() != 2 * HALF {
         return None;
     }

@@ -22,38 +22,38 @@ mod fingerprint;
 mod id;
 mod merge_patch;
 pub(crate) mod open;
-pub mod postgres;
+pub(crate) mod postgres;
 mod records;
-pub mod sqlite;
+pub(crate) mod sqlite;
 
-pub use changes::{Candidates, Changes, Description, IndexVersion};
-pub use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
-pub use error::StoreError;
-pub use fingerprint::KEPT;
-pub use id::seq_of;
-pub use records::{
+pub(crate) use changes::{Candidates, Changes, Description, IndexVersion};
+pub(crate) use context::{Condition, ContextChange, MAX_CONTEXT, UserContext, Written};
+pub(crate) use error::StoreError;
+pub(crate) use fingerprint::KEPT;
+pub(crate) use id::seq_of;
+pub(crate) use records::{
     Activity, ActivityKind, Appended, Batch, Covered, Cursor, Embedded, Forget, Forgotten, MemoryRecord,
     NewMemory, PendingRecords, RecordPage, StoredEmbedding, Unembedded, UnixMillis, UserCounts,
 };
 
 /// Most memories that one [`Store::list`] returns.
-pub const MAX_PAGE: usize = 200;
+pub(crate) const MAX_PAGE: usize = 200;
 
 /// Characters of a text that an embedder is given; most take no more than some thousand tokens.
 const MAX_EMBEDDED: i64 = 8_000;
 
 /// Takes a user's rows chunk by chunk, on a thread that may block.
-pub type Sink = Box<dyn FnMut(Vec<MemoryRecord>) + Send>;
+pub(crate) type Sink = Box<dyn FnMut(Vec<MemoryRecord>) + Send>;
 
 /// What every method of a store returns: boxed, so that a configuration can choose the store at run time.
-pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// A durable home of memories and contexts.
 ///
 /// Futures may be dropped at any time. A write that has not begun by then is not done; one that has, is done whole.
 /// Besides the errors that a method names, each can fail with [`StoreError::Busy`], [`StoreError::Closed`] and the
 /// troubles of the database itself ([`StoreError::is_outage`]).
-pub trait Store: Send + Sync + 'static {
+pub(crate) trait Store: Send + Sync + 'static {
     /// Keeps all memories of `batch`, or none.
     ///
     /// With an idempotency key that this user has used within the last day for the same content, nothing is written
@@ -133,6 +133,7 @@ pub trait Store: Send + Sync + 'static {
     fn counts(&self, user: &UserId) -> StoreFuture<'_, UserCounts>;
 
     /// A number that grows with every write and every delete of the user; 0 before the first.
+    #[cfg(test)]
     fn epoch(&self, user: &UserId) -> StoreFuture<'_, u64>;
 
     /// The user's own context; `{}` if none was ever written.

@@ -6,7 +6,7 @@ use crate::user::UserId;
 
 /// Milliseconds since 1970-01-01 UTC; negative before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct UnixMillis(pub i64);
+pub(crate) struct UnixMillis(pub i64);
 
 impl From<SystemTime> for UnixMillis {
     fn from(time: SystemTime) -> Self {
@@ -20,7 +20,7 @@ impl From<SystemTime> for UnixMillis {
 
 /// A memory as it is stored.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MemoryRecord {
+pub(crate) struct MemoryRecord {
     /// Unique over all users, sortable by the order of writing, not to be guessed.
     pub id: String,
     /// Grows with every memory of the user, with gaps.
@@ -45,7 +45,7 @@ pub struct MemoryRecord {
 
 /// A text as a vector of small integers; a component is its integer times `scale`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StoredEmbedding {
+pub(crate) struct StoredEmbedding {
     /// Who made it; vectors of different embedders must not be compared.
     pub embedder: String,
     /// What one step of a component is worth.
@@ -56,7 +56,7 @@ pub struct StoredEmbedding {
 
 impl StoredEmbedding {
     /// The vector's components.
-    pub fn components(&self) -> Vec<f32> {
+    pub(crate) fn components(&self) -> Vec<f32> {
         self.vector.iter().map(|component| f32::from(*component) * self.scale).collect()
     }
 }
@@ -64,7 +64,7 @@ impl StoredEmbedding {
 /// A memory to be stored. Fields as in [`MemoryRecord`].
 #[derive(Debug, Clone, PartialEq, Default)]
 #[allow(missing_docs)]
-pub struct NewMemory {
+pub(crate) struct NewMemory {
     pub session: Option<String>,
     pub role: String,
     pub speaker: Option<String>,
@@ -86,16 +86,15 @@ impl NewMemory {
 
 /// Memories that are stored together or not at all.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// In the order in which they were said.
     pub memories: Vec<NewMemory>,
     /// The client's name for this write, under which a repetition is known.
     pub idempotency_key: Option<String>,
 }
 
-/// What an append has done.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Appended {
+pub(crate) struct Appended {
     /// The items as stored, in the order given.
     pub memories: Vec<MemoryRecord>,
     /// The user's epoch now.
@@ -106,7 +105,7 @@ pub struct Appended {
 
 /// What is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Forget {
+pub(crate) enum Forget {
     /// One memory.
     Id(String),
     /// Every memory that meets all conditions.
@@ -120,12 +119,11 @@ pub enum Forget {
 
 impl Forget {
     /// Everything.
-    pub const ALL: Self = Self::Matching { session: None, before: None };
+    pub(crate) const ALL: Self = Self::Matching { session: None, before: None };
 }
 
-/// What a forget has done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forgotten {
+pub(crate) struct Forgotten {
     /// Which memories are gone, by their `seq`; empty if nothing was there to forget.
     pub seqs: Vec<i64>,
     /// The user's epoch now.
@@ -137,7 +135,7 @@ pub struct Forgotten {
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct RecordPage {
+pub(crate) struct RecordPage {
     /// Oldest first.
     pub memories: Vec<MemoryRecord>,
     /// Where the next page begins; `None` on the last one.
@@ -146,14 +144,14 @@ pub struct RecordPage {
 
 /// A place in a user's list: after the memory with this time and `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
+pub(crate) struct Cursor {
     pub(super) created_at: i64,
     pub(super) seq: i64,
 }
 
 impl Cursor {
     /// Reads what [`fmt::Display`] has written; `None` if it is something else.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (created_at, seq) = text.split_once('.')?;
         Some(Self { created_at: created_at.parse().ok()?, seq: seq.parse().ok()? })
     }
@@ -167,7 +165,7 @@ impl fmt::Display for Cursor {
 
 /// Memories that an embedder still has to see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PendingRecords {
+pub(crate) struct PendingRecords {
     /// Those of one user in the order of `seq`.
     pub items: Vec<Unembedded>,
     /// What was looked at, whether it waits or not; `None` if there was nothing more.
@@ -179,7 +177,7 @@ pub struct PendingRecords {
 /// What one look for memories without a vector has covered: for the store alone, which gets it back when all of it is
 /// dealt with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Covered(pub(super) Vec<NumberRange>);
+pub(crate) struct Covered(pub(super) Vec<NumberRange>);
 
 /// Numbers that were looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,9 +190,8 @@ pub(super) struct NumberRange {
     pub to: i64,
 }
 
-/// One of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unembedded {
+pub(crate) struct Unembedded {
     /// Whose.
     pub user: UserId,
     /// Its number.
@@ -205,7 +202,7 @@ pub struct Unembedded {
 
 /// How far an embedder has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Embedded {
+pub(crate) struct Embedded {
     /// Memories that have its vector.
     pub done: u64,
     /// Memories that there are.
@@ -214,7 +211,7 @@ pub struct Embedded {
 
 /// How much is kept for one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct UserCounts {
+pub(crate) struct UserCounts {
     /// Memories.
     pub memories: u64,
     /// Sessions they come from, those without one left out.
@@ -227,7 +224,7 @@ pub struct UserCounts {
 
 /// Something that happened to a user's store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Activity {
+pub(crate) struct Activity {
     /// When.
     pub at: UnixMillis,
     /// What.
@@ -238,7 +235,7 @@ pub struct Activity {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActivityKind {
+pub(crate) enum ActivityKind {
     /// Memories were added.
     Remembered,
     /// Memories were removed.
@@ -249,7 +246,7 @@ pub enum ActivityKind {
 
 impl ActivityKind {
     /// As it is stored and shown.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Remembered => "remembered",
             Self::Forgotten => "forgotten",

@@ -8,14 +8,14 @@ use super::tokenize;
 
 /// Kinds of answers, asked for or told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AnswerTypes {
+pub(crate) struct AnswerTypes {
     time: bool,
     number: bool,
 }
 
 impl AnswerTypes {
     /// What `query` asks for.
-    pub fn asked(query: &str) -> Self {
+    pub(crate) fn asked(query: &str) -> Self {
         let mut words = Vec::new();
         tokenize::words(query, |word| words.push(word.to_owned()));
         let pairs = words.windows(2).map(|pair| (pair[0].as_str(), pair[1].as_str()));
@@ -33,13 +33,13 @@ impl AnswerTypes {
     }
 
     /// Notes what a word of a turn tells; as [`tokenize::words`] gives it.
-    pub fn note(&mut self, word: &str) {
+    pub(crate) fn note(&mut self, word: &str) {
         self.time |= is_time(word);
         self.number |= is_number(word);
     }
 
     /// Whether a turn that tells these has what is `asked` for.
-    pub fn meet(self, asked: Self) -> bool {
+    pub(crate) fn meet(self, asked: Self) -> bool {
         self.time && asked.time || self.number && asked.number
     }
 }

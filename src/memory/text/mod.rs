@@ -1,8 +1,8 @@
 //! What a text is about: its words, its question, what it must not hold.
 
-pub mod answer_type;
-pub mod overlap;
+pub(crate) mod answer_type;
+pub(crate) mod overlap;
 pub(crate) mod preselect;
-pub mod secrets;
-pub mod terms;
-pub mod tokenize;
+pub(crate) mod secrets;
+pub(crate) mod terms;
+pub(crate) mod tokenize;

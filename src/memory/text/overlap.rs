@@ -14,7 +14,7 @@ const TRIES: usize = 32;
 
 /// What is known of a turn's text before it is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SubstringHint {
+pub(crate) struct SubstringHint {
     is_plain: bool,
     /// Where in its plain text the byte stands that most texts have least of.
     rare: u8,
@@ -22,7 +22,7 @@ pub struct SubstringHint {
 
 impl SubstringHint {
     /// That of `text`.
-    pub fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let plain = plain(text);
         let head = plain.bytes().enumerate().take(HEAD);
         let rarest = head.min_by_key(|(_, byte)| FREQUENCY[usize::from(*byte)]);
@@ -31,13 +31,13 @@ impl SubstringHint {
     }
 
     /// `text`, of which this is the clue, as [`plain`] makes it.
-    pub fn plain(self, text: &str) -> Cow<'_, str> {
+    pub(crate) fn plain(self, text: &str) -> Cow<'_, str> {
         if self.is_plain { Cow::Borrowed(text) } else { plain(text) }
     }
 
     /// Whether the message has these words as a whole: "I like tea" is not in "I like teamwork". Both are plain, and this
     /// is the clue of the words.
-    pub fn leads_to(self, words: &str, message: &str) -> bool {
+    pub(crate) fn leads_to(self, words: &str, message: &str) -> bool {
         let (words, text) = (words.as_bytes(), message.as_bytes());
         let at = usize::from(self.rare);
         let Some(rare) = words.get(at) else { return false };
@@ -62,7 +62,7 @@ fn stands_alone(message: &str, start: usize, length: usize) -> bool {
 }
 
 /// The text with single blanks between its words, so that a re-wrapped message is still the same.
-pub fn plain(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     if has_single_blanks(text.as_bytes()) {
         return Cow::Borrowed(text);
     }

@@ -9,16 +9,16 @@ use crate::memory::{
 };
 
 /// Numbers of a vector.
-pub const DIMENSIONS: usize = 192;
+pub(crate) const DIMENSIONS: usize = 192;
 
 /// What a stored memory is found by: what the ranking reads of it.
-pub fn memory(memory: &MemoryRecord) -> Description {
+pub(crate) fn memory(memory: &MemoryRecord) -> Description {
     let speaker = memory.speaker.as_deref().unwrap_or(&memory.role);
     describe(&tokenize::dated(memory.created_at.0.div_euclid(1000), speaker, &memory.text))
 }
 
 /// What a query looks for.
-pub fn query(query: &str) -> Description {
+pub(crate) fn query(query: &str) -> Description {
     describe(&tokenize::gist(query))
 }
 

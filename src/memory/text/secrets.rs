@@ -43,7 +43,7 @@ const KEY: usize = 16;
 const CARD: std::ops::RangeInclusive<usize> = 13..=19;
 
 /// Whether `text` seems to hold a secret. Nearly none does, so each search begins with what is rare and quickly looked for.
-pub fn found(text: &str) -> bool {
+pub(crate) fn found(text: &str) -> bool {
     has(text, "-----BEGIN ") && has(text, "PRIVATE KEY")
         || MARKS.iter().any(|mark| has_marked_key(text, mark))
         || has(text, "eyJ") && text.split(is_gap).any(is_jwt)

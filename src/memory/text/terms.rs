@@ -8,7 +8,7 @@ use super::tokenize;
 use crate::memory::embedding::static_table::{Table, Token, pieces as spell};
 
 /// The terms of a text, and how often each is there.
-pub struct QueryTerms {
+pub(crate) struct QueryTerms {
     /// Stems of the words that are no stop words.
     pub stems: BTreeMap<String, u8>,
     /// WordPiece tokens of the same words.
@@ -19,7 +19,7 @@ pub struct QueryTerms {
 
 impl QueryTerms {
     /// Takes a text apart.
-    pub fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let (mut stems, mut pieces) = (BTreeMap::new(), BTreeMap::new());
         let mut stem_count = 0;
         let mut buffer = Vec::new();
@@ -35,7 +35,7 @@ impl QueryTerms {
 
     /// Length of the weighted sum of the tokens' vectors, over the sum of the weights: how much they agree (0 to a
     /// token's own length). With the user's own weights it would change with every turn added anywhere; this stays.
-    pub fn spread(&self) -> f32 {
+    pub(crate) fn spread(&self) -> f32 {
         let table = Table::builtin();
         let mut sum = vec![0.0; table.dims()];
         let mut weights = 0.0;

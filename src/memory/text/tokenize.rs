@@ -22,7 +22,7 @@ const STOP: &str = " a about am an and are as at be been but by can could d did 
 
 /// Calls `word` for each word of `text` in order: lower case, without accents. Every character of a script without
 /// spaces (Han, kana) is a word; `symbol` characters (punctuation, emoji) are left out.
-pub fn words(text: &str, mut word: impl FnMut(&str)) {
+pub(crate) fn words(text: &str, mut word: impl FnMut(&str)) {
     let mut buffer = String::new();
     let mut length = 0;
     let mut flush = |buffer: &mut String, length: &mut usize| {
@@ -51,13 +51,13 @@ pub fn words(text: &str, mut word: impl FnMut(&str)) {
 }
 
 /// Whether a word, as [`words`] gives it, says nothing about what a text is about.
-pub fn is_stop_word(word: &str) -> bool {
+pub(crate) fn is_stop_word(word: &str) -> bool {
     word.len() <= 6 && STOP.split_ascii_whitespace().any(|stop| stop == word)
 }
 
 /// Calls `term` with each word of `text` that is no stop word, and its stem (Snowball English; words in other letters
 /// are their own stem).
-pub fn terms(text: &str, mut term: impl FnMut(&str, &str)) {
+pub(crate) fn terms(text: &str, mut term: impl FnMut(&str, &str)) {
     let stemmer = Stemmer::create(Algorithm::English);
     words(text, |word| {
         if !is_stop_word(word) {
@@ -67,7 +67,7 @@ pub fn terms(text: &str, mut term: impl FnMut(&str, &str)) {
 }
 
 /// What a question is about is at its ends: of a longer text (a pasted document) its first and last kilobyte.
-pub fn gist(text: &str) -> Cow<'_, str> {
+pub(crate) fn gist(text: &str) -> Cow<'_, str> {
     const END: usize = 1024;
     if text.len() <= 2 * END {
         return Cow::Borrowed(text);
@@ -80,7 +80,7 @@ pub fn gist(text: &str) -> Cow<'_, str> {
 
 /// How many tokens a model will count, erring high: a word of up to seven letters is one, every further seven another,
 /// and so is each punctuation mark and each letter that is not ASCII.
-pub fn tokens(text: &str) -> u32 {
+pub(crate) fn tokens(text: &str) -> u32 {
     let (mut tokens, mut run) = (0u32, 0u32);
     for c in text.chars() {
         run = if c.is_ascii_alphanumeric() { run + 1 } else { 0 };
@@ -91,16 +91,8 @@ pub fn tokens(text: &str) -> u32 {
     tokens
 }
 
-/// A date as people write it in a chat's log: `Monday, 8 May 2023, 1:56 pm` (UTC), so that a question finds the day,
-/// the month or the year. Empty for a time that no calendar has.
-pub fn date(unix_seconds: i64) -> String {
-    let mut date = String::with_capacity(LONGEST_DATE);
-    push_date(unix_seconds, &mut date);
-    date
-}
-
 /// A turn as it is indexed and as it is shown.
-pub fn dated(unix_seconds: i64, speaker: &str, text: &str) -> String {
+pub(crate) fn dated(unix_seconds: i64, speaker: &str, text: &str) -> String {
     let mut dated = String::with_capacity(LONGEST_DATE + speaker.len() + text.len() + "[] : ".len());
     dated.push('[');
     push_date(unix_seconds, &mut dated);
@@ -110,7 +102,8 @@ pub fn dated(unix_seconds: i64, speaker: &str, text: &str) -> String {
     dated
 }
 
-/// By hand: the formatter takes ten times as long, and a block has twenty dates.
+/// A date as people write it in a chat's log: `Monday, 8 May 2023, 1:56 pm` (UTC), so that a question finds the day,
+/// the month or the year; nothing for a time that no calendar has. By hand: the formatter takes ten times as long, and a block has twenty dates.
 fn push_date(unix_seconds: i64, to: &mut String) {
     const WEEKDAYS: [&str; 7] =
         ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
@@ -146,7 +139,7 @@ fn push_date(unix_seconds: i64, to: &mut String) {
 }
 
 /// Appends a number: two digits at once.
-pub fn push_number(number: u32, to: &mut String) {
+pub(crate) fn push_number(number: u32, to: &mut String) {
     const PAIRS: &str = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748\
         495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
     if number >= 100 {
@@ -166,6 +159,12 @@ fn stands_alone(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn date(unix_seconds: i64) -> String {
+        let mut date = String::new();
+        push_date(unix_seconds, &mut date);
+        date
+    }
 
     fn all(text: &str) -> Vec<String> {
         let mut found = Vec::new();

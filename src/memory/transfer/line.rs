@@ -23,40 +23,39 @@ use crate::{
 };
 
 /// What an export calls itself.
-pub const FORMAT: &str = "concierge-memory";
+pub(crate) const FORMAT: &str = "concierge-memory";
 /// The version that is written, and the newest that is read.
-pub const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TransferHead {
+pub(crate) struct TransferHead {
     pub format: String,
     pub version: u32,
 }
 
 /// The last line.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransferEnd {
+pub(crate) struct TransferEnd {
     pub memories: u64,
     pub contexts: u64,
     pub sha256: String,
 }
 
 /// What [`TransferEnd`] says of the bytes before it.
-pub fn checksum(hash: &Sha256) -> String {
+pub(crate) fn checksum(hash: &Sha256) -> String {
     format!("{:x}", hash.clone().finalize())
 }
 
 /// A user's context.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ContextLine {
+pub(crate) struct ContextLine {
     pub user: String,
     pub context: Box<RawValue>,
 }
 
-/// A memory.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct MemoryLine {
+pub(crate) struct MemoryLine {
     pub user: String,
     pub id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,16 +73,15 @@ pub struct MemoryLine {
 
 /// A vector, so that what was paid for need not be paid for again.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct EmbeddingLine {
+pub(crate) struct EmbeddingLine {
     pub embedder: String,
     pub scale: f32,
     /// Its int8 components in base64.
     pub vector: String,
 }
 
-/// Any line.
 #[derive(Debug)]
-pub enum TransferLine {
+pub(crate) enum TransferLine {
     Head(TransferHead),
     Memory(UserId, Box<store::MemoryRecord>),
     Context(UserId, String),
@@ -108,7 +106,7 @@ impl TransferLine {
     /// Reads a line.
     ///
     /// Errors: what is wrong with it, in words that follow "line 7".
-    pub fn parse(line: &str) -> Result<Self, String> {
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
         fn read<'l, T: Deserialize<'l>>(line: &'l str) -> Result<T, String> {
             // The position within the line, and no word of the line.
             serde_json::from_str(line).map_err(|error| format!("is damaged at column {}", error.column()))
@@ -135,7 +133,7 @@ fn user_id(name: &str) -> Result<UserId, String> {
 
 impl MemoryLine {
     /// As it is exported.
-    pub fn of(user: &UserId, memory: store::MemoryRecord) -> Self {
+    pub(crate) fn of(user: &UserId, memory: store::MemoryRecord) -> Self {
         let store::MemoryRecord { id, session, role, speaker, text, created_at, metadata, embedding, .. } =
             memory;
         let embedding = embedding.map(|embedding| {
@@ -182,7 +180,7 @@ impl MemoryLine {
 /// A line with its end.
 ///
 /// Errors: none that an export could cause; JSON's own.
-pub fn written(kind: &str, line: impl Serialize) -> Result<String, serde_json::Error> {
+pub(crate) fn written(kind: &str, line: impl Serialize) -> Result<String, serde_json::Error> {
     let mut text = serde_json::to_string(&TaggedLine { kind, line })?;
     text.push('\n');
     Ok(text)

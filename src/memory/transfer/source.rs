@@ -28,7 +28,7 @@ pub(super) struct TransferSource {
 
 impl TransferSource {
     /// Opens `file`, or takes in all of standard input.
-    pub fn open(file: &Path) -> Result<Self, String> {
+    pub(crate) fn open(file: &Path) -> Result<Self, String> {
         let name = file.display().to_string();
         let opened = if file.as_os_str() == STANDARD { spooled() } else { File::open(file) };
         let file = opened.map_err(|error| format!("{name}: {error}"))?;
@@ -36,7 +36,7 @@ impl TransferSource {
     }
 
     /// Reads all lines and hands over those of users; whole and unchanged, or an error that names the line at fault.
-    pub async fn read(
+    pub(crate) async fn read(
         &mut self,
         bar: &ProgressBar,
         mut each: impl AsyncFnMut(TransferLine) -> Result<(), String>,
@@ -56,7 +56,7 @@ impl TransferSource {
                 TransferLine::End(_) => {
                     return Err(lines.wrong("does not fit what is before it: the file was changed"));
                 }
-                line => {
+                line @ (TransferLine::Memory(..) | TransferLine::Context(..)) => {
                     seen.memories += u64::from(matches!(line, TransferLine::Memory(..)));
                     seen.contexts += u64::from(matches!(line, TransferLine::Context(..)));
                     each(line).await?;

@@ -100,12 +100,12 @@ impl<'a> SseFields<'a> {
 
 /// Joins events that are adjacent in one chunk, so that a burst is sent as one slice.
 #[derive(Debug, Default)]
-pub struct Run(Option<SseEvent>);
+pub(crate) struct Run(Option<SseEvent>);
 
 impl Run {
     /// Adds an event; if it is not adjacent to the run, returns the run so far and begins a new one.
     #[must_use = "the bytes that come back must be sent first"]
-    pub fn add(&mut self, event: SseEvent) -> Option<Bytes> {
+    pub(crate) fn add(&mut self, event: SseEvent) -> Option<Bytes> {
         match &mut self.0 {
             // The same memory: both slices are alive, so the address cannot have been reused.
             Some(run)
@@ -121,7 +121,7 @@ impl Run {
     }
 
     /// Ends the run and takes its bytes.
-    pub fn take(&mut self) -> Option<Bytes> {
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
         self.0.take().map(|run| run.raw())
     }
 }

@@ -12,24 +12,24 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use memchr::memchr2;
 
-pub use event::{Run, SseEvent, SseFields};
+pub(crate) use event::{Run, SseEvent, SseFields};
 
 /// The largest event we accept, in bytes: base64 images come as one line of several MiB.
-pub const MAX_EVENT: usize = 8 << 20;
+pub(crate) const MAX_EVENT: usize = 8 << 20;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// An event grew past the limit; the stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a server-sent event is larger than {limit} bytes")]
-pub struct EventTooLarge {
+pub(crate) struct EventTooLarge {
     /// The limit that was exceeded, in bytes.
     pub limit: usize,
 }
 
 /// Splits chunks into events. Push a chunk, then take events until there is none.
 #[derive(Debug)]
-pub struct Framer {
+pub(crate) struct Framer {
     max_event: usize,
     queue: VecDeque<Bytes>,
     /// The chunk being read: everything before `start` has been returned, everything before `scanned` searched.
@@ -51,7 +51,7 @@ pub struct Framer {
 
 impl Framer {
     /// A framer that rejects events longer than `max_event` bytes (usually [`MAX_EVENT`]).
-    pub fn new(max_event: usize) -> Self {
+    pub(crate) fn new(max_event: usize) -> Self {
         Self {
             max_event,
             queue: VecDeque::new(),
@@ -68,7 +68,7 @@ impl Framer {
     }
 
     /// Adds a chunk from the network. After an event that was too large, nothing more is kept.
-    pub fn push(&mut self, chunk: Bytes) {
+    pub(crate) fn push(&mut self, chunk: Bytes) {
         if !chunk.is_empty() && !self.overflown {
             self.queue.push_back(chunk);
         }
@@ -78,7 +78,7 @@ impl Framer {
     ///
     /// # Errors
     /// [`EventTooLarge`], and again on every later call: the rest of the stream cannot be trusted.
-    pub fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
+    pub(crate) fn next_event(&mut self) -> Result<Option<SseEvent>, EventTooLarge> {
         while !self.overflown {
             if self.scanned == self.chunk.len() && !self.next_chunk() {
                 return Ok(None);
@@ -104,7 +104,7 @@ impl Framer {
     /// The standard drops it, but servers that forget the last blank line, often after `[DONE]`, are common. Taking
     /// it is safe: a JSON object that was cut is never valid JSON, so a torn event reads as malformed, not as less.
     /// Call it after [`next_event`](Self::next_event) has returned `None`.
-    pub fn finish(&mut self) -> Option<SseEvent> {
+    pub(crate) fn finish(&mut self) -> Option<SseEvent> {
         if self.held.is_empty() {
             return None;
         }

@@ -21,7 +21,7 @@ use super::{
     usage::Usage,
 };
 
-pub use reader::ChunkReader;
+pub(crate) use reader::ChunkReader;
 
 /// The kind of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl<'a> Text<'a> {
 }
 
 /// Decodes the inside of a JSON string, such as the joined [`Text::escaped`] pieces of an answer.
-pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'\\', escaped.as_bytes()).is_none() {
         return Some(Cow::Borrowed(escaped));
     }
@@ -119,7 +119,7 @@ pub fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Reads one event of a stream of `api`.
-pub fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
+pub(crate) fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
     let SseFields { name, data, .. } = event.fields();
     match data {
         None if name == Some(b"error") => StreamEvent::of(error(b"")),
@@ -130,7 +130,7 @@ pub fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
 }
 
 /// `event` with its text replaced; `None` if it has none, or if its data is split over lines.
-pub fn with_text(api: Api, event: &SseEvent, text: &str) -> Option<SseEvent> {
+pub(crate) fn with_text(api: Api, event: &SseEvent, text: &str) -> Option<SseEvent> {
     let reading = read(api, event);
     let Text(Cow::Borrowed(old)) = reading.text? else { return None };
     let bytes = event.bytes();

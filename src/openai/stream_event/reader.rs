@@ -13,7 +13,7 @@ const LARGEST: usize = 1024;
 
 /// Reads the events of one stream.
 #[derive(Debug)]
-pub struct ChunkReader {
+pub(crate) struct ChunkReader {
     api: Api,
     /// The bytes before the text, then those after it; empty before the first event with text.
     mould: Vec<u8>,
@@ -23,12 +23,12 @@ pub struct ChunkReader {
 
 impl ChunkReader {
     /// A reader without a template.
-    pub fn new(api: Api) -> Self {
+    pub(crate) fn new(api: Api) -> Self {
         Self { api, mould: Vec::new(), behind: 0 }
     }
 
     /// The same as [`read`].
-    pub fn read<'a>(&mut self, event: &'a SseEvent) -> StreamEvent<'a> {
+    pub(crate) fn read<'a>(&mut self, event: &'a SseEvent) -> StreamEvent<'a> {
         if let Some(text) = self.text_of(event.bytes()) {
             return only(text);
         }

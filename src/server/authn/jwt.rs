@@ -23,7 +23,7 @@ struct JwtClaims {
 }
 
 /// The `sub` of `token` if `secret` signed it and it is valid at `now` (seconds since 1970).
-pub fn subject(token: &str, secret: &str, now: u64) -> Option<String> {
+pub(crate) fn subject(token: &str, secret: &str, now: u64) -> Option<String> {
     let (signed, signature) = token.trim().rsplit_once('.')?;
     let (header, claims) = signed.split_once('.')?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());

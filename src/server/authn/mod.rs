@@ -26,14 +26,13 @@ const USER_JWT: &str = "x-openwebui-user-jwt";
 
 /// The client keys, found by their hash.
 #[derive(Debug, Default)]
-pub struct Keyring {
+pub(crate) struct Keyring {
     /// What is looked up is a SHA-256: nobody can choose it so that the map gets slow.
     keys: HashMap<[u8; 32], Arc<KeyEntry>, foldhash::fast::RandomState>,
     jwt_secret: Option<Secret>,
     user_headers: Vec<String>,
 }
 
-/// A key, and whose it is.
 #[derive(Debug)]
 struct KeyEntry {
     key: ClientKey,
@@ -42,7 +41,7 @@ struct KeyEntry {
 
 /// Who made a request, before the body was read.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The key it came with; `None` in open mode.
     holder: Option<Arc<KeyEntry>>,
     /// The user named by the key, a signed token or a header.
@@ -50,11 +49,11 @@ pub struct Caller {
 }
 
 /// The ids that a body claims, in the order in which they count.
-pub type BodyClaims<'a> = [Option<&'a str>; 3];
+pub(crate) type BodyClaims<'a> = [Option<&'a str>; 3];
 
 impl Keyring {
     /// The keys of `auth`.
-    pub fn new(auth: &config::Auth) -> Self {
+    pub(crate) fn new(auth: &config::Auth) -> Self {
         Self {
             keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(KeyEntry::of(key)))).collect(),
             jwt_secret: auth.jwt_secret.clone(),
@@ -63,7 +62,7 @@ impl Keyring {
     }
 
     /// Who sent `headers`; needs a known key unless there are no keys at all.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
             return Ok(Caller { holder: None, user: self.claimed(headers)? });
         }
@@ -98,7 +97,7 @@ impl KeyEntry {
 
 impl Caller {
     /// The user this request is for; `claims` are the body's, and count only where claims count.
-    pub fn user(&self, claims: BodyClaims<'_>) -> UserId {
+    pub(crate) fn user(&self, claims: BodyClaims<'_>) -> UserId {
         if let Some(user) = &self.user {
             return user.clone();
         }
@@ -108,7 +107,7 @@ impl Caller {
     }
 
     /// Whether this caller may ask for `model`.
-    pub fn may_use(&self, model: &str) -> bool {
+    pub(crate) fn may_use(&self, model: &str) -> bool {
         let Some(holder) = &self.holder else { return true };
         holder.key.models.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => model.starts_with(prefix),
@@ -117,7 +116,7 @@ impl Caller {
     }
 
     /// How early this caller leaves a queue.
-    pub fn priority(&self) -> i64 {
+    pub(crate) fn priority(&self) -> i64 {
         self.holder.as_ref().map_or(0, |holder| holder.key.priority)
     }
 }
@@ -130,7 +129,7 @@ fn with_claims(id: &str) -> Option<UserId> {
 }
 
 /// The key in `headers`, in any of the spellings clients use.
-pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn presented_key(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, key) = value.split_at_checked("bearer ".len())?;
         scheme.eq_ignore_ascii_case("bearer ").then(|| key.trim())
@@ -140,7 +139,7 @@ pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether an operator may pass: with the token, or on loopback without one.
-pub fn admit_operator(
+pub(crate) fn admit_operator(
     token: Option<&Secret>,
     keys: &Keyring,
     connection: ConnectionInfo,
@@ -169,7 +168,7 @@ pub fn admit_operator(
 
 /// Both ends of the client's connection.
 #[derive(Debug, Clone, Copy)]
-pub struct ConnectionInfo {
+pub(crate) struct ConnectionInfo {
     /// Our address, as configured.
     pub listener: IpAddr,
     /// The client's.

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What can keep the gateway from being ready.
-pub struct HealthContext {
+pub(crate) struct HealthContext {
     /// Tells whether it is draining.
     pub tasks: Tasks,
     /// Memory, if it is on.
@@ -31,7 +31,7 @@ pub struct HealthContext {
 }
 
 /// `/livez`, `/healthz` and `/readyz`.
-pub async fn answer(
+pub(crate) async fn answer(
     context: &HealthContext,
     active: &ActiveConfig,
     route: PublicRoute,
@@ -90,7 +90,7 @@ impl HealthContext {
     }
 
     /// What the gateway needs besides its targets, for operators.
-    pub async fn dependencies(&self) -> Dependencies {
+    pub(crate) async fn dependencies(&self) -> Dependencies {
         let memory_store = match self.memory.as_ref().filter(|memory| memory.settings().enabled) {
             Some(memory) => Some(memory.is_healthy().await),
             None => None,

@@ -1,7 +1,7 @@
 //! What answers the routes, a module for each family.
 
-pub mod admin;
-pub mod health;
+pub(crate) mod admin;
+pub(crate) mod health;
 pub(crate) mod models;
-pub mod proxy;
-pub mod user_data;
+pub(crate) mod proxy;
+pub(crate) mod user_data;

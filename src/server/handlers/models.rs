@@ -13,13 +13,17 @@ use crate::{
 };
 
 /// All models.
-pub fn all(active: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) fn all(active: &ActiveConfig, caller: &Caller) -> Result<Response<ResponseBody>, Refusal> {
     let data: Vec<Value> = names(active).filter(|name| caller.may_use(name)).map(describe).collect();
     Ok(error_response::json(StatusCode::OK, json!({ "object": "list", "data": data }).to_string()))
 }
 
 /// One model; another key's models do not exist.
-pub fn one(active: &ActiveConfig, caller: &Caller, id: &str) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) fn one(
+    active: &ActiveConfig,
+    caller: &Caller,
+    id: &str,
+) -> Result<Response<ResponseBody>, Refusal> {
     let known = active.snapshot.model(id).is_some() && caller.may_use(id);
     if !known {
         return Err(RequestError::ModelNotFound { model: id.to_owned(), nearest: None }.into());

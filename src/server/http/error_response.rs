@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// The error code of a refusal, beside its response: for what counts refusals.
 #[derive(Debug, Clone, Copy)]
-pub struct ErrorCode(pub &'static str);
+pub(crate) struct ErrorCode(pub &'static str);
 
 /// A refusal in OpenAI's words.
 struct ErrorMessage<'a> {
@@ -87,12 +87,12 @@ impl<'a> ErrorMessage<'a> {
 }
 
 /// The error code of `refusal`, one of the bounded set in the table of errors.
-pub fn code(refusal: &Refusal) -> &'static str {
+pub(crate) fn code(refusal: &Refusal) -> &'static str {
     error_message(refusal).code
 }
 
 /// `refusal` as a response.
-pub fn refuse(refusal: &Refusal) -> Response<ResponseBody> {
+pub(crate) fn refuse(refusal: &Refusal) -> Response<ResponseBody> {
     let message = error_message(refusal);
     let code = ErrorCode(message.code);
     let mut response = match provider_reply(refusal) {
@@ -121,7 +121,7 @@ fn passed_on(reply: &ProviderReply, message: &ErrorMessage) -> Response<Response
 }
 
 /// `refusal` as the last event of a stream whose head has been sent.
-pub fn as_event(refusal: &Refusal) -> Bytes {
+pub(crate) fn as_event(refusal: &Refusal) -> Bytes {
     let body = match provider_reply(refusal).filter(|reply| reply.is_json()) {
         Some(reply) => reply.body.clone(),
         None => error_message(refusal).body(),
@@ -133,7 +133,7 @@ pub fn as_event(refusal: &Refusal) -> Bytes {
 }
 
 /// A JSON answer that nobody may keep.
-pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -16,7 +16,7 @@ use crate::{
 
 /// Those of one response; none at first.
 #[derive(Default)]
-pub struct GatewayHeaders {
+pub(crate) struct GatewayHeaders {
     /// How it, or none, was got.
     pub trail: Option<ResponseTrail>,
     /// What is left of the limits after it.
@@ -27,7 +27,7 @@ pub struct GatewayHeaders {
 
 impl GatewayHeaders {
     /// Each header, and what it says.
-    pub fn each(&self, mut line: impl FnMut(&HeaderName, &[u8])) {
+    pub(crate) fn each(&self, mut line: impl FnMut(&HeaderName, &[u8])) {
         if let Some(trail) = &self.trail {
             if let Some(target) = trail.target.as_deref().filter(|target| fits_a_line(target)) {
                 line(&header_names::TARGET, target.as_bytes());
@@ -45,7 +45,7 @@ impl GatewayHeaders {
 }
 
 /// `response` with them among its other headers, for HTTP/2.
-pub fn in_headers(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+pub(crate) fn in_headers(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let mut headers = std::mem::take(response.headers_mut());
     response.body_mut().take_headers(|name, value| {
         if let Ok(value) = HeaderValue::from_bytes(value) {

@@ -4,18 +4,17 @@
 use http::HeaderName;
 
 /// The client's id of a request, or ours.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's id of it.
-pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+pub(crate) const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 /// Who answered.
-pub const TARGET: HeaderName = HeaderName::from_static("x-concierge-target");
-/// What memory did.
-pub const MEMORY: HeaderName = HeaderName::from_static("x-concierge-memory");
+pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-concierge-target");
+pub(crate) const MEMORY: HeaderName = HeaderName::from_static("x-concierge-memory");
 /// How many targets were asked.
-pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-concierge-attempts");
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-concierge-attempts");
 /// How long the request waited for its slot.
-pub const QUEUE: HeaderName = HeaderName::from_static("x-concierge-queue-ms");
+pub(crate) const QUEUE: HeaderName = HeaderName::from_static("x-concierge-queue-ms");
 /// How long it took us until a target was asked.
-pub const OVERHEAD: HeaderName = HeaderName::from_static("x-concierge-overhead-ms");
+pub(crate) const OVERHEAD: HeaderName = HeaderName::from_static("x-concierge-overhead-ms");
 /// Tells nginx not to hold events back.
-pub const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+pub(crate) const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

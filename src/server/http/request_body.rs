@@ -15,8 +15,7 @@ use crate::http1::server::ConnectionBody;
 /// A piece of less is copied, because that is cheaper than the buffer of the whole connection that it would hold on to.
 const SMALL: usize = 16 * 1024;
 
-/// The body of a request.
-pub enum RequestBody {
+pub(crate) enum RequestBody {
     /// Read from the connection itself.
     Http1(ConnectionBody),
     /// One stream of many.

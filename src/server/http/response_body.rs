@@ -21,13 +21,13 @@ const PIECE: usize = 64 * 1024;
 /// A stream that ends before its end; the connection is closed so that the client sees it.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
-pub struct TruncatedBody;
+pub(crate) struct TruncatedBody;
 
 /// Bytes as they come. `Err` cuts the connection.
-pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + Send>>;
+pub(crate) type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, TruncatedBody>> + Send>>;
 
 /// The body of a reply, and whatever must live until its last byte has gone.
-pub struct ResponseBody {
+pub(crate) struct ResponseBody {
     /// The gateway's own headers. Here, because a response has no other place for them that costs nothing; on the heap,
     /// because they are gone with the head and the body may live for long.
     headers: Option<Box<GatewayHeaders>>,
@@ -43,12 +43,12 @@ enum ResponseBodyKind {
 
 impl ResponseBody {
     /// Bytes at hand.
-    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::of(ResponseBodyKind::Whole(bytes.into()))
     }
 
     /// Bytes as they come.
-    pub fn stream(stream: ByteStream) -> Self {
+    pub(crate) fn stream(stream: ByteStream) -> Self {
         Self::of(ResponseBodyKind::Stream(stream))
     }
 
@@ -57,18 +57,18 @@ impl ResponseBody {
     }
 
     /// The gateway's own headers, to be written into the head.
-    pub fn headers_mut(&mut self) -> &mut GatewayHeaders {
+    pub(crate) fn headers_mut(&mut self) -> &mut GatewayHeaders {
         self.headers.get_or_insert_default()
     }
 
     /// Tells `reader` whenever the client has something to take, and when it has taken it.
-    pub fn watched(mut self, reader: Option<Arc<StallReader>>) -> Self {
+    pub(crate) fn watched(mut self, reader: Option<Arc<StallReader>>) -> Self {
         self.reader = reader.inspect(|reader| reader.given());
         self
     }
 
     /// Keeps `guard` (a slot) until the body has been sent or dropped, beside what is kept already.
-    pub fn with_guard(mut self, guard: impl Send + 'static) -> Self {
+    pub(crate) fn with_guard(mut self, guard: impl Send + 'static) -> Self {
         self._until_sent = Some(Box::new((self._until_sent.take(), guard)));
         self
     }

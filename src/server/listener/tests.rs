@@ -7,7 +7,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::{io::duplex, task::JoinSet, time::sleep};
 
 use super::*;
-use crate::{app::parts::Parts, tasks::Tasks};
+use crate::{app::parts::Parts, config, tasks::Tasks};
 
 const CONFIG: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[memory]\nenabled = false\n";
 

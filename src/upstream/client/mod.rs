@@ -24,9 +24,9 @@ use tokio_rustls::TlsConnector;
 use tower::Service;
 
 use self::pool::{ConnectionPool, PooledConnection};
-pub use self::response_body::{ConnectionError, UpstreamBody};
+pub(crate) use self::response_body::{ConnectionError, UpstreamBody};
 use super::exchange::request_body::SplicedBody;
-pub use crate::http1::client::fixed_headers::FixedHeaders;
+pub(crate) use crate::http1::client::fixed_headers::FixedHeaders;
 use crate::{http1::client::Http1, tasks::Tasks, tls};
 
 /// How long sent data may stay unacknowledged before the kernel closes the connection. It bounds every wait for a peer

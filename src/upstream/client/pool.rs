@@ -54,7 +54,7 @@ struct SharedHttp2 {
 
 impl ConnectionPool {
     /// A connection that looks good; for HTTP/1.1 the most recently used one.
-    pub fn take(&self) -> Option<PooledConnection> {
+    pub(crate) fn take(&self) -> Option<PooledConnection> {
         let now = clock::now();
         if let Some(connection) = self.take_h2(now) {
             return Some(connection);
@@ -75,7 +75,7 @@ impl ConnectionPool {
     }
 
     /// Offers a new HTTP/2 connection to everybody; its first user is the caller.
-    pub fn share(&self, sender: http2::SendRequest<SplicedBody>) -> PooledConnection {
+    pub(crate) fn share(&self, sender: http2::SendRequest<SplicedBody>) -> PooledConnection {
         let stream = Stream::default();
         let shared = SharedHttp2 { sender: sender.clone(), born: clock::now(), streams: stream.clone() };
         self.shared.lock().push(shared);
@@ -83,13 +83,13 @@ impl ConnectionPool {
     }
 
     /// Removes every connection: idle ones close, those in use close when their users have finished.
-    pub fn evict(&self) {
+    pub(crate) fn evict(&self) {
         self.idle.lock().clear();
         self.shared.lock().clear();
     }
 
     /// Removes connections that have been idle too long, or are too old.
-    pub fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&self, now: Instant) {
         self.idle.lock().retain_mut(|idle| idle.is_fresh(now) && idle.connection.is_quiet());
         self.shared.lock().retain(|shared| shared.is_fresh(now));
     }

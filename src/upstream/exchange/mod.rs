@@ -3,8 +3,8 @@
 //! An answer is only accepted once it is seen: a 200 that is an error, an HTML page, half an object or nothing
 //! is a failure here, so that the call can still move on. After the first content the answer belongs to its reader.
 
-pub mod attempt;
-pub mod event_stream;
+pub(crate) mod attempt;
+pub(crate) mod event_stream;
 pub mod failure;
 pub mod outcome;
 pub(crate) mod request_body;

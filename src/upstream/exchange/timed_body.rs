@@ -28,7 +28,7 @@ pub enum TimedBodyError {
 }
 
 /// A body with deadlines for its bytes.
-pub struct TimedBody {
+pub(crate) struct TimedBody {
     body: UpstreamBody,
     /// Bytes that were read by [`TimedBody::peek`] and not taken yet.
     held: Option<Bytes>,
@@ -40,12 +40,12 @@ pub struct TimedBody {
 
 impl TimedBody {
     /// `body`, whose first bytes are due at `deadline`, all others `stall` after the last, the end at `total`.
-    pub fn new(body: UpstreamBody, deadline: Instant, stall: Duration, total: Instant) -> Self {
+    pub(crate) fn new(body: UpstreamBody, deadline: Instant, stall: Duration, total: Instant) -> Self {
         Self { body, held: None, deadline, stall, total }
     }
 
     /// The next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, TimedBodyError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, TimedBodyError> {
         if let Some(held) = self.held.take() {
             return Ok(Some(held));
         }
@@ -69,18 +69,18 @@ impl TimedBody {
     }
 
     /// Returns the first bytes without taking them.
-    pub async fn peek(&mut self) -> Result<&[u8], TimedBodyError> {
+    pub(crate) async fn peek(&mut self) -> Result<&[u8], TimedBodyError> {
         let first = self.next().await?;
         Ok(self.held.insert(first.unwrap_or_default()))
     }
 
     /// The bytes that were peeked at, and the rest of the body.
-    pub fn into_rest(self) -> (Bytes, UpstreamBody) {
+    pub(crate) fn into_rest(self) -> (Bytes, UpstreamBody) {
         (self.held.unwrap_or_default(), self.body)
     }
 
     /// The whole body, if it has at most `limit` bytes.
-    pub async fn at_most(&mut self, limit: usize) -> Result<Bytes, TimedBodyError> {
+    pub(crate) async fn at_most(&mut self, limit: usize) -> Result<Bytes, TimedBodyError> {
         let first = self.next().await?.unwrap_or_default();
         // Short answers come in one piece.
         if self.body.is_end_stream() && first.len() <= limit {

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::peer_evidence::{PeerCooldown, PeerId};
 
 /// Shortest cooldown: no loop without a pause.
-pub const MIN: Duration = Duration::from_secs(1);
+pub(crate) const MIN: Duration = Duration::from_secs(1);
 /// Longest cooldown: a wrong value, or a daily quota, must not remove a target for ever.
-pub const MAX: Duration = Duration::from_secs(300);
+pub(crate) const MAX: Duration = Duration::from_secs(300);
 
 /// First cooldown after a throttled answer that gives none; doubles up to [`UNSTATED_MAX`].
 const UNSTATED_MIN: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const UNSTATED_MAX: Duration = Duration::from_secs(60);
 /// The value of a header made for it: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`.
 ///
 /// `now` is the wall clock, for dates. `None` if absent or invalid.
-pub fn explicit(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn explicit(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().flat_map(|name| values(headers, name));
     let seconds = values(headers, "retry-after");
     let wait = millis
@@ -34,7 +34,7 @@ pub fn explicit(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// The best hint of a throttled answer: [`explicit`], else the rate-limit window that is used up, else the
 /// text of the message ("try again in 7.66s").
-pub fn of_throttled(headers: &HeaderMap, message: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn of_throttled(headers: &HeaderMap, message: &str, now: SystemTime) -> Option<Duration> {
     explicit(headers, now)
         .or_else(|| of_windows(headers, now).map(clamp))
         .or_else(|| of_message(message).map(clamp))
@@ -44,7 +44,7 @@ pub fn of_throttled(headers: &HeaderMap, message: &str, now: SystemTime) -> Opti
 ///
 /// Accepts `7`, `7.66`, `12ms`, `2m59.56s`, `1h`, an HTTP date, and the epoch in seconds or milliseconds. The
 /// past counts as 0. `None` for anything else: negative, `NaN`, infinite, empty, text.
-pub fn wait(text: &str, now: SystemTime) -> Option<f64> {
+pub(crate) fn wait(text: &str, now: SystemTime) -> Option<f64> {
     let text = text.trim();
     if let Some(n) = number(text) {
         return Some(from_epoch(n, now).unwrap_or(n));
@@ -56,13 +56,13 @@ pub fn wait(text: &str, now: SystemTime) -> Option<f64> {
 }
 
 /// `rest` lengthened by up to 20 %, so that not all requests come back at the same instant.
-pub fn jittered(rest: Duration, rng: &mut fastrand::Rng) -> Duration {
+pub(crate) fn jittered(rest: Duration, rng: &mut fastrand::Rng) -> Duration {
     rest.mul_f64(1.0 + 0.2 * rng.f64())
 }
 
 /// The cooldown of one target: until when, and how many in a row.
 #[derive(Debug, Clone, Default)]
-pub struct Cooldown {
+pub(crate) struct Cooldown {
     until: Option<Instant>,
     /// When the provider last asked for one.
     told: Option<Instant>,
@@ -76,7 +76,7 @@ impl Cooldown {
     ///
     /// Answers to requests that were sent before the cooldown began carry nothing new, so they neither double nor
     /// shorten it: twenty throttled answers of one burst are one.
-    pub fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
+    pub(crate) fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
         let fresh = !self.until_when(now);
         self.told = Some(now);
         let rest = said.map(|d| d.clamp(MIN, MAX)).unwrap_or_else(|| {
@@ -92,32 +92,32 @@ impl Cooldown {
     }
 
     /// Records a success: the next cooldown without a hint starts small again.
-    pub fn answered(&mut self) {
+    pub(crate) fn answered(&mut self) {
         self.consecutive = 0;
     }
 
     /// Whether this gateway itself was asked to wait.
-    pub fn until_when(&self, now: Instant) -> bool {
+    pub(crate) fn until_when(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
     /// When it may be tried again; `None` if now.
-    pub fn retry_at(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn retry_at(&self, now: Instant) -> Option<Instant> {
         self.until.max(self.peer.map(|peer| peer.until)).filter(|until| now < *until)
     }
 
     /// The peer's report, if only that keeps the target in cooldown now.
-    pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
+    pub(crate) fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.peer.filter(|peer| now < peer.until && self.until < Some(peer.until))
     }
 
     /// What a peer was told. The limit is that of our common key, so it holds here as well.
-    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+    pub(crate) fn merge(&mut self, peer: Option<PeerCooldown>) {
         self.peer = peer;
     }
 
     /// What this gateway was told itself, as the peers of `me` see it.
-    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+    pub(crate) fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
         let until = self.until.filter(|until| now < *until)?;
         Some(PeerCooldown { until, told: self.told?, peer: me })
     }

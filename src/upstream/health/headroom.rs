@@ -48,7 +48,7 @@ pub struct HeadroomView {
 
 /// All windows of one target.
 #[derive(Debug, Clone, Default)]
-pub struct Headroom {
+pub(crate) struct Headroom {
     gauges: Vec<HeadroomView>,
     /// When an answer last had rate-limit headers.
     observed: Option<Instant>,
@@ -58,7 +58,7 @@ pub struct Headroom {
 
 impl Headroom {
     /// Reads the headers of an answer of any status. `wall` is for resets given as a date or an epoch.
-    pub fn observe(&mut self, headers: &HeaderMap, now: Instant, wall: SystemTime) {
+    pub(crate) fn observe(&mut self, headers: &HeaderMap, now: Instant, wall: SystemTime) {
         for name in headers.keys() {
             let Some(gauge) = read(headers, name, now, wall) else { continue };
             self.observed = Some(now);
@@ -72,7 +72,7 @@ impl Headroom {
     }
 
     /// Subtracts a request from every window, until the next answer has new numbers.
-    pub fn sent(&mut self, prompt_tokens: u64) {
+    pub(crate) fn sent(&mut self, prompt_tokens: u64) {
         for gauge in &mut self.gauges {
             gauge.remaining = gauge.remaining.saturating_sub(gauge.cost(prompt_tokens));
         }
@@ -80,7 +80,7 @@ impl Headroom {
 
     /// When a request with about so many prompt tokens will fit into every window; `None` if it does now, or nothing is
     /// known.
-    pub fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
+    pub(crate) fn room_at(&self, now: Instant, prompt_tokens: u64) -> Option<Instant> {
         self.own_room_at(now, prompt_tokens).max(self.peer_cooldown(now).map(|peer| peer.until))
     }
 
@@ -95,27 +95,27 @@ impl Headroom {
     }
 
     /// The peer's report, if only that keeps the target out now.
-    pub fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
+    pub(crate) fn reported_by(&self, now: Instant) -> Option<PeerCooldown> {
         self.peer_cooldown(now).filter(|_| self.own_room_at(now, 0).is_none())
     }
 
     /// What a peer has seen.
-    pub fn merge(&mut self, peer: Option<PeerCooldown>) {
+    pub(crate) fn merge(&mut self, peer: Option<PeerCooldown>) {
         self.peer = peer;
     }
 
     /// That there is no room for any request, as seen here; in the form in which the peers of `me` see it.
-    pub fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
+    pub(crate) fn own(&self, me: PeerId, now: Instant) -> Option<PeerCooldown> {
         Some(PeerCooldown { until: self.own_room_at(now, 0)?, told: self.observed?, peer: me })
     }
 
     /// Whether this gateway has seen that there is no room for any request.
-    pub fn is_exhausted(&self, now: Instant) -> bool {
+    pub(crate) fn is_exhausted(&self, now: Instant) -> bool {
         self.own_room_at(now, 0).is_some()
     }
 
     /// The windows whose reset is still to come.
-    pub fn view(&self, now: Instant) -> impl Iterator<Item = &HeadroomView> {
+    pub(crate) fn view(&self, now: Instant) -> impl Iterator<Item = &HeadroomView> {
         self.gauges.iter().filter(move |g| now < g.reset_at)
     }
 }

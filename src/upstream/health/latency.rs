@@ -22,7 +22,7 @@ const BUCKETS: usize = 141;
 
 /// Durations of the recent past.
 #[derive(Debug, Clone)]
-pub struct LatencyHistogram {
+pub(crate) struct LatencyHistogram {
     current: BucketCounts,
     previous: BucketCounts,
     since: Option<Instant>,
@@ -42,7 +42,7 @@ impl Default for LatencyHistogram {
 
 impl LatencyHistogram {
     /// Adds a sample; below 1 ms counts as 1 ms, above 10 min as 10 min.
-    pub fn record(&mut self, sample: Duration, now: Instant) {
+    pub(crate) fn record(&mut self, sample: Duration, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let old = now.saturating_duration_since(since) >= WINDOW;
         if old && self.current.total >= WINDOW_SAMPLES {
@@ -53,7 +53,7 @@ impl LatencyHistogram {
     }
 
     /// The quantile `q` (0..1) of the samples, within 5 %; `None` without samples.
-    pub fn quantile(&self, q: f64) -> Option<Duration> {
+    pub(crate) fn quantile(&self, q: f64) -> Option<Duration> {
         let rank = (self.count() as f64 * q.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
         let mut seen = 0;
         let both = self.current.buckets.iter().zip(self.previous.buckets.iter());
@@ -65,7 +65,7 @@ impl LatencyHistogram {
     }
 
     /// The number of samples.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.current.total + self.previous.total
     }
 
@@ -99,7 +99,7 @@ const PER_PROMPT_TOKEN: Duration = Duration::from_micros(100);
 
 /// Timeout of a stream's first content: 1.5 × p99 of this target's first tokens plus a part per
 /// prompt token, within 2 s and 10 s; 10 s until there are 20 samples.
-pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64) -> Duration {
+pub(crate) fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64) -> Duration {
     let (least, most) = (Duration::from_secs(2), Duration::from_secs(10));
     let Some(p99) = first_tokens.learned_p99() else { return most };
     let prefill = PER_PROMPT_TOKEN.saturating_mul(u32::try_from(prompt_tokens).unwrap_or(u32::MAX));
@@ -108,7 +108,7 @@ pub fn first_token_deadline(first_tokens: &LatencyHistogram, prompt_tokens: u64)
 
 /// Longest silence of a stream between contents: 10 × p99 of its gaps, within 3 s and 10 s; 10 s until
 /// there are 20 samples.
-pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
+pub(crate) fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
     let (least, most) = (Duration::from_secs(3), Duration::from_secs(10));
     gaps.learned_p99().map_or(most, |p99| p99.mul_f64(10.0).clamp(least, most))
 }
@@ -117,7 +117,7 @@ pub fn stall_deadline(gaps: &LatencyHistogram) -> Duration {
 ///
 /// Until there are 20 samples 60 s: longer than nearly every answer, yet a target that hangs does not hold
 /// a caller for the whole ten minutes while another could answer.
-pub fn answer_deadline(answers: &LatencyHistogram, total: Duration) -> Duration {
+pub(crate) fn answer_deadline(answers: &LatencyHistogram, total: Duration) -> Duration {
     let (least, untaught) = (Duration::from_secs(10), Duration::from_secs(60));
     answers.learned_p99().map_or(untaught, |p99| p99.mul_f64(3.0).max(least)).min(total)
 }

@@ -48,7 +48,7 @@ pub struct PeerStreak {
 
 /// A peer has just seen the target fail, and goes on asking it. Until it knows more, the others need not find out, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PeerSuspicion {
+pub(crate) struct PeerSuspicion {
     /// The end, unless more is reported.
     pub until: Instant,
     /// The peer.

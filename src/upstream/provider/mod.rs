@@ -31,7 +31,7 @@ use crate::{
 const USER_AGENT: &str = concat!("concierge/", env!("CARGO_PKG_VERSION"));
 
 /// The client's headers that are forwarded.
-pub static FORWARDED: [HeaderName; 6] = [
+pub(crate) static FORWARDED: [HeaderName; 6] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
     HeaderName::from_static("idempotency-key"),

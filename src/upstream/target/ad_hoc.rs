@@ -18,22 +18,22 @@ pub(crate) struct AdHocTargets(Mutex<LruCache<String, Arc<Model>>>);
 
 impl AdHocTargets {
     /// The target with this id, marked as used now.
-    pub fn asked(&self, id: &str) -> Option<Arc<Model>> {
+    pub(crate) fn asked(&self, id: &str) -> Option<Arc<Model>> {
         self.0.lock().get(id).cloned()
     }
 
     /// The target with this id, without marking it as used.
-    pub fn look(&self, id: &str) -> Option<Arc<Model>> {
+    pub(crate) fn look(&self, id: &str) -> Option<Arc<Model>> {
         self.0.lock().peek(id).cloned()
     }
 
     /// All of them, most recently used first.
-    pub fn all(&self) -> Vec<Arc<Model>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Model>> {
         self.0.lock().iter().map(|(_, model)| model.clone()).collect()
     }
 
     /// Adds `model`, and evicts the least recently used one if there are too many.
-    pub fn keep(&self, model: Arc<Model>) {
+    pub(crate) fn keep(&self, model: Arc<Model>) {
         let mut kept = self.0.lock();
         let excess = if kept.len() == MAX_TARGETS.get() { MAX_TARGETS.get() } else { 0 };
         // Each drained one is moved back once at most: an operator may have drained all of them.

@@ -4,11 +4,11 @@
 
 pub(crate) mod ad_hoc;
 mod change_notifier;
-pub mod model;
+pub(crate) mod model;
 mod operator_command;
 mod peers;
-pub mod snapshot;
-pub mod view;
+pub(crate) mod snapshot;
+pub(crate) mod view;
 
 use std::{
     sync::{Arc, atomic::AtomicU64},
@@ -18,7 +18,8 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use self::change_notifier::{ChangeNotifier, PendingUpdates};
+pub use self::change_notifier::ChangeNotifier;
+pub(crate) use self::change_notifier::PendingUpdates;
 pub(crate) use self::operator_command::OperatorCommand;
 use super::{
     health::{
@@ -251,7 +252,7 @@ impl Target {
         let access = match health.breaker.state(now) {
             BreakerState::Closed if health.breaker.suspected(now).is_some() => Availability::Doubted,
             BreakerState::Closed => Availability::Ready,
-            _ => Availability::Probe,
+            BreakerState::Open | BreakerState::HalfOpen => Availability::Probe,
         };
         Eligibility { access, why: None, until: None, score, ramp }
     }
@@ -259,7 +260,7 @@ impl Target {
 
 impl TargetHealth {
     /// What keeps a request with about so many prompt tokens away, and until when, if that is known.
-    pub fn ineligible_reason(
+    pub(crate) fn ineligible_reason(
         &self,
         tokens: u64,
         now: Instant,

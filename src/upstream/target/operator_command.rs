@@ -25,7 +25,7 @@ impl OperatorCommand {
     }
 
     /// Whether it counts instead of the latest that was known.
-    pub fn supersedes(self, known: Option<Self>) -> bool {
+    pub(crate) fn supersedes(self, known: Option<Self>) -> bool {
         known.is_none_or(|known| known.id != self.id && known.at < self.at)
     }
 }
@@ -62,7 +62,7 @@ impl TargetState {
 
 impl TargetHealth {
     /// Everything measured is forgotten, with every cooldown and every refusal of our key.
-    pub fn forget(&mut self, stats: TargetStats) {
+    pub(crate) fn forget(&mut self, stats: TargetStats) {
         self.breaker.reset();
         self.stats = stats;
         self.headroom = Headroom::default();

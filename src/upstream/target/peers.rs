@@ -51,14 +51,19 @@ impl TargetState {
 
 impl TargetHealth {
     /// Notes for the peers that something has happened to `target`, whose health this is.
-    pub fn notify_change(&self, target: &Arc<str>) {
+    pub(crate) fn notify_change(&self, target: &Arc<str>) {
         if let Some(notifier) = &self.notifier {
             notifier.changed(target);
         }
     }
 
     /// Takes all that the peers say together, in place of what they said before; `me` is how they know this gateway.
-    pub fn merge(&mut self, evidence: &PeerEvidence, me: PeerId, now: Instant) -> Option<BreakerChange> {
+    pub(crate) fn merge(
+        &mut self,
+        evidence: &PeerEvidence,
+        me: PeerId,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         self.stats.merge(evidence);
         self.cooldown.merge(evidence.cooldown);
         self.headroom.merge(evidence.exhausted);
@@ -66,7 +71,7 @@ impl TargetHealth {
     }
 
     /// The gateway whose report keeps it out; `None` if it is not out, or this gateway knows by itself.
-    pub fn reported_by(&self, now: Instant) -> Option<ReportedBy> {
+    pub(crate) fn reported_by(&self, now: Instant) -> Option<ReportedBy> {
         let cooldown = || self.cooldown.reported_by(now).or_else(|| self.headroom.reported_by(now));
         let by_cooldown = || cooldown().map(|known| ReportedBy { peer: known.peer, at: known.told });
         self.breaker.reported_by().or_else(by_cooldown)

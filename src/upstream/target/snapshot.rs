@@ -189,7 +189,6 @@ impl Snapshot {
         Arc::new(Target { id, name: name.clone(), provider, state: known, meters })
     }
 
-    /// A model with only this target.
     fn ad_hoc_model(&self, target: Arc<Target>) -> Arc<Model> {
         let config = config::Model {
             name: target.id.to_string(),

@@ -137,7 +137,7 @@ impl Target {
 
 impl TargetHealth {
     /// The state that operators see. A provider at its concurrency limit is busy, not out.
-    pub fn state(&self, now: Instant) -> ReportedState {
+    pub(crate) fn state(&self, now: Instant) -> ReportedState {
         match self.ineligible_reason(0, now) {
             Some((IneligibleReason::Drained, _)) => ReportedState::Drained,
             Some((IneligibleReason::Misconfigured, _)) => ReportedState::Misconfigured,

@@ -2,6 +2,8 @@
 
 use tokio::time::{Instant, advance};
 
+use std::time::Duration;
+
 use super::*;
 use crate::admission::{
     local::usage_table::{MAX_USERS, UsageTable},

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OldEnvelope {
+pub(crate) struct OldEnvelope {
     #[serde(rename = "g")]
     pub gateway: u64,
     #[serde(rename = "n")]
@@ -17,7 +17,7 @@ pub struct OldEnvelope {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OldReport {
+pub(crate) struct OldReport {
     #[serde(rename = "i")]
     pub target: String,
     #[serde(rename = "e", default)]
@@ -43,7 +43,7 @@ pub struct OldReport {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct OldFigures {
+pub(crate) struct OldFigures {
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<OldSample>,
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
@@ -51,20 +51,20 @@ pub struct OldFigures {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct OldSample {
+pub(crate) struct OldSample {
     pub m: f64,
     pub n: f64,
     pub a: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OldStreak {
+pub(crate) struct OldStreak {
     pub n: u32,
     pub a: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct OldOutage {
+pub(crate) struct OldOutage {
     pub a: u64,
     pub l: u64,
     pub r: u32,
@@ -72,33 +72,33 @@ pub struct OldOutage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OldHold {
+pub(crate) struct OldHold {
     pub a: u64,
     pub l: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OldDrain {
+pub(crate) struct OldDrain {
     pub n: u64,
     pub d: bool,
     pub a: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OldReset {
+pub(crate) struct OldReset {
     pub n: u64,
     pub a: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum OldCause {
+pub(crate) enum OldCause {
     InARow(u32, OldOutcome),
     Ratio(u32, u32),
     Probe(OldOutcome),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OldOutcome {
+pub(crate) enum OldOutcome {
     Success,
     Hard(OldHardKind),
     Throttled { rest: Option<Duration> },
@@ -111,7 +111,7 @@ pub enum OldOutcome {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OldHardKind {
+pub(crate) enum OldHardKind {
     Connect,
     Reset,
     Silent,
@@ -120,14 +120,14 @@ pub enum OldHardKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OldMissingFeature {
+pub(crate) enum OldMissingFeature {
     Model,
     Route,
     Field,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OldBrokenKind {
+pub(crate) enum OldBrokenKind {
     Cut,
     Stalled,
     Error,

@@ -10,5 +10,5 @@
 mod table;
 mod wordpiece;
 
-pub use table::{Table, Token};
-pub use wordpiece::pieces;
+pub(crate) use table::{Table, Token};
+pub(crate) use wordpiece::pieces;

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, ops::Range, sync::LazyLock};
 
 /// The id of a WordPiece token.
-pub type Token = u16;
+pub(crate) type Token = u16;
 
 /// Another token and their cosine in 1/255.
 type Near = (Token, u8);
@@ -17,7 +17,7 @@ const MAGIC: &[u8] = b"MINILM01";
 
 /// The vocabulary and the vectors of `table.bin`.
 #[derive(Default)]
-pub struct Table {
+pub(crate) struct Table {
     ids: HashMap<&'static str, Token>,
     dims: usize,
     factors: Vec<f32>,
@@ -29,7 +29,7 @@ pub struct Table {
 
 impl Table {
     /// The table inside this binary.
-    pub fn builtin() -> &'static Self {
+    pub(crate) fn builtin() -> &'static Self {
         // A table that cannot be read would be empty: recall then goes by words alone. A test keeps it readable.
         static TABLE: LazyLock<Table> =
             LazyLock::new(|| Table::read(include_bytes!("table.bin")).unwrap_or_default());
@@ -37,23 +37,23 @@ impl Table {
     }
 
     /// Reads every page of the vectors, so that no recall waits for the disk. Takes milliseconds.
-    pub fn warm_up(&self) {
+    pub(crate) fn warm_up(&self) {
         const PAGE: usize = 4096;
         std::hint::black_box(self.rows.iter().step_by(PAGE).map(|x| u32::from(*x)).sum::<u32>());
     }
 
     /// The id of a token, spelled as in the vocabulary (`##` marks a piece inside a word).
-    pub fn id(&self, token: &str) -> Option<Token> {
+    pub(crate) fn id(&self, token: &str) -> Option<Token> {
         self.ids.get(token).copied()
     }
 
     /// How many numbers a vector has.
-    pub fn dims(&self) -> usize {
+    pub(crate) fn dims(&self) -> usize {
         self.dims
     }
 
     /// A token's vector in int8, and the factor that makes it a weighted one. Empty for an unknown id.
-    pub fn row(&self, piece: Token) -> (&'static [u8], f32) {
+    pub(crate) fn row(&self, piece: Token) -> (&'static [u8], f32) {
         let start = usize::from(piece) * self.dims;
         let row = self.rows.get(start..start + self.dims).unwrap_or_default();
         (row, self.factors.get(usize::from(piece)).copied().unwrap_or(0.0))
@@ -61,12 +61,12 @@ impl Table {
 
     /// How much a token counts in a sum, before the user's own statistics: rare tokens say more (Zipf's law; the
     /// vocabulary is sorted by frequency from its 1,000th token on). It is part of [`Table::row`]'s factor.
-    pub fn weight(piece: Token) -> f32 {
+    pub(crate) fn weight(piece: Token) -> f32 {
         f32::from(piece.saturating_sub(999).max(1)).ln_1p()
     }
 
     /// The tokens whose vectors have a cosine of 0.5 or more with this one's, and the cosine.
-    pub fn near(&self, piece: Token) -> impl Iterator<Item = (Token, f32)> + '_ {
+    pub(crate) fn near(&self, piece: Token) -> impl Iterator<Item = (Token, f32)> + '_ {
         let at = usize::from(piece);
         let range: Option<Range<usize>> =
             (|| Some(*self.starts.get(at)? as usize..*self.starts.get(at + 1)? as usize))();

@@ -10,7 +10,7 @@ const MAX_PIECE: usize = 32;
 
 /// Adds the tokens of `word`, as [`crate::memory::text::tokenize::words`] gives it, to `out`. A word with a part that the
 /// vocabulary lacks adds nothing: BERT calls it unknown, and all unknown words would look the same.
-pub fn pieces(table: &Table, word: &str, out: &mut Vec<Token>) {
+pub(crate) fn pieces(table: &Table, word: &str, out: &mut Vec<Token>) {
     let before = out.len();
     let mut buffer = String::with_capacity(MAX_PIECE + 2);
     let mut rest = word;

@@ -10,7 +10,7 @@ fn turn<'a>(key: TurnKey, session: &'a str, text: &'a str) -> Turn<'a> {
 }
 
 fn index(turns: &[Turn<'_>]) -> UserIndex {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     turns.iter().for_each(|turn| index.add(turn));
     index
 }
@@ -96,7 +96,7 @@ fn the_same_key_replaces() {
 
 #[test]
 fn what_is_forgotten_is_given_back() {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     for key in 0..1000 {
         index.add(&turn(key, &format!("session {key}"), &format!("word{key} and more of it")));
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::memory::{index::user_index::Turn, text::tokenize};
 
 fn index(texts: &[&str]) -> UserIndex {
-    let mut index = UserIndex::new();
+    let mut index = UserIndex::default();
     for (key, text) in (0..).zip(texts) {
         index.add(&Turn { key, session: "s", at: 60 * key as i64, speaker: "Ann", text, vector: None });
     }

@@ -10,7 +10,7 @@ fn merge(json: &str) -> ContextChange {
     ContextChange::Merge(json.into())
 }
 
-pub async fn a_context_is_replaced_merged_and_kept<T: TestStore>() {
+pub(crate) async fn a_context_is_replaced_merged_and_kept<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let first = store
@@ -35,7 +35,7 @@ pub async fn a_context_is_replaced_merged_and_kept<T: TestStore>() {
     assert_eq!(database.open().context(&alice).await.unwrap(), second);
 }
 
-pub async fn conditions_are_met_or_nothing_is_written<T: TestStore>() {
+pub(crate) async fn conditions_are_met_or_nothing_is_written<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let first = store.write_context(&alice, put("{}"), Condition::Missing, NOW).await.unwrap().context;
@@ -47,7 +47,7 @@ pub async fn conditions_are_met_or_nothing_is_written<T: TestStore>() {
     assert!(store.write_context(&alice, put(r#"{"a":1}"#), other, NOW).await.is_ok());
 }
 
-pub async fn no_update_is_lost<T: TestStore>() {
+pub(crate) async fn no_update_is_lost<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (Arc::new(database.open()), user("alice"));
     let tasks: Vec<_> = (0..16)

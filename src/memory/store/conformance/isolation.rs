@@ -15,7 +15,7 @@ async fn filled(store: &impl Store, owner: &UserId) -> Vec<MemoryRecord> {
     store.append(owner, batch, NOW).await.unwrap().memories
 }
 
-pub async fn nobody_sees_or_changes_what_is_not_theirs<T: TestStore>() {
+pub(crate) async fn nobody_sees_or_changes_what_is_not_theirs<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let store = database.open();
     // Names that a pattern, a fold or a cut string would take for each other.
@@ -50,7 +50,7 @@ pub async fn nobody_sees_or_changes_what_is_not_theirs<T: TestStore>() {
     }
 }
 
-pub async fn a_stranger_has_nothing_and_leaves_no_trace<T: TestStore>() {
+pub(crate) async fn a_stranger_has_nothing_and_leaves_no_trace<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, nobody) = (database.open(), user("nobody"));
     assert_eq!(all(&store, &nobody).await, []);

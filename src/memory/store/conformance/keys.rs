@@ -6,7 +6,7 @@ fn keyed(key: &str, texts: &[&str]) -> Batch {
     Batch { idempotency_key: Some(key.into()), ..batch(texts) }
 }
 
-pub async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal<T: TestStore>() {
+pub(crate) async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let first = store.append(&alice, keyed("k", &["a", "b"]), NOW).await.unwrap();
@@ -28,7 +28,7 @@ pub async fn a_repetition_gets_what_was_stored_and_other_content_a_refusal<T: Te
     assert_eq!(all(&store, &alice).await.len(), 3);
 }
 
-pub async fn a_key_is_known_for_a_day<T: TestStore>() {
+pub(crate) async fn a_key_is_known_for_a_day<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let day = 24 * 3600 * 1000;
@@ -39,7 +39,7 @@ pub async fn a_key_is_known_for_a_day<T: TestStore>() {
     assert!(!after.replayed);
 }
 
-pub async fn a_late_repetition_does_not_bring_back_what_was_forgotten<T: TestStore>() {
+pub(crate) async fn a_late_repetition_does_not_bring_back_what_was_forgotten<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     for forget_all in [true, false] {
@@ -53,7 +53,7 @@ pub async fn a_late_repetition_does_not_bring_back_what_was_forgotten<T: TestSto
     assert_eq!(texts(&all(&store, &alice).await), ["a"]);
 }
 
-pub async fn of_many_repetitions_at_once_one_writes<T: TestStore>() {
+pub(crate) async fn of_many_repetitions_at_once_one_writes<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (Arc::new(database.open()), user("alice"));
     let tasks: Vec<_> = (0..64)

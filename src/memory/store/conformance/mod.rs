@@ -7,15 +7,15 @@ use parking_lot::Mutex;
 
 use super::*;
 
-pub mod contexts;
-pub mod isolation;
-pub mod keys;
-pub mod model;
-pub mod reading;
-pub mod vectors;
+pub(crate) mod contexts;
+pub(crate) mod isolation;
+pub(crate) mod keys;
+pub(crate) mod model;
+pub(crate) mod reading;
+pub(crate) mod vectors;
 
 /// Where a store under test keeps its data.
-pub trait TestStore {
+pub(crate) trait TestStore {
     /// What is kept there.
     type Store: Store;
 
@@ -35,31 +35,33 @@ pub trait TestStore {
 }
 
 /// A time in 2026.
-pub const NOW: UnixMillis = UnixMillis(1_780_000_000_000);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_780_000_000_000);
 
 /// Runs beside the test.
 #[allow(clippy::disallowed_methods)]
-pub fn task<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+pub(crate) fn task<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
     tokio::spawn(work)
 }
 
-pub fn user(name: &str) -> UserId {
+pub(crate) fn user(name: &str) -> UserId {
     UserId::authenticated(name).unwrap()
 }
 
-pub fn text(text: &str) -> NewMemory {
+pub(crate) fn text(text: &str) -> NewMemory {
     NewMemory { role: "user".into(), text: text.into(), tokens: 3, ..NewMemory::default() }
 }
 
-pub fn batch(texts: &[&str]) -> Batch {
+pub(crate) fn batch(texts: &[&str]) -> Batch {
     Batch { memories: texts.iter().map(|t| text(t)).collect(), idempotency_key: None }
 }
 
-pub fn embedding(first: i8) -> StoredEmbedding {
+pub(crate) fn embedding(first: i8) -> StoredEmbedding {
     StoredEmbedding { embedder: "builtin/1".into(), scale: 0.0078, vector: vec![first, -128, 127, 0] }
 }
 
-pub async fn all(store: &impl Store, user: &UserId) -> Vec<MemoryRecord> {
+pub(crate) async fn all(store: &impl Store, user: &UserId) -> Vec<MemoryRecord> {
     let rows = Arc::new(Mutex::new(Vec::new()));
     let into = rows.clone();
     store.load(user, Box::new(move |chunk| into.lock().extend(chunk))).await.unwrap();
@@ -67,7 +69,7 @@ pub async fn all(store: &impl Store, user: &UserId) -> Vec<MemoryRecord> {
     std::mem::take(&mut rows)
 }
 
-pub fn texts(memories: &[MemoryRecord]) -> Vec<&str> {
+pub(crate) fn texts(memories: &[MemoryRecord]) -> Vec<&str> {
     memories.iter().map(|memory| memory.text.as_str()).collect()
 }
 

@@ -105,7 +105,7 @@ fn name(owner: u8) -> UserId {
     user(&format!("user {owner}"))
 }
 
-pub fn it_does_what_a_list_would<T: TestStore>() {
+pub(crate) fn it_does_what_a_list_would<T: TestStore>() {
     let config = ProptestConfig { cases: T::CASES, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in proptest::collection::vec(step(), 1..30))| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

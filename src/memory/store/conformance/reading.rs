@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub async fn everything_of_a_memory_comes_back_also_after_a_restart<T: TestStore>() {
+pub(crate) async fn everything_of_a_memory_comes_back_also_after_a_restart<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let alice = user("alice");
     let new = NewMemory {
@@ -31,7 +31,7 @@ pub async fn everything_of_a_memory_comes_back_also_after_a_restart<T: TestStore
     assert_eq!(store.epoch(&alice).await.unwrap(), 1);
 }
 
-pub async fn any_text_comes_back_letter_by_letter<T: TestStore>() {
+pub(crate) async fn any_text_comes_back_letter_by_letter<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let long = "long words ".repeat(100_000);
@@ -69,7 +69,7 @@ pub async fn any_text_comes_back_letter_by_letter<T: TestStore>() {
     }
 }
 
-pub async fn pages_cover_everything_once_oldest_first<T: TestStore>() {
+pub(crate) async fn pages_cover_everything_once_oldest_first<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     let memories = (0..450).map(|n| {
@@ -102,7 +102,7 @@ pub async fn pages_cover_everything_once_oldest_first<T: TestStore>() {
     assert_eq!((last.memories.len(), last.next), (200, None));
 }
 
-pub async fn names_and_numbers_grow_also_when_the_clock_goes_back<T: TestStore>() {
+pub(crate) async fn names_and_numbers_grow_also_when_the_clock_goes_back<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     for now in [NOW, UnixMillis(NOW.0 - 1_000_000), UnixMillis(0), UnixMillis(NOW.0 + 1)] {
@@ -117,7 +117,7 @@ pub async fn names_and_numbers_grow_also_when_the_clock_goes_back<T: TestStore>(
     assert_eq!(after.seq, before + 1);
 }
 
-pub async fn counts_and_activity_tell_what_happened_and_no_word_of_it<T: TestStore>() {
+pub(crate) async fn counts_and_activity_tell_what_happened_and_no_word_of_it<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     assert_eq!(store.counts(&alice).await.unwrap(), UserCounts::default());
@@ -144,7 +144,7 @@ pub async fn counts_and_activity_tell_what_happened_and_no_word_of_it<T: TestSto
     assert_eq!(store.activity(&alice).await.unwrap().len(), 50);
 }
 
-pub async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself<T: TestStore>() {
+pub(crate) async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (Arc::new(database.open()), user("alice"));
     let texts: Vec<String> = (0..1000).map(|n| n.to_string()).collect();
@@ -171,7 +171,7 @@ pub async fn a_load_is_of_one_moment_and_a_sink_that_panics_hurts_only_itself<T:
     assert_eq!(all(&*store, &alice).await.len(), 1004);
 }
 
-pub async fn embeddings_are_replaced_only_where_the_memory_still_is<T: TestStore>() {
+pub(crate) async fn embeddings_are_replaced_only_where_the_memory_still_is<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let rows = store.append(&alice, batch(&["a", "b"]), NOW).await.unwrap().memories;

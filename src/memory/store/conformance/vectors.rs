@@ -32,7 +32,7 @@ async fn ten(store: &impl Store, [even, odd]: [&UserId; 2]) -> Vec<i64> {
     seqs
 }
 
-pub async fn who_waits_is_found_in_pieces_and_over_a_restart<T: TestStore>() {
+pub(crate) async fn who_waits_is_found_in_pieces_and_over_a_restart<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
@@ -56,7 +56,7 @@ pub async fn who_waits_is_found_in_pieces_and_over_a_restart<T: TestStore>() {
     assert_eq!(rows[2].embedding, None);
 }
 
-pub async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later<T: TestStore>() {
+pub(crate) async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
@@ -80,7 +80,7 @@ pub async fn what_is_not_dealt_with_is_found_again_and_so_is_what_comes_later<T:
     assert_eq!(waiting(&store, "m/2").await.len(), 10);
 }
 
-pub async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_along<T: TestStore>() {
+pub(crate) async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_along<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice, bob) = (database.open(), user("alice"), user("bob"));
     let seqs = ten(&store, [&alice, &bob]).await;
@@ -101,7 +101,7 @@ pub async fn vectors_are_counted_as_they_are_replaced_forgotten_and_brought_alon
     assert_eq!(count().await, Embedded { done: 1, all: 5 });
 }
 
-pub async fn of_a_long_text_the_beginning_is_embedded<T: TestStore>() {
+pub(crate) async fn of_a_long_text_the_beginning_is_embedded<T: TestStore>() {
     let Some(database) = T::empty() else { return };
     let (store, alice) = (database.open(), user("alice"));
     store.append(&alice, batch(&[&"é".repeat(100_000)]), NOW).await.unwrap();

@@ -35,7 +35,7 @@ impl PostgresUrl {
     /// they offer.
     ///
     /// Errors: [`StoreError::Denied`] with a sentence that names the part at fault.
-    pub fn parse(url: &str) -> Result<Self, StoreError> {
+    pub(crate) fn parse(url: &str) -> Result<Self, StoreError> {
         let denied = |what: String| StoreError::Denied(format!("memory.url: {what}"));
         let (url, mode) = without_mode(url).ok_or_else(|| denied("it is no URL".to_owned()))?;
         let mut config: Config = url.parse().map_err(|error| denied(in_words(&error)))?;

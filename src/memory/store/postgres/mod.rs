@@ -39,7 +39,7 @@ mod users;
 mod vectors;
 mod writes;
 
-pub use preselect_indexer::Describe;
+pub(crate) use preselect_indexer::Describe;
 
 /// A read that takes longer is given up.
 const READ: Duration = Duration::from_secs(10);
@@ -56,7 +56,7 @@ const QUEUE: usize = 1024;
 const MAX_KIB: usize = 64 * 1024;
 
 /// A [`Store`] in PostgreSQL.
-pub struct PostgresStore {
+pub(crate) struct PostgresStore {
     pool: Arc<PostgresPool>,
     filler: preselect_indexer::PreselectIndexer,
     writes: Arc<Semaphore>,
@@ -69,7 +69,7 @@ impl PostgresStore {
     /// A store at `url`, whose server need not be there yet. `describe` makes what memories are found by.
     ///
     /// Errors: [`StoreError::Denied`] if `url` cannot be read.
-    pub fn new(url: &str, tasks: &Tasks, describe: Describe) -> Result<Self, StoreError> {
+    pub(crate) fn new(url: &str, tasks: &Tasks, describe: Describe) -> Result<Self, StoreError> {
         let pool = PostgresPool::new(PostgresUrl::parse(url)?, tasks.clone());
         Ok(Self {
             filler: preselect_indexer::PreselectIndexer::new(pool.clone(), tasks.clone(), describe),
@@ -230,6 +230,7 @@ impl Store for PostgresStore {
         })
     }
 
+    #[cfg(test)]
     fn epoch(&self, user: &UserId) -> StoreFuture<'_, u64> {
         let user = user.clone();
         Box::pin(async move {

@@ -41,7 +41,7 @@ pub(super) struct PostgresPool {
 }
 
 impl PostgresPool {
-    pub fn new(address: PostgresUrl, tasks: Tasks) -> Arc<Self> {
+    pub(crate) fn new(address: PostgresUrl, tasks: Tasks) -> Arc<Self> {
         Arc::new(Self {
             address,
             tasks,
@@ -56,7 +56,7 @@ impl PostgresPool {
     ///
     /// Errors: [`StoreError::Busy`] if too many wait or for too long, [`StoreError::Away`] if the server cannot be
     /// reached, [`StoreError::Denied`] if it does not let us in.
-    pub async fn session(&self) -> Result<Session<'_>, StoreError> {
+    pub(crate) async fn session(&self) -> Result<Session<'_>, StoreError> {
         let waiting = self.queue.try_acquire().map_err(|_| StoreError::Busy)?;
         let room = timeout(WAIT, self.room.clone().acquire_owned()).await.map_err(|_| StoreError::Busy)?;
         let room = room.map_err(|_| StoreError::Closed)?;
@@ -86,13 +86,13 @@ impl PostgresPool {
     }
 
     /// What is known of the server; `None` before the first connection.
-    pub fn server(&self) -> Option<&schema::ServerInfo> {
+    pub(crate) fn server(&self) -> Option<&schema::ServerInfo> {
         self.server.get()
     }
 
     /// `call`, and once more if the connection turned out to be a dead one before anything was done; `late` if it
     /// is not done within `limit`.
-    pub async fn again<T, F>(
+    pub(crate) async fn again<T, F>(
         &self,
         limit: Duration,
         late: StoreError,
@@ -115,7 +115,7 @@ impl PostgresPool {
     }
 
     /// Lends no more, and returns when all are back and closed.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
         if let Ok(all) = self.room.acquire_many(all).await {
             all.forget();
@@ -148,7 +148,7 @@ pub(super) struct Session<'p> {
 
 impl Session<'_> {
     /// `sql`, prepared once per connection.
-    pub async fn statement(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
+    pub(crate) async fn statement(&mut self, sql: &'static str) -> Result<Statement, StoreError> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
@@ -158,7 +158,7 @@ impl Session<'_> {
     }
 
     /// Gives it back: nothing is open on it.
-    pub fn release(self) {
+    pub(crate) fn release(self) {
         if !self.client.is_closed() {
             self.pool.idle.lock().push((self.client, self.statements));
         }

@@ -26,7 +26,7 @@ const STEP: i64 = 500;
 const AT_ONCE: usize = 2;
 
 /// Makes what a memory is found by.
-pub type Describe = fn(&MemoryRecord) -> Description;
+pub(crate) type Describe = fn(&MemoryRecord) -> Description;
 
 /// Fills the columns by which rows of large users are preselected.
 pub(super) struct PreselectIndexer {
@@ -37,12 +37,12 @@ pub(super) struct PreselectIndexer {
 }
 
 impl PreselectIndexer {
-    pub fn new(pool: Arc<PostgresPool>, tasks: Tasks, describe: Describe) -> Self {
+    pub(crate) fn new(pool: Arc<PostgresPool>, tasks: Tasks, describe: Describe) -> Self {
         Self { pool, tasks, describe, busy: Arc::default() }
     }
 
     /// Fills what is missing of `user`, later; not if it is being done, or much else is.
-    pub fn fill(&self, user: &UserId) {
+    pub(crate) fn fill(&self, user: &UserId) {
         {
             let mut busy = self.busy.lock();
             if busy.len() >= AT_ONCE || !busy.insert(user.clone()) {

@@ -16,7 +16,7 @@ const NAME: &str = "SELECT set_config('concierge.user', $1, true)";
 
 impl Session<'_> {
     /// One query in a read transaction of `user`.
-    pub async fn read(
+    pub(crate) async fn read(
         mut self,
         user: &UserId,
         sql: &'static str,
@@ -31,7 +31,7 @@ impl Session<'_> {
     }
 
     /// Begins a transaction of `user` with its first query. `how`: `BEGIN`, and what it is to be.
-    pub async fn begin(
+    pub(crate) async fn begin(
         &mut self,
         how: &str,
         user: &UserId,
@@ -62,7 +62,11 @@ impl Session<'_> {
     }
 
     /// One query more.
-    pub async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, StoreError> {
+    pub(crate) async fn query(
+        &mut self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Vec<Row>, StoreError> {
         let query = self.statement(sql).await?;
         self.client.query(&query, params).await.map_err(|error| errors::of(&error))
     }
@@ -70,7 +74,7 @@ impl Session<'_> {
     /// Ends the transaction; it is durable when this has returned.
     ///
     /// Errors: [`StoreError::Unsure`] if the answer to the commit did not come.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self.client.batch_execute("COMMIT").await {
             Ok(()) => self.release(),
             Err(error) if error.as_db_error().is_some() => return Err(errors::of(&error)),
@@ -80,7 +84,7 @@ impl Session<'_> {
     }
 
     /// Takes everything back; a connection on which even that fails is closed.
-    pub async fn rollback(self) {
+    pub(crate) async fn rollback(self) {
         if self.client.batch_execute("ROLLBACK").await.is_ok() {
             self.release();
         }

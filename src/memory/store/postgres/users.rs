@@ -32,6 +32,7 @@ pub(super) fn number_and_epoch(rows: &[Row]) -> Option<(i64, u64)> {
 }
 
 /// The epoch; 0 before the first.
+#[cfg(test)]
 pub(super) async fn epoch(mut session: Session<'_>, user: &UserId) -> Result<u64, StoreError> {
     let rows = session.query("SELECT epoch FROM concierge.users WHERE name = $1", &[&user.as_str()]).await?;
     session.release();

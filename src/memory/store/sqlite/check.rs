@@ -46,7 +46,6 @@ impl Check {
         self.damage.get().map_or(Ok(()), |damage| Err(damage.clone()))
     }
 
-    /// Gives up, and returns when it has.
     pub(super) async fn close(&self) {
         self.give_up();
         self.lane.ended().await;

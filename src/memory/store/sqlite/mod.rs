@@ -42,7 +42,7 @@ const CHECKED_AT_ONCE: u64 = 64 << 20;
 /// A [`Store`] in one SQLite file.
 ///
 /// Dropping it waits for what was accepted; [`Store::close`] does so without blocking a thread of the runtime.
-pub struct SqliteStore {
+pub(crate) struct SqliteStore {
     check: Check,
     // In this order: the writer's connection is the last to close, and takes the log with it.
     readers: Readers,
@@ -55,7 +55,7 @@ impl SqliteStore {
     ///
     /// Errors: [`StoreError::Open`] with the path and one of `Corrupt`, `Newer`, `Foreign`, `ReadOnly`, `Locked`,
     /// `Full`, `Failed`. A file that is refused is left as it is.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         Self::start(path, CHECKED_AT_ONCE)
             .map_err(|error| StoreError::Open { path: path.to_owned(), error: Box::new(error) })
     }
@@ -70,7 +70,8 @@ impl SqliteStore {
     }
 
     /// Transactions committed since it was opened: with group commit fewer than writes.
-    pub fn commits(&self) -> u64 {
+    #[cfg_attr(not(test), expect(dead_code, reason = "shows the tests that commits are grouped"))]
+    pub(crate) fn commits(&self) -> u64 {
         self.writer.commits()
     }
 
@@ -165,6 +166,7 @@ impl Store for SqliteStore {
         self.read(move |tx| memories::counts(tx, &user))
     }
 
+    #[cfg(test)]
     fn epoch(&self, user: &UserId) -> StoreFuture<'_, u64> {
         let user = user.clone();
         self.read(move |tx| users::epoch(tx, &user))

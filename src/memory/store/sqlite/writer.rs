@@ -28,7 +28,6 @@ const MAX_KIB: u32 = 64 * 1024;
 /// What follows the commit of a change, before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum After {
-    /// Nothing.
     Nothing,
     /// The log is emptied into the database, so that no file holds what was removed.
     Erase,

@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What operators look at, and what they may do.
-pub struct AdminContext {
+pub(crate) struct AdminContext {
     /// Ends streams of events with the process.
     pub tasks: Tasks,
     /// The calls in flight.
@@ -72,7 +72,7 @@ pub struct AdminContext {
 }
 
 /// What an admin route looks at of its request.
-pub struct AdminRequest<'a> {
+pub(crate) struct AdminRequest<'a> {
     /// The method.
     pub method: &'a Method,
     /// The headers, for `accept`.
@@ -91,7 +91,7 @@ impl<'a, B> From<&'a Request<B>> for AdminRequest<'a> {
 ///
 /// # Errors
 /// There is no such target or model, or a parameter is wrong.
-pub async fn answer(
+pub(crate) async fn answer(
     context: &AdminContext,
     active: &ActiveConfig,
     route: &AdminRoute,

@@ -30,7 +30,7 @@ use crate::{
 const PLACE: &str = "/admin";
 
 /// The page as of now.
-pub async fn show(
+pub(crate) async fn show(
     context: &AdminContext,
     active: &ActiveConfig,
     headers: &HeaderMap,
@@ -56,13 +56,17 @@ pub async fn show(
 }
 
 /// The form for the token in place of a refusal, for a browser that asks for the page; `None` for everybody else.
-pub fn sign_in(route: &AdminRoute, headers: &HeaderMap, refusal: &Refusal) -> Option<Response<ResponseBody>> {
+pub(crate) fn sign_in(
+    route: &AdminRoute,
+    headers: &HeaderMap,
+    refusal: &Refusal,
+) -> Option<Response<ResponseBody>> {
     let is_page = matches!(route, AdminRoute::Page | AdminRoute::Providers) && prefers_html(headers);
     is_page.then(|| document(page::sign_in(), error_response::refuse(refusal).status(), headers))
 }
 
 /// Back to the page: for a form of it that was sent without its script.
-pub fn back() -> Response<ResponseBody> {
+pub(crate) fn back() -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::whole(""));
     *response.status_mut() = StatusCode::SEE_OTHER;
     response.headers_mut().insert(header::LOCATION, HeaderValue::from_static(PLACE));

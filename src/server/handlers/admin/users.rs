@@ -32,7 +32,7 @@ use crate::{
 ///
 /// # Errors
 /// Memory is off, the id cannot be one, a parameter is wrong, or the store is away.
-pub async fn answer(
+pub(crate) async fn answer(
     context: &AdminContext,
     active: &ActiveConfig,
     route: &AdminUserRoute,

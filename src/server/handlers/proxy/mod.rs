@@ -32,11 +32,10 @@ use crate::{
     recall::{self, Enriched},
     refusal::{AuthError, GatewayError, Refusal, RequestError},
     server::{
-        InboundRequest,
         active_config::ActiveConfig,
         authn::Caller,
         http::{error_response, header_names, response_body::ResponseBody},
-        refused_to,
+        inbound::{InboundRequest, refused_to},
     },
     tasks::Tasks,
     telemetry::{
@@ -48,7 +47,7 @@ use crate::{
 };
 
 /// What a request passes on its way.
-pub struct ProxyContext {
+pub(crate) struct ProxyContext {
     /// Tells whether the gateway is draining.
     pub tasks: Tasks,
     /// The calls in flight.
@@ -85,7 +84,7 @@ struct ParsedRequest {
 }
 
 /// Answers one proxied request.
-pub async fn answer(
+pub(crate) async fn answer(
     context: &ProxyContext,
     inbound: Box<InboundRequest>,
     caller: Caller,

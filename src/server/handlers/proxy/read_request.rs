@@ -25,7 +25,7 @@ const BODY_SILENCE: Duration = Duration::from_secs(30);
 const BODY_TOTAL: Duration = Duration::from_secs(300);
 
 /// The whole body, at most `limit` bytes, and what the process holds for it.
-pub async fn body(
+pub(crate) async fn body(
     body: &mut RequestBody,
     limit: usize,
     load: &ProcessLimits,
@@ -87,7 +87,7 @@ fn body_error() -> Refusal {
 
 /// What a client says about its request in `x-concierge-*` headers.
 #[derive(Debug, Default)]
-pub struct RequestOptions {
+pub(crate) struct RequestOptions {
     /// `x-concierge-target`
     pub pin: Option<TargetName>,
     /// `x-concierge-timeout`
@@ -97,7 +97,7 @@ pub struct RequestOptions {
 }
 
 /// Reads the `x-concierge-*` headers.
-pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
+pub(crate) fn request_options(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
     let [mut target, mut timeout, mut memory] = [None; 3];
     // Gone over once: nearly no request has any of them, and to look for each would cost more.
     for (name, value) in headers {
@@ -131,7 +131,7 @@ pub fn request_options(headers: &HeaderMap) -> Result<RequestOptions, Refusal> {
 }
 
 /// What the body asks for. A request that pins its target may come without a model.
-pub fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<RequestContent, Refusal> {
+pub(crate) fn content(headers: &HeaderMap, body: &Bytes, pinned: bool) -> Result<RequestContent, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mime = kind.split(';').next().unwrap_or_default().trim();
     let content = match mime {

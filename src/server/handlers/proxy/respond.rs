@@ -23,7 +23,7 @@ use crate::{
 type PendingAnswer = Pin<Box<dyn Future<Output = Result<DispatchResponse, DispatchRefusal>> + Send>>;
 
 /// Gets the answer. A stream that is long in coming is begun with a comment, so that nobody in between hangs up.
-pub async fn deliver(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Response<ResponseBody> {
+pub(crate) async fn deliver(dispatcher: &Arc<Dispatcher>, call: Box<Call>) -> Response<ResponseBody> {
     let streams = call.upstream.content.stream() && call.api.is_known();
     let dispatcher = dispatcher.clone();
     let mut found: PendingAnswer = Box::pin(async move { dispatch::run(&dispatcher, call).await });

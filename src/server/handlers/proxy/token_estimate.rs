@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// The cost of asking for `content`.
-pub fn estimate(api: Api, content: &RequestContent) -> TokenCost {
+pub(crate) fn estimate(api: Api, content: &RequestContent) -> TokenCost {
     let Some(peek) = content.json() else { return TokenCost { prompt: 0, answer: Some(0) } };
     let answer = match api {
         Api::Chat | Api::Completions | Api::Responses => {

@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// The largest body of a change, in bytes.
-pub const MAX_BODY: usize = MAX_CONTEXT;
+pub(crate) const MAX_BODY: usize = MAX_CONTEXT;
 
 /// What a caller wants of its context.
 #[derive(Debug, PartialEq)]
-pub enum ContextRequest {
+pub(crate) enum ContextRequest {
     /// `GET`
     Read {
         /// What the caller has already: an answer without a body is enough if it is still that.
@@ -31,7 +31,6 @@ pub enum ContextRequest {
     Write {
         /// What is to become of it.
         change: ContextChange,
-        /// What must be so for that.
         condition: Condition,
     },
 }
@@ -40,7 +39,11 @@ pub enum ContextRequest {
 ///
 /// # Errors
 /// A body that is not JSON, and a condition that is none.
-pub fn read(route: ContextRoute, headers: &HeaderMap, body: &Bytes) -> Result<ContextRequest, Refusal> {
+pub(crate) fn read(
+    route: ContextRoute,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<ContextRequest, Refusal> {
     let change = match route {
         ContextRoute::Replace => ContextChange::Replace(object(body)?),
         ContextRoute::Merge => ContextChange::Merge(object(body)?),
@@ -60,7 +63,7 @@ pub fn read(route: ContextRoute, headers: &HeaderMap, body: &Bytes) -> Result<Co
 ///
 /// # Errors
 /// What the store says, see [`StoreAccess::call_store`].
-pub async fn run(
+pub(crate) async fn run(
     access: &StoreAccess,
     user_request: ContextRequest,
 ) -> Result<Response<ResponseBody>, Refusal> {

@@ -27,11 +27,10 @@ use crate::{
     memory::service::MemoryService,
     refusal::{GatewayError, MemoryError, Refusal, RequestError},
     server::{
-        InboundRequest,
         active_config::ActiveConfig,
         authn::Caller,
         http::response_body::ResponseBody,
-        refused_to,
+        inbound::{InboundRequest, refused_to},
         router::{ContextRoute, MemoryRoute, UserDataRoute},
     },
     tasks::Tasks,
@@ -39,7 +38,7 @@ use crate::{
 };
 
 /// What such a request passes on its way.
-pub struct UserDataContext {
+pub(crate) struct UserDataContext {
     /// Tells whether the gateway is draining.
     pub tasks: Tasks,
     /// The calls in flight.
@@ -53,7 +52,7 @@ pub struct UserDataContext {
 }
 
 /// What a caller wants, read and checked: all that is left to do is to ask the store.
-pub enum UserDataRequest {
+pub(crate) enum UserDataRequest {
     /// About memories.
     Memories(MemoryRequest),
     /// About the context.
@@ -68,7 +67,7 @@ struct ParsedUserDataRequest {
 }
 
 /// Answers one request about the caller's own memories or context.
-pub async fn answer(
+pub(crate) async fn answer(
     context: &UserDataContext,
     inbound: Box<InboundRequest>,
     caller: Caller,

@@ -16,7 +16,7 @@ use crate::{
 
 /// The store as one user's request sees it.
 #[derive(Clone)]
-pub struct StoreAccess {
+pub(crate) struct StoreAccess {
     /// Memory.
     pub memory: Arc<MemoryService>,
     /// Whose.
@@ -32,7 +32,7 @@ impl StoreAccess {
     ///
     /// # Errors
     /// The refusal that the store's trouble means to the client; the log has the rest.
-    pub async fn call_store<T>(
+    pub(crate) async fn call_store<T>(
         &self,
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Refusal> {
@@ -44,7 +44,7 @@ impl StoreAccess {
 ///
 /// # Errors
 /// The refusal that the store's trouble means to the client; the log has the rest.
-pub async fn ask<T>(
+pub(crate) async fn ask<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Refusal> {
@@ -60,7 +60,7 @@ pub async fn ask<T>(
 }
 
 /// How many memories are gone; a refusal if their text may still be in the files.
-pub fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
+pub(crate) fn after_erasure(forgotten: &Forgotten) -> Result<usize, Refusal> {
     let message = "The memories were deleted, but their text could not be erased from the files yet: \
         please repeat the request.";
     if forgotten.erased {

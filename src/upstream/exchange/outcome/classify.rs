@@ -68,7 +68,15 @@ pub fn of_error_in_200(
     }
     match bad_request(quirks, &words) {
         Outcome::ClientFault if !words.is_policy() => Outcome::Hard(HardKind::Malformed),
-        outcome => outcome,
+        outcome @ (Outcome::Success
+        | Outcome::Hard(_)
+        | Outcome::Throttled { .. }
+        | Outcome::KeyRefused
+        | Outcome::NotServed(_)
+        | Outcome::TooBig
+        | Outcome::ClientFault
+        | Outcome::Cancelled
+        | Outcome::Broken(_)) => outcome,
     }
 }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::{
+pub(crate) use self::{
     open_cause::OpenCause,
     peers::{ProbeLease, ProbeState},
 };
@@ -38,7 +38,7 @@ const JITTER: f64 = 0.2;
 
 /// Whether requests may go to a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
+pub(crate) enum BreakerState {
     /// Every request may pass.
     Closed,
     /// No request may pass.
@@ -49,21 +49,21 @@ pub enum BreakerState {
 
 /// The right to ask the target once. It goes back with the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Permit {
+pub(crate) struct Permit {
     epoch: u64,
     probe: bool,
 }
 
 impl Permit {
     /// Whether this attempt decides about a half-open breaker.
-    pub fn is_probe(self) -> bool {
+    pub(crate) fn is_probe(self) -> bool {
         self.probe
     }
 }
 
 /// A change worth a log line and an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerChange {
+pub(crate) enum BreakerChange {
     /// It opened, or stays open after a failed probe.
     Opened,
     /// The target is back.
@@ -72,7 +72,7 @@ pub enum BreakerChange {
 
 /// The breaker of one target.
 #[derive(Debug, Clone)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     config: Config,
     open_state: Option<OpenState>,
     window: SuccessWindow,
@@ -107,7 +107,7 @@ struct OpenState {
 
 impl Breaker {
     /// A closed breaker.
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let window = SuccessWindow::new(config.window);
         Self {
             config,
@@ -123,7 +123,7 @@ impl Breaker {
     }
 
     /// Open until its rest is over, then half-open until a probe has decided.
-    pub fn state(&self, now: Instant) -> BreakerState {
+    pub(crate) fn state(&self, now: Instant) -> BreakerState {
         match &self.open_state {
             None => BreakerState::Closed,
             Some(outage) if now < outage.until => BreakerState::Open,
@@ -132,17 +132,17 @@ impl Breaker {
     }
 
     /// When the next probe is due, in the past if it is overdue; `None` while closed.
-    pub fn retry_at(&self) -> Option<Instant> {
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.open_state.as_ref().map(|outage| outage.until)
     }
 
     /// Why it is not closed.
-    pub fn cause(&self) -> Option<OpenCause> {
+    pub(crate) fn cause(&self) -> Option<OpenCause> {
         self.open_state.as_ref()?.cause
     }
 
     /// Whether [`Breaker::admit`] would give a pass; and if so, whether it would be the probe's.
-    pub fn would_admit(&self, now: Instant) -> Option<BreakerState> {
+    pub(crate) fn would_admit(&self, now: Instant) -> Option<BreakerState> {
         match &self.open_state {
             None => Some(BreakerState::Closed),
             Some(outage) if now >= outage.until && !outage.probing && self.peers.may_probe(now) => {
@@ -155,7 +155,7 @@ impl Breaker {
     /// Admits one request: any while closed, one at a time while half-open, none while open.
     ///
     /// Every pass must come back through [`Breaker::on`]; a probe that is given up comes back `Cancelled`.
-    pub fn admit(&mut self, now: Instant) -> Option<Permit> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<Permit> {
         let probe = self.would_admit(now)? == BreakerState::HalfOpen;
         if let Some(outage) = &mut self.open_state {
             outage.probing = true;
@@ -165,7 +165,7 @@ impl Breaker {
     }
 
     /// Takes note of an outcome. `others`: another target is eligible; without one the ratio trips nothing.
-    pub fn on(
+    pub(crate) fn on(
         &mut self,
         pass: Permit,
         outcome: Outcome,
@@ -192,7 +192,7 @@ impl Breaker {
     }
 
     /// An answer came to its end.
-    pub fn on_whole(&mut self, pass: Permit) {
+    pub(crate) fn on_whole(&mut self, pass: Permit) {
         if pass.epoch == self.epoch {
             self.consecutive_broken = 0;
         }
@@ -200,7 +200,7 @@ impl Breaker {
 
     /// A health check passed. It only brings the next probe forward: what `GET /models` sees does not prove
     /// that requests are served, and once it has been proved wrong in an outage it is not believed again.
-    pub fn let_probe_now(&mut self, now: Instant) {
+    pub(crate) fn let_probe_now(&mut self, now: Instant) {
         if let Some(outage) = &mut self.open_state
             && !outage.health_check_contradicted
             && now < outage.until
@@ -211,14 +211,14 @@ impl Breaker {
     }
 
     /// The weight of this target in the choice, 0.1 rising to 1 over ten seconds after a recovery, else 1.
-    pub fn ramp(&self, now: Instant) -> f64 {
+    pub(crate) fn ramp(&self, now: Instant) -> f64 {
         let Some(recovered) = self.recovered_at else { return 1.0 };
         let part = now.saturating_duration_since(recovered).as_secs_f64() / RAMP.as_secs_f64();
         (RAMP_FROM + (1.0 - RAMP_FROM) * part).min(1.0)
     }
 
     /// The operator's hand: closed, with nothing remembered. News of attempts under way is not listened to.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         let peers = self.peers.after_reset();
         *self = Self { epoch: self.epoch + 1, peers, ..Self::new(self.config.clone()) };
     }

@@ -115,81 +115,86 @@ pub enum ProbeState {
 
 impl Breaker {
     /// Whether gateways agree from now on who probes.
-    pub fn join(&mut self, joined: bool) {
+    pub(crate) fn join(&mut self, joined: bool) {
         self.peers.clustered = joined;
     }
 
     /// The probe lease was granted or refused.
-    pub fn set_probe_lease(&mut self, lease: ProbeLease) {
+    pub(crate) fn set_probe_lease(&mut self, lease: ProbeLease) {
         self.peers.lease = lease;
     }
 
     /// How far it is with a probe.
-    pub fn probe(&self, now: Instant) -> ProbeState {
+    pub(crate) fn probe(&self, now: Instant) -> ProbeState {
         let Some(outage) = &self.open_state else { return ProbeState::None };
         match self.peers.lease {
             _ if outage.probing => ProbeState::Running,
             _ if now < outage.until => ProbeState::None,
             ProbeLease::Granted(until) if now < until => ProbeState::Allowed,
             ProbeLease::Refused(until) if now < until => ProbeState::None,
-            _ => ProbeState::Due,
+            ProbeLease::None | ProbeLease::Granted(_) | ProbeLease::Refused(_) => ProbeState::Due,
         }
     }
 
     /// Whether a probe is due, and only its lease is missing.
-    pub fn awaits_probe_lease(&self, now: Instant) -> bool {
+    pub(crate) fn awaits_probe_lease(&self, now: Instant) -> bool {
         self.peers.clustered && self.probe(now) == ProbeState::Due
     }
 
     /// When it is next tried, if that is known: while a probe is under way nobody knows how long it will take.
-    pub fn back_at(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn back_at(&self, now: Instant) -> Option<Instant> {
         let asking = self.awaits_probe_lease(now).then_some(now + LEASE_REQUEST_TTL);
         self.retry_at().filter(|at| *at > now).or(asking)
     }
 
     /// The gateway that saw what it is open for; `None`: this one, or it is closed.
-    pub fn reported_by(&self) -> Option<ReportedBy> {
+    pub(crate) fn reported_by(&self) -> Option<ReportedBy> {
         let outage = self.open_state.as_ref()?;
         Some(ReportedBy { peer: outage.reported_by?, at: outage.opened })
     }
 
     /// The peer that has just seen the target fail and goes on asking it; others are preferred meanwhile.
-    pub fn suspected(&self, now: Instant) -> Option<PeerSuspicion> {
+    pub(crate) fn suspected(&self, now: Instant) -> Option<PeerSuspicion> {
         let suspicion = self.peers.suspicion.filter(|_| self.open_state.is_none())?;
         let lasts = now < suspicion.until && self.peers.last_success < Some(suspicion.failed);
         lasts.then_some(suspicion)
     }
 
     /// Failures in a row while closed: what is reported to peers at once when it changes.
-    pub fn failing(&self) -> u32 {
+    pub(crate) fn failing(&self) -> u32 {
         if self.open_state.is_some() { 0 } else { self.failure_streak() }
     }
 
     /// A number that no two states of what was seen here have in common.
-    pub fn serial(&self) -> u64 {
+    pub(crate) fn serial(&self) -> u64 {
         (self.epoch << 16) | u64::from(self.backoff_exponent & 0xffff)
     }
 
     /// The streak of failures seen here, as the peers of `me` see it.
-    pub fn own_streak(&self, me: PeerId) -> Option<PeerStreak> {
+    pub(crate) fn own_streak(&self, me: PeerId) -> Option<PeerStreak> {
         let failures = Some(self.failing()).filter(|failures| *failures > 0)?;
         Some(PeerStreak { peer: me, failures, last: self.peers.last_failure? })
     }
 
     /// The outage seen here, as the peers of `me` see it.
-    pub fn own_outage(&self, me: PeerId) -> Option<PeerOutage> {
+    pub(crate) fn own_outage(&self, me: PeerId) -> Option<PeerOutage> {
         let outage = self.open_state.as_ref().filter(|outage| outage.reported_by.is_none())?;
         let OpenState { opened, until, cause, .. } = *outage;
         Some(PeerOutage { peer: me, opened, until, backoff_exponent: self.backoff_exponent, cause })
     }
 
     /// When it was closed by a probe of this gateway; `None` while it is open.
-    pub fn own_recovery(&self) -> Option<Instant> {
+    pub(crate) fn own_recovery(&self) -> Option<Instant> {
         self.recovered_at.filter(|_| self.peers.own_recovery && self.open_state.is_none())
     }
 
     /// Takes all that the peers say together; `me` is how they know this gateway.
-    pub fn merge(&mut self, evidence: &PeerEvidence, me: PeerId, now: Instant) -> Option<BreakerChange> {
+    pub(crate) fn merge(
+        &mut self,
+        evidence: &PeerEvidence,
+        me: PeerId,
+        now: Instant,
+    ) -> Option<BreakerChange> {
         self.merge_streaks(&evidence.streaks, me, now);
         let back = evidence.recovered_at;
         match evidence.outage.filter(|outage| back < Some(outage.opened)) {

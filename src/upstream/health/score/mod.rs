@@ -4,7 +4,7 @@
 //! the target's doing: clients that leave, clients' faults, our own refusals.
 
 mod ewma;
-pub mod selection;
+pub(crate) mod selection;
 #[cfg(test)]
 mod tests;
 

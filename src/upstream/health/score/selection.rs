@@ -6,7 +6,7 @@
 
 /// The index of the first target by score. Each of `targets` has its score and its ramp, the weight 0..1 of one that
 /// recovers. `temperature` is in score points; 0 always takes the best target, the first of equals.
-pub fn by_score(
+pub(crate) fn by_score(
     targets: impl Iterator<Item = (f64, f64)>,
     temperature: f64,
     rng: &mut fastrand::Rng,
@@ -19,7 +19,7 @@ pub fn by_score(
 }
 
 /// The exact probability of each target to come first in [`by_score`].
-pub fn shares(targets: impl Iterator<Item = (f64, f64)>, temperature: f64) -> Vec<f64> {
+pub(crate) fn shares(targets: impl Iterator<Item = (f64, f64)>, temperature: f64) -> Vec<f64> {
     if temperature > 0.0 {
         let logits: Vec<f64> = targets.map(|target| logit(target, temperature)).collect();
         return softmax(&logits);
@@ -30,18 +30,18 @@ pub fn shares(targets: impl Iterator<Item = (f64, f64)>, temperature: f64) -> Ve
 }
 
 /// The index of a random target, in the ratio of `weights`. One of weight 0 comes last.
-pub fn by_weight(weights: impl Iterator<Item = f64>, rng: &mut fastrand::Rng) -> Option<usize> {
+pub(crate) fn by_weight(weights: impl Iterator<Item = f64>, rng: &mut fastrand::Rng) -> Option<usize> {
     first(weights.map(|weight| positive(weight).ln() + gumbel(rng)))
 }
 
 /// The exact probability of each target to come first in [`by_weight`].
-pub fn weight_shares(weights: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn weight_shares(weights: impl Iterator<Item = f64>) -> Vec<f64> {
     let logits: Vec<f64> = weights.map(|weight| positive(weight).ln()).collect();
     softmax(&logits)
 }
 
 /// Round robin: `turn` counts the calls.
-pub fn round_robin(count: usize, turn: usize) -> Option<usize> {
+pub(crate) fn round_robin(count: usize, turn: usize) -> Option<usize> {
     turn.checked_rem(count)
 }
 

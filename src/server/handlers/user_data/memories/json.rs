@@ -26,16 +26,15 @@ const MAX_TEXT: usize = 1 << 20;
 /// Largest metadata of one memory, in bytes of JSON.
 const MAX_METADATA: usize = 16 << 10;
 /// Longest name of a session or a speaker, in characters.
-pub const MAX_NAME: usize = 256;
+pub(crate) const MAX_NAME: usize = 256;
 /// Items of a search for which no limit was asked.
 const SEARCH_LIMIT: usize = 10;
 const ROLES: [&str; 3] = ["user", "assistant", "system"];
 
 type JsonFields = BTreeMap<String, Box<RawValue>>;
 
-/// What to search for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SearchRequest {
+pub(crate) struct SearchRequest {
     /// In the words of whoever asks.
     pub query: String,
     /// Most items.
@@ -48,7 +47,7 @@ pub struct SearchRequest {
 ///
 /// # Errors
 /// The first thing that is wrong, with its place: `memories[3].text`.
-pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
+pub(crate) fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
     let root = FieldReader::read(body)?;
     let Some(list) = root.get::<Vec<Box<RawValue>>>("memories", "must be a list")? else {
         return Ok((vec![item(&root)?], false));
@@ -68,7 +67,7 @@ pub fn items(body: &[u8]) -> Result<(Vec<NewItem>, bool), Refusal> {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn search(body: &[u8]) -> Result<SearchRequest, Refusal> {
+pub(crate) fn search(body: &[u8]) -> Result<SearchRequest, Refusal> {
     let root = FieldReader::read(body)?;
     let positive = "must be a whole number of at least 1";
     let limit = root.get::<usize>("limit", positive)?.unwrap_or(SEARCH_LIMIT);
@@ -159,21 +158,21 @@ impl FieldReader {
 }
 
 /// An RFC 3339 time, with any offset; `None` if it is none, or not within the years 0 to 9999 in UTC.
-pub fn instant(text: &str) -> Option<UnixMillis> {
+pub(crate) fn instant(text: &str) -> Option<UnixMillis> {
     let nanos = OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos();
     let at = UnixMillis(i64::try_from(nanos.div_euclid(1_000_000)).ok()?);
     date(at).map(|_| at)
 }
 
 /// `at` as RFC 3339 in UTC; `None` if it is beyond the years that this can write.
-pub fn date(at: UnixMillis) -> Option<String> {
+pub(crate) fn date(at: UnixMillis) -> Option<String> {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000).ok()?;
     at.to_offset(UtcOffset::UTC).format(&Rfc3339).ok()
 }
 
 /// A memory as the client sees it.
 #[derive(Serialize)]
-pub struct MemoryJson<'a> {
+pub(crate) struct MemoryJson<'a> {
     object: &'static str,
     id: &'a str,
     text: &'a str,
@@ -205,7 +204,7 @@ impl<'a> From<&'a MemoryRecord> for MemoryJson<'a> {
 
 /// A list in OpenAI's shape.
 #[derive(Serialize)]
-pub struct ListJson<'a> {
+pub(crate) struct ListJson<'a> {
     object: &'static str,
     data: &'a [MemoryJson<'a>],
     has_more: bool,
@@ -217,13 +216,12 @@ pub struct ListJson<'a> {
 }
 
 impl<'a> ListJson<'a> {
-    /// All there is.
-    pub fn whole(data: &'a [MemoryJson<'a>]) -> Self {
+    pub(crate) fn whole(data: &'a [MemoryJson<'a>]) -> Self {
         Self::page(data, None)
     }
 
     /// A part; `next` is where the rest begins.
-    pub fn page(data: &'a [MemoryJson<'a>], next: Option<Cursor>) -> Self {
+    pub(crate) fn page(data: &'a [MemoryJson<'a>], next: Option<Cursor>) -> Self {
         let next_cursor = next.map(|cursor| cursor.to_string());
         Self { object: "list", data, has_more: next.is_some(), next_cursor, cache: None, embedding: None }
     }
@@ -233,7 +231,7 @@ impl<'a> ListJson<'a> {
 ///
 /// # Errors
 /// None but a bug.
-pub fn found(found: &SearchResult) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) fn found(found: &SearchResult) -> Result<Response<ResponseBody>, Refusal> {
     let scored =
         found.hits.iter().map(|hit| MemoryJson { score: Some(hit.score), ..MemoryJson::from(&hit.memory) });
     let shown: Vec<MemoryJson> = scored.collect();
@@ -246,7 +244,7 @@ pub fn found(found: &SearchResult) -> Result<Response<ResponseBody>, Refusal> {
 ///
 /// # Errors
 /// None but a bug.
-pub fn lines(memories: &[MemoryRecord]) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn lines(memories: &[MemoryRecord]) -> Result<Vec<u8>, Refusal> {
     let mut text = Vec::new();
     for memory in memories {
         // Metadata may have come on several lines; within a string no line ends unescaped.
@@ -261,7 +259,7 @@ pub fn lines(memories: &[MemoryRecord]) -> Result<Vec<u8>, Refusal> {
 ///
 /// # Errors
 /// None but a bug.
-pub fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) fn answer(status: StatusCode, body: &impl Serialize) -> Result<Response<ResponseBody>, Refusal> {
     bytes(body).map(|body| error_response::json(status, body))
 }
 

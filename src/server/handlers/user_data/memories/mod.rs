@@ -3,8 +3,8 @@
 //! [`read`] makes an errand of a request, or says what is wrong with it; [`run`] does it. No id, cursor or text that a
 //! caller sends may ever reach a row of somebody else: the store is asked for the caller's alone.
 
-pub mod json;
-pub mod query;
+pub(crate) mod json;
+pub(crate) mod query;
 
 use std::pin::Pin;
 
@@ -34,7 +34,7 @@ const LINES: &str = "application/x-ndjson";
 
 /// What a caller wants of its memories.
 #[derive(Debug, PartialEq)]
-pub enum MemoryRequest {
+pub(crate) enum MemoryRequest {
     /// Keep these.
     Add {
         /// What is to be kept.
@@ -44,13 +44,10 @@ pub enum MemoryRequest {
         /// The client's name for this write.
         idempotency_key: Option<String>,
     },
-    /// One page.
     List(PageRequest),
     /// All of them from here on, a line each.
     Export(Option<Cursor>),
-    /// One.
     Get(String),
-    /// Forget one.
     ForgetOne(String),
     /// Forget what matches.
     Forget(Forget),
@@ -60,7 +57,7 @@ pub enum MemoryRequest {
 
 impl MemoryRequest {
     /// Whether it changes anything.
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         matches!(self, Self::Add { .. } | Self::ForgetOne(_) | Self::Forget(_))
     }
 }
@@ -69,7 +66,7 @@ impl MemoryRequest {
 ///
 /// # Errors
 /// What is wrong with it, with the name of the field, header or parameter.
-pub fn read(route: MemoryRoute, parts: &Parts, body: &Bytes) -> Result<MemoryRequest, Refusal> {
+pub(crate) fn read(route: MemoryRoute, parts: &Parts, body: &Bytes) -> Result<MemoryRequest, Refusal> {
     let query = parts.uri.query();
     Ok(match route {
         MemoryRoute::Get(id) => MemoryRequest::Get(id),
@@ -94,7 +91,10 @@ pub fn read(route: MemoryRoute, parts: &Parts, body: &Bytes) -> Result<MemoryReq
 ///
 /// # Errors
 /// [`MemoryError::NotFound`], and what the store says, see [`StoreAccess::call_store`].
-pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) async fn run(
+    access: &StoreAccess,
+    request: MemoryRequest,
+) -> Result<Response<ResponseBody>, Refusal> {
     let (memory, user) = (&access.memory, &access.user);
     match request {
         MemoryRequest::Add { items, many, idempotency_key } => {
@@ -136,7 +136,7 @@ pub async fn run(access: &StoreAccess, request: MemoryRequest) -> Result<Respons
 ///
 /// # Errors
 /// None but a bug.
-pub fn page_of(page: &RecordPage) -> Result<Response<ResponseBody>, Refusal> {
+pub(crate) fn page_of(page: &RecordPage) -> Result<Response<ResponseBody>, Refusal> {
     let shown: Vec<MemoryJson> = page.memories.iter().map(MemoryJson::from).collect();
     json::answer(StatusCode::OK, &json::ListJson::page(&shown, page.next))
 }
@@ -152,7 +152,6 @@ async fn export(access: StoreAccess, cursor: Option<Cursor>) -> Result<Response<
     Ok(response)
 }
 
-/// Where an export is.
 enum ExportPosition {
     At(RecordPage),
     After(Cursor),

@@ -16,9 +16,8 @@ use crate::{
 /// Items of a page for which no limit was asked.
 const PAGE: usize = 100;
 
-/// Which page.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PageRequest {
+pub(crate) struct PageRequest {
     /// Where it begins.
     pub cursor: Option<Cursor>,
     /// Most items, 1..=[`MAX_PAGE`].
@@ -29,7 +28,7 @@ pub struct PageRequest {
 ///
 /// # Errors
 /// A parameter that is wrong.
-pub fn listing(query: Option<&str>) -> Result<PageRequest, Refusal> {
+pub(crate) fn listing(query: Option<&str>) -> Result<PageRequest, Refusal> {
     let given = parameters(query, &["limit", "cursor"])?;
     let limit = given.get("limit").map(|text| match text.parse() {
         Ok(limit @ 1usize..) => Ok(limit.min(MAX_PAGE)),
@@ -45,7 +44,7 @@ pub fn listing(query: Option<&str>) -> Result<PageRequest, Refusal> {
 ///
 /// # Errors
 /// A parameter that is wrong.
-pub fn forget(query: Option<&str>) -> Result<Forget, Refusal> {
+pub(crate) fn forget(query: Option<&str>) -> Result<Forget, Refusal> {
     let mut given = parameters(query, &["session", "before"])?;
     // A `+` that was not escaped has become a space; no other RFC 3339 time has one behind its `T`.
     let before = given.get("before").map(|text| text.replace(' ', "+"));
