@@ -90,10 +90,10 @@ impl Admission {
     }
 
     /// `slots` of this process alone, without limits per minute, which go on while the gateway drains.
-    pub fn slots_only(slots: &config::Slots) -> Self {
+    pub fn slots_only(slots: &config::SlotsConfig) -> Self {
         Self {
             slots: Slots::new(slots),
-            limits: RateLimits::new(&config::Limits::default()),
+            limits: RateLimits::new(&config::LimitsConfig::default()),
             distributed: None,
             draining: CancellationToken::new(),
         }

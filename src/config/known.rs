@@ -26,7 +26,7 @@ pub struct RejectedField {
 /// for some models and is promised for none, and OpenAI, Azure and Anthropic, whose newer models refuse it, have none.
 /// vLLM, Ollama and llama.cpp run on anybody's host: nothing to recognise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Continuation {
+struct KnownPrefill {
     host: &'static str,
     path: &'static str,
     prefill: Prefill,
@@ -46,7 +46,7 @@ pub struct ProviderProfile {
     /// Fields it refuses although OpenAI takes them.
     pub refused_params: &'static [RejectedField],
     api_key_header: &'static str,
-    continuation: Option<Continuation>,
+    continuation: Option<KnownPrefill>,
 }
 
 impl ProviderProfile {
@@ -75,7 +75,7 @@ pub(crate) fn profile(host: &str) -> &'static ProviderProfile {
 /// How the provider at `base_url` goes on from a last assistant message.
 pub(crate) fn prefill(base_url: &Url) -> Prefill {
     let host = base_url.host_str().unwrap_or_default();
-    let at = |known: &&Continuation| is_at(host, known.host) && base_url.path().starts_with(known.path);
+    let at = |known: &&KnownPrefill| is_at(host, known.host) && base_url.path().starts_with(known.path);
     find(host).continuation.as_ref().filter(at).map_or(Prefill::None, |known| known.prefill)
 }
 
@@ -104,8 +104,8 @@ pub(crate) static PLAIN: ProviderProfile = ProviderProfile {
     continuation: None,
 };
 
-const fn continues(host: &'static str, path: &'static str, prefill: Prefill) -> Option<Continuation> {
-    Some(Continuation { host, path, prefill })
+const fn continues(host: &'static str, path: &'static str, prefill: Prefill) -> Option<KnownPrefill> {
+    Some(KnownPrefill { host, path, prefill })
 }
 
 const fn any(path: &'static str) -> RejectedField {

@@ -61,7 +61,7 @@ pub(crate) struct Engine {
     /// What waits for a vector.
     pub backlog: EmbeddingBacklog,
     /// In force now.
-    pub settings: ArcSwap<config::Memory>,
+    pub settings: ArcSwap<config::MemoryConfig>,
     /// What is counted of it.
     pub meters: MemoryMeters,
 }

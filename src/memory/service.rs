@@ -69,7 +69,7 @@ impl MemoryService {
     ///
     /// Errors: one sentence, if the store cannot be used.
     pub(crate) async fn open(
-        config: &config::Memory,
+        config: &config::MemoryConfig,
         redis: Option<&RedisClient>,
         embedder: Option<Arc<dyn TextEmbedder>>,
         tasks: &Tasks,
@@ -124,9 +124,9 @@ impl MemoryService {
     }
 
     /// Budgets, sizes and switches from now on; store and path need a restart.
-    pub(crate) fn reconfigure(&self, config: &config::Memory) {
+    pub(crate) fn reconfigure(&self, config: &config::MemoryConfig) {
         let old = self.settings();
-        let place = |memory: &config::Memory| (memory.store, memory.path.clone(), memory.url.clone());
+        let place = |memory: &config::MemoryConfig| (memory.store, memory.path.clone(), memory.url.clone());
         if (place(&old), &old.embedder) != (place(config), &config.embedder) {
             tracing::warn!("memory: changes of store, path, url and embedder need a restart");
         }
@@ -134,7 +134,7 @@ impl MemoryService {
     }
 
     /// What is in force.
-    pub(crate) fn settings(&self) -> Arc<config::Memory> {
+    pub(crate) fn settings(&self) -> Arc<config::MemoryConfig> {
         self.engine.settings.load_full()
     }
 

@@ -84,7 +84,7 @@ impl TextEmbedder for RemoteEmbedder {
 
 impl RemoteEmbedder {
     /// The embedder of this configuration, which cannot reach anybody yet; `None` for the built-in one.
-    pub(crate) fn of(config: &config::Memory) -> Option<Arc<Self>> {
+    pub(crate) fn of(config: &config::MemoryConfig) -> Option<Arc<Self>> {
         match &config.embedder {
             config::Embedder::OpenAi { model, dimensions } if config.enabled => {
                 Some(Arc::new(Self::new(model, *dimensions)))
@@ -94,7 +94,7 @@ impl RemoteEmbedder {
     }
 
     fn new(model: &str, dimensions: u32) -> Self {
-        let slots = config::Slots {
+        let slots = config::SlotsConfig {
             per_user: AT_ONCE,
             queue: WAITING,
             queue_timeout: Duration::from_secs(60),

@@ -17,7 +17,7 @@ const ROUNDS: u32 = 1_000_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let slots = Slots::new(&config::Slots {
+    let slots = Slots::new(&config::SlotsConfig {
         per_user: 10,
         queue: 20,
         queue_timeout: Duration::from_secs(10),

@@ -104,11 +104,11 @@ const DEADLINE: u8 = 1;
 impl AcquireRequest {
     /// `slot` for the request `number` of `user`, which counts for nothing else.
     pub(crate) fn for_slot(user: UserKey, number: u64, slot: SlotRequest) -> Self {
-        Self { number, slot: Some(slot), ..Self::for_limits(user, &config::Limits::default()) }
+        Self { number, slot: Some(slot), ..Self::for_limits(user, &config::LimitsConfig::default()) }
     }
 
     /// What `user` has left of `limits`; counts nothing.
-    pub(crate) fn for_limits(user: UserKey, limits: &config::Limits) -> Self {
+    pub(crate) fn for_limits(user: UserKey, limits: &config::LimitsConfig) -> Self {
         let requests = limits.requests_per_minute.unwrap_or(0);
         let tokens = limits.tokens_per_minute.unwrap_or(0);
         Self { number: 0, user, counts: false, requests, tokens, hold: None, slot: None }
@@ -153,7 +153,7 @@ impl LeaseTable {
 
 impl AcquireReply {
     /// What is left of `limits`.
-    pub(crate) fn headers(&self, limits: &config::Limits) -> RateHeaders {
+    pub(crate) fn headers(&self, limits: &config::LimitsConfig) -> RateHeaders {
         let left = |limit: Option<u32>, (remaining, reset)| {
             limit.map(|limit| RateLimitState { limit: limit.into(), remaining, reset })
         };
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn only_limits_that_exist_are_told() {
         let answer = AcquireReply::from((0, 7, 1500, 90, 250, 0, 0, 0, 1000, 900));
-        let limits = config::Limits { requests_per_minute: Some(10), tokens_per_minute: None };
+        let limits = config::LimitsConfig { requests_per_minute: Some(10), tokens_per_minute: None };
         let headers = answer.headers(&limits);
         let left = RateLimitState { limit: 10, remaining: 7, reset: Duration::from_millis(1500) };
         assert_eq!(headers, RateHeaders { requests: Some(left), tokens: None });

@@ -8,8 +8,8 @@ use crate::{
 /// Slots and limits of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LimitPolicy {
-    pub slots: config::Slots,
-    pub limits: config::Limits,
+    pub slots: config::SlotsConfig,
+    pub limits: config::LimitsConfig,
 }
 
 impl From<&Config> for LimitPolicy {
@@ -21,7 +21,7 @@ impl From<&Config> for LimitPolicy {
 impl LimitPolicy {
     /// Whether anything is counted per minute.
     pub(crate) fn limits_anything(&self) -> bool {
-        self.limits != config::Limits::default()
+        self.limits != config::LimitsConfig::default()
     }
 
     /// Slots of each user for `operation`.

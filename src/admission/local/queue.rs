@@ -117,8 +117,8 @@ pub struct UseCount {
     pub limit: usize,
 }
 
-impl From<&config::Slots> for QueueLimits {
-    fn from(slots: &config::Slots) -> Self {
+impl From<&config::SlotsConfig> for QueueLimits {
+    fn from(slots: &config::SlotsConfig) -> Self {
         Self {
             per_operation: Operation::ALL.map(|operation| slots.limit(operation) as usize),
             queue: slots.queue as usize,

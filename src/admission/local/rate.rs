@@ -48,12 +48,12 @@ struct ReservedTokens {
 
 impl RateLimits {
     /// The limits of `config`; nothing is used.
-    pub(crate) fn new(config: &config::Limits) -> Self {
+    pub(crate) fn new(config: &config::LimitsConfig) -> Self {
         Self { usage: Arc::new(Mutex::new(UsageTable::new(config.clone()))) }
     }
 
     /// Other limits from now on. Tokens that were spent stay spent; requests are counted anew if their limit is another.
-    pub(crate) fn reconfigure(&self, config: &config::Limits) {
+    pub(crate) fn reconfigure(&self, config: &config::LimitsConfig) {
         self.usage.lock().reconfigure(config.clone());
     }
 

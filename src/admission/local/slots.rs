@@ -72,14 +72,14 @@ pub enum SlotRefusal {
 
 impl Slots {
     /// All slots of `config`, free.
-    pub fn new(config: &config::Slots) -> Self {
+    pub fn new(config: &config::SlotsConfig) -> Self {
         let state =
             SlotsState { queue: SlotQueue::new(QueueLimits::from(config)), max_wait: config.queue_timeout };
         Self { shared: Arc::new(SlotsInner { state: Mutex::new(state) }) }
     }
 
     /// Other limits from now on. Slots that are held stay, and waiters keep their places and their timeouts.
-    pub fn reconfigure(&self, config: &config::Slots) {
+    pub fn reconfigure(&self, config: &config::SlotsConfig) {
         let granted = {
             let mut state = self.shared.state.lock();
             state.max_wait = config.queue_timeout;

@@ -56,7 +56,7 @@ pub enum RateRefusal {
 /// All users.
 #[derive(Debug)]
 pub(crate) struct UsageTable {
-    limits: config::Limits,
+    limits: config::LimitsConfig,
     users: HashMap<UserId, UserUsage, RandomState>,
     sweep_at: usize,
     swept: Option<Instant>,
@@ -75,12 +75,12 @@ type RequestLimiter = RateLimiter<NotKeyed, InMemoryState, SinceStart, StateInfo
 
 impl UsageTable {
     /// Nobody has used anything.
-    pub(crate) fn new(limits: config::Limits) -> Self {
+    pub(crate) fn new(limits: config::LimitsConfig) -> Self {
         Self { limits, users: HashMap::default(), sweep_at: FIRST_SWEEP, swept: None }
     }
 
     /// Other limits from now on.
-    pub(crate) fn reconfigure(&mut self, limits: config::Limits) {
+    pub(crate) fn reconfigure(&mut self, limits: config::LimitsConfig) {
         if limits.requests_per_minute != self.limits.requests_per_minute {
             self.users.values_mut().for_each(|usage| usage.requests = None);
         }
@@ -94,7 +94,7 @@ impl UsageTable {
         cost: impl Into<Option<TokenCost>>,
         now: Instant,
     ) -> (Result<Option<u64>, RateRefusal>, RateHeaders) {
-        if self.limits == config::Limits::default() {
+        if self.limits == config::LimitsConfig::default() {
             return (Ok(None), RateHeaders::default());
         }
         if !self.has_room_for(user, now) {
@@ -208,6 +208,6 @@ impl UserUsage {
 }
 
 /// Without a limit nothing has to be remembered: what is not held fades at once.
-fn token_limit(limits: &config::Limits) -> u64 {
+fn token_limit(limits: &config::LimitsConfig) -> u64 {
     limits.tokens_per_minute.map_or(u64::MAX, u64::from)
 }

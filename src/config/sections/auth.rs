@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
-use super::models::Models;
+use super::models::ModelSections;
 use crate::config::{
     Secret,
     reader::{section::Section, value::Value},
@@ -57,7 +57,7 @@ section! {
 
 /// Warns of allow-lists that name a model nobody can ask for. A pattern or a target may be meant for later, a mistyped
 /// name not.
-pub(crate) fn check_allow_lists(keys: &[Section<'_>], models: &Models) {
+pub(crate) fn check_allow_lists(keys: &[Section<'_>], models: &ModelSections) {
     for (value, name) in keys.iter().flat_map(|key| key.placed("models", Value::name)) {
         if !name.ends_with('*') && !name.contains('/') && !models.names.contains(&name) {
             let hint = did_you_mean(&name, models.names.iter().map(String::as_str));

@@ -6,7 +6,7 @@ use serde_json::json;
 use url::Url;
 
 use super::{
-    models::Models,
+    models::ModelSections,
     providers::{ProviderStatus, Providers},
     routing::{off_or, or_off},
 };
@@ -19,7 +19,7 @@ use crate::config::{
 
 keywords! {
     /// Where memories are kept.
-    pub enum Store {
+    pub enum StoreKind {
         /// One file beside the gateway.
         Sqlite = "sqlite",
         /// Shared by many gateways.
@@ -41,15 +41,15 @@ keywords! {
 
 section! {
     /// `[memory]`
-    [memory] pub struct Memory(section, providers: &Providers, models: &Models) {
+    [memory] pub struct MemoryConfig(section, providers: &Providers, models: &ModelSections) {
         /// Whether anything is remembered or recalled.
         enabled: bool = true;
         /// Where memories are kept.
-        store: Store = "sqlite";
+        store: StoreKind = "sqlite";
         /// SQLite file.
         path: PathBuf = "concierge.db";
         /// PostgreSQL URL.
-        url: Option<Secret> = "", read |value| store_url(value, enabled && store == Store::Postgres);
+        url: Option<Secret> = "", read |value| store_url(value, enabled && store == StoreKind::Postgres);
         /// Tokens of one injected block.
         max_tokens: u32 = 1024;
         /// Items of one injected block.
@@ -92,7 +92,7 @@ section! {
         embedder: Embedder = (Embedder::Builtin), by chosen(section, embedder, embedding_model, dimensions);
     }
     rules {
-        if enabled && store == Store::Postgres && section.value("url").is_none() {
+        if enabled && store == StoreKind::Postgres && section.value("url").is_none() {
             section.error_at("store", "\"postgres\" needs a `url` such as \"postgres://user:password@host/db\"");
         }
         if recall_budget > recall_timeout {
@@ -197,7 +197,7 @@ fn chosen(
 }
 
 /// A model by its name, else a target by its own.
-fn embedding_model(value: &Value<'_>, providers: &Providers, models: &Models) -> Option<String> {
+fn embedding_model(value: &Value<'_>, providers: &Providers, models: &ModelSections) -> Option<String> {
     let text = value.name()?;
     if models.offered.iter().any(|model| model.name == text || model.alias.contains(&text)) {
         return Some(text);

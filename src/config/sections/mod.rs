@@ -14,14 +14,14 @@ mod slots;
 mod telemetry;
 
 pub use auth::{Auth, ClientKey};
-pub use memory::{Capture, Embedder, Memory, OnError, Redis, Store};
-pub use models::{Model, TargetName};
-pub use providers::{Prefill, Provider};
-pub use routing::{Breaker, Health, Hedge, Rescue, Resilience, Routing, Strategy, Timeout};
+pub use memory::{Capture, Embedder, MemoryConfig, OnError, Redis, StoreKind};
+pub use models::{ModelConfig, TargetName};
+pub use providers::{Prefill, ProviderConfig};
+pub use routing::{BreakerConfig, Health, Hedge, Rescue, Resilience, Routing, Strategy, Timeout};
 pub use server::{Admin, Server, Tls};
 #[cfg(test)]
 pub(super) use slots::AT_MOST;
-pub use slots::{Limits, Operation, Slots};
+pub use slots::{LimitsConfig, Operation, SlotsConfig};
 pub use telemetry::{LogFormat, Telemetry};
 
 use super::{reader::section::Section, section_table::document};
@@ -36,23 +36,23 @@ document! {
         /// Who may use it.
         auth: Auth,
         /// Where answers come from. Providers without a key are not in here.
-        providers: Vec<Provider>,
+        providers: Vec<ProviderConfig>,
         /// What clients may ask for. Every model has at least one target.
-        models: Vec<Model>,
+        models: Vec<ModelConfig>,
         /// In which order targets are asked.
         routing: Routing,
         /// How long we wait and how often we try.
         resilience: Resilience,
         /// When a circuit breaker opens, and for how long.
-        breaker: Breaker,
+        breaker: BreakerConfig,
         /// How idle or failed targets are checked.
         health: Health,
         /// How many requests a user may have in flight.
-        slots: Slots,
+        slots: SlotsConfig,
         /// How much a user may ask per minute.
-        limits: Limits,
+        limits: LimitsConfig,
         /// What is remembered and recalled.
-        memory: Memory,
+        memory: MemoryConfig,
         /// Shared state for several gateways.
         redis: Redis,
         /// What the gateway tells about itself.
@@ -70,7 +70,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     let providers = providers::read(root);
     let models = models::read(root, &providers, routing.strategy);
     auth::check_allow_lists(&keys, &models);
-    let memory = root.section("memory", |section| Memory::read(section, &providers, &models));
+    let memory = root.section("memory", |section| MemoryConfig::read(section, &providers, &models));
     let config = Config {
         server,
         admin,
@@ -78,10 +78,10 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         models: models.offered,
         routing,
         resilience: root.section("resilience", Resilience::read),
-        breaker: root.section("breaker", Breaker::read),
+        breaker: root.section("breaker", BreakerConfig::read),
         health: root.section("health", Health::read),
-        slots: root.section("slots", Slots::read),
-        limits: root.section("limits", Limits::read),
+        slots: root.section("slots", SlotsConfig::read),
+        limits: root.section("limits", LimitsConfig::read),
         memory,
         redis: root.section("redis", Redis::read),
         telemetry: root.section("telemetry", Telemetry::read),

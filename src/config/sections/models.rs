@@ -18,7 +18,7 @@ use crate::config::{
 
 section! {
     /// `[[models]]`
-    [[models]] pub struct Model(section, usual: Strategy) {
+    [[models]] pub struct ModelConfig(section, usual: Strategy) {
         /// What clients ask for.
         name: String;
         /// Who can answer; at least one.
@@ -65,9 +65,9 @@ impl std::fmt::Display for TargetName {
 }
 
 /// What `[[models]]` says.
-pub(crate) struct Models {
+pub(crate) struct ModelSections {
     /// Those with at least one target.
-    pub offered: Vec<Model>,
+    pub offered: Vec<ModelConfig>,
     /// Every name and alias written, offered or not.
     pub names: BTreeSet<String>,
 }
@@ -78,30 +78,30 @@ struct Draft<'a> {
     table: Section<'a>,
     name: String,
     alias: Vec<(Value<'a>, String)>,
-    model: Option<Model>,
+    model: Option<ModelConfig>,
 }
 
 /// Reads every `[[models]]`; `strategy` is what models without their own use.
-pub(crate) fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> Models {
+pub(crate) fn read(root: &Section<'_>, providers: &Providers, strategy: Strategy) -> ModelSections {
     let drafts: Vec<Draft> =
         root.tables("models").into_iter().filter_map(|table| draft(table, strategy)).collect();
     let names = check_names(&drafts);
-    let mut offered: Vec<Model> = drafts
+    let mut offered: Vec<ModelConfig> = drafts
         .iter()
         .filter_map(|draft| {
             let fallbacks = fallbacks(draft, &drafts, &names);
-            offer(draft, providers).map(|model| Model { fallbacks, ..model })
+            offer(draft, providers).map(|model| ModelConfig { fallbacks, ..model })
         })
         .collect();
     let usable: BTreeSet<String> = offered.iter().map(|model| model.name.clone()).collect();
     for model in &mut offered {
         model.fallbacks.retain(|name| usable.contains(name));
     }
-    Models { offered, names }
+    ModelSections { offered, names }
 }
 
 fn draft(table: Section<'_>, usual: Strategy) -> Option<Draft<'_>> {
-    let model = Model::read(&table, usual);
+    let model = ModelConfig::read(&table, usual);
     table.refuse_unknown();
     let name = table.opt("name", Value::name)?;
     let alias = table.placed("alias", Value::name);
@@ -176,9 +176,9 @@ fn fallbacks(draft: &Draft<'_>, drafts: &[Draft<'_>], names: &BTreeSet<String>) 
 }
 
 /// `draft` with the targets and weights that are left; `None` when there are none.
-fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<Model> {
+fn offer(draft: &Draft<'_>, providers: &Providers) -> Option<ModelConfig> {
     let whole = draft.model.as_ref()?;
-    let mut model = Model { targets: Vec::new(), weights: Vec::new(), ..whole.clone() };
+    let mut model = ModelConfig { targets: Vec::new(), weights: Vec::new(), ..whole.clone() };
     let mut lost = Vec::new();
     let targets = draft.table.placed("targets", Value::target);
     for (i, (value, target)) in targets.iter().enumerate() {

@@ -20,7 +20,7 @@ use crate::config::{
 
 section! {
     /// `[[providers]]`
-    [[providers]] pub struct Provider(section) {
+    [[providers]] pub struct ProviderConfig(section) {
         /// Name used in targets; no slash.
         name: String, read name;
         /// Base URL without a trailing slash (a bare host keeps its path `/`). Its only query may be Azure's
@@ -47,7 +47,7 @@ section! {
     }
 }
 
-impl Provider {
+impl ProviderConfig {
     /// The URL of `route` (`/chat/completions`): below the base URL's path, with its query.
     pub fn url_of(&self, route: &str) -> Url {
         let mut url = self.base_url.clone();
@@ -73,7 +73,7 @@ keywords! {
 /// What became of a provider that is written in the file.
 pub(crate) enum ProviderStatus {
     /// Usable.
-    Live(Box<Provider>),
+    Live(Box<ProviderConfig>),
     /// `enabled = false`.
     Disabled,
     /// These variables are not set.
@@ -98,7 +98,7 @@ impl Providers {
     }
 
     /// The usable ones.
-    pub(crate) fn into_live(self) -> Vec<Provider> {
+    pub(crate) fn into_live(self) -> Vec<ProviderConfig> {
         let live =
             |(_, status)| if let ProviderStatus::Live(provider) = status { Some(*provider) } else { None };
         self.0.into_iter().filter_map(live).collect()
@@ -110,7 +110,7 @@ pub(crate) fn read(root: &Section<'_>) -> Providers {
     let mut providers = Providers(Vec::new());
     for table in root.tables("providers") {
         let table = table.skippable();
-        let provider = Provider::read(&table);
+        let provider = ProviderConfig::read(&table);
         let (name, enabled) = (table.opt("name", name), table.opt("enabled", Value::boolean));
         table.refuse_unknown();
         let unset = table.unset();

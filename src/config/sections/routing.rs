@@ -101,7 +101,7 @@ section! {
 
 section! {
     /// `[breaker]`
-    [breaker] pub struct Breaker(section) {
+    [breaker] pub struct BreakerConfig(section) {
         /// Hard failures in a row that trip it.
         consecutive_failures: u32 = 5;
         /// Ratio below which it trips; 0: never.

@@ -44,7 +44,7 @@ impl AsRef<str> for Operation {
 
 section! {
     /// `[slots]`
-    [slots] pub struct Slots(section) {
+    [slots] pub struct SlotsConfig(section) {
         /// Requests one user may have in flight, per operation.
         per_user: u32 = 10;
         /// Waiting requests per user.
@@ -58,7 +58,7 @@ section! {
     }
 }
 
-impl Slots {
+impl SlotsConfig {
     /// Requests one user may have in flight of an operation.
     pub fn limit(&self, operation: Operation) -> u32 {
         self.operations.get(&operation).copied().unwrap_or(self.per_user)
@@ -90,7 +90,7 @@ fn operations(value: &Value<'_>, per_user: u32) -> Option<BTreeMap<Operation, u3
 
 section! {
     /// `[limits]`; `None`: no limit.
-    [limits] pub struct Limits {
+    [limits] pub struct LimitsConfig {
         /// Requests a user may make per minute.
         requests_per_minute: Option<u32> = None;
         /// Tokens a user may use per minute.

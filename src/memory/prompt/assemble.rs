@@ -59,7 +59,11 @@ pub(crate) fn hits(ranked: &RankedItems, limit: usize, max_tokens: Option<u32>) 
 }
 
 /// Whether a block is made so soon that to wake another thread would take longer.
-pub(crate) fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings: &config::Memory) -> bool {
+pub(crate) fn is_quick(
+    ranked: &RankedItems,
+    wanted: &SearchQuery<'_>,
+    settings: &config::MemoryConfig,
+) -> bool {
     let min_score = settings.min_score as f32;
     let good = ranked.ranking.iter().take_while(|scored| scored.score >= min_score);
     let turns = good.filter_map(|scored| ranked.reading.index.entry(scored.key));
@@ -71,7 +75,7 @@ pub(crate) fn is_quick(ranked: &RankedItems, wanted: &SearchQuery<'_>, settings:
 pub(crate) fn block(
     ranked: &RankedItems,
     wanted: &SearchQuery<'_>,
-    settings: &config::Memory,
+    settings: &config::MemoryConfig,
     context: Option<&str>,
 ) -> (RecallOutcome, bool) {
     let max_items = settings.max_items as usize;

@@ -58,9 +58,13 @@ pub(crate) struct SharedCache {
 impl SharedCache {
     /// Of all gateways that have the store of `config` and the Redis of `link`. None for one that keeps its memories in a
     /// file: nobody else has them.
-    pub(crate) fn open(config: &config::Memory, redis: Option<&RedisClient>, tasks: &Tasks) -> Option<Self> {
+    pub(crate) fn open(
+        config: &config::MemoryConfig,
+        redis: Option<&RedisClient>,
+        tasks: &Tasks,
+    ) -> Option<Self> {
         let redis = redis?;
-        if config.store == config::Store::Sqlite {
+        if config.store == config::StoreKind::Sqlite {
             tracing::warn!(
                 "memory.store: with \"sqlite\" each gateway has memories of its own, although they share a Redis; \
                  use \"postgres\" for several gateways"

@@ -9,11 +9,11 @@ fn user(name: &str) -> UserId {
     UserId::authenticated(name).unwrap()
 }
 
-fn settings(folder: &tempfile::TempDir) -> config::Memory {
-    config::Memory {
+fn settings(folder: &tempfile::TempDir) -> config::MemoryConfig {
+    config::MemoryConfig {
         path: folder.path().join("m.db"),
         recall_budget: Duration::from_secs(5),
-        ..config::Memory::default()
+        ..config::MemoryConfig::default()
     }
 }
 
@@ -68,7 +68,7 @@ async fn the_cache_answers_until_the_next_write() {
 #[tokio::test]
 async fn a_conversation_that_goes_on_reads_the_store_once() {
     let folder = tempfile::TempDir::new().unwrap();
-    let config = config::Memory { include_context: true, ..settings(&folder) };
+    let config = config::MemoryConfig { include_context: true, ..settings(&folder) };
     let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let counts = async || {
@@ -89,7 +89,7 @@ async fn a_conversation_that_goes_on_reads_the_store_once() {
 #[tokio::test]
 async fn a_block_stays_within_its_budget_frame_and_context_included() {
     let folder = tempfile::TempDir::new().unwrap();
-    let config = config::Memory { include_context: true, ..settings(&folder) };
+    let config = config::MemoryConfig { include_context: true, ..settings(&folder) };
     let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let ann = user("ann");
     let items = (0..50).map(|n| item(&format!("violin lesson number {n} was on a rainy day"))).collect();
@@ -206,7 +206,7 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
     memory.add(&ann, vec![item("My violin is old")], None).await.unwrap();
     assert_eq!(at_once(&ann), None, "it is older than the last write");
     assert_eq!(in_time().await.items, 3);
-    memory.reconfigure(&config::Memory { include_context: true, ..settings(&folder) });
+    memory.reconfigure(&config::MemoryConfig { include_context: true, ..settings(&folder) });
     assert_eq!(at_once(&ann), None, "the context was not read yet");
     in_time().await;
     let change = ContextChange::Replace(r#"{"city":"Oslo"}"#.to_owned());
@@ -224,7 +224,7 @@ async fn what_is_recalled_at_once_is_what_is_recalled() {
 #[tokio::test]
 async fn a_load_that_hangs_costs_the_budget_and_no_other_user_anything() {
     let folder = tempfile::TempDir::new().unwrap();
-    let config = config::Memory { recall_budget: Duration::from_millis(100), ..settings(&folder) };
+    let config = config::MemoryConfig { recall_budget: Duration::from_millis(100), ..settings(&folder) };
     let memory = MemoryService::open(&config, None, None, &Tasks::new()).await.unwrap();
     let (ann, bob) = (user("ann"), user("bob"));
     let hanging = memory.engine.indexes.slot(&ann).hang().await;

@@ -20,8 +20,11 @@ const FIRST_LOOK: Duration = Duration::from_secs(3);
 ///
 /// Errors: what no waiting cures, such as a damaged file, a wrong password or a newer schema. A server that is away
 /// is none: the gateway starts without it and finds it when it comes.
-pub(crate) async fn store(config: &config::Memory, tasks: &Tasks) -> Result<Arc<dyn Store>, StoreError> {
-    if config.store == config::Store::Sqlite {
+pub(crate) async fn store(
+    config: &config::MemoryConfig,
+    tasks: &Tasks,
+) -> Result<Arc<dyn Store>, StoreError> {
+    if config.store == config::StoreKind::Sqlite {
         return Ok(Arc::new(SqliteStore::open(&config.path)?));
     }
     let url = config.url.as_ref().map_or("", |url| url.expose());

@@ -43,7 +43,7 @@ pub(crate) static FORWARDED: [HeaderName; 6] = [
 /// A configured provider.
 pub struct Provider {
     /// Its configuration.
-    pub config: config::Provider,
+    pub config: config::ProviderConfig,
     /// Its deviations from OpenAI's API.
     pub quirks: &'static ProviderProfile,
     /// Its connection pool.
@@ -70,7 +70,7 @@ pub struct RequestTarget {
 impl Provider {
     /// A provider without connections yet.
     pub fn new(
-        config: config::Provider,
+        config: config::ProviderConfig,
         default: &config::Resilience,
         tasks: Tasks,
     ) -> Result<Arc<Self>, String> {
@@ -92,7 +92,7 @@ impl Provider {
     }
 
     /// Whether the connections of a provider configured as `other` would be the same.
-    pub fn is_same(&self, other: &config::Provider) -> bool {
+    pub fn is_same(&self, other: &config::ProviderConfig) -> bool {
         let ours = &self.config;
         ours.base_url == other.base_url
             && ours.api_key == other.api_key
@@ -186,7 +186,7 @@ impl Drop for ConcurrencyPermit {
     }
 }
 
-fn standing_headers(config: &config::Provider) -> Result<HeaderMap, String> {
+fn standing_headers(config: &config::ProviderConfig) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     // Never compressed: compression makes a stream arrive in bursts.
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     fn provider(base_url: &str) -> Arc<Provider> {
-        let config = config::Provider {
+        let config = config::ProviderConfig {
             name: "p".into(),
             base_url: base_url.parse().unwrap(),
             api_key: Some(config::Secret::new("k")),

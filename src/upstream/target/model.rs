@@ -17,7 +17,7 @@ use crate::{
 /// A model and its targets.
 pub struct Model {
     /// Its configuration.
-    pub config: config::Model,
+    pub config: config::ModelConfig,
     /// Its targets, in the order of the configuration.
     pub targets: Vec<Arc<Target>>,
     /// It is an ad-hoc target, requested by its own name.

@@ -136,7 +136,7 @@ impl Snapshot {
 
     fn model_of(
         &self,
-        config: config::Model,
+        config: config::ModelConfig,
         targets: Vec<Arc<Target>>,
         (direct, meters): (bool, Option<Arc<ModelMeters>>),
     ) -> Model {
@@ -190,7 +190,7 @@ impl Snapshot {
     }
 
     fn ad_hoc_model(&self, target: Arc<Target>) -> Arc<Model> {
-        let config = config::Model {
+        let config = config::ModelConfig {
             name: target.id.to_string(),
             alias: Vec::new(),
             targets: vec![target.name.clone()],

@@ -10,8 +10,8 @@ use crate::admission::{
     rate_limit_headers::RateLimitState,
 };
 
-fn limits(requests: Option<u32>, tokens: Option<u32>) -> config::Limits {
-    config::Limits { requests_per_minute: requests, tokens_per_minute: tokens }
+fn limits(requests: Option<u32>, tokens: Option<u32>) -> config::LimitsConfig {
+    config::LimitsConfig { requests_per_minute: requests, tokens_per_minute: tokens }
 }
 
 fn user(name: &str) -> UserId {

@@ -80,8 +80,8 @@ impl Drop for Runs<'_> {
     }
 }
 
-fn config(per_user: u32, total: u32, queue_timeout: Duration) -> config::Slots {
-    config::Slots { per_user, queue: 9, queue_timeout, total, operations: BTreeMap::new() }
+fn config(per_user: u32, total: u32, queue_timeout: Duration) -> config::SlotsConfig {
+    config::SlotsConfig { per_user, queue: 9, queue_timeout, total, operations: BTreeMap::new() }
 }
 
 /// Tells `story` in every order; there must not be so many that some were left out.

@@ -158,7 +158,7 @@ fn body_limit(route: &UserDataRoute, max_body: usize) -> Option<usize> {
     }
 }
 
-fn time_limit(operation: Operation, config: &config::Memory) -> Duration {
+fn time_limit(operation: Operation, config: &config::MemoryConfig) -> Duration {
     match operation {
         Operation::UpdateContext => config.update_context_timeout,
         Operation::GetContext | Operation::Chat | Operation::Embeddings | Operation::Other => {

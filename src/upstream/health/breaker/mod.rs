@@ -25,7 +25,7 @@ pub(crate) use self::{
 use self::{peers::BreakerPeers, success_window::SuccessWindow};
 use super::peer_evidence::PeerId;
 use crate::{
-    config::Breaker as Config,
+    config::BreakerConfig as Config,
     upstream::exchange::outcome::{BreakerSignal, Outcome},
 };
 
