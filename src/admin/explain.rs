@@ -12,7 +12,7 @@ use crate::{
     config::{Strategy, TargetName},
     dispatch::plan::{
         Plan,
-        dry_run::{PassedOver, Reason, Rehearsal, Rehearsed},
+        dry_run::{DryRun, PassedOver, PredictedStep, Reason},
     },
     upstream::{
         IneligibleReason, Model, ReportedState, RequestNeed, Snapshot, Target, TargetView,
@@ -85,7 +85,7 @@ pub(crate) struct NotAsked {
 
 /// The model of this name or alias, or the target `provider/model`; `None` if a request for it would be refused.
 pub(crate) fn find(snapshot: &Snapshot, name: &str) -> Option<Arc<Model>> {
-    let target = || snapshot.ad_hoc_views(&TargetName::parse(name)?);
+    let target = || snapshot.peek_ad_hoc(&TargetName::parse(name)?);
     snapshot.model(name).cloned().or_else(target)
 }
 
@@ -94,36 +94,36 @@ pub(crate) fn explain(snapshot: &Snapshot, model: &Arc<Model>, need: RequestNeed
     let chain = if model.direct { vec![model.clone()] } else { snapshot.chain(model) };
     let rules = snapshot.config.resilience.clone();
     let max_attempts = rules.max_attempts;
-    let rehearsal = Plan::new(chain, Vec::new(), need, rules).dry_run(at.now);
-    let words = ReasonContext { asked: model, rehearsal: &rehearsal, need, max_attempts, at };
+    let dry_run = Plan::new(chain, Vec::new(), need, rules).dry_run(at.now);
+    let words = ReasonContext { asked: model, dry_run: &dry_run, need, max_attempts, at };
     Explanation {
         model: model.config.name.clone(),
         stream: need.kind == LatencyKind::Stream,
         prompt_tokens: need.tokens,
         max_attempts,
-        order: rehearsal.asked.iter().map(|step| words.step(step)).collect(),
-        not_asked: rehearsal.passed_over.iter().map(|passed| words.not_asked(passed)).collect(),
+        order: dry_run.asked.iter().map(|step| words.step(step)).collect(),
+        not_asked: dry_run.passed_over.iter().map(|passed| words.not_asked(passed)).collect(),
     }
 }
 
 /// The facts behind the sentences.
 struct ReasonContext<'a> {
     asked: &'a Arc<Model>,
-    rehearsal: &'a Rehearsal,
+    dry_run: &'a DryRun,
     need: RequestNeed,
     max_attempts: u32,
     at: Moment,
 }
 
 impl ReasonContext<'_> {
-    fn step(&self, step: &Rehearsed) -> PlanStep {
+    fn step(&self, step: &PredictedStep) -> PlanStep {
         let view = self.view(&step.target, &step.model);
         PlanStep {
             target: step.target.id.to_string(),
             model: step.model.config.name.clone(),
             fallback: self.is_fallback(&step.model),
             chance: step.chance,
-            share: self.rehearsal.share(&step.target),
+            share: self.dry_run.share(&step.target),
             score: view.scores[self.need.kind as usize].score,
             state: view.state,
             wait: step.waited.as_secs_f64(),
@@ -138,7 +138,7 @@ impl ReasonContext<'_> {
             target: passed.target.id.to_string(),
             model: passed.model.config.name.clone(),
             fallback: self.is_fallback(&passed.model),
-            share: self.rehearsal.share(&passed.target),
+            share: self.dry_run.share(&passed.target),
             state: view.state,
             reason: self.why_not(passed, &view),
             retry_at: passed.until.map(|until| self.at.date(until)),
@@ -176,7 +176,7 @@ impl ReasonContext<'_> {
     }
 }
 
-fn why_asked(step: &Rehearsed) -> &'static str {
+fn why_asked(step: &PredictedStep) -> &'static str {
     if step.probe {
         return "A half-open probe is due, and this request makes it.";
     }

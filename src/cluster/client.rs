@@ -147,7 +147,7 @@ impl RedisClient {
     /// Publishes a message soon, or never: it is a hint.
     pub fn publish(&self, channel: &str, message: Bytes) {
         if !self.0.channels.publish(channel, message) {
-            self.0.meters.untold.inc();
+            self.0.meters.unsent.inc();
         }
     }
 

@@ -56,7 +56,7 @@ pub struct RedisMeters {
     /// Calls without a reply, by error.
     pub errors: CounterMap<&'static str>,
     /// Messages of [`RedisClient::publish`] that were not sent.
-    pub untold: Counter,
+    pub unsent: Counter,
 }
 
 pub(super) struct ClientInner {

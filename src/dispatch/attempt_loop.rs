@@ -120,7 +120,7 @@ impl AttemptLoop {
                 Step::Try(candidate) => match self.try_one(candidate, continuation).await? {
                     Some(Ok(answer)) => return Ok(self.found(answer)),
                     Some(Err((candidate, failure))) => self.failed(&candidate, failure)?,
-                    None => self.plan.ineligible_reason(),
+                    None => self.plan.refund_attempt(),
                 },
             }
         }
@@ -237,7 +237,7 @@ impl AttemptLoop {
         match self.prepare(&candidate, None) {
             Some(asking) => Some((candidate, asking)),
             None => {
-                self.plan.ineligible_reason();
+                self.plan.refund_attempt();
                 None
             }
         }
@@ -338,9 +338,9 @@ fn unsuited(call: &Call) -> Vec<Arc<str>> {
     let RequestContent::Json(peek) = &call.upstream.content else { return Vec::new() };
     let targets = call.upstream.models.iter().flat_map(|model| &model.targets);
     let refuses = |target: &&Arc<Target>| {
-        let quirks = target.provider.quirks;
+        let profile = target.provider.profile;
         let field = |path: &str| peek.field(&call.upstream.body, path);
-        !quirks.refused_params.is_empty() && quirks.refusal(field).is_some()
+        !profile.refused_params.is_empty() && profile.refusal(field).is_some()
     };
     targets.filter(refuses).map(|target| target.id.clone()).collect()
 }

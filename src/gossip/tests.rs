@@ -315,7 +315,7 @@ async fn a_limit_of_the_common_key_holds_for_all() {
     let (mut a, b) = two();
     a.asks(Outcome::Throttled { rest: Some(ms(30_000)) }, 1);
     b.hears(a.tells());
-    assert_eq!(b.standing().why, Some(IneligibleReason::Resting));
+    assert_eq!(b.standing().why, Some(IneligibleReason::CoolingDown));
     assert!(about(b.standing().until, a.standing().until));
     assert_eq!(b.view().told_by.unwrap().peer, PeerId(1));
     let (mut a, b) = two();

@@ -97,7 +97,7 @@ impl Ours {
                     running.asked = Some((candidate, attempt));
                     return Choice::Ask(target, first);
                 }
-                None => running.plan.ineligible_reason(),
+                None => running.plan.refund_attempt(),
             }
         }
     }

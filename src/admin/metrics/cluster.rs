@@ -23,5 +23,5 @@ pub(crate) fn write(page: &mut MetricsPage, redis: &RedisClient, admission: &Adm
     let help = "Slot leases restored in Redis: lost by it, or granted while it was unavailable.";
     page.counter("concierge_leases_restored", help, plain(admission.leases_restored()));
     let help = "Messages to other gateways dropped because the send queue was full.";
-    page.counter("concierge_redis_messages_dropped", help, plain(redis.meters().untold.get()));
+    page.counter("concierge_redis_messages_dropped", help, plain(redis.meters().unsent.get()));
 }

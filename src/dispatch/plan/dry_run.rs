@@ -9,9 +9,9 @@ use super::*;
 const MAX_STEPS: u32 = 100;
 
 /// What a plan would do if every target were unreachable.
-pub struct Rehearsal {
+pub struct DryRun {
     /// The targets it would try, in order.
-    pub asked: Vec<Rehearsed>,
+    pub asked: Vec<PredictedStep>,
     /// Every other target of the requested model and its fallbacks.
     pub passed_over: Vec<PassedOver>,
     /// The chance of each target to be tried first, where it has one. The sum is 1 if any target may be tried.
@@ -19,7 +19,7 @@ pub struct Rehearsal {
 }
 
 /// A target that would be tried.
-pub struct Rehearsed {
+pub struct PredictedStep {
     /// The target of this step.
     pub target: Arc<Target>,
     /// The model it would be tried for.
@@ -58,7 +58,7 @@ pub enum Reason {
 
 impl Plan {
     /// Follows the plan from `now` to its end.
-    pub fn dry_run(mut self, now: Instant) -> Rehearsal {
+    pub fn dry_run(mut self, now: Instant) -> DryRun {
         self.rehearsed = true;
         // Never used: `pick` takes the likeliest target.
         let mut rng = fastrand::Rng::with_seed(0);
@@ -84,7 +84,7 @@ impl Plan {
             }
         }
         let passed_over = self.passed_over(&asked, now);
-        Rehearsal { asked, passed_over, shares }
+        DryRun { asked, passed_over, shares }
     }
 
     /// `chance`: `None` for a target that was not drawn.
@@ -94,9 +94,9 @@ impl Plan {
         chance: Option<f64>,
         waited: Duration,
         now: Instant,
-    ) -> Rehearsed {
+    ) -> PredictedStep {
         let access = candidate.target.eligibility(&self.need, None, now).access;
-        Rehearsed {
+        PredictedStep {
             target: candidate.target.clone(),
             model: candidate.model.clone(),
             chance: chance.unwrap_or(1.0),
@@ -109,11 +109,11 @@ impl Plan {
     /// The chance of each target to be the next of its model, if that model is tried.
     fn chances(&self, now: Instant) -> Vec<(Arc<Model>, Arc<str>, f64)> {
         let of = |model: &Arc<Model>| {
-            let RemainingTargets { standings, ready, probe } = self.choices(model, now);
+            let RemainingTargets { eligibilities, ready, probe } = self.choices(model, now);
             let chances = match probe {
                 Some(probe) => vec![(probe, 1.0)],
                 None => {
-                    let chances = model.chances(&ready, &standings);
+                    let chances = model.chances(&ready, &eligibilities);
                     ready.into_iter().zip(chances).collect::<Vec<_>>()
                 }
             };
@@ -124,7 +124,7 @@ impl Plan {
         self.models.iter().flat_map(of).collect()
     }
 
-    fn passed_over(&self, asked: &[Rehearsed], now: Instant) -> Vec<PassedOver> {
+    fn passed_over(&self, asked: &[PredictedStep], now: Instant) -> Vec<PassedOver> {
         let mut seen: Vec<&Arc<str>> = asked.iter().map(|step| &step.target.id).collect();
         let mut passed = Vec::new();
         for model in &self.models {
@@ -146,7 +146,7 @@ impl Plan {
     }
 }
 
-impl Rehearsal {
+impl DryRun {
     /// The chance of this target to be tried first.
     pub fn share(&self, target: &Target) -> f64 {
         share_of(&self.shares, &target.id).unwrap_or(0.0)

@@ -74,7 +74,7 @@ pub struct Plan {
 
 /// The targets of a model that may be tried now.
 struct RemainingTargets {
-    standings: Vec<Eligibility>,
+    eligibilities: Vec<Eligibility>,
     /// Indices of the targets that may be tried.
     ready: Vec<usize>,
     /// The target whose breaker needs a probe: it is tried before the others.
@@ -166,7 +166,7 @@ impl Plan {
     }
 
     /// The `candidate` became ineligible before the attempt began: another call took its last place.
-    pub fn ineligible_reason(&mut self) {
+    pub fn refund_attempt(&mut self) {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
@@ -265,8 +265,8 @@ impl Plan {
 
     /// The fresh targets of `model`, with their eligibility.
     fn fresh(&self, model: &Model, now: Instant) -> impl Iterator<Item = (usize, Eligibility)> {
-        let standings = model.eligibilities(&self.need, now).into_iter().enumerate();
-        standings.filter(|(index, _)| self.is_fresh(model, *index))
+        let eligibilities = model.eligibilities(&self.need, now).into_iter().enumerate();
+        eligibilities.filter(|(index, _)| self.is_fresh(model, *index))
     }
 
     /// When no other is left: a target without headroom, or one that is known to reject such a request.
@@ -288,28 +288,30 @@ impl Plan {
     /// The targets of `model` that may be tried and were not tried yet. A half-open probe goes first, if another target
     /// can follow its failure or none else is eligible.
     fn choices(&self, model: &Model, now: Instant) -> RemainingTargets {
-        let standings = model.eligibilities(&self.need, now);
-        let fresh: Vec<usize> = (0..standings.len()).filter(|index| self.is_fresh(model, *index)).collect();
-        let probe = fresh.iter().copied().find(|index| standings[*index].access == Availability::Probe);
-        let ready = Model::preferred(fresh, &standings);
+        let eligibilities = model.eligibilities(&self.need, now);
+        let fresh: Vec<usize> =
+            (0..eligibilities.len()).filter(|index| self.is_fresh(model, *index)).collect();
+        let probe = fresh.iter().copied().find(|index| eligibilities[*index].access == Availability::Probe);
+        let ready = Model::preferred(fresh, &eligibilities);
         // The last attempt of a call is not spent on a probe, unless there is no other target.
         let caught = self.attempts + 1 < self.rules.max_attempts || ready.is_empty();
-        RemainingTargets { standings, ready, probe: probe.filter(|_| caught) }
+        RemainingTargets { eligibilities, ready, probe: probe.filter(|_| caught) }
     }
 
     /// One of the choices, and whether another is eligible.
     fn pick(&self, model: &Model, now: Instant, rng: &mut fastrand::Rng) -> Option<(Arc<Target>, bool)> {
-        let RemainingTargets { standings, ready, probe } = self.choices(model, now);
+        let RemainingTargets { eligibilities, ready, probe } = self.choices(model, now);
         if !self.rehearsed {
-            request_probe(model, &standings);
+            request_probe(model, &eligibilities);
         }
         let draw = || match self.rehearsed {
-            true => model.likeliest(&ready, &standings),
-            false => model.best(&ready, &standings, rng),
+            true => model.likeliest(&ready, &eligibilities),
+            false => model.best(&ready, &eligibilities, rng),
         };
         let chosen = probe.or_else(draw)?;
         let is_other = |index: usize| index != chosen && self.is_fresh(model, index);
-        let others = (0..standings.len()).any(|index| is_other(index) && standings[index].access.is_open());
+        let others =
+            (0..eligibilities.len()).any(|index| is_other(index) && eligibilities[index].access.is_open());
         Some((model.targets[chosen].clone(), others))
     }
 
@@ -342,7 +344,7 @@ impl Plan {
             let (target, at) = (target.clone(), *at);
             let standing = target.eligibility(&self.need, None, now);
             let ready = standing.access.is_open();
-            if now < at && (ready || standing.why == Some(IneligibleReason::Resting)) {
+            if now < at && (ready || standing.why == Some(IneligibleReason::CoolingDown)) {
                 return Some(Step::Wait(at));
             }
             self.second = SameTargetRetry::Used;
@@ -360,7 +362,7 @@ impl Plan {
         let short = |why| {
             matches!(
                 why,
-                IneligibleReason::Resting
+                IneligibleReason::CoolingDown
                     | IneligibleReason::NoHeadroom
                     | IneligibleReason::AwaitingProbeLease
             )
@@ -404,7 +406,7 @@ impl Plan {
     fn no_target(&self, now: Instant) -> UpstreamError {
         let all_are =
             |whys: &[IneligibleReason]| self.all(now).all(|s| s.why.is_some_and(|why| whys.contains(&why)));
-        if all_are(&[IneligibleReason::Resting, IneligibleReason::NoHeadroom]) {
+        if all_are(&[IneligibleReason::CoolingDown, IneligibleReason::NoHeadroom]) {
             let retry_after = self.retry_after(now).unwrap_or(Duration::from_secs(1));
             return UpstreamError::RateLimited { retry_after };
         }
@@ -420,11 +422,11 @@ impl Plan {
 }
 
 /// Requests the next probe lease for the targets this call could probe, without waiting for it.
-fn request_probe(model: &Model, standings: &[Eligibility]) {
+fn request_probe(model: &Model, eligibilities: &[Eligibility]) {
     let each = model
         .targets
         .iter()
-        .zip(standings)
+        .zip(eligibilities)
         .filter(|(_, standing)| standing.why == Some(IneligibleReason::AwaitingProbeLease));
     each.for_each(|(target, _)| target.state.request_probe());
 }

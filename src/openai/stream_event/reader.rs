@@ -16,7 +16,7 @@ const LARGEST: usize = 1024;
 pub(crate) struct ChunkReader {
     api: Api,
     /// The bytes before the text, then those after it; empty before the first event with text.
-    mould: Vec<u8>,
+    template: Vec<u8>,
     /// Where the bytes after the text begin.
     behind: usize,
 }
@@ -24,7 +24,7 @@ pub(crate) struct ChunkReader {
 impl ChunkReader {
     /// A reader without a template.
     pub(crate) fn new(api: Api) -> Self {
-        Self { api, mould: Vec::new(), behind: 0 }
+        Self { api, template: Vec::new(), behind: 0 }
     }
 
     /// The same as [`read`].
@@ -39,7 +39,7 @@ impl ChunkReader {
 
     /// The text of an event that matches the template.
     fn text_of<'a>(&self, event: &'a [u8]) -> Option<&'a str> {
-        let (before, behind) = self.mould.split_at_checked(self.behind)?;
+        let (before, behind) = self.template.split_at_checked(self.behind)?;
         let text = event.strip_prefix(before)?.strip_suffix(behind)?;
         // Without a branch per byte, so that the compiler can vectorize it.
         let plain = text.iter().fold(true, |plain, byte| plain & (*byte >= b' ' && !b"\"\\".contains(byte)));
@@ -54,9 +54,9 @@ impl ChunkReader {
             return;
         };
         if *reading == only(text) && before.len() + behind.len() <= LARGEST {
-            self.mould.clear();
-            self.mould.extend_from_slice(before);
-            self.mould.extend_from_slice(behind);
+            self.template.clear();
+            self.template.extend_from_slice(before);
+            self.template.extend_from_slice(behind);
             self.behind = start;
         }
     }

@@ -63,7 +63,7 @@ impl Failure {
 
     /// An error under status 200.
     pub fn in_200(provider: &Provider, headers: &HeaderMap, error: &ProviderError, what: &str) -> Self {
-        let outcome = outcome::of_error_in_200(provider.quirks, headers, error_fields(error), clock::wall());
+        let outcome = outcome::of_error_in_200(provider.profile, headers, error_fields(error), clock::wall());
         let code = error.code.as_deref();
         let status = code.and_then(|code| StatusCode::from_bytes(code.as_bytes()).ok());
         let status = status.filter(StatusCode::is_client_error).unwrap_or(StatusCode::BAD_REQUEST);
@@ -82,7 +82,7 @@ impl Failure {
         let error = ProviderError::parse(&body);
         let (status, headers) = (parts.status, &parts.headers);
         let outcome = outcome::of_status(
-            provider.quirks,
+            provider.profile,
             status.as_u16(),
             headers,
             error_fields(&error),

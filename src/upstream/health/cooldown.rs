@@ -77,7 +77,7 @@ impl Cooldown {
     /// Answers to requests that were sent before the cooldown began carry nothing new, so they neither double nor
     /// shorten it: twenty throttled answers of one burst are one.
     pub(crate) fn throttled(&mut self, said: Option<Duration>, now: Instant, rng: &mut fastrand::Rng) {
-        let fresh = !self.until_when(now);
+        let fresh = !self.is_throttled(now);
         self.told = Some(now);
         let rest = said.map(|d| d.clamp(MIN, MAX)).unwrap_or_else(|| {
             let doublings = self.consecutive.saturating_sub(u32::from(!fresh)).min(6);
@@ -97,7 +97,7 @@ impl Cooldown {
     }
 
     /// Whether this gateway itself was asked to wait.
-    pub(crate) fn until_when(&self, now: Instant) -> bool {
+    pub(crate) fn is_throttled(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 

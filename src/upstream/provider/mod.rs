@@ -45,7 +45,7 @@ pub struct Provider {
     /// Its configuration.
     pub config: config::ProviderConfig,
     /// Its deviations from OpenAI's API.
-    pub quirks: &'static ProviderProfile,
+    pub profile: &'static ProviderProfile,
     /// Its connection pool.
     pub client: Arc<Client>,
     /// The common paths below the base URL with their parsed URIs: built once, because parsing a URI is expensive.
@@ -80,10 +80,10 @@ impl Provider {
         let connect_timeout = config.connect_timeout.unwrap_or(default.connect_timeout);
         let standing = FixedHeaders::new(standing_headers(&config)?);
         let client = Client::new(origin, standing, connect_timeout, tasks)?;
-        let quirks = known::profile(url.host_str().unwrap_or_default());
+        let profile = known::profile(url.host_str().unwrap_or_default());
         let (in_flight, drained) = (AtomicUsize::new(0), AtomicBool::new(false));
         let usual = Vec::with_capacity(Api::PATHS.len());
-        let mut provider = Self { config, quirks, client, usual, in_flight, drained };
+        let mut provider = Self { config, profile, client, usual, in_flight, drained };
         for (_, path) in Api::PATHS {
             let uri = Uri::try_from(provider.uri(path)).map_err(|error| error.to_string())?;
             provider.usual.push((path, uri));

@@ -74,7 +74,7 @@ pub enum IneligibleReason {
     /// A half-open probe is due, and waits for the probe lease of the cluster.
     AwaitingProbeLease,
     /// It asked us to wait.
-    Resting,
+    CoolingDown,
     /// Its rate limit would refuse the next request.
     NoHeadroom,
     /// The provider rejected our key, or does not have the model.
@@ -272,7 +272,7 @@ impl TargetHealth {
             return Some((IneligibleReason::Misconfigured, Some(*until)));
         }
         if let Some(until) = self.cooldown.retry_at(now) {
-            return Some((IneligibleReason::Resting, Some(until)));
+            return Some((IneligibleReason::CoolingDown, Some(until)));
         }
         if self.breaker.would_admit(now).is_none() {
             let why = if self.breaker.awaits_probe_lease(now) {

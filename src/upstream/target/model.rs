@@ -48,10 +48,10 @@ impl Model {
     }
 
     /// The indices in `some` of targets that are open; without the suspected ones, if there are others.
-    pub fn preferred(mut some: Vec<usize>, standings: &[Eligibility]) -> Vec<usize> {
-        let ready = some.iter().any(|index| standings[*index].access == Availability::Ready);
+    pub fn preferred(mut some: Vec<usize>, eligibilities: &[Eligibility]) -> Vec<usize> {
+        let ready = some.iter().any(|index| eligibilities[*index].access == Availability::Ready);
         let access = if ready { Availability::Ready } else { Availability::Doubted };
-        some.retain(|index| standings[*index].access == access);
+        some.retain(|index| eligibilities[*index].access == access);
         some
     }
 
@@ -59,11 +59,11 @@ impl Model {
     pub fn best(
         &self,
         eligible: &[usize],
-        standings: &[Eligibility],
+        eligibilities: &[Eligibility],
         rng: &mut fastrand::Rng,
     ) -> Option<usize> {
         let first = match self.strategy {
-            Strategy::Score => selection::by_score(keys(eligible, standings), self.temperature, rng)?,
+            Strategy::Score => selection::by_score(keys(eligible, eligibilities), self.temperature, rng)?,
             Strategy::Priority => 0,
             Strategy::Weighted => selection::by_weight(self.weights(eligible), rng)?,
             Strategy::RoundRobin => {
@@ -74,31 +74,31 @@ impl Model {
     }
 
     /// The one of the targets at `eligible` that [`Model::best`] takes most often; does not advance the round robin.
-    pub fn likeliest(&self, eligible: &[usize], standings: &[Eligibility]) -> Option<usize> {
+    pub fn likeliest(&self, eligible: &[usize], eligibilities: &[Eligibility]) -> Option<usize> {
         if self.strategy == Strategy::RoundRobin {
             let turn = self.turn.load(Ordering::Relaxed);
             return selection::round_robin(eligible.len(), turn).map(|first| eligible[first]);
         }
-        let chances = self.chances(eligible, standings);
+        let chances = self.chances(eligible, eligibilities);
         // The first of equals.
         let best = chances.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.total_cmp(b));
         best.map(|(index, _)| eligible[index])
     }
 
     /// The probability of each target to be tried first now.
-    pub fn shares(&self, standings: &[Eligibility]) -> Vec<f64> {
-        let eligible = Self::preferred((0..standings.len()).collect(), standings);
-        let mut shares = vec![0.0; standings.len()];
-        let chances = self.chances(&eligible, standings);
+    pub fn shares(&self, eligibilities: &[Eligibility]) -> Vec<f64> {
+        let eligible = Self::preferred((0..eligibilities.len()).collect(), eligibilities);
+        let mut shares = vec![0.0; eligibilities.len()];
+        let chances = self.chances(&eligible, eligibilities);
         eligible.iter().zip(chances).for_each(|(index, chance)| shares[*index] = chance);
         shares
     }
 
     /// The probability of each target at `eligible` to be the first of them.
-    pub fn chances(&self, eligible: &[usize], standings: &[Eligibility]) -> Vec<f64> {
+    pub fn chances(&self, eligible: &[usize], eligibilities: &[Eligibility]) -> Vec<f64> {
         let count = eligible.len();
         match self.strategy {
-            Strategy::Score => selection::shares(keys(eligible, standings), self.temperature),
+            Strategy::Score => selection::shares(keys(eligible, eligibilities), self.temperature),
             Strategy::Priority => (0..count).map(|place| if place == 0 { 1.0 } else { 0.0 }).collect(),
             Strategy::Weighted => selection::weight_shares(self.weights(eligible)),
             Strategy::RoundRobin => vec![1.0 / count.max(1) as f64; count],
@@ -111,6 +111,6 @@ impl Model {
 }
 
 /// Score and ramp of each of the targets at `eligible`.
-fn keys(eligible: &[usize], standings: &[Eligibility]) -> impl Iterator<Item = (f64, f64)> {
-    eligible.iter().map(|index| (standings[*index].score.score, standings[*index].ramp))
+fn keys(eligible: &[usize], eligibilities: &[Eligibility]) -> impl Iterator<Item = (f64, f64)> {
+    eligible.iter().map(|index| (eligibilities[*index].score.score, eligibilities[*index].ramp))
 }

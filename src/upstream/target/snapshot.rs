@@ -166,7 +166,7 @@ impl Snapshot {
     }
 
     /// The same without creating it: a name that was never requested leaves no trace.
-    pub fn ad_hoc_views(&self, name: &TargetName) -> Option<Arc<Model>> {
+    pub fn peek_ad_hoc(&self, name: &TargetName) -> Option<Arc<Model>> {
         self.direct.look(&name.to_string()).or_else(|| self.new_ad_hoc(name))
     }
 

@@ -141,7 +141,9 @@ impl TargetHealth {
         match self.ineligible_reason(0, now) {
             Some((IneligibleReason::Drained, _)) => ReportedState::Drained,
             Some((IneligibleReason::Misconfigured, _)) => ReportedState::Misconfigured,
-            Some((IneligibleReason::Resting | IneligibleReason::NoHeadroom, _)) => ReportedState::RateLimited,
+            Some((IneligibleReason::CoolingDown | IneligibleReason::NoHeadroom, _)) => {
+                ReportedState::RateLimited
+            }
             Some((
                 IneligibleReason::Open | IneligibleReason::AwaitingProbeLease | IneligibleReason::Busy,
                 _,

@@ -20,8 +20,8 @@ name = "n"
 targets = ["c/x"]
 "#;
 
-fn told(rehearsal: &Rehearsal) -> Vec<(&str, f64)> {
-    rehearsal.asked.iter().map(|step| (&*step.target.id, step.chance)).collect()
+fn told(dry_run: &DryRun) -> Vec<(&str, f64)> {
+    dry_run.asked.iter().map(|step| (&*step.target.id, step.chance)).collect()
 }
 
 fn trip(snapshot: &Snapshot, id: &str) {
@@ -35,9 +35,9 @@ fn trip(snapshot: &Snapshot, id: &str) {
 #[tokio::test(start_paused = true)]
 async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
     let snapshot = snapshot(MODELS);
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
-    assert_eq!(told(&rehearsal), [("b/x", 0.75), ("a/x", 1.0), ("c/x", 1.0)]);
-    assert!(rehearsal.passed_over.is_empty());
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
+    assert_eq!(told(&dry_run), [("b/x", 0.75), ("a/x", 1.0), ("c/x", 1.0)]);
+    assert!(dry_run.passed_over.is_empty());
 }
 
 /// Whatever target is out, suspected, a last resort or low in score: some target is first.
@@ -45,8 +45,8 @@ async fn the_likeliest_first_then_the_rest_then_the_fallbacks() {
 async fn the_shares_are_a_whole() {
     let snapshot = snapshot(MODELS);
     let shares = || {
-        let rehearsal = plan(&snapshot).dry_run(Instant::now());
-        let of = |id| rehearsal.share(&snapshot.find(id).unwrap());
+        let dry_run = plan(&snapshot).dry_run(Instant::now());
+        let of = |id| dry_run.share(&snapshot.find(id).unwrap());
         ["a/x", "b/x", "c/x"].map(of)
     };
     assert_eq!(shares(), [0.25, 0.75, 0.0]);
@@ -76,9 +76,9 @@ async fn whoever_is_asked_for_want_of_any_other_has_the_whole_share() {
     for id in ["b/x", "c/x"] {
         snapshot.find(id).unwrap().state.drain(true, Instant::now());
     }
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
-    assert!(rehearsal.asked[0].reluctantly);
-    assert_eq!(rehearsal.share(&target), 1.0);
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
+    assert!(dry_run.asked[0].reluctantly);
+    assert_eq!(dry_run.share(&target), 1.0);
 }
 
 /// The chance of the first step is how often real plans take it.
@@ -94,17 +94,17 @@ async fn the_chance_is_the_frequency_of_real_plans() {
     };
     let draws = 4000;
     let often = (0..draws).filter(|_| *first(&mut rng) == *"b/x").count();
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
-    assert!((often as f64 / f64::from(draws) - rehearsal.asked[0].chance).abs() < 0.03, "{often}");
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
+    assert!((often as f64 / f64::from(draws) - dry_run.asked[0].chance).abs() < 0.03, "{often}");
 }
 
 /// Step by step, a real plan whose attempts all fail tries the targets that the dry run named.
 #[tokio::test(start_paused = true)]
 async fn a_real_plan_goes_the_same_way() {
     let snapshot = snapshot(&MODELS.replace("weighted", "priority"));
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
     let mut real = plan(&snapshot);
-    for (id, chance) in told(&rehearsal) {
+    for (id, chance) in told(&dry_run) {
         assert_eq!(chance, 1.0);
         fails(&mut real, &format!("try {id}"), Outcome::Hard(HardKind::Connect)).unwrap();
     }
@@ -115,10 +115,10 @@ async fn whoever_is_passed_over_has_a_reason() {
     let snapshot = snapshot(MODELS);
     trip(&snapshot, "b/x");
     snapshot.find("c/x").unwrap().state.drain(true, Instant::now());
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
-    assert_eq!(told(&rehearsal), [("a/x", 1.0)]);
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
+    assert_eq!(told(&dry_run), [("a/x", 1.0)]);
     let passed: Vec<_> =
-        rehearsal.passed_over.iter().map(|p| (&*p.target.id, p.reason, p.until.is_some())).collect();
+        dry_run.passed_over.iter().map(|p| (&*p.target.id, p.reason, p.until.is_some())).collect();
     assert_eq!(
         passed,
         [
@@ -147,8 +147,8 @@ async fn a_probe_is_named() {
     let snapshot = snapshot(MODELS);
     trip(&snapshot, "a/x");
     tokio::time::advance(Duration::from_secs(30)).await;
-    let rehearsal = plan(&snapshot).dry_run(Instant::now());
-    let first = &rehearsal.asked[0];
+    let dry_run = plan(&snapshot).dry_run(Instant::now());
+    let first = &dry_run.asked[0];
     assert_eq!((&*first.target.id, first.probe, first.chance), ("a/x", true, 1.0));
 }
 

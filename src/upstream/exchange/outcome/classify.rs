@@ -15,7 +15,7 @@ use crate::{config::known::ProviderProfile, upstream::health::cooldown};
 ///
 /// `now` is the wall clock, for dates in `Retry-After`.
 pub fn of_status(
-    quirks: &ProviderProfile,
+    profile: &ProviderProfile,
     status: u16,
     headers: &HeaderMap,
     said: ErrorFields<'_>,
@@ -30,11 +30,11 @@ pub fn of_status(
         429 | 498 => throttled(&words, headers, now),
         503 => match cooldown::explicit(headers, now) {
             Some(rest) => Outcome::Throttled { rest: Some(rest) },
-            None if quirks.throttle_503 => Outcome::Throttled { rest: None },
+            None if profile.throttle_503 => Outcome::Throttled { rest: None },
             None => Outcome::Hard(HardKind::Status(status)),
         },
         401 | 402 => Outcome::KeyRefused,
-        403 => forbidden(quirks, &words),
+        403 => forbidden(profile, &words),
         404 => not_found(&words),
         // A redirect is not followed: the base URL is wrong. 501: llama.cpp without embeddings.
         300..400 | 405 | 501 => Outcome::NotServed(MissingFeature::Route),
@@ -42,7 +42,7 @@ pub fn of_status(
         409 => conflict(&words),
         // A timeout on the provider's side, and a cancellation that was not ours.
         408 | 499 => Outcome::Hard(HardKind::Status(status)),
-        400..500 => bad_request(quirks, &words),
+        400..500 => bad_request(profile, &words),
         500 if words.has(TOO_BIG_WORDS) => Outcome::TooBig,
         _ => Outcome::Hard(HardKind::Status(status)),
     }
@@ -53,7 +53,7 @@ pub fn of_status(
 /// OpenRouter puts the status it would have sent into `code`; others name the error. If neither identifies
 /// it, it is a 200 that is not an answer.
 pub fn of_error_in_200(
-    quirks: &ProviderProfile,
+    profile: &ProviderProfile,
     headers: &HeaderMap,
     said: ErrorFields<'_>,
     now: SystemTime,
@@ -61,12 +61,12 @@ pub fn of_error_in_200(
     let words = ErrorText::of(said);
     let status = said.code.and_then(|code| code.trim().parse().ok()).filter(|code| (400..600).contains(code));
     if let Some(status) = status {
-        return of_status(quirks, status, headers, said, now);
+        return of_status(profile, status, headers, said, now);
     }
     if words.is_code(THROTTLED_CODES) {
         return throttled(&words, headers, now);
     }
-    match bad_request(quirks, &words) {
+    match bad_request(profile, &words) {
         Outcome::ClientFault if !words.is_policy() => Outcome::Hard(HardKind::Malformed),
         outcome @ (Outcome::Success
         | Outcome::Hard(_)
@@ -92,8 +92,8 @@ fn throttled(words: &ErrorText<'_>, headers: &HeaderMap, now: SystemTime) -> Out
     }
 }
 
-fn forbidden(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
-    if quirks.context_403 || words.has(TOO_BIG_WORDS) {
+fn forbidden(profile: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
+    if profile.context_403 || words.has(TOO_BIG_WORDS) {
         Outcome::TooBig
     } else if words.is_policy() {
         Outcome::ClientFault
@@ -128,7 +128,7 @@ fn conflict(words: &ErrorText<'_>) -> Outcome {
     }
 }
 
-fn bad_request(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
+fn bad_request(profile: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
     if words.is_policy() {
         Outcome::ClientFault
     } else if words.is_code(TOO_BIG_CODES) || words.has(TOO_BIG_WORDS) {
@@ -137,7 +137,7 @@ fn bad_request(quirks: &ProviderProfile, words: &ErrorText<'_>) -> Outcome {
         Outcome::KeyRefused
     } else if words.is_code(NO_MODEL_CODES) || words.plain_has(NO_MODEL_WORDS) {
         Outcome::NotServed(MissingFeature::Model)
-    } else if words.names_refused_field(quirks) {
+    } else if words.names_refused_field(profile) {
         Outcome::NotServed(MissingFeature::Field)
     } else {
         Outcome::ClientFault

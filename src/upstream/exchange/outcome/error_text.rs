@@ -125,12 +125,12 @@ impl<'a> ErrorText<'a> {
     }
 
     /// Whether the error is about a field that this provider is known to reject.
-    pub(super) fn names_refused_field(&self, quirks: &ProviderProfile) -> bool {
+    pub(super) fn names_refused_field(&self, profile: &ProviderProfile) -> bool {
         let fields = self.all.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let mut blamed = self.said.param.into_iter().chain(fields.filter(|word| word.len() > 3));
         let refusing = ["not supported", "unsupported", "extra_forbidden", "extra inputs", "unknown"];
         let refused = self.has(&refusing) || self.is_code(&["extra_forbidden", "unsupported_parameter"]);
-        refused && blamed.any(|field| quirks.refuses(field))
+        refused && blamed.any(|field| profile.refuses(field))
     }
 }
 

@@ -214,7 +214,7 @@ fn a_rest_without_a_hint_doubles_per_refusal_and_not_per_answer_of_one_burst() {
         let until = rest.retry_at(now).unwrap();
         lengths.push((until - now).as_secs_f64());
         now = until;
-        assert!(!rest.until_when(now));
+        assert!(!rest.is_throttled(now));
     }
     for (length, plain) in lengths.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]) {
         assert!((plain..=plain * 1.2).contains(length), "{lengths:?}");
@@ -231,8 +231,8 @@ fn a_stated_rest_is_kept_to_and_a_shorter_late_one_does_not_cut_it() {
     let mut rest = Cooldown::default();
     rest.throttled(Some(Duration::from_secs(7)), now, &mut rng);
     rest.throttled(Some(Duration::from_secs(1)), now, &mut rng);
-    assert!(rest.until_when(now + Duration::from_millis(6_999)));
-    assert!(!rest.until_when(now + Duration::from_millis(8_400)));
+    assert!(rest.is_throttled(now + Duration::from_millis(6_999)));
+    assert!(!rest.is_throttled(now + Duration::from_millis(8_400)));
     rest.throttled(Some(Duration::MAX), now, &mut rng);
-    assert!(!rest.until_when(now + Duration::from_secs(360)), "never for ever");
+    assert!(!rest.is_throttled(now + Duration::from_secs(360)), "never for ever");
 }
