@@ -171,5 +171,4 @@ fn outage(calls: &[(Duration, Called)], primary: &[f64], timing: Timing) -> Outa
 }
 
 #[cfg(test)]
-#[path = "wall_tests.rs"]
 mod tests;

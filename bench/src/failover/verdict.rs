@@ -173,5 +173,4 @@ fn names(model: Option<&str>, wanted: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "verdict_tests.rs"]
 mod tests;

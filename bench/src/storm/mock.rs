@@ -129,5 +129,4 @@ fn cut(request: &Request, first: Duration, rng: &mut Rng) -> Script {
 }
 
 #[cfg(test)]
-#[path = "mock_tests.rs"]
 mod tests;

@@ -11,9 +11,9 @@ use tokio::time::{advance, sleep};
 use super::*;
 use crate::admission::local::slots_view::CountView;
 
-fn config(per_user: u32, queue: u32, total: u32) -> config::Slots {
+fn config(per_user: u32, queue: u32, total: u32) -> config::SlotsConfig {
     let operations = BTreeMap::new();
-    config::Slots { per_user, queue, queue_timeout: Duration::from_secs(10), total, operations }
+    config::SlotsConfig { per_user, queue, queue_timeout: Duration::from_secs(10), total, operations }
 }
 
 fn user(name: &str) -> UserId {
