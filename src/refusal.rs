@@ -11,7 +11,7 @@ use http::StatusCode;
 /// An answer that is a refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// Who asks is not known, or may not ask this.
+    /// The caller is not known, or may not make this request.
     Auth(AuthError),
     /// The request cannot be acted on.
     Request(RequestError),
@@ -25,7 +25,7 @@ pub enum Refusal {
     Gateway(GatewayError),
 }
 
-/// Who asks is not known, or may not ask this.
+/// The caller is not known, or may not make this request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AuthError {
     /// No key was given where one is needed.

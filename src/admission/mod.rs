@@ -198,7 +198,7 @@ impl Admission {
         }
     }
 
-    /// Who runs and who waits in this gateway.
+    /// Slots in use and waiting requests in this gateway.
     pub fn slots_view(&self) -> SlotsView {
         self.slots.view()
     }

@@ -9,7 +9,7 @@ const DEFAULT_COMPLETION_TOKENS: u64 = 1024;
 /// A request that wants to be admitted.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionRequest<'a> {
-    /// Whose slots and limits it uses.
+    /// The user whose slots and limits it uses.
     pub user: &'a UserId,
     /// What it needs a slot for.
     pub operation: Operation,

@@ -55,7 +55,7 @@ pub struct ConnectionState {
 pub struct RedisMeters {
     /// Calls without a reply, by error.
     pub errors: CounterMap<&'static str>,
-    /// Messages of [`RedisClient::publish`] that were not sent.
+    /// Messages of [`super::RedisClient::publish`] that were not sent.
     pub unsent: Counter,
 }
 

@@ -34,14 +34,14 @@ const LONGEST: usize = 32 << 10;
 /// Between two tries while the store is away.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Whose words a turn has.
+/// The role that said a turn.
 pub(crate) const USER: &str = "user";
 const ASSISTANT: &str = "assistant";
 
 /// What was said in one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Exchange {
-    /// Whose chat it was.
+    /// The user of the chat.
     pub user: UserId,
     /// The user's words.
     pub said: String,

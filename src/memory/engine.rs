@@ -266,7 +266,7 @@ impl Engine {
         }
     }
 
-    /// Whose vectors queries have; nothing for the built-in table.
+    /// The embedder of queries; nothing for the built-in table.
     fn embedder_id(&self) -> &str {
         self.embedder.as_ref().map_or("", |embedder| embedder.id())
     }
@@ -370,7 +370,7 @@ impl Engine {
 
 /// A question about the memories of one user.
 pub(crate) struct RecallQuery {
-    /// Whose they are.
+    /// The user that they belong to.
     pub user: UserId,
     /// What is known here of that user.
     pub slot: Arc<UserSlot>,

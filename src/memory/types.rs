@@ -17,7 +17,7 @@ pub(crate) struct NewItem {
     pub role: String,
     /// The conversation it belongs to.
     pub session: Option<String>,
-    /// Who said it, by name.
+    /// The speaker's name.
     pub speaker: Option<String>,
     /// When it was said; now, if not given.
     pub created_at: Option<UnixMillis>,

@@ -142,7 +142,7 @@ async fn encrypted(stream: TcpStream, peer: SocketAddr, (server, tls): (Arc<Http
 }
 
 /// The kernel's own clock, for while a client takes nothing nobody polls the body, and no timer in it would fire. It
-/// counts while nothing is acknowledged or the client's window stays closed; who reads on is served to the end. A
+/// counts while nothing is acknowledged or the client's window stays closed; a client that reads on is served to the end. A
 /// window of HTTP/2 is none of the kernel's: see [`super::http2_stall`].
 fn set_tcp_user_timeout(stream: &TcpStream) {
     #[cfg(target_os = "linux")]

@@ -26,7 +26,7 @@ static ACQUIRE: LazyLock<Script> =
 pub(crate) struct AcquireRequest {
     /// Of the request, in this gateway.
     pub number: u64,
-    /// Whose it is.
+    /// The user that it belongs to.
     pub user: UserKey,
     /// It counts as a request.
     pub counts: bool,

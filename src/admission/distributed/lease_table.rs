@@ -62,7 +62,7 @@ pub(crate) struct LeaseWaiters {
     pub release_rate: ReleaseRate,
 }
 
-/// Whose slots, and for what.
+/// The user and the operation that slots belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LeaseKey {
     pub user: UserKey,

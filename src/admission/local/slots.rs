@@ -139,7 +139,7 @@ impl Slots {
         Ok(Submitted::Waits(QueuedWaiter { shared: self.shared.clone(), ticket, slot }, state.max_wait))
     }
 
-    /// Who runs and who waits now.
+    /// Slots in use and waiting requests, now.
     pub fn view(&self) -> SlotsView {
         let state = self.shared.state.lock();
         let mut users: Vec<_> =

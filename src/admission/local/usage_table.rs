@@ -1,7 +1,7 @@
 //! What every user has used of the limits: without a lock, and with governor as the only one who looks at a clock.
 //!
 //! Nobody is remembered longer than a minute after the last request and the last token, and never more than
-//! [`MOST_USERS`] are: user ids can be invented, memory cannot.
+//! [`MAX_USERS`] are: user ids can be invented, memory cannot.
 
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 

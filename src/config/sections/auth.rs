@@ -1,4 +1,4 @@
-//! `[auth]` and `[[auth.keys]]`: who may use the gateway.
+//! `[auth]` and `[[auth.keys]]`: the callers that may use the gateway.
 //!
 //! A key that is not there must never open it: keys that are written but all unset are an error.
 
@@ -34,7 +34,7 @@ section! {
 section! {
     /// `[[auth.keys]]`
     [[auth.keys]] pub struct ClientKey(section) {
-        /// Whose key it is.
+        /// The user of the key.
         user: String;
         /// A trusted app's key: the user is taken from the request.
         act_for_users: bool = false;

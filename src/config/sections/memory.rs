@@ -28,7 +28,7 @@ keywords! {
 }
 
 keywords! {
-    /// Whose words are remembered from chats.
+    /// The roles whose words are remembered from chats.
     pub enum Capture {
         /// Nobody's.
         Off = "off",
@@ -64,7 +64,7 @@ section! {
         cache_ttl: Duration = "5m";
         /// How many recalls are cached.
         cache_entries: u32 = 10000, read |value| value.whole(0);
-        /// Whose words are remembered from chats.
+        /// The roles whose words are remembered from chats.
         capture: Capture = "user";
         /// Memory for callers without an id.
         anonymous: bool = false;

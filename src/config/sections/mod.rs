@@ -31,9 +31,9 @@ document! {
     pub struct Config {
         /// Where the gateway listens and how it stops.
         server: Server,
-        /// Who may operate it.
+        /// Operators' access.
         admin: Admin,
-        /// Who may use it.
+        /// Clients' access.
         auth: Auth,
         /// Where answers come from. Providers without a key are not in here.
         providers: Vec<ProviderConfig>,

@@ -21,7 +21,7 @@ section! {
     [[models]] pub struct ModelConfig(section, usual: Strategy) {
         /// What clients ask for.
         name: String;
-        /// Who can answer; at least one.
+        /// The targets that can answer; at least one.
         targets: Vec<TargetName>, read targets;
         /// Other models, by name, tried when every target has failed or is out.
         fallbacks: Vec<String> = [];

@@ -49,7 +49,7 @@ pub(crate) struct UserMemories {
     rows: HashMap<TurnKey, Row>,
     /// The highest number that was ever in it.
     last: i64,
-    /// Whose vectors are compared; those of others are as if they were not there.
+    /// The embedder whose vectors are compared; those of others are as if they were not there.
     embedder: Option<Arc<str>>,
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Turn<'a> {
     pub session: &'a str,
     /// When, in seconds since 1970 (UTC).
     pub at: i64,
-    /// Who said it: a name, or the role.
+    /// The speaker: a name, or the role.
     pub speaker: &'a str,
     /// What was said.
     pub text: &'a str,

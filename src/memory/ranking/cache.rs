@@ -24,7 +24,7 @@ pub(crate) type Ranking = Arc<Vec<Scored>>;
 /// What a ranking was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct RankingKey {
-    /// Whose memories.
+    /// The user whose memories are ranked.
     pub user: UserId,
     /// As of when.
     pub epoch: u64,

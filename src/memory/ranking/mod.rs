@@ -58,7 +58,7 @@ struct Weights {
     session_words: f32,
     /// Logarithm of the length: "Haha, yes!" rarely holds a fact.
     length: f32,
-    /// Who said it is named in the query.
+    /// The query names the speaker.
     speaker: f32,
     /// It tells the kind of answer that the query wants.
     kind: f32,

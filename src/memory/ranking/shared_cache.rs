@@ -148,7 +148,7 @@ impl SharedCache {
         self.redis.run(CLEAR.key(key).arg(cursor).arg(pattern)).await
     }
 
-    /// Whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
+    /// The user whose entries are cleared, by any gateway: the text of a [`UserKey`], or nothing for all.
     pub(crate) fn clears(&self) -> broadcast::Receiver<Bytes> {
         self.redis.subscribe(&self.channel())
     }

@@ -155,7 +155,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The newest events of the user, newest first, at most 50 of them. They hold no word of any memory.
     fn activity(&self, user: &UserId) -> StoreFuture<'_, Vec<Activity>>;
 
-    /// Whose memories have expired: users with any that was created before `before`. For the retention sweep, which
+    /// Users with expired memories, that is with any created before `before`. For the retention sweep, which
     /// then lets each of them [`Store::forget`]; nobody else may act on users who are not there.
     fn users_with_older(&self, before: UnixMillis) -> StoreFuture<'_, Vec<UserId>>;
 

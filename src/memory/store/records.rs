@@ -27,9 +27,9 @@ pub(crate) struct MemoryRecord {
     pub seq: i64,
     /// The conversation it comes from.
     pub session: Option<String>,
-    /// Who said it, in the words of the API: `user`, `assistant`, …
+    /// The role, in the words of the API: `user`, `assistant`, …
     pub role: String,
-    /// Who said it, by name.
+    /// The speaker's name.
     pub speaker: Option<String>,
     /// The words, verbatim.
     pub text: String,
@@ -46,7 +46,7 @@ pub(crate) struct MemoryRecord {
 /// A text as a vector of small integers; a component is its integer times `scale`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StoredEmbedding {
-    /// Who made it; vectors of different embedders must not be compared.
+    /// The embedder that made it; vectors of different embedders must not be compared.
     pub embedder: String,
     /// What one step of a component is worth.
     pub scale: f32,

@@ -34,7 +34,7 @@ pub(super) async fn from(store: Arc<dyn Store>, file: &Path) -> Result<String, S
 
 struct ImportState {
     store: Arc<dyn Store>,
-    /// Whose memories wait.
+    /// The user whose memories wait.
     user: Option<UserId>,
     waiting: Vec<MemoryRecord>,
     bytes: usize,

@@ -1,4 +1,4 @@
-//! Who is asking: the one place that reads credentials and makes a [`UserId`].
+//! Authentication: the one place that reads credentials and makes a [`UserId`].
 //!
 //! All header spellings go through [`presented_key`]. A claimed id (header, signed token, body) counts only
 //! in open mode or with a key that may act for users; anybody else's claims are ignored.
@@ -39,7 +39,7 @@ struct KeyEntry {
     user: Option<UserId>,
 }
 
-/// Who made a request, before the body was read.
+/// The caller of a request, before the body was read.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     /// The key it came with; `None` in open mode.
@@ -61,7 +61,7 @@ impl Keyring {
         }
     }
 
-    /// Who sent `headers`; needs a known key unless there are no keys at all.
+    /// The caller that sent `headers`; needs a known key unless there are no keys at all.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Caller, AuthError> {
         if self.keys.is_empty() {
             return Ok(Caller { holder: None, user: self.claimed(headers)? });

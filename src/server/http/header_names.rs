@@ -7,7 +7,7 @@ use http::HeaderName;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's id of it.
 pub(crate) const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
-/// Who answered.
+/// The target that answered.
 pub(crate) const TARGET: HeaderName = HeaderName::from_static("x-concierge-target");
 pub(crate) const MEMORY: HeaderName = HeaderName::from_static("x-concierge-memory");
 /// How many targets were asked.

@@ -1,7 +1,7 @@
 //! What a large user's rows are found by is worked out beside the traffic, some hundred rows at a time.
 //!
 //! Only users who are searched and too large for memory are filled. One gateway fills one user at a time, and none
-//! waits for another: who finds the work taken leaves it. It never changes a memory or an epoch, and what it did not
+//! waits for another: a gateway that finds the work taken leaves it. It never changes a memory or an epoch, and what it did not
 //! come to is searched as the newest rows are: see [`super::preselect`].
 
 use std::{collections::HashSet, sync::Arc};

@@ -63,7 +63,7 @@ const DONE: &str = "
     FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS done (name, since, upto)
     WHERE u.name = done.name AND u.embedder = $5 AND u.embedded_by = $1 AND u.embedded_to = done.since";
 
-/// Users with a condition whom no other gateway has leased; who is written to at this moment is left for the next look.
+/// Users with a condition whom no other gateway has leased; a user that is being written to is left for the next look.
 macro_rules! free {
     ($condition:literal) => {
         concat!(

@@ -137,7 +137,7 @@ fn providers(snapshot: &Snapshot) -> Response<ResponseBody> {
     response
 }
 
-/// Who would be asked now: `?model=`, and for other than short streams `&stream=false` and `&tokens=`.
+/// The targets that a request would try now: `?model=`, and for other than short streams `&stream=false` and `&tokens=`.
 fn explained(snapshot: &Snapshot, query: Option<&str>) -> Result<Response<ResponseBody>, Refusal> {
     let (mut name, mut need) = (None, RequestNeed { kind: LatencyKind::Stream, tokens: 0 });
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {

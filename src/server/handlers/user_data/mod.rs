@@ -1,7 +1,7 @@
 //! A caller's own memories and context, from the request to the answer: **user → body → limits → slot → store →
 //! response**.
 //!
-//! Whom a request is for comes from the key, a signed token or a trusted header, never from the body: nothing in
+//! The user of a request comes from the key, a signed token or a trusted header, never from the body: nothing in
 //! here may take a user's name from what the user wrote.
 
 pub(crate) mod context;
