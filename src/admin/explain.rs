@@ -128,7 +128,7 @@ impl ReasonContext<'_> {
             state: view.state,
             wait: step.waited.as_secs_f64(),
             reason: why_asked(step).to_owned(),
-            told_by: ReportedByRow::of(&view, self.at),
+            told_by: ReportedByRow::new(&view, self.at),
         }
     }
 
@@ -142,7 +142,7 @@ impl ReasonContext<'_> {
             state: view.state,
             reason: self.why_not(passed, &view),
             retry_at: passed.until.map(|until| self.at.date(until)),
-            told_by: ReportedByRow::of(&view, self.at),
+            told_by: ReportedByRow::new(&view, self.at),
         }
     }
 
@@ -151,7 +151,7 @@ impl ReasonContext<'_> {
             Reason::Out(IneligibleReason::NoHeadroom) => {
                 "Its remaining rate limit does not cover this request.".to_owned()
             }
-            Reason::Out(_) => reason::of(view),
+            Reason::Out(_) => reason::sentence(view),
             Reason::TooSmall => match passed.model.config.context_window {
                 Some(window) => {
                     format!("Its context window of {window} tokens is too small for the prompt.")

@@ -40,9 +40,9 @@ impl LatencySample {
     }
 
     /// The sample shown by the row of the target.
-    pub(crate) fn of(row: &TargetRow) -> Self {
+    pub(crate) fn from_row(row: &TargetRow) -> Self {
         let known = |kind| {
-            let of_kind = row.kinds.of(kind);
+            let of_kind = row.kinds.get(kind);
             of_kind.p50.zip(of_kind.p95).map(|(p50, p95)| Percentiles { p50, p95 })
         };
         Self::new([LatencyKind::Stream, LatencyKind::Whole].map(known))
@@ -68,12 +68,12 @@ impl History {
             if samples.len() == KEPT {
                 samples.pop_front();
             }
-            samples.push_back(LatencySample::of(row));
+            samples.push_back(LatencySample::from_row(row));
         }
     }
 
     /// The samples of one target.
-    pub(crate) fn of(&self, id: &str) -> LatencyHistory {
+    pub(crate) fn samples(&self, id: &str) -> LatencyHistory {
         self.0.lock().get(id).cloned().unwrap_or_default()
     }
 }
@@ -93,12 +93,12 @@ mod tests {
         let id = rows[0].id.clone();
         (rows[0].kinds.stream.p50, rows[0].kinds.stream.p95) = (Some(0.1), Some(0.2));
         (0..KEPT).for_each(|_| history.sample(&rows));
-        let samples = history.of(&id);
-        assert_eq!((samples.len(), samples[0]), (KEPT, LatencySample::of(&rows[0])));
+        let samples = history.samples(&id);
+        assert_eq!((samples.len(), samples[0]), (KEPT, LatencySample::from_row(&rows[0])));
         assert_eq!(samples[0].get(LatencyKind::Stream), Some(Percentiles { p50: 0.1, p95: 0.2 }));
         assert_eq!(samples[0].get(LatencyKind::Whole), None, "nothing is known of it");
         history.sample(&rows[1..]);
-        assert!(history.of(&id).is_empty());
-        assert_eq!(history.of(&rows[1].id).len(), KEPT);
+        assert!(history.samples(&id).is_empty());
+        assert_eq!(history.samples(&rows[1].id).len(), KEPT);
     }
 }

@@ -8,7 +8,7 @@ const LONG_SILENCE: f64 = 1.0;
 const POOR: f64 = 0.95;
 
 /// The sentence for `view`.
-pub(crate) fn of(view: &TargetView) -> String {
+pub(crate) fn sentence(view: &TargetView) -> String {
     match view.state {
         ReportedState::Closed => of_closed(view),
         ReportedState::HalfOpen => {

@@ -20,12 +20,12 @@ struct SummaryRow {
 
 impl Serialize for Summary<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|row| (&row.id, SummaryRow::of(row))))
+        serializer.collect_map(self.0.iter().map(|row| (&row.id, SummaryRow::new(row))))
     }
 }
 
 impl SummaryRow {
-    fn of(row: &TargetRow) -> Self {
+    fn new(row: &TargetRow) -> Self {
         Self {
             success_rate: format!("{:.2}%", 100.0 * row.success_rate),
             avg_latency: format!("{:.2}s", row.avg_latency),

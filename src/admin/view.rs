@@ -184,7 +184,7 @@ impl TargetRow {
             model: target.name.model.clone(),
             models: snapshot.models().filter(serves).map(|model| model.config.name.clone()).collect(),
             state: view.state,
-            reason: reason::of(view),
+            reason: reason::sentence(view),
             kind: match view.kind {
                 LatencyKind::Stream => "stream",
                 LatencyKind::Whole => "whole",
@@ -199,24 +199,24 @@ impl TargetRow {
             total_latency: counters.total_latency.as_secs_f64(),
             last_used: counters.last_used.map(rfc3339),
             in_flight: view.in_flight,
-            latency: LatencyRow::of(view),
+            latency: LatencyRow::new(view),
             failures: counters.failures().map(|(kind, count)| (kind.as_str(), count)).collect(),
             retry_at: view.retry_at.map(|retry| at.date(retry)),
             first_token_timeout: 0.0,
             kinds: ScoresByKind {
-                stream: KindScore::of(view, LatencyKind::Stream),
-                whole: KindScore::of(view, LatencyKind::Whole),
+                stream: KindScore::new(view, LatencyKind::Stream),
+                whole: KindScore::new(view, LatencyKind::Whole),
             },
-            headroom: view.headroom.iter().map(|window| HeadroomRow::of(window, at)).collect(),
+            headroom: view.headroom.iter().map(|window| HeadroomRow::new(window, at)).collect(),
             last_failure: view.last_failure.clone(),
-            told_by: ReportedByRow::of(view, at),
+            told_by: ReportedByRow::new(view, at),
         }
     }
 }
 
 impl ReportedByRow {
     /// The gateway whose report put the target of `view` out or under suspicion.
-    pub(crate) fn of(view: &TargetView, at: Moment) -> Option<Self> {
+    pub(crate) fn new(view: &TargetView, at: Moment) -> Option<Self> {
         let told = view.told_by.or(view.doubted_by)?;
         let seconds_ago = at.now.saturating_duration_since(told.at).as_secs_f64();
         Some(Self { gateway: told.peer.to_string(), seconds_ago })
@@ -225,7 +225,7 @@ impl ReportedByRow {
 
 impl ScoresByKind {
     /// The score for requests of `kind`.
-    pub(crate) fn of(&self, kind: LatencyKind) -> &KindScore {
+    pub(crate) fn get(&self, kind: LatencyKind) -> &KindScore {
         match kind {
             LatencyKind::Stream => &self.stream,
             LatencyKind::Whole => &self.whole,
@@ -234,14 +234,14 @@ impl ScoresByKind {
 }
 
 impl LatencyRow {
-    fn of(view: &TargetView) -> Self {
+    fn new(view: &TargetView) -> Self {
         let [p50, p95, p99] = seconds(view, view.kind);
         Self { p50, p95, p99, tokens_per_second: view.tokens_per_second }
     }
 }
 
 impl KindScore {
-    fn of(view: &TargetView, kind: LatencyKind) -> Self {
+    fn new(view: &TargetView, kind: LatencyKind) -> Self {
         let Score { score, avg_latency, crowding, silence, .. } = view.scores[kind as usize];
         let [p50, p95, _] = seconds(view, kind);
         Self { score, avg_latency, crowding, silence, share: 0.0, p50, p95 }
@@ -254,7 +254,7 @@ fn seconds(view: &TargetView, kind: LatencyKind) -> [Option<f64>; 3] {
 }
 
 impl HeadroomRow {
-    fn of(window: &headroom::HeadroomView, at: Moment) -> Self {
+    fn new(window: &headroom::HeadroomView, at: Moment) -> Self {
         Self {
             unit: match window.unit {
                 QuotaUnit::Requests => "requests",

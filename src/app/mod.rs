@@ -96,7 +96,7 @@ async fn serve(source: ConfigSource) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let greeting = greeting(&config, address);
     let redis = RedisClient::open(&config.redis, || tls::client_config(&[]), &tasks)?;
-    let embedder = RemoteEmbedder::of(&config.memory);
+    let embedder = RemoteEmbedder::from_config(&config.memory);
     let memory = match config.memory.enabled {
         true => {
             let embedder = embedder.clone().map(|embedder| embedder as Arc<dyn TextEmbedder>);

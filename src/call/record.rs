@@ -183,7 +183,7 @@ impl RequestRecord {
 
     fn count(&self, error: Option<&'static str>) {
         let Some((gateway, model)) = &self.meters else { return };
-        let requests = model.requests.of(self.about.gen_ai);
+        let requests = model.requests.get(self.about.gen_ai);
         requests.duration.observe(clock::since(self.about.received), error);
         if let Some(first) = self.first_token {
             requests.first_token.observe(first.as_secs_f64());

@@ -17,7 +17,7 @@ pub(crate) struct UserKey([u8; LENGTH]);
 
 impl UserKey {
     /// The key of `user`.
-    pub(crate) fn of(user: &UserId) -> Self {
+    pub(crate) fn new(user: &UserId) -> Self {
         let digest = Sha256::digest(user.as_str().as_bytes());
         let mut text = [b'A'; LENGTH];
         // Sixteen bytes are twenty-two characters, so it always fits.
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_key_tells_users_apart_and_does_not_change() {
-        let key = |name: &str| UserKey::of(&UserId::authenticated(name).unwrap());
+        let key = |name: &str| UserKey::new(&UserId::authenticated(name).unwrap());
         // sha256("alice"), its first half in base64: other gateways, and other versions, must compute the same.
         assert_eq!(key("alice").as_str(), "K9gGyX8OAK8aH8Myj6djqQ");
         assert_ne!(key("alice"), key("Alice"));

@@ -26,7 +26,7 @@ pub(crate) trait Keyword: Copy + PartialEq + 'static {
     }
 
     /// The value that `word` means.
-    fn of(word: &str) -> Option<Self> {
+    fn parse(word: &str) -> Option<Self> {
         Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, value)| *value)
     }
 }

@@ -100,7 +100,7 @@ implement! { FromDefault<&'static str>, fn from_default(text: &'static str) -> S
     SocketAddr => text.parse().unwrap_or((Ipv4Addr::LOCALHOST, 0).into());
     Duration => units::duration(text).unwrap_or_default();
     Option<Duration> => units::duration(text).filter(|duration| !duration.is_zero());
-    K where [K: Keyword] => Self::of(text).unwrap_or(Self::WORDS[0].1);
+    K where [K: Keyword] => Self::parse(text).unwrap_or(Self::WORDS[0].1);
 }
 
 impl<T> FromDefault<T> for T {

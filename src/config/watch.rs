@@ -35,7 +35,7 @@ impl Watch {
     /// # Errors
     /// One sentence: the directory cannot be watched.
     pub(crate) fn new(path: &Path) -> Result<Self, String> {
-        let places = Places::of(path);
+        let places = Places::new(path);
         let touched = Arc::new(Notify::new());
         let (names, touch) = (places.names, touched.clone());
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
@@ -72,7 +72,7 @@ struct Places {
 }
 
 impl Places {
-    fn of(path: &Path) -> Self {
+    fn new(path: &Path) -> Self {
         let paths = [Some(path.to_owned()), path.canonicalize().ok()];
         let paths = paths.iter().flatten();
         let directory = |path: &PathBuf| match path.parent() {

@@ -244,7 +244,7 @@ impl AttemptLoop {
     }
 
     fn may_repeat(&mut self, candidate: &Candidate) -> bool {
-        let repeat = Repeat::of(self.plan.attempts(), candidate.same);
+        let repeat = Repeat::new(self.plan.attempts(), candidate.same);
         let share = self.call.snapshot.config.resilience.retry_budget;
         self.unproven = self.dispatcher.budget.repeat(repeat, share, clock::now());
         self.unproven.is_some()

@@ -33,7 +33,7 @@ pub enum Repeat {
 
 impl Repeat {
     /// The kind of a call's `attempts`-th attempt; `same`: it goes to the target that failed last.
-    pub fn of(attempts: u32, same: bool) -> Self {
+    pub fn new(attempts: u32, same: bool) -> Self {
         if attempts == 2 && !same { Self::First } else { Self::Further }
     }
 

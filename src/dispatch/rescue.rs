@@ -40,7 +40,7 @@ enum ResumeMode {
 }
 
 impl ResumeMode {
-    fn of(continuation: &Continuation<'_>, call: &Call, target: &Target) -> Self {
+    fn choose(continuation: &Continuation<'_>, call: &Call, target: &Target) -> Self {
         match (continuation.prefilled(call, target), target.provider.config.prefill) {
             (None, _) => Self::Again,
             (Some(_), Prefill::Prefix) => Self::PerhapsAgain,
@@ -71,7 +71,7 @@ pub(crate) async fn rescue(search: &mut AttemptLoop, said: &str) -> Result<OpenS
             found => found?,
         };
         let UpstreamResponse::Stream(open) = found else { return Err(GatewayError::Internal.into()) };
-        let opening = ResumeMode::of(&continuation, &search.call, &open.attempt.target);
+        let opening = ResumeMode::choose(&continuation, &search.call, &open.attempt.target);
         let id: Arc<str> = open.attempt.target.id.clone();
         match catch_up(*open, said, opening, search.call.deadline).await {
             Ok(open) => return Ok(open),

@@ -129,20 +129,20 @@ pub(crate) fn report(state: &TargetState, me: PeerId, now: Instant) -> TargetRep
     let (drain, drained) = (health.drain_command, health.drained);
     let reset = health.reset_command.filter(|command| command.local);
     let figures = |kind| Figures {
-        silence: health.stats.own_silence(kind, now).map(|since| Age::of(since, now)).into(),
+        silence: health.stats.own_silence(kind, now).map(|since| Age::since(since, now)).into(),
     };
     TargetReport {
         target: state.id.to_string(),
         state: Lenient(Some(health.breaker.serial())),
         streak: health.breaker.own_streak(me).map(|streak| StreakMsg::new(streak, now)).into(),
         outage: health.breaker.own_outage(me).map(|outage| OutageMsg::new(outage, now)).into(),
-        recovered: health.breaker.own_recovery().map(|at| Age::of(at, now)).into(),
+        recovered: health.breaker.own_recovery().map(|at| Age::since(at, now)).into(),
         cooldown: health.cooldown.own(me, now).map(|told| CooldownMsg::new(told, now)).into(),
         exhausted: health.headroom.own(me, now).map(|told| CooldownMsg::new(told, now)).into(),
         drain: drain
-            .map(|command| DrainMsg { id: command.id, drained, age: Age::of(command.at, now) })
+            .map(|command| DrainMsg { id: command.id, drained, age: Age::since(command.at, now) })
             .into(),
-        reset: reset.map(|command| ResetMsg { id: command.id, age: Age::of(command.at, now) }).into(),
+        reset: reset.map(|command| ResetMsg { id: command.id, age: Age::since(command.at, now) }).into(),
         rate: health.stats.own_rate().map(|rate| SampleMsg::new(rate, now)).into(),
         kinds: [LatencyKind::Stream, LatencyKind::Whole].into_iter().map(figures).collect(),
     }

@@ -70,7 +70,7 @@ pub struct FramingHeaders<'a> {
 
 impl<'a> FramingHeaders<'a> {
     /// Reads them from `headers`.
-    pub fn of(headers: &'a HeaderMap) -> Self {
+    pub fn new(headers: &'a HeaderMap) -> Self {
         let mut framing = Self {
             length: Ok(None),
             lists_lengths: false,

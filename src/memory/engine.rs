@@ -261,7 +261,7 @@ impl Engine {
         if known || ranked.unembedded.is_some() {
             return;
         }
-        if let Some(entry) = SharedEntry::of(ranked) {
+        if let Some(entry) = SharedEntry::from_ranking(ranked) {
             shared.publish(&asked.user, &asked.query, self.embedder_id(), &entry, ttl);
         }
     }

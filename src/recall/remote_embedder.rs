@@ -84,7 +84,7 @@ impl TextEmbedder for RemoteEmbedder {
 
 impl RemoteEmbedder {
     /// The embedder of this configuration, which cannot reach anybody yet; `None` for the built-in one.
-    pub(crate) fn of(config: &config::MemoryConfig) -> Option<Arc<Self>> {
+    pub(crate) fn from_config(config: &config::MemoryConfig) -> Option<Arc<Self>> {
         match &config.embedder {
             config::Embedder::OpenAi { model, dimensions } if config.enabled => {
                 Some(Arc::new(Self::new(model, *dimensions)))

@@ -56,11 +56,11 @@ impl OutcomeHistogram {
     pub fn observe(&self, time: Duration, error: Option<&'static str>) {
         match error {
             None => self.ok.observe(time.as_secs_f64()),
-            Some(word) => self.of(word).observe(time.as_secs_f64()),
+            Some(word) => self.histogram(word).observe(time.as_secs_f64()),
         }
     }
 
-    fn of(&self, word: &'static str) -> Arc<Histogram> {
+    fn histogram(&self, word: &'static str) -> Arc<Histogram> {
         let new = || Arc::new(Histogram::new(self.bounds));
         self.failed.lock().entry(word).or_insert_with(new).clone()
     }
@@ -140,7 +140,7 @@ impl<T> Default for PerOperation<T> {
 
 impl<T: Default> PerOperation<T> {
     /// The value of `operation`.
-    pub fn of(&self, operation: GenAi) -> &T {
+    pub fn get(&self, operation: GenAi) -> &T {
         self.0[operation as usize].get_or_init(Box::default)
     }
 
@@ -331,7 +331,7 @@ mod tests {
     fn what_never_happened_is_not_there() {
         let meters = TargetMeters::new(OTHER.into());
         assert_eq!(meters.attempts.used().count(), 0);
-        meters.attempts.of(GenAi::Embeddings).input.observe(1.0);
+        meters.attempts.get(GenAi::Embeddings).input.observe(1.0);
         let used: Vec<_> = meters.attempts.used().map(|(operation, _)| operation.as_str()).collect();
         assert_eq!(used, ["embeddings"]);
         OutcomeHistogram::new(DURATION).each(|_, _| panic!("nothing happened"));

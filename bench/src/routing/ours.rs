@@ -82,7 +82,7 @@ impl Ours {
             };
             if candidate.again {
                 let share = self.snapshot.config.resilience.retry_budget;
-                let repeat = Repeat::of(running.plan.attempts(), candidate.same);
+                let repeat = Repeat::new(running.plan.attempts(), candidate.same);
                 running.unproven = self.budget.repeat(repeat, share, now);
                 if running.unproven.is_none() {
                     return Choice::GiveUp;

@@ -160,5 +160,5 @@ async fn figures_are_told_when_they_change_and_at_most_once_a_second() {
     assert_eq!(ticks(&mut watcher), [(0, 0, 1)]);
     drop(watcher);
     seconds(10).await;
-    assert!(history.of("fast/big").len() >= 2, "it is sampled whether anybody watches or not");
+    assert!(history.samples("fast/big").len() >= 2, "it is sampled whether anybody watches or not");
 }

@@ -23,7 +23,7 @@ pub(crate) struct Chart {
 
 impl Chart {
     /// The chart of `samples` of `kind`; the lines are empty without samples.
-    pub(crate) fn of(samples: &LatencyHistory, kind: LatencyKind) -> Self {
+    pub(crate) fn new(samples: &LatencyHistory, kind: LatencyKind) -> Self {
         let samples: Vec<_> = samples.iter().map(|sample| sample.get(kind)).collect();
         let top = samples.iter().flatten().map(|known| known.p95).fold(0.0, f64::max);
         let words = match samples.last().copied().flatten() {
@@ -65,7 +65,7 @@ mod tests {
             let percentiles = known.map(|(p50, p95)| Percentiles { p50, p95 });
             LatencySample::new([percentiles, None])
         };
-        Chart::of(&samples.iter().map(sample).collect(), LatencyKind::Stream)
+        Chart::new(&samples.iter().map(sample).collect(), LatencyKind::Stream)
     }
 
     #[test]

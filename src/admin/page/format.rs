@@ -14,7 +14,7 @@ pub(crate) struct PageTime {
 
 impl PageTime {
     /// Formats `date`, which is RFC 3339, relative to `now`.
-    pub(crate) fn of(date: &str, now: SystemTime) -> Self {
+    pub(crate) fn new(date: &str, now: SystemTime) -> Self {
         Self { date: date.to_owned(), words: relative(date, now) }
     }
 }

@@ -56,19 +56,19 @@ pub(crate) fn render(sight: &PageData<'_>) -> Result<String, askama::Error> {
     let models = targets::panels(sight);
     let page = PageTemplate {
         time: super::rfc3339(sight.at.wall),
-        status: Status::of(&sight.rows),
+        status: Status::new(&sight.rows),
         in_flight: sight.requests.len(),
         waiting: sight.slots.total.waiting,
         attempts: sight.rows.iter().map(|row| row.total_calls).sum(),
         models,
         more_targets: sight.rows.len().saturating_sub(MAX_TARGETS),
-        news: sight.past.iter().map(|stamped| Notice::of(stamped, sight.at.wall)).collect(),
-        requests: sight.requests.iter().take(MAX_ROWS).map(RequestLine::of).collect(),
+        news: sight.past.iter().map(|stamped| Notice::new(stamped, sight.at.wall)).collect(),
+        requests: sight.requests.iter().take(MAX_ROWS).map(RequestLine::new).collect(),
         more_requests: sight.requests.len().saturating_sub(MAX_ROWS),
-        slots: SlotsPanel::of(&sight.slots),
+        slots: SlotsPanel::new(&sight.slots),
         memory: sight.memory,
         redis: sight.redis,
-        settings: SettingsPanel::of(sight),
+        settings: SettingsPanel::new(sight),
     };
     page.render()
 }

@@ -69,7 +69,7 @@ pub(crate) struct SettingsPanel<'a> {
 
 impl Notice {
     /// Formats `stamped` relative to `now`.
-    pub(crate) fn of(stamped: &Stamped, now: SystemTime) -> Self {
+    pub(crate) fn new(stamped: &Stamped, now: SystemTime) -> Self {
         let (class, what, details, request) = match &stamped.event {
             Event::Failover { request, from, to, reason, elapsed_ms } => {
                 let (class, to) = to.as_deref().map_or(("bad", "no other target"), |to| ("soso", to));
@@ -99,7 +99,7 @@ impl Notice {
             // These are published live and never stored.
             Event::Score { .. } | Event::Tick { .. } => ("good", String::new(), String::new(), None),
         };
-        Self { when: PageTime::of(&stamped.at, now), class, what, details, request }
+        Self { when: PageTime::new(&stamped.at, now), class, what, details, request }
     }
 }
 
@@ -120,7 +120,7 @@ fn without_prefix<'a>(reason: &'a str, target: &str) -> &'a str {
 
 impl<'a> RequestLine<'a> {
     /// Formats one row of `/admin/requests`.
-    pub(crate) fn of(call: &'a call::CallView) -> Self {
+    pub(crate) fn new(call: &'a call::CallView) -> Self {
         let phase = match call.phase {
             Phase::Queued => "waiting for a slot",
             Phase::Waiting => "waiting for a target",
@@ -135,8 +135,8 @@ impl<'a> RequestLine<'a> {
 
 impl<'a> SlotsPanel<'a> {
     /// Formats `/admin/slots`, the busiest users first.
-    pub(crate) fn of(view: &'a SlotsView) -> Self {
-        let mut users: Vec<_> = view.users.iter().map(SlotLine::of).collect();
+    pub(crate) fn new(view: &'a SlotsView) -> Self {
+        let mut users: Vec<_> = view.users.iter().map(SlotLine::new).collect();
         users.sort_by_key(|slot| std::cmp::Reverse((slot.line.sum.waiting, slot.line.sum.in_use)));
         users.truncate(MAX_ROWS);
         Self { total: view.total, more: view.users.len() - users.len(), users }
@@ -144,7 +144,7 @@ impl<'a> SlotsPanel<'a> {
 }
 
 impl<'a> SlotLine<'a> {
-    fn of(line: &'a UserView) -> Self {
+    fn new(line: &'a UserView) -> Self {
         let of_operation =
             |(name, count): (&&str, &CountView)| format!("{name} {} of {}", count.in_use, count.limit);
         let operations: Vec<_> = line.operations.iter().map(of_operation).collect();
@@ -155,12 +155,12 @@ impl<'a> SlotLine<'a> {
 
 impl<'a> SettingsPanel<'a> {
     /// The settings at the moment of `sight`.
-    pub(crate) fn of(sight: &'a PageData<'_>) -> Self {
+    pub(crate) fn new(sight: &'a PageData<'_>) -> Self {
         let masked = sight.snapshot.config.masked();
         let last_reload = sight.last_reload.as_ref();
         Self {
             config: format!("{masked:#}"),
-            last_reload: last_reload.map(|reload| (reload, PageTime::of(&reload.at, sight.at.wall))),
+            last_reload: last_reload.map(|reload| (reload, PageTime::new(&reload.at, sight.at.wall))),
         }
     }
 }

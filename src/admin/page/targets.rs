@@ -99,7 +99,7 @@ pub(crate) struct LimitLine {
 
 impl Status {
     /// The status over all targets.
-    pub(crate) fn of(rows: &[TargetRow]) -> Self {
+    pub(crate) fn new(rows: &[TargetRow]) -> Self {
         let out: Vec<&TargetRow> = rows.iter().filter(|row| row.state != ReportedState::Closed).collect();
         let (all, answering) = (rows.len(), rows.len() - out.len());
         let (class, words) = match (all, &out[..]) {
@@ -128,15 +128,15 @@ pub(crate) fn panels<'a>(sight: &'a PageData<'_>) -> Vec<ModelPanel<'a>> {
         room -= rows.len();
         let kind = main_kind(&rows);
         let shares = model.shares(&model.eligibilities(&RequestNeed { kind, tokens: 0 }, sight.at.now));
-        let lines = rows.iter().zip(shares).map(|(row, share)| TargetLine::of(sight, row, kind, share));
-        let model = Some(ModelHead::of(sight, model, kind));
+        let lines = rows.iter().zip(shares).map(|(row, share)| TargetLine::new(sight, row, kind, share));
+        let model = Some(ModelHead::new(sight, model, kind));
         panels.push(ModelPanel { model, latency: latency(kind), lines: lines.collect() });
     }
     let by_name = sight.rows.iter().filter(|row| row.models.is_empty()).take(room);
     let by_name: Vec<&TargetRow> = by_name.collect();
     if !by_name.is_empty() {
         let kind = main_kind(&by_name);
-        let lines = by_name.iter().map(|row| TargetLine::of(sight, row, kind, row.kinds.of(kind).share));
+        let lines = by_name.iter().map(|row| TargetLine::new(sight, row, kind, row.kinds.get(kind).share));
         panels.push(ModelPanel { model: None, latency: latency(kind), lines: lines.collect() });
     }
     panels
@@ -150,7 +150,7 @@ fn main_kind(rows: &[&TargetRow]) -> LatencyKind {
 }
 
 impl<'a> ModelHead<'a> {
-    fn of(sight: &PageData<'a>, model: &'a Arc<Model>, kind: LatencyKind) -> Self {
+    fn new(sight: &PageData<'a>, model: &'a Arc<Model>, kind: LatencyKind) -> Self {
         let inner = explain::explain(sight.snapshot, model, RequestNeed { kind, tokens: 0 }, sight.at);
         let path = format!("/admin/explain?model={}&stream={}", encoded(&inner.model), inner.stream);
         Self {
@@ -169,8 +169,8 @@ impl<'a> ModelHead<'a> {
 }
 
 impl<'a> TargetLine<'a> {
-    fn of(sight: &PageData<'_>, row: &'a TargetRow, kind: LatencyKind, share: f64) -> Self {
-        let of_kind = row.kinds.of(kind);
+    fn new(sight: &PageData<'_>, row: &'a TargetRow, kind: LatencyKind, share: f64) -> Self {
+        let of_kind = row.kinds.get(kind);
         Self {
             row,
             path: encoded(&row.id),
@@ -179,7 +179,7 @@ impl<'a> TargetLine<'a> {
             parts: parts(row.success_rate, of_kind),
             share: format::percent(share),
             bar: format!("{:.1}", (100.0 * share).clamp(0.0, 100.0)),
-            chart: Chart::of(&sight.history.of(&row.id), kind),
+            chart: Chart::new(&sight.history.samples(&row.id), kind),
             percentiles: percentiles(of_kind),
             success: format::percent(row.success_rate),
             calls: format!(
@@ -187,9 +187,9 @@ impl<'a> TargetLine<'a> {
                 format::count(row.success_count),
                 format::count(row.failure_count)
             ),
-            limits: row.headroom.iter().map(|window| LimitLine::of(window, sight.at.wall)).collect(),
+            limits: row.headroom.iter().map(|window| LimitLine::new(window, sight.at.wall)).collect(),
             deadline: format::seconds(row.first_token_timeout),
-            next: row.retry_at.as_deref().map(|at| PageTime::of(at, sight.at.wall)),
+            next: row.retry_at.as_deref().map(|at| PageTime::new(at, sight.at.wall)),
         }
     }
 }
@@ -233,14 +233,14 @@ fn percentiles(of_kind: &KindScore) -> String {
 }
 
 impl LimitLine {
-    fn of(window: &HeadroomRow, now: SystemTime) -> Self {
+    fn new(window: &HeadroomRow, now: SystemTime) -> Self {
         let HeadroomRow { unit, window: name, limit, remaining, reset_at } = window;
         let of = limit.map_or(String::new(), |limit| format!(" of {}", format::count(limit)));
         // Most headers repeat the unit in the name of the window.
         let name = name.trim_start_matches(unit).trim_start_matches("req").trim_start_matches('-');
         let per = if name.is_empty() { String::new() } else { format!(" per {name}") };
         let left = format!("{}{of} {unit}{per}", format::count(*remaining));
-        Self { left, full: PageTime::of(reset_at, now) }
+        Self { left, full: PageTime::new(reset_at, now) }
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
         let tell = |unit, window: &str, limit| {
             let reset_at = "1970-01-01T00:00:11.5Z".to_owned();
             let window = HeadroomRow { unit, window: window.into(), limit, remaining: 5900, reset_at };
-            let LimitLine { left, full } = LimitLine::of(&window, UNIX_EPOCH);
+            let LimitLine { left, full } = LimitLine::new(&window, UNIX_EPOCH);
             format!("{left}, full {}", full.words)
         };
         assert_eq!(tell("requests", "requests", Some(6000)), "5,900 of 6,000 requests, full in 12 s");

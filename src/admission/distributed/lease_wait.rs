@@ -111,7 +111,7 @@ async fn ask(
     request: &AdmissionRequest<'_>,
 ) -> Result<SlotReply, RedisUnavailable> {
     let slot = lease.slot_request(&distributed.policy.load_full(), request.priority);
-    let acquire = AcquireRequest::for_slot(UserKey::of(request.user), lease.number, slot);
+    let acquire = AcquireRequest::for_slot(UserKey::new(request.user), lease.number, slot);
     let reply = distributed.table.acquire(&acquire).await?;
     lease.apply_reply(reply.slot, reply.now);
     Ok(lease.last_reply.take().unwrap_or(reply.slot))

@@ -104,7 +104,7 @@ impl DistributedLimits {
         if !wants_lease && !policy.limits_anything() {
             return DistributedDecision::new(Ok(Reservation::default()), RateHeaders::default(), None);
         }
-        let user = UserKey::of(request.user);
+        let user = UserKey::new(request.user);
         let mut lease = wants_lease.then(|| self.lease_for(user, request));
         let number = lease.as_ref().map_or_else(|| self.table.number(), |lease| lease.number);
         let hold = self.hold(&policy, (user, number), request.cost);
@@ -162,7 +162,7 @@ impl DistributedLimits {
 
     /// A lease that was not asked for yet.
     pub(crate) fn lease(&self, request: &AdmissionRequest<'_>) -> Box<Lease> {
-        self.lease_for(UserKey::of(request.user), request)
+        self.lease_for(UserKey::new(request.user), request)
     }
 
     /// Waits until `lease` is granted or has a place in this gateway's share.
@@ -189,7 +189,7 @@ impl DistributedLimits {
         if !policy.limits_anything() {
             return RateHeaders::default();
         }
-        match self.table.acquire(&AcquireRequest::for_limits(UserKey::of(user), &policy.limits)).await {
+        match self.table.acquire(&AcquireRequest::for_limits(UserKey::new(user), &policy.limits)).await {
             Ok(reply) => reply.headers(&policy.limits),
             Err(RedisUnavailable) if self.fails_closed() => RateHeaders::default(),
             Err(RedisUnavailable) => self.fallback.limits(&policy, self.gateways()).remaining(user),

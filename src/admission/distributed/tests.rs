@@ -33,7 +33,7 @@ async fn distributed(redis: &RedisServer, tasks: &Tasks) -> DistributedLimits {
 }
 
 fn lease(distributed: &DistributedLimits, user: &str) -> Lease {
-    let user = UserKey::of(&UserId::authenticated(user).unwrap());
+    let user = UserKey::new(&UserId::authenticated(user).unwrap());
     Lease::new(&distributed.table, LeaseKey { user, operation: Operation::Chat })
 }
 

@@ -155,7 +155,7 @@ impl<'a> Value<'a> {
         if let (Some(after), Some(duration)) = (T::AFTER, units::duration(&text)) {
             return self.not_zero(duration).map(after);
         }
-        T::of(&text).or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
+        T::parse(&text).or_else(|| self.expected(&expected, &did_you_mean(&text, words())))
     }
 
     /// Notes an error and answers `None`, to end a reader with.

@@ -24,7 +24,7 @@ pub(crate) struct Age(pub(super) u64);
 
 impl Age {
     /// The age of `at`.
-    pub(crate) fn of(at: Instant, now: Instant) -> Self {
+    pub(crate) fn since(at: Instant, now: Instant) -> Self {
         Self(millis(now.saturating_duration_since(at)))
     }
 
@@ -77,7 +77,7 @@ pub(crate) struct SampleMsg {
 impl SampleMsg {
     /// `sample` as it travels.
     pub(crate) fn new(sample: PeerSample, now: Instant) -> Self {
-        Self { mean: sample.mean, count: sample.count, age: Age::of(sample.last, now) }
+        Self { mean: sample.mean, count: sample.count, age: Age::since(sample.last, now) }
     }
 
     /// The sample; `None` without sense.
@@ -102,7 +102,7 @@ pub(crate) struct StreakMsg {
 impl StreakMsg {
     /// `streak` as it travels.
     pub(crate) fn new(streak: PeerStreak, now: Instant) -> Self {
-        Self { failures: streak.failures, age: Age::of(streak.last, now) }
+        Self { failures: streak.failures, age: Age::since(streak.last, now) }
     }
 
     /// The streak of `peer`; `None` if it is too long ago.
@@ -132,7 +132,7 @@ impl OutageMsg {
     /// `outage` as it travels.
     pub(crate) fn new(outage: PeerOutage, now: Instant) -> Self {
         Self {
-            age: Age::of(outage.opened, now),
+            age: Age::since(outage.opened, now),
             left: Remaining::until(outage.until, now),
             backoff_exponent: Lenient(Some(outage.backoff_exponent)),
             cause: Lenient(outage.cause.map(CauseMsg)),
@@ -165,7 +165,7 @@ pub(crate) struct CooldownMsg {
 impl CooldownMsg {
     /// `cooldown` as it travels.
     pub(crate) fn new(cooldown: PeerCooldown, now: Instant) -> Self {
-        Self { age: Age::of(cooldown.told, now), left: Remaining::until(cooldown.until, now) }
+        Self { age: Age::since(cooldown.told, now), left: Remaining::until(cooldown.until, now) }
     }
 
     /// What `peer` was told; `None` if it is too long ago.

@@ -13,7 +13,7 @@ fn told(events: &[(u64, u64)], start: Instant) -> Vec<IncomingReport> {
         at += later;
         let number = &mut numbers[*peer as usize];
         *number += 1;
-        let (written, age) = (start + ms(at), Age::of(start, start));
+        let (written, age) = (start + ms(at), Age::since(start, start));
         let mut report = TargetReport { state: Lenient(Some(*number)), ..empty() };
         if *number % 2 == 1 {
             let left = Remaining::until(start + ms(5000), start);

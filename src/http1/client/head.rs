@@ -58,7 +58,7 @@ pub(crate) fn read(head: &Bytes, method: &Method) -> Result<ResponseHead, Respon
     let headers = headers(head, parsed.headers)?;
     let code = StatusCode::from_u16(code).map_err(|_| FramingError("invalid status code"))?;
     let version = version(minor);
-    let framing = FramingHeaders::of(&headers);
+    let framing = FramingHeaders::new(&headers);
     let (decoder, clear) = body_of((code, version), &framing, method)?;
     let keep_alive = clear && framing.keeps_alive(version);
     let mut response = Response::new(());

@@ -85,7 +85,7 @@ impl Http1 {
         let head = poll_fn(|cx| self.poll_head(cx, &mut request, (&mut buffer, &mut informational), &method))
             .await?;
         let ResponseHead { response, mut decoder, keep_alive } = head;
-        let piece = BodySegment::of(&buffer, &mut decoder);
+        let piece = BodySegment::decode(&buffer, &mut decoder);
         let (connection, run) = (Some(self), Bytes::new());
         let unsent = (!request.flushed).then(|| Box::new(request));
         let mut body =
@@ -224,7 +224,7 @@ impl<B: Buf, P: Reuse> ClientResponseBody<B, P> {
             }
             let decoder = &mut self.decoder;
             match ready!(
-                poll_read(wire, cx, |bytes| (!bytes.is_empty()).then(|| BodySegment::of(bytes, decoder)))
+                poll_read(wire, cx, |bytes| (!bytes.is_empty()).then(|| BodySegment::decode(bytes, decoder)))
             ) {
                 Ok(Some(piece)) => self.take(piece),
                 Ok(None) if matches!(self.decoder, Decoder::ToClose) => self.connection = None,
@@ -270,7 +270,7 @@ struct BodySegment {
 }
 
 impl BodySegment {
-    fn of(mut bytes: &[u8], decoder: &mut Decoder) -> Self {
+    fn decode(mut bytes: &[u8], decoder: &mut Decoder) -> Self {
         let mut run = BytesMut::with_capacity(bytes.len());
         let broken = decoder.decode(&mut bytes, &mut run).err();
         Self { run: run.freeze(), broken, excess: !bytes.is_empty() }

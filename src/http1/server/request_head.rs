@@ -85,7 +85,7 @@ pub(crate) fn read(head: &Bytes) -> Result<RequestHead, HeadError> {
         Uri::from_maybe_shared(head.slice_ref(path.as_bytes())).map_err(|_| HeadError::Target)?;
     *request.version_mut() = version(minor);
     *request.headers_mut() = headers(head, parsed.headers)?;
-    let framing = FramingHeaders::of(request.headers());
+    let framing = FramingHeaders::new(request.headers());
     let decoder = body_of(request.version(), &framing)?;
     let expects_continue = request.version() == Version::HTTP_11 && framing.expects_continue;
     Ok(RequestHead {

@@ -54,7 +54,7 @@ enum Framing {
 }
 
 impl Framing {
-    fn of(status: StatusCode, body: &impl Body, mode: ResponseMode) -> Self {
+    fn for_response(status: StatusCode, body: &impl Body, mode: ResponseMode) -> Self {
         let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         match body.size_hint().exact() {
             _ if bodiless || status.is_informational() => Self::Nothing,
@@ -86,7 +86,7 @@ impl<B: OutgoingBody> ResponseWriter<B> {
     /// The response to a request, as its head wants it; `wall` is asked for its date.
     pub(crate) fn new(response: Response<B>, mode: ResponseMode, wall: fn() -> SystemTime) -> Self {
         let (head, mut body) = response.into_parts();
-        let framing = Framing::of(head.status, &body, mode);
+        let framing = Framing::for_response(head.status, &body, mode);
         let last = !mode.keep_alive || framing == Framing::ToClose || wants_to_close(&head.headers);
         let short = match framing {
             Framing::Length(length) if length <= COPIED as u64 => length as usize,

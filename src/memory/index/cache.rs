@@ -114,7 +114,7 @@ impl UserMemories {
     }
 
     /// Of these memories alone.
-    fn of(candidates: Candidates, embedder: Option<Arc<str>>) -> Self {
+    fn from_candidates(candidates: Candidates, embedder: Option<Arc<str>>) -> Self {
         let mut loaded = Self { epoch: candidates.epoch, embedder, ..Self::default() };
         candidates.memories.into_iter().for_each(|row| loaded.add(row));
         loaded
@@ -346,7 +346,8 @@ impl IndexCache {
     /// An index of `candidates`, for one search.
     pub(crate) async fn make(&self, candidates: Candidates) -> Result<IndexGuard, StoreError> {
         let embedder = self.embedder.clone();
-        blocking(move || IndexGuard::Made(Box::new(UserMemories::of(candidates, embedder)))).await
+        blocking(move || IndexGuard::Made(Box::new(UserMemories::from_candidates(candidates, embedder))))
+            .await
     }
 
     /// Brings the index, if there is one, to where the store is now, or lets go of it. Whether the user may have one.

@@ -42,7 +42,7 @@ impl<K: Ord> Default for Postings<K> {
 
 impl<K: Ord> Postings<K> {
     /// The turns that have `term`, oldest slot first.
-    pub(crate) fn of<Q: Ord + ?Sized>(&self, term: &Q) -> &[Posting]
+    pub(crate) fn get<Q: Ord + ?Sized>(&self, term: &Q) -> &[Posting]
     where
         K: Borrow<Q>,
     {

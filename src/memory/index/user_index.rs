@@ -126,7 +126,7 @@ impl UserIndex {
             return;
         };
         let line = tokenize::dated(turn.at, turn.speaker, turn.text);
-        let terms = QueryTerms::of(&line);
+        let terms = QueryTerms::new(&line);
         let session = self.session(turn.session);
         let previous = self.sessions[session as usize].replace(slot);
         if let Some(before) = self.entry_mut(previous) {
@@ -148,7 +148,7 @@ impl UserIndex {
             stems: terms.stem_count,
             log_words: (words as f32).ln_1p(),
             tokens: tokenize::tokens(&line).saturating_add(1),
-            clue: SubstringHint::of(turn.text),
+            clue: SubstringHint::new(turn.text),
             is_question: turn.text.contains(['?', '？', '؟']),
             kinds,
             spread: terms.spread(),
@@ -178,10 +178,10 @@ impl UserIndex {
         let Some(slot) = self.slots.remove(&key) else { return false };
         let Some(entry) = self.entries.get_mut(slot as usize).and_then(Option::take) else { return false };
         self.unlink(slot, &entry);
-        let terms = QueryTerms::of(&tokenize::dated(entry.at, self.speaker_of(&entry), &entry.text));
+        let terms = QueryTerms::new(&tokenize::dated(entry.at, self.speaker_of(&entry), &entry.text));
         for stem in terms.stems.keys() {
             self.stems.remove(stem.as_str(), slot);
-            if self.stems.of(stem.as_str()).is_empty() {
+            if self.stems.get(stem.as_str()).is_empty() {
                 self.owned -= stem.len();
             }
         }
@@ -212,7 +212,7 @@ impl UserIndex {
 
     fn post(&mut self, slot: u32, terms: QueryTerms) {
         for (stem, count) in terms.stems {
-            if self.stems.of(stem.as_str()).is_empty() {
+            if self.stems.get(stem.as_str()).is_empty() {
                 self.owned += stem.len();
             }
             self.stems.push(stem.into_boxed_str(), slot, count);

@@ -19,7 +19,7 @@ pub(crate) fn apply_invalidations(engine: &Arc<Engine>, tasks: &Tasks) {
             while let Some(clears) = &mut clears {
                 match clears.recv().await {
                     Ok(whose) => engine.cache.clear_of(|user| {
-                        whose.is_empty() || UserKey::of(user).as_str().as_bytes() == &*whose
+                        whose.is_empty() || UserKey::new(user).as_str().as_bytes() == &*whose
                     }),
                     // Which they were is lost.
                     Err(RecvError::Lagged(_)) => engine.cache.clear(None),

@@ -88,7 +88,7 @@ const LONG: f32 = 6.0;
 /// anything of what was asked.
 pub(crate) fn rank(index: &UserIndex, query: &Query<'_>, limit: usize) -> Vec<Scored> {
     let text = tokenize::gist(query.text);
-    let terms = QueryTerms::of(&text);
+    let terms = QueryTerms::new(&text);
     let signals = signals::measure(index, &terms, query.vector);
     let covered = index.live().map(|(slot, _)| coverage(&signals, slot)).fold(0.0, f32::max);
     if covered <= 0.0 {

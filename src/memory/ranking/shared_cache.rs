@@ -119,7 +119,7 @@ impl SharedCache {
 
     /// Takes out what there is of one user, or of all, and lets the other gateways know; how many entries.
     pub(crate) async fn clear(&self, user: Option<&UserId>) -> usize {
-        let whose = user.map_or_else(Bytes::new, |user| UserKey::of(user).to_string().into());
+        let whose = user.map_or_else(Bytes::new, |user| UserKey::new(user).to_string().into());
         self.redis.publish(&self.channel(), whose);
         if let Some(user) = user {
             return self.step(&self.key(user), "", "").await.map_or(0, |(_, entries)| entries);
@@ -158,7 +158,7 @@ impl SharedCache {
     }
 
     fn key(&self, user: &UserId) -> String {
-        format!("{}{}", self.prefix, UserKey::of(user))
+        format!("{}{}", self.prefix, UserKey::new(user))
     }
 }
 

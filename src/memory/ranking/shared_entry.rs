@@ -45,7 +45,7 @@ struct SharedItem {
 
 impl SharedEntry {
     /// The best of a ranking; `None` if their words are too long.
-    pub(crate) fn of(ranked: &RankedItems) -> Option<Self> {
+    pub(crate) fn from_ranking(ranked: &RankedItems) -> Option<Self> {
         let (reading, ranking) = (&ranked.reading, &ranked.ranking);
         let mut bytes = 0;
         let mut items = Vec::with_capacity(ranking.len().min(DEPTH));

@@ -65,10 +65,10 @@ fn bm25(count: f32, length: f32, mean: f32) -> f32 {
 fn words(index: &UserIndex, query: &QueryTerms) -> (Signal, Vec<f32>) {
     let mut scores = vec![0.0; index.entries.len()];
     let mut possible = 0.0;
-    let mut sessions = Sessions::of(index);
+    let mut sessions = Sessions::new(index);
     let mean = (index.total_stems as f32 / index.len().max(1) as f32).max(1.0);
     for stem in query.stems.keys() {
-        let list = index.stems.of(stem.as_str());
+        let list = index.stems.get(stem.as_str());
         let rarity = rarity(index.len(), list.len());
         possible += rarity;
         for posting in list {
@@ -93,7 +93,7 @@ struct Sessions {
 }
 
 impl Sessions {
-    fn of(index: &UserIndex) -> Self {
+    fn new(index: &UserIndex) -> Self {
         let mut lengths = vec![0.0; index.session_count()];
         for (_, entry) in index.live() {
             lengths[entry.session as usize] += entry.stems as f32;
@@ -131,11 +131,11 @@ fn near_words(index: &UserIndex, query: &QueryTerms) -> Signal {
     let mut touched = Vec::new();
     let mut possible = 0.0;
     for &piece in query.pieces.keys() {
-        let rarity = rarity(index.len(), index.pieces.of(&piece).len());
+        let rarity = rarity(index.len(), index.pieces.get(&piece).len());
         possible += rarity;
         let near = Table::builtin().near(piece).map(|(other, cosine)| (other, cosine * cosine));
         for (other, match_) in near.chain([(piece, 1.0)]) {
-            for posting in index.pieces.of(&other) {
+            for posting in index.pieces.get(&other) {
                 let best = &mut best[posting.slot()];
                 if *best == 0.0 {
                     touched.push(posting.slot());
@@ -188,7 +188,7 @@ fn direction(index: &UserIndex, query: &QueryTerms) -> Option<Direction> {
     let mut sum = vec![0.0f32; table.dims()];
     for (&piece, &count) in &query.pieces {
         let (row, factor) = table.row(piece);
-        let weight = factor * f32::from(count) * rarity(index.len(), index.pieces.of(&piece).len());
+        let weight = factor * f32::from(count) * rarity(index.len(), index.pieces.get(&piece).len());
         sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * f32::from(*x as i8));
     }
     let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();

@@ -16,7 +16,7 @@ pub(super) struct Fingerprint {
 
 impl Fingerprint {
     /// That of `batch`, if it has a key.
-    pub(crate) fn of(batch: &Batch) -> Option<Self> {
+    pub(crate) fn from_batch(batch: &Batch) -> Option<Self> {
         let key = batch.idempotency_key.as_ref()?;
         let mut content = Sha256::new();
         for memory in &batch.memories {

@@ -22,7 +22,7 @@ pub(crate) struct SubstringHint {
 
 impl SubstringHint {
     /// That of `text`.
-    pub(crate) fn of(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let plain = plain(text);
         let head = plain.bytes().enumerate().take(HEAD);
         let rarest = head.min_by_key(|(_, byte)| FREQUENCY[usize::from(*byte)]);
@@ -119,7 +119,7 @@ mod tests {
             {
                 let words: Vec<_> = text.split_whitespace().collect();
                 assert_eq!(plain(&text), words.join(" "));
-                assert_eq!(SubstringHint::of(&text).plain(&text), words.join(" "));
+                assert_eq!(SubstringHint::new(&text).plain(&text), words.join(" "));
             }
         }
         assert!(matches!(plain(long.trim_end()), Cow::Borrowed(_)));
@@ -137,7 +137,7 @@ mod tests {
                         let mut places = memmem::find_iter(message.as_bytes(), words);
                         let found = places.any(|start| stands_alone(&message, start, words.len()));
                         assert_eq!(
-                            SubstringHint::of(words).leads_to(words, &message),
+                            SubstringHint::new(words).leads_to(words, &message),
                             found,
                             "{words:?} in {message:?}"
                         );

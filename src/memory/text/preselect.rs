@@ -23,7 +23,7 @@ pub(crate) fn query(query: &str) -> Description {
 }
 
 fn describe(text: &str) -> Description {
-    let terms = QueryTerms::of(text);
+    let terms = QueryTerms::new(text);
     let meaning = meaning(&terms);
     Description { stems: terms.stems.into_keys().collect(), meaning }
 }

@@ -19,7 +19,7 @@ pub(crate) struct QueryTerms {
 
 impl QueryTerms {
     /// Takes a text apart.
-    pub(crate) fn of(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let (mut stems, mut pieces) = (BTreeMap::new(), BTreeMap::new());
         let mut stem_count = 0;
         let mut buffer = Vec::new();

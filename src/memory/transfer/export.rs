@@ -79,7 +79,7 @@ async fn one(store: &dyn Store, user: &UserId, out: &Arc<Mutex<ExportWriter>>) -
     let sink = move |memories: Vec<store::MemoryRecord>| {
         let mut out = into.lock();
         for memory in memories {
-            out.write("memory", line::MemoryLine::of(&of, memory));
+            out.write("memory", line::MemoryLine::new(&of, memory));
             out.end.memories += 1;
         }
     };

@@ -133,7 +133,7 @@ fn user_id(name: &str) -> Result<UserId, String> {
 
 impl MemoryLine {
     /// As it is exported.
-    pub(crate) fn of(user: &UserId, memory: store::MemoryRecord) -> Self {
+    pub(crate) fn new(user: &UserId, memory: store::MemoryRecord) -> Self {
         let store::MemoryRecord { id, session, role, speaker, text, created_at, metadata, embedding, .. } =
             memory;
         let embedding = embedding.map(|embedding| {

@@ -13,7 +13,7 @@ use crate::openai::{
 /// Reads the data of one event. `text` starts like JSON.
 pub(super) fn read<'a>(name: Option<&[u8]>, text: &'a str) -> StreamEvent<'a> {
     let Ok(JsonObject(chunk)) = serde_json::from_str::<JsonObject<Chunk>>(text) else {
-        return StreamEvent::of(EventKind::Malformed);
+        return StreamEvent::with_kind(EventKind::Malformed);
     };
     let choices = chunk.choices;
     let kind = if chunk.top.is_error() {

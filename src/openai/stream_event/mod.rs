@@ -65,7 +65,7 @@ pub struct StreamEvent<'a> {
 }
 
 impl StreamEvent<'_> {
-    fn of(kind: EventKind) -> Self {
+    fn with_kind(kind: EventKind) -> Self {
         Self {
             kind,
             text: None,
@@ -122,8 +122,8 @@ pub(crate) fn unescape(escaped: &str) -> Option<Cow<'_, str>> {
 pub(crate) fn read(api: Api, event: &SseEvent) -> StreamEvent<'_> {
     let SseFields { name, data, .. } = event.fields();
     match data {
-        None if name == Some(b"error") => StreamEvent::of(error(b"")),
-        None => StreamEvent::of(EventKind::Noise),
+        None if name == Some(b"error") => StreamEvent::with_kind(error(b"")),
+        None => StreamEvent::with_kind(EventKind::Noise),
         Some(Cow::Borrowed(data)) => read_data(api, name, data),
         Some(Cow::Owned(data)) => read_data(api, name, &data).into_owned(),
     }
@@ -144,22 +144,22 @@ pub(crate) fn with_text(api: Api, event: &SseEvent, text: &str) -> Option<SseEve
 fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> StreamEvent<'a> {
     let data = data.trim_ascii();
     if name == Some(b"error") {
-        return StreamEvent::of(error(data));
+        return StreamEvent::with_kind(error(data));
     }
     // Half a `[DONE]` at the end of a stream is not damage: nothing of the answer can be in it.
     if data.is_empty() || (api != Api::Other && b"[DONE".starts_with(data)) {
-        return StreamEvent::of(EventKind::Noise);
+        return StreamEvent::with_kind(EventKind::Noise);
     }
     // By its prefix, as OpenAI's Python SDK does.
     if data.starts_with(b"[DONE]") {
-        return StreamEvent::of(EventKind::Done);
+        return StreamEvent::with_kind(EventKind::Done);
     }
-    let Ok(text) = std::str::from_utf8(data) else { return StreamEvent::of(EventKind::Malformed) };
+    let Ok(text) = std::str::from_utf8(data) else { return StreamEvent::with_kind(EventKind::Malformed) };
     let json = matches!(data[0], b'{' | b'[');
     match api {
         Api::Chat | Api::Completions if json => chat::read(name, text),
         Api::Responses if json => responses::read(text),
-        Api::Chat | Api::Completions | Api::Responses => StreamEvent::of(EventKind::Noise),
+        Api::Chat | Api::Completions | Api::Responses => StreamEvent::with_kind(EventKind::Noise),
         Api::Embeddings | Api::Other => other(text, json),
     }
 }
@@ -168,8 +168,8 @@ fn read_data<'a>(api: Api, name: Option<&[u8]>, data: &'a [u8]) -> StreamEvent<'
 fn other(text: &str, json: bool) -> StreamEvent<'_> {
     let top = if json { serde_json::from_str::<fields::JsonObject<Top>>(text).ok() } else { None };
     match top {
-        Some(fields::JsonObject(top)) if top.is_error() => StreamEvent::of(error(text.as_bytes())),
-        _ => StreamEvent { opaque: true, ..StreamEvent::of(EventKind::Content) },
+        Some(fields::JsonObject(top)) if top.is_error() => StreamEvent::with_kind(error(text.as_bytes())),
+        _ => StreamEvent { opaque: true, ..StreamEvent::with_kind(EventKind::Content) },
     }
 }
 

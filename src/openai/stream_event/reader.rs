@@ -64,7 +64,7 @@ impl ChunkReader {
 
 /// An event with only text, of the only choice.
 fn only(text: &str) -> StreamEvent<'_> {
-    StreamEvent { text: Some(Text::new(text)), seen: 1, ..StreamEvent::of(EventKind::Content) }
+    StreamEvent { text: Some(Text::new(text)), seen: 1, ..StreamEvent::with_kind(EventKind::Content) }
 }
 
 #[cfg(test)]

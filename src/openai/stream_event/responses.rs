@@ -13,7 +13,7 @@ use crate::openai::{
 /// Reads the data of one event. `text` starts like JSON.
 pub(super) fn read(text: &str) -> StreamEvent<'_> {
     let Ok(JsonObject(event)) = serde_json::from_str::<JsonObject<ResponsesEvent>>(text) else {
-        return StreamEvent::of(EventKind::Malformed);
+        return StreamEvent::with_kind(EventKind::Malformed);
     };
     let kind = event.kind.unwrap_or_default();
     let content = event.is_content(kind);

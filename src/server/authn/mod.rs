@@ -55,7 +55,7 @@ impl Keyring {
     /// The keys of `auth`.
     pub(crate) fn new(auth: &config::Auth) -> Self {
         Self {
-            keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(KeyEntry::of(key)))).collect(),
+            keys: auth.keys.iter().map(|key| (key.sha256, Arc::new(KeyEntry::new(key)))).collect(),
             jwt_secret: auth.jwt_secret.clone(),
             user_headers: auth.user_headers.clone(),
         }
@@ -90,7 +90,7 @@ impl Keyring {
 }
 
 impl KeyEntry {
-    fn of(key: &ClientKey) -> Self {
+    fn new(key: &ClientKey) -> Self {
         Self { key: key.clone(), user: UserId::authenticated(&key.user) }
     }
 }

@@ -44,15 +44,15 @@ enum ResponseBodyKind {
 impl ResponseBody {
     /// Bytes at hand.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self::of(ResponseBodyKind::Whole(bytes.into()))
+        Self::new(ResponseBodyKind::Whole(bytes.into()))
     }
 
     /// Bytes as they come.
     pub(crate) fn stream(stream: ByteStream) -> Self {
-        Self::of(ResponseBodyKind::Stream(stream))
+        Self::new(ResponseBodyKind::Stream(stream))
     }
 
-    fn of(content: ResponseBodyKind) -> Self {
+    fn new(content: ResponseBodyKind) -> Self {
         Self { headers: None, content, reader: None, _until_sent: None }
     }
 

@@ -240,7 +240,7 @@ impl Attempt {
 
     fn meters(&self) -> Option<&Attempts> {
         let operation = self.purpose.as_ref()?.operation;
-        Some(self.target.meters.as_ref()?.attempts.of(operation))
+        Some(self.target.meters.as_ref()?.attempts.get(operation))
     }
 
     /// Reports the attempt and its cost, once: nothing is counted twice or lost.
@@ -249,7 +249,7 @@ impl Attempt {
         let error = (self.outcome != Outcome::Success).then(|| self.outcome.as_str());
         let cost = self.cost();
         if let Some(meters) = &self.target.meters {
-            let attempts = meters.attempts.of(operation);
+            let attempts = meters.attempts.get(operation);
             attempts.duration.observe(clock::since(self.started), error);
             if let Some(usage) = self.usage {
                 attempts.input.observe(usage.prompt_tokens as f64);

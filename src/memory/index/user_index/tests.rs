@@ -73,7 +73,7 @@ fn a_removed_turn_leaves_no_trace() {
     assert!(index.remove(1));
     assert!(!index.remove(1));
     assert!(index.get(1).is_none());
-    assert!(index.stems.of("swordfish").is_empty());
+    assert!(index.stems.get("swordfish").is_empty());
     assert!(index.entries.iter().flatten().all(|entry| !entry.text.contains("swordfish")));
 }
 

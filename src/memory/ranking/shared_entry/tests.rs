@@ -31,7 +31,7 @@ async fn ranked(memories: Vec<Row>) -> RankedItems {
 async fn what_is_told_is_what_was_ranked() {
     let rows: Vec<Row> = (1..=5).map(|n| row(n, "I like tea\0\r\n")).collect();
     let ranked = ranked(rows.clone()).await;
-    let entry = SharedEntry::of(&ranked).unwrap();
+    let entry = SharedEntry::from_ranking(&ranked).unwrap();
     let decoded = SharedEntry::decode(&entry.encode().unwrap()).unwrap();
     assert_eq!((decoded.epoch, decoded.is_whole), (7, true));
     let (ranking, candidates) = decoded.open();
@@ -42,15 +42,15 @@ async fn what_is_told_is_what_was_ranked() {
 #[tokio::test]
 async fn it_is_bounded_in_number_and_in_bytes() {
     let many = ranked((1..=100).map(|n| row(n, "tea")).collect()).await;
-    let entry = SharedEntry::of(&many).unwrap();
+    let entry = SharedEntry::from_ranking(&many).unwrap();
     assert!(!entry.is_whole);
     let (ranking, candidates) = entry.open();
     assert_eq!((ranking.len(), candidates.memories.len()), (DEPTH, DEPTH));
     assert_eq!(ranking[..], many.ranking[..DEPTH]);
     assert!(candidates.memories.is_sorted_by_key(|row| row.seq));
     let long = "tea ".repeat(MAX_BYTES / 8);
-    assert!(SharedEntry::of(&ranked(vec![row(1, &long)]).await).is_some());
-    assert!(SharedEntry::of(&ranked(vec![row(1, &long), row(2, &long)]).await).is_none());
+    assert!(SharedEntry::from_ranking(&ranked(vec![row(1, &long)]).await).is_some());
+    assert!(SharedEntry::from_ranking(&ranked(vec![row(1, &long), row(2, &long)]).await).is_none());
 }
 
 #[test]

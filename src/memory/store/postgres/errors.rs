@@ -7,7 +7,7 @@ use tokio_postgres::{Error, error::SqlState};
 use crate::memory::store::StoreError;
 
 /// The meaning of an error.
-pub(super) fn of(error: &Error) -> StoreError {
+pub(super) fn store_error(error: &Error) -> StoreError {
     let Some(said) = error.as_db_error() else { return StoreError::Away(in_words(error)) };
     let sentence = || format!("{} ({})", said.message(), said.code().code());
     match said.code().code() {

@@ -67,9 +67,9 @@ pub(super) async fn load(mut session: Session<'_>, user: &UserId, mut sink: Sink
     let query = session.statement(rows::select!("true ORDER BY m.seq")).await?;
     {
         let found = session.client.query_raw(&query, [user.as_str()]).await;
-        let mut found = pin!(found.map_err(|error| errors::of(&error))?);
+        let mut found = pin!(found.map_err(|error| errors::store_error(&error))?);
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = found.try_next().await.map_err(|error| errors::of(&error))? {
+        while let Some(row) = found.try_next().await.map_err(|error| errors::store_error(&error))? {
             let memory = rows::memory(&row)?;
             bytes += memory.text.len();
             chunk.push(memory);

@@ -129,7 +129,7 @@ impl PostgresPool {
         let away = |_| StoreError::Away("it did not answer in time".to_owned());
         // The driver's own limit is for each address of a name; this is for all.
         let (client, connection) =
-            timeout(WAIT, connecting).await.map_err(away)?.map_err(|error| errors::of(&error))?;
+            timeout(WAIT, connecting).await.map_err(away)?.map_err(|error| errors::store_error(&error))?;
         self.tasks.spawn(async move {
             // It ends when the client is dropped, or with an error that the calls on it report as theirs.
             drop(connection.await);
@@ -152,7 +152,7 @@ impl Session<'_> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
-        let statement = self.client.prepare(sql).await.map_err(|error| errors::of(&error))?;
+        let statement = self.client.prepare(sql).await.map_err(|error| errors::store_error(&error))?;
         self.statements.insert(sql, statement.clone());
         Ok(statement)
     }

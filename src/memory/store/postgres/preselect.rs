@@ -85,7 +85,7 @@ async fn by_meaning(session: &mut Session<'_>, name: &str, meaning: &[f32]) -> R
     let params: Params<'_> = &[&name, &meaning, &BY_MEANING];
     let client = &session.client;
     let found = try_join(client.batch_execute(SEARCH_ON), client.query(&statement, params));
-    let ((), found) = found.await.map_err(|error| errors::of(&error))?;
+    let ((), found) = found.await.map_err(|error| errors::store_error(&error))?;
     Ok(numbers(&found))
 }
 

@@ -31,7 +31,8 @@ pub(super) struct ServerInfo {
 /// Errors: [`StoreError::Newer`], [`StoreError::Denied`] if the role may not create what is missing, and the troubles
 /// of the server.
 pub(super) async fn prepare(client: &Client) -> Result<ServerInfo, StoreError> {
-    let batch = async |sql: &str| client.batch_execute(sql).await.map_err(|error| errors::of(&error));
+    let batch =
+        async |sql: &str| client.batch_execute(sql).await.map_err(|error| errors::store_error(&error));
     batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({LOCK})")).await?;
     let done = migrate(client).await;
     let has_vectors = match done {
@@ -51,19 +52,19 @@ async fn migrate(client: &Client) -> Result<(), StoreError> {
         let make = "CREATE SCHEMA IF NOT EXISTS concierge;
                     CREATE TABLE concierge.version (version bigint NOT NULL);
                     INSERT INTO concierge.version VALUES (0)";
-        client.batch_execute(make).await.map_err(|error| errors::of(&error))?;
+        client.batch_execute(make).await.map_err(|error| errors::store_error(&error))?;
     }
     let found: i64 = client
         .query_one("SELECT version FROM concierge.version", &[])
         .await
-        .map_err(|error| errors::of(&error))?
+        .map_err(|error| errors::store_error(&error))?
         .get(0);
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         let raised = format!("{step}; UPDATE concierge.version SET version = version + 1");
-        client.batch_execute(&raised).await.map_err(|error| errors::of(&error))?;
+        client.batch_execute(&raised).await.map_err(|error| errors::store_error(&error))?;
     }
     Ok(())
 }
@@ -73,7 +74,8 @@ async fn add_vectors(client: &Client) -> Result<bool, StoreError> {
     if !is(client, "EXISTS (SELECT FROM pg_available_extensions WHERE name = 'vector')").await? {
         return Ok(false);
     }
-    let batch = async |sql: &str| client.batch_execute(sql).await.map_err(|error| errors::of(&error));
+    let batch =
+        async |sql: &str| client.batch_execute(sql).await.map_err(|error| errors::store_error(&error));
     batch("SAVEPOINT vectors").await?;
     let made = async {
         // A role that may not create it may use it if somebody has.
@@ -99,7 +101,7 @@ async fn is_recent(client: &Client) -> Result<bool, StoreError> {
     let version = client
         .query_one("SELECT extversion FROM pg_extension WHERE extname = 'vector'", &[])
         .await
-        .map_err(|error| errors::of(&error))?;
+        .map_err(|error| errors::store_error(&error))?;
     let version: String = version.get(0);
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     Ok((parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= PGVECTOR_SINCE)
@@ -124,5 +126,5 @@ async fn log_server(client: &Client, server: ServerInfo) -> Result<(), StoreErro
 
 async fn is(client: &Client, condition: &str) -> Result<bool, StoreError> {
     let row = client.query_one(&format!("SELECT coalesce({condition}, false)"), &[]).await;
-    Ok(row.map_err(|error| errors::of(&error))?.get(0))
+    Ok(row.map_err(|error| errors::store_error(&error))?.get(0))
 }

@@ -25,7 +25,7 @@ impl Session<'_> {
         let statements = self.statements_to_begin(sql).await?;
         let first = self.send_begin("BEGIN READ ONLY", &statements, user, params);
         let done = try_join(first, self.client.batch_execute("COMMIT")).await;
-        let (rows, ()) = done.map_err(|error| errors::of(&error))?;
+        let (rows, ()) = done.map_err(|error| errors::store_error(&error))?;
         self.release();
         Ok(rows)
     }
@@ -39,7 +39,7 @@ impl Session<'_> {
         params: Params<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         let statements = self.statements_to_begin(sql).await?;
-        self.send_begin(how, &statements, user, params).await.map_err(|error| errors::of(&error))
+        self.send_begin(how, &statements, user, params).await.map_err(|error| errors::store_error(&error))
     }
 
     /// The statement that names the user, and `sql`.
@@ -68,7 +68,7 @@ impl Session<'_> {
         params: Params<'_>,
     ) -> Result<Vec<Row>, StoreError> {
         let query = self.statement(sql).await?;
-        self.client.query(&query, params).await.map_err(|error| errors::of(&error))
+        self.client.query(&query, params).await.map_err(|error| errors::store_error(&error))
     }
 
     /// Ends the transaction; it is durable when this has returned.
@@ -77,7 +77,7 @@ impl Session<'_> {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self.client.batch_execute("COMMIT").await {
             Ok(()) => self.release(),
-            Err(error) if error.as_db_error().is_some() => return Err(errors::of(&error)),
+            Err(error) if error.as_db_error().is_some() => return Err(errors::store_error(&error)),
             Err(_) => return Err(StoreError::Unsure),
         }
         Ok(())

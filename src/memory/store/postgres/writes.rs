@@ -35,7 +35,7 @@ pub(super) async fn append(
     let room: Params<'_> = &[&user.as_str(), &id::next_seq(0, now), &count, &bytes, &oldest];
     let reserved = session.begin("BEGIN", user, RESERVE, room).await?;
     let Some((row, epoch)) = users::number_and_epoch(&reserved) else { return Err(StoreError::Closed) };
-    let key = Fingerprint::of(batch);
+    let key = Fingerprint::from_batch(batch);
     if let Some(key) = &key {
         match keys::stored(&mut session, (user, row), key, now).await.transpose() {
             None => {}

@@ -15,8 +15,8 @@ pub(super) struct IdempotencyRow(Fingerprint);
 
 impl IdempotencyRow {
     /// The key of `batch`, if it has one.
-    pub(super) fn of(batch: &Batch) -> Option<Self> {
-        Fingerprint::of(batch).map(Self)
+    pub(super) fn from_batch(batch: &Batch) -> Option<Self> {
+        Fingerprint::from_batch(batch).map(Self)
     }
 
     /// What was stored under this key; `None` if it is new.

@@ -24,7 +24,7 @@ pub(super) fn append(
     batch: Batch,
     now: UnixMillis,
 ) -> Result<Appended, StoreError> {
-    let key = IdempotencyRow::of(&batch);
+    let key = IdempotencyRow::from_batch(&batch);
     if let (Some(key), Some(row)) = (&key, users::find(connection, user)?)
         && let Some(memories) = key.stored(connection, row, now)?
     {

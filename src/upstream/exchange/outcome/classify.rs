@@ -21,7 +21,7 @@ pub fn of_status(
     said: ErrorFields<'_>,
     now: SystemTime,
 ) -> Outcome {
-    let words = ErrorText::of(said);
+    let words = ErrorText::new(said);
     if status >= 400 && words.is_code(TOO_BIG_CODES) {
         return Outcome::TooBig;
     }
@@ -58,7 +58,7 @@ pub fn of_error_in_200(
     said: ErrorFields<'_>,
     now: SystemTime,
 ) -> Outcome {
-    let words = ErrorText::of(said);
+    let words = ErrorText::new(said);
     let status = said.code.and_then(|code| code.trim().parse().ok()).filter(|code| (400..600).contains(code));
     if let Some(status) = status {
         return of_status(profile, status, headers, said, now);

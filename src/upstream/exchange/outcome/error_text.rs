@@ -87,7 +87,7 @@ pub(super) struct ErrorText<'a> {
 }
 
 impl<'a> ErrorText<'a> {
-    pub(super) fn of(said: ErrorFields<'a>) -> Self {
+    pub(super) fn new(said: ErrorFields<'a>) -> Self {
         let all = said.message.to_lowercase();
         let unquoted = without_quotes(&all);
         Self { said, all, unquoted }
