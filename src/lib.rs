@@ -49,7 +49,7 @@
 
 #![warn(unreachable_pub)]
 // A new variant of an enum must not disappear in a `_`. Tests may match what they are about.
-#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants))]
 
 pub(crate) mod admin;
 pub mod admission;
